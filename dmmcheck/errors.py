@@ -1,0 +1,35 @@
+"""One base error; every message gives the offending value, the limit and the remedy."""
+
+from __future__ import annotations
+
+
+class DmmError(Exception):
+    """Base of every error dmmcheck raises on purpose."""
+
+
+class ConfigError(DmmError):
+    """An option, a key of ``[tool.dmmcheck]`` or a reference to user code is wrong."""
+
+
+class SubjectError(DmmError):
+    """The data under test (inputs, labels, bounds) cannot be used as given."""
+
+
+class ModelError(DmmError):
+    """The classifier cannot be used as given."""
+
+
+class ManifoldError(DmmError):
+    """The manifold estimate cannot be used as given."""
+
+
+class AttackError(DmmError):
+    """An attack cannot do what was asked of it."""
+
+
+class CheckError(DmmError):
+    """A check is unknown, declared twice, or returned something other than evidence."""
+
+
+class ReportError(DmmError):
+    """A report cannot be written or read."""
