@@ -1,0 +1,61 @@
+"""Evidence and Claim: plain numbers; torch ends before this module."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dmmcheck.report.model import Direction
+
+Floats = NDArray[np.float64]
+Summary = Literal["median", "mean"]
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One number an input, for one claim.
+
+    Attributes:
+        values: (n,) the per-input statistic. Infinite where a distance in it was censored and the rest was not: it
+            ranks last (or first). NaN where it could lie on either side: counted against every verdict, never dropped.
+        censored: How many values rest on a censored distance.
+        summary: The claim is about the ``"median"`` of the statistic, or about the ``"mean"`` of a statistic that
+            lies in [0, 1] (a rate).
+    """
+
+    values: Floats
+    censored: int = 0
+    summary: Summary = "median"
+
+    @classmethod
+    def of(cls, values: Any, *, censored: int = 0, summary: Summary = "median") -> Evidence:
+        """Evidence from anything array-like with one number an input (torch tensors included)."""
+        if hasattr(values, "detach"):
+            values = values.detach().cpu().numpy()
+        return cls(np.asarray(values, dtype=np.float64).reshape(-1), censored, summary)
+
+    @classmethod
+    def ratio(cls, numerator: Any, denominator: Any, *, log: bool = False) -> Evidence:
+        """Ratio of two distances an input; inf over finite is inf, finite over inf is 0, inf over inf is NaN."""
+        a, b = cls.of(numerator).values, cls.of(denominator).values
+        with np.errstate(divide="ignore", invalid="ignore"):
+            values = np.log(a) - np.log(b) if log else a / b
+        return cls(values, int(np.sum(np.isinf(a) | np.isinf(b))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What is said of a statistic, and the number it is held against.
+
+    Attributes:
+        threshold: The claim is that the statistic's median (or rate) lies on the `direction` side of it. In the
+            controlled tier the control's value takes its place.
+        margin: Controlled tier: the smallest difference from the control that counts as one. See `verdict`.
+    """
+
+    threshold: float
+    direction: Direction
+    margin: float = 0.0

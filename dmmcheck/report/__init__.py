@@ -1,0 +1,1 @@
+"""Findings and reports as plain data, then one renderer a file."""
