@@ -1,0 +1,231 @@
+"""Subject: what is under test, validated at the door."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmmcheck.errors import ModelError, SubjectError
+from dmmcheck.manifolds.base import validate_manifold
+from dmmcheck.models.torch import TorchClassifier, adapt
+
+MIN_INPUTS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """A classifier, labelled inputs, a manifold estimate, and the companions some checks need.
+
+    Attributes:
+        model: A ``torch.nn.Module`` or a function from ``(n, *input_shape)`` to logits; see `dmmcheck.models.torch.adapt`.
+        x: Inputs ``(n, *input_shape)``: a floating-point tensor or array. Stored as a tensor.
+        y: Labels (n,), integers in [0, classes). Stored as a long tensor.
+        manifold: An object with ``dim``, ``project_point`` and ``tangent_basis`` (`dmmcheck.manifolds.base.Manifold`).
+        bounds: Box (lo, hi) that inputs live in, e.g. (0, 1); None for unbounded. Checks on x only: the search
+            is unboxed by default, see the README.
+        reference: The standard twin, where `model` is adversarially trained.
+        robust: The adversarially trained twin, where `model` is the standard one.
+        factory: ``factory(seed) -> model``, untrained; or ``factory()``.
+        checkpoints: ``[(step, model), ...]`` along training, the first one untrained.
+        trainer: ``trainer(x, y, seed) -> model``.
+        x_train: Examples ``(m, *input_shape)`` the manifold was fitted on; neighbours of other classes are looked up here.
+        y_train: Their labels (m,).
+
+    Raises:
+        SubjectError: Inputs, labels or bounds cannot be used; the message names value, limit and remedy.
+        ModelError: The model cannot be called on these inputs.
+        ManifoldError: The manifold does not fit these inputs.
+    """
+
+    model: Any
+    x: Any
+    y: Any
+    manifold: Any
+    bounds: tuple[float, float] | None = None
+    reference: Any = None
+    robust: Any = None
+    factory: Callable[..., Any] | None = None
+    checkpoints: Sequence[tuple[int, Any]] = ()
+    trainer: Callable[..., Any] | None = None
+    x_train: Any = None
+    y_train: Any = None
+    classifier: TorchClassifier = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        x = inputs_of(self.x, "x")
+        if len(x) < MIN_INPUTS:
+            raise SubjectError(f"x holds {len(x)} inputs, at least {MIN_INPUTS} are needed; pass more of the test split")
+        bounds = _checked_bounds(self.bounds, x)
+        y = labels_of(self.y, "y", len(x))
+        classifier = adapt(self.model, x)
+        _check_range(y, classifier.classes, "y")
+        settled: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
+        if self.x_train is not None:
+            settled |= _training_data(self.x_train, self.y_train, x, classifier.classes)
+        for name, value in settled.items():
+            object.__setattr__(self, name, value)
+        self._check_companions()
+        validate_manifold(self.manifold, x[:2].reshape(2, -1))
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.x.shape[1:])
+
+    @property
+    def pair(self) -> tuple[Any, Any] | None:
+        """The (standard, robust) models, where a twin was given."""
+        if self.reference is not None:
+            return self.reference, self.model
+        return (self.model, self.robust) if self.robust is not None else None
+
+    @property
+    def companions(self) -> frozenset[str]:
+        """Names of what checks may need and this subject has."""
+        has = {
+            "pair": self.pair is not None,
+            "factory": self.factory is not None,
+            "checkpoints": len(self.checkpoints) > 0,
+            "trainer": self.trainer is not None,
+            "training-labels": self.y_train is not None,
+        }
+        return frozenset(name for name, present in has.items() if present)
+
+    def to(self, device: str) -> Subject:
+        """The same subject with copies of its models on another device; the user's own models stay where they are.
+
+        Raises:
+            SubjectError: There is no such device here.
+        """
+
+        def moved(model: Any) -> Any:
+            return copy.deepcopy(model).to(device) if isinstance(model, nn.Module) else model
+
+        try:
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise SubjectError(f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'") from error
+        return replace(
+            self,
+            model=moved(self.model),
+            reference=moved(self.reference),
+            robust=moved(self.robust),
+            checkpoints=[(step, moved(model)) for step, model in self.checkpoints],
+        )
+
+    def _check_companions(self) -> None:
+        if self.reference is not None and self.robust is not None:
+            raise SubjectError(
+                "both reference (the standard twin of a robust model) and robust (the robust twin of a standard model) "
+                "are given; keep the one that fits the model under test"
+            )
+        for name in ("factory", "trainer"):
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                raise SubjectError(f"{name} is a {type(value).__name__}, which cannot be called; pass a function")
+        for name, twin in (("reference", self.reference), ("robust", self.robust)):
+            if twin is None:
+                continue
+            found = adapt(twin, self.x).classes
+            if found != self.classifier.classes:
+                raise ModelError(
+                    f"{name} has {found} classes, the model {self.classifier.classes}; pass twins of the same task"
+                )
+        steps = [entry[0] for entry in self.checkpoints if isinstance(entry, (tuple, list)) and len(entry) == 2]
+        if len(steps) != len(self.checkpoints) or steps != sorted(set(steps)):
+            raise SubjectError(
+                f"checkpoints have the steps {steps}, expected (step, model) pairs with rising steps; sort them by step"
+            )
+
+
+def inputs_of(x: Any, name: str) -> Tensor:
+    """Any array of inputs as a floating-point tensor ``(n, *input_shape)``.
+
+    Raises:
+        SubjectError: Not an array, integers, fewer than two dimensions, NaN or infinities.
+    """
+    try:
+        tensor = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SubjectError(
+            f"{name} is a {type(x).__name__} that does not convert to a tensor ({error}); pass an array (n, *input_shape)"
+        ) from error
+    if not tensor.is_floating_point():
+        raise SubjectError(
+            f"{name} has dtype {tensor.dtype}, floating point is needed since distances are measured in it; "
+            f"scale integer images first, e.g. {name} / 255.0"
+        )
+    if tensor.ndim < 2:
+        raise SubjectError(f"{name} has shape {tuple(tensor.shape)}, expected (n, *input_shape); add the input axis")
+    bad = int((~torch.isfinite(tensor)).sum())
+    if bad:
+        raise SubjectError(f"{name} holds {bad} NaN or infinite values of {tensor.numel()}; remove or impute them")
+    return tensor
+
+
+def labels_of(y: Any, name: str, n: int) -> Tensor:
+    """Any array of n integer labels as a long tensor (n,).
+
+    Raises:
+        SubjectError: Wrong length, shape or dtype.
+    """
+    try:
+        tensor = y.detach() if isinstance(y, Tensor) else torch.as_tensor(y)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SubjectError(
+            f"{name} is a {type(y).__name__} that does not convert to a tensor ({error}); pass (n,) integer labels"
+        ) from error
+    if tuple(tensor.shape) != (n,):
+        raise SubjectError(
+            f"{name} has shape {tuple(tensor.shape)}, expected ({n},): one label an input; "
+            "pass class indices, not one-hot rows, of the same split as the inputs"
+        )
+    if tensor.is_floating_point() or tensor.is_complex():
+        raise SubjectError(f"{name} has dtype {tensor.dtype}, expected integers; pass class indices, e.g. y.long()")
+    return tensor.long()
+
+
+def _check_range(y: Tensor, classes: int, name: str) -> None:
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or high >= classes:
+        raise SubjectError(
+            f"{name} holds labels from {low} to {high}, the model has {classes} classes (0 to {classes - 1}); "
+            "map the labels to the model's outputs"
+        )
+
+
+def _checked_bounds(bounds: Any, x: Tensor) -> tuple[float, float] | None:
+    if bounds is None:
+        return None
+    try:
+        low, high = (float(value) for value in bounds)
+    except (TypeError, ValueError) as error:
+        raise SubjectError(f"bounds are {bounds!r}, expected two numbers (lo, hi), e.g. (0.0, 1.0)") from error
+    if not low < high:
+        raise SubjectError(f"bounds are ({low}, {high}), expected lo < hi, e.g. (0.0, 1.0)")
+    outside = int(((x < low) | (x > high)).sum())
+    if outside:
+        raise SubjectError(
+            f"x holds {outside} values outside the bounds [{low}, {high}] (it spans {float(x.min()):g} to "
+            f"{float(x.max()):g}); give the bounds in the units of x, or scale x"
+        )
+    return low, high
+
+
+def _training_data(x_train: Any, y_train: Any, x: Tensor, classes: int) -> dict[str, Tensor]:
+    examples = inputs_of(x_train, "x_train")
+    if examples.shape[1:] != x.shape[1:] and examples[0].numel() != x[0].numel():
+        raise SubjectError(
+            f"x_train has inputs of shape {tuple(examples.shape[1:])}, x of {tuple(x.shape[1:])}; pass the same kind"
+        )
+    if y_train is None:
+        return {"x_train": examples}
+    labels = labels_of(y_train, "y_train", len(examples))
+    _check_range(labels, classes, "y_train")
+    return {"x_train": examples, "y_train": labels}
