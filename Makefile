@@ -1,0 +1,34 @@
+# Each target does its own set-up: a virtual environment in the checkout, installed once and again only when
+# pyproject.toml or constraints.txt change.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+REPORT := build/dmm-report.json
+JUNIT := build/dmm-junit.xml
+
+.PHONY: demo test lint clean
+
+demo: $(INSTALLED)
+	@mkdir -p build && rm -f $(REPORT) $(JUNIT)
+	@$(BIN)/python -m pytest --dmm-only --dmm-report $(REPORT) --junitxml $(JUNIT) $(ARGS); \
+	  $(BIN)/python -m examples.verdicts $$? $(REPORT) $(JUNIT)
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "dmmcheck needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0] + "; run make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[test,lint]'
+	@touch $@
