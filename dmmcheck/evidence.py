@@ -22,8 +22,7 @@ class Evidence:
         values: (n,) the per-input statistic. Infinite where a distance in it was censored and the rest was not: it
             ranks last (or first). NaN where it could lie on either side: counted against every verdict, never dropped.
         censored: How many values rest on a censored distance.
-        summary: The claim is about the ``"median"`` of the statistic, or about the ``"mean"`` of a statistic that
-            lies in [0, 1] (a rate).
+        summary: The claim is about the ``"median"`` of the statistic, or about the ``"mean"`` of 0/1 values (a rate).
     """
 
     values: Floats

@@ -47,20 +47,16 @@ def median_interval(values: Floats, alpha: float) -> tuple[float, float]:
 
 
 def rate_interval(values: Floats, alpha: float) -> tuple[float, float]:
-    """Interval for the mean of a statistic in [0, 1], coverage >= 1 - alpha; exact (Clopper-Pearson) for 0/1 values.
-
-    Values in between are covered by the same bound through Hoeffding's convex-order argument: among variables in [0, 1]
-    with a given mean the Bernoulli one is the most spread. NaN counts as 0 below and as 1 above.
-    """
+    """Clopper-Pearson interval for the mean of 0/1 values, coverage >= 1 - alpha; NaN is 0 below and 1 above."""
     n = len(values)
-    if not n:
-        return 0.0, 1.0
-    missing = np.isnan(values)
-    low = math.floor(float(np.sum(np.where(missing, 0.0, values))) + 1e-9)
-    high = math.ceil(float(np.sum(np.where(missing, 1.0, values))) - 1e-9)
+    low, high = _hits(values, missing=0), _hits(values, missing=1)
     lower = float(stats.beta.ppf(alpha / 2, low, n - low + 1)) if low > 0 else 0.0
     upper = float(stats.beta.ppf(1 - alpha / 2, high + 1, n - high)) if high < n else 1.0
     return lower, upper
+
+
+def _hits(values: Floats, *, missing: int) -> int:
+    return int(np.sum(np.where(np.isnan(values), missing, values)))
 
 
 def sign_test(values: Floats, threshold: float, direction: Direction) -> float:
@@ -71,14 +67,11 @@ def sign_test(values: Floats, threshold: float, direction: Direction) -> float:
 
 
 def rate_test(values: Floats, threshold: float, direction: Direction) -> float:
-    """One-sided binomial p-value of "the mean of these values in [0, 1] lies on the far side of the threshold"."""
-    n = len(values)
-    missing = np.isnan(values)
+    """One-sided binomial p-value of "the mean of these 0/1 values lies on the far side of the threshold"."""
+    chance = min(max(threshold, 0.0), 1.0)
     if direction == "greater":
-        hits = math.floor(float(np.sum(np.where(missing, 0.0, values))) + 1e-9)
-        return float(stats.binom.sf(hits - 1, n, min(max(threshold, 0.0), 1.0)))
-    hits = math.ceil(float(np.sum(np.where(missing, 1.0, values))) - 1e-9)
-    return float(stats.binom.cdf(hits, n, min(max(threshold, 0.0), 1.0)))
+        return float(stats.binom.sf(_hits(values, missing=0) - 1, len(values), chance))
+    return float(stats.binom.cdf(_hits(values, missing=1), len(values), chance))
 
 
 def rank_p_value(observed: float, draws: Floats, direction: Direction) -> float:

@@ -1,0 +1,106 @@
+"""Which inputs are measured: the correctly classified ones, in an order that does not depend on how they were given."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dmmcheck.errors import ModelError, SubjectError
+from dmmcheck.models.torch import TorchClassifier
+from dmmcheck.subject import MIN_INPUTS
+
+_BATCH_VALUES = 1 << 24  # values of x in one forward pass
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The measured inputs.
+
+    Attributes:
+        x: (n, D) flat, correctly classified.
+        y: (n,) their labels.
+        accuracy: Share of all inputs classified correctly.
+        majority: Share of the most frequent label among all inputs.
+        labelled: How many inputs the accuracy rests on.
+    """
+
+    x: Tensor
+    y: Tensor
+    accuracy: float
+    majority: float
+    labelled: int
+
+
+def draw_sample(classifier: TorchClassifier, x: Tensor, y: Tensor, *, seed: int, limit: int) -> Sample:
+    """At most `limit` correctly classified inputs, ordered by a keyed hash of their content.
+
+    Args:
+        classifier: The model under test.
+        x: (m, *input_shape).
+        y: (m,).
+        seed: Key of the order.
+        limit: Most inputs to take.
+
+    Raises:
+        ModelError: Logits are NaN or infinite.
+        SubjectError: Fewer than 8 inputs are classified correctly.
+    """
+    flat = classifier.flat(x)
+    labels = y.to(flat.device)
+    correct = predict(classifier, flat) == labels
+    kept = torch.nonzero(correct).reshape(-1).tolist()
+    if len(kept) < MIN_INPUTS:
+        raise SubjectError(
+            f"the model classifies {len(kept)} of {len(x)} inputs correctly, at least {MIN_INPUTS} are needed; "
+            "check that labels and inputs belong together and have the preprocessing of training, or pass more inputs"
+        )
+    chosen = sorted(kept, key=_content_key(flat, labels, seed))[:limit]
+    counts = torch.bincount(labels, minlength=classifier.classes)
+    return Sample(flat[chosen], labels[chosen], len(kept) / len(x), float(counts.max()) / len(x), len(x))
+
+
+def predict(classifier: TorchClassifier, flat: Tensor) -> Tensor:
+    """Labels (m,) of flat inputs (m, D), in evaluation mode.
+
+    Raises:
+        ModelError: The model raises, or logits are NaN or infinite.
+    """
+    with classifier.evaluation(), torch.no_grad():
+        logits = torch.cat([_checked_logits(classifier, batch) for batch in batches(flat)])
+    bad = int((~torch.isfinite(logits)).any(1).sum())
+    if bad:
+        raise ModelError(
+            f"the model's logits are NaN or infinite on {bad} of {len(flat)} inputs; "
+            "check its weights and the preprocessing of the inputs"
+        )
+    return logits.argmax(1)
+
+
+def _checked_logits(classifier: TorchClassifier, batch: Tensor) -> Tensor:
+    try:
+        return classifier.logits(batch)
+    except Exception as error:
+        shape = (len(batch), *classifier.input_shape)
+        raise ModelError(
+            f"the model raised {type(error).__name__} in forward on a batch of shape {shape}: {error}; "
+            "it must accept batches of any size"
+        ) from error
+
+
+def batches(flat: Tensor) -> Iterator[Tensor]:
+    """Row blocks of a flat tensor, bounded in memory."""
+    yield from flat.split(max(1, min(1024, _BATCH_VALUES // max(1, flat.shape[1]))))
+
+
+def _content_key(flat: Tensor, labels: Tensor, seed: int) -> Callable[[int], bytes]:
+    """Sort key by content, so that shuffled data give the same sample."""
+    rows, tags, key = flat.cpu().numpy(), labels.tolist(), seed.to_bytes(8, "big", signed=True)
+
+    def digest(row: int) -> bytes:
+        return hashlib.blake2b(rows[row].tobytes() + str(tags[row]).encode(), key=key, digest_size=16).digest()
+
+    return digest
