@@ -1,0 +1,59 @@
+"""What adversarial training changes: a standard model beside its adversarially trained twin."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dmmcheck.checks.base import Explanation, check
+from dmmcheck.evidence import Evidence, Floats
+from dmmcheck.measure import ArmName, View
+
+DEEPENS = Explanation(
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, sections 1 and 4.4",
+    formula="depth: s_i = d_off(robust) / d_off(standard); main effect: s_i over the same ratio of d_on",
+    control="main effect: the depth's growth against the growth of the distance on the manifold, on the same inputs.",
+    threshold="1: no change. Distances, not logits, so that rescaling the logits changes nothing.",
+    assumptions="Both models are sound to measure; inputs that either misclassifies are left out (n says how many remain).",
+    violation="Adversarial training that moves the boundary away along the manifold as much as off it.",
+    reading="depth supported, main effect not: dimples got deeper, but no more than everything else.",
+)
+
+
+def growth(measure: View, arm: ArmName) -> tuple[Floats, Floats]:
+    """Distances (robust, standard) of the inputs that both classify correctly."""
+    robust, standard = (measure.twin(name).distance(arm) for name in ("robust", "standard"))
+    both = (robust > 0) & (standard > 0)
+    return robust[both], standard[both]
+
+
+@check(
+    "adversarial-training-deepens",
+    tier="mechanism",
+    variant="depth",
+    statement="adversarial training deepens the dimples",
+    threshold=1.0,
+    direction="greater",
+    unit="ratio",
+    needs=("pair",),
+    explanation=DEEPENS,
+)
+def adversarial_training_deepens(measure: View) -> Evidence:
+    """d_off of the robust twin / d_off of the standard one."""
+    return Evidence.ratio(*growth(measure, "normal"))
+
+
+@check(
+    "adversarial-training-deepens",
+    tier="mechanism",
+    variant="main-effect",
+    statement="and that is its main effect: distances on the manifold grow less",
+    threshold=1.0,
+    direction="greater",
+    unit="ratio",
+    needs=("pair",),
+)
+def deepening_is_the_main_effect(measure: View) -> Evidence:
+    """Growth of d_off / growth of d_on, robust over standard."""
+    off, on = Evidence.ratio(*growth(measure, "normal")), Evidence.ratio(*growth(measure, "tangent"))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return Evidence(off.values / on.values, off.censored + on.censored)

@@ -1,0 +1,113 @@
+"""Controls: null tangent fields in shared draws, and what a statistic does under them.
+
+The unit of a controlled claim is the draw of the manifold, not the input: gradients of different inputs are alike, so n
+inputs are not n independent looks at whether this tangent field is special.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from dmmcheck.evidence import Evidence, Floats
+from dmmcheck.fields import Field, PermutedField, RotatedField
+from dmmcheck.measure import View
+from dmmcheck.rotations import Haar, Spectrum
+from dmmcheck.seeding import seeded
+from dmmcheck.verdict import point_estimate
+
+SEARCH_DRAWS = 39
+SEARCH_INPUTS = 64
+ENERGY_DRAWS = 199
+
+
+@dataclass(frozen=True)
+class NullField:
+    """One way to draw a tangent field that means nothing.
+
+    Attributes:
+        title: What a report calls it.
+        draw: One null field for a view, from a generator.
+        unavailable: Why it cannot be drawn for a view, or "".
+    """
+
+    title: str
+    draw: Callable[[View, torch.Generator], Field]
+    unavailable: Callable[[View], str]
+
+
+def _rotated(view: View, generator: torch.Generator) -> Field:
+    return RotatedField(view.measure.field, Haar(view.x.shape[1], generator=generator))
+
+
+def _spectrum(view: View, generator: torch.Generator) -> Field:
+    return RotatedField(view.measure.field, Spectrum(view.measure.classifier.input_shape, generator=generator))
+
+
+def _dealt_within_class(view: View, generator: torch.Generator) -> Field:
+    order = torch.arange(view.n)
+    labels = view.y.cpu()
+    for label in labels.unique():
+        members = torch.nonzero(labels == label).reshape(-1)
+        order[members] = members[torch.randperm(len(members), generator=generator)]
+    return PermutedField(view.measure.field, order.to(view.x.device))
+
+
+def _dealt_across_classes(view: View, generator: torch.Generator) -> Field:
+    """Inputs in a circle, class after class in random order; each takes the space of one a largest class away."""
+    labels = view.y.cpu()
+    class_order = torch.randperm(int(labels.max()) + 1, generator=generator)
+    shuffled = torch.randperm(view.n, generator=generator)
+    circle = shuffled[torch.argsort(class_order[labels[shuffled]], stable=True)]
+    order = torch.empty_like(circle)
+    order[circle] = circle.roll(int(torch.bincount(labels).max()))
+    return PermutedField(view.measure.field, order.to(view.x.device))
+
+
+def _always(view: View) -> str:
+    del view
+    return ""
+
+
+def _unless_image(view: View) -> str:
+    shape = view.measure.classifier.input_shape
+    if len(shape) in {2, 3} and min(shape[-2:]) > 1:
+        return ""
+    return f"inputs of shape {shape} are not images; the spectrum-matched control needs (H, W) or (channels, H, W)"
+
+
+def _unless_shared(view: View) -> str:
+    if not view.measure.field.shared:
+        return ""
+    return "all inputs share one tangent space, so there is nothing to permute; use a local manifold, e.g. local-pca"
+
+
+def _unless_one_class_dominates(view: View) -> str:
+    largest = int(torch.bincount(view.y.cpu()).max())
+    if 2 * largest <= view.n:
+        return _unless_shared(view)
+    return _unless_shared(view) or f"one class holds {largest} of {view.n} inputs; pass a more balanced sample"
+
+
+CONTROLS: Mapping[str, NullField] = {
+    "rotation": NullField("rotated tangent spaces", _rotated, _always),
+    "spectrum": NullField("spectrum-matched spaces", _spectrum, _unless_image),
+    "same-class": NullField("spaces dealt within class", _dealt_within_class, _unless_shared),
+    "other-class": NullField("spaces dealt across classes", _dealt_across_classes, _unless_one_class_dominates),
+}
+"""C0, C1 and the two forms of C2."""
+
+
+def null_draws(
+    view: View, ask: Callable[[View], Evidence], control: str, draws: int, *, searched: bool
+) -> Floats:
+    """The statistic's median (or rate) under each of `draws` null fields, (draws,)."""
+    null, seed = CONTROLS[control], view.measure.seed
+    results = np.empty(draws)
+    for number in range(draws):
+        field = null.draw(view, seeded(seed, "control", control, number))
+        results[number] = point_estimate(ask(replace(view, field=field, effort="quick" if searched else None)))
+    return results

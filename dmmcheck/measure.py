@@ -1,0 +1,297 @@
+"""Which quantity, for which inputs: computed on demand, once, in blocks that never depend on who asked first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmmcheck import stats
+from dmmcheck.attacks.base import Attack, Crossing
+from dmmcheck.attacks.search import Arm, boundary_search, search_arms
+from dmmcheck.errors import CheckError
+from dmmcheck.evidence import Floats
+from dmmcheck.fields import Field, TangentField
+from dmmcheck.models.torch import TorchClassifier
+from dmmcheck.report.model import Cost
+from dmmcheck.sample import Sample, batches, predict
+from dmmcheck.seeding import seeded
+
+ArmName = Literal["free", "tangent", "normal"]
+Effort = Literal["quick", "default", "thorough"]
+ARMS: tuple[ArmName, ...] = ("free", "tangent", "normal")
+BUILTIN = "builtin"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Labelled examples among which neighbours are looked up: x (m, D), y (m,) or None."""
+
+    x: Tensor
+    y: Tensor | None
+
+
+class Measure:
+    """The measurements of one model on one sample.
+
+    Everything is computed for whole blocks (inputs 0-31, 32-63, 64-127, ...), so that a number never depends on
+    which check asked for it, in which order, or in which process.
+    """
+
+    def __init__(
+        self,
+        classifier: TorchClassifier,
+        sample: Sample,
+        field: TangentField,
+        *,
+        examples: Examples,
+        seed: int,
+        attacks: Mapping[str, Attack] | None = None,
+        twins: Mapping[str, Callable[[], TorchClassifier]] | None = None,
+    ) -> None:
+        self.classifier = classifier
+        self.sample = sample
+        self.field = field
+        self.examples = examples
+        self.seed = seed
+        self.looks = stats.looks(len(sample.x))
+        self._attacks = dict(attacks or {})
+        self._twin_models = dict(twins or {})
+        self._twins: dict[str, Measure] = {}
+        self._blocks: dict[tuple[object, ...], list[object]] = {}
+        self._costs: dict[tuple[object, ...], list[Cost]] = {}
+
+    def view(self, n: int | None = None) -> View:
+        """What a check sees: the first n inputs (a look, or fewer than the first), all where n is None."""
+        return View(self, len(self.sample.x) if n is None else n, self.field)
+
+    def twin(self, name: str) -> Measure:
+        """The same measurements of a companion model on the same inputs and tangent spaces."""
+        if name not in self._twins:
+            model = self._twin_models[name]()
+            sample = self.sample
+            if name == "untrained":  # its labels mean nothing: how far is its own decision?
+                sample = replace(sample, y=predict(model, sample.x))
+            self._twins[name] = Measure(model, sample, self.field, examples=self.examples, seed=self.seed)
+        return self._twins[name]
+
+    def blockwise(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
+        """Results for the blocks that cover the first n inputs; `compute` gives result and gradient evaluations."""
+        results, costs = self._blocks.setdefault(key, []), self._costs.setdefault(key, [])
+        blocks = self._cover(n)
+        for rows in blocks[len(results) :]:
+            start = time.perf_counter()
+            result, evaluations = compute(rows)
+            costs.append(Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start))
+            results.append(result)
+        return results[: len(blocks)]  # type: ignore[return-value]
+
+    def cost(self, key: tuple[object, ...], n: int) -> Cost:
+        """What the blocks of a key that cover the first n inputs took."""
+        return total(self._costs.get(key, [])[: len(self._cover(n))])
+
+    def crossings(self, n: int, arm: ArmName, attack: str = BUILTIN) -> Crossing:
+        """Crossings of the first n inputs in one arm; the built-in search does all three arms in one go."""
+        key = self.crossing_key(arm, attack)
+        if attack == BUILTIN:
+            return joined([block[arm] for block in self.blockwise(key, n, self._search_block)], n)
+        return joined(self.blockwise(key, n, lambda rows: self._attack_block(rows, arm, attack)), n)
+
+    def crossing_key(self, arm: ArmName, attack: str) -> tuple[object, ...]:
+        """Under which key the crossings of an arm are kept."""
+        return ("search",) if attack == BUILTIN else ("attack", attack, arm)
+
+    def search_in(self, rows: slice, arm: ArmName, field: Field, effort: Effort) -> Crossing:
+        """One arm searched in another field or with another effort; not kept."""
+        return boundary_search(
+            self.classifier,
+            self.sample.x[rows],
+            self.sample.y[rows],
+            subspace=None if arm == "free" else field.basis(rows),
+            normal=arm == "normal",
+            effort=effort,
+            generator=seeded(self.seed, "search"),
+        )
+
+    def _cover(self, n: int) -> list[slice]:
+        """The blocks that hold the first n inputs."""
+        ends = [look for look in self.looks if look < n]
+        ends.append(next(look for look in self.looks if look >= n))
+        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+
+    def _search_block(self, rows: slice) -> tuple[dict[ArmName, Crossing], int]:
+        basis = self.field.basis(rows)
+        found = search_arms(
+            self.classifier,
+            self.sample.x[rows],
+            self.sample.y[rows],
+            [Arm(), Arm(basis), Arm(basis, normal=True)],
+            generator=seeded(self.seed, "search"),
+        )
+        return dict(zip(ARMS, found, strict=True)), sum(gradients(crossing) for crossing in found)
+
+    def _attack_block(self, rows: slice, arm: ArmName, attack: str) -> tuple[Crossing, int]:
+        crossing = self._attacks[attack](
+            self.classifier,
+            self.sample.x[rows],
+            self.sample.y[rows],
+            subspace=None if arm == "free" else self.field.basis(rows),
+            normal=arm == "normal",
+            generator=seeded(self.seed, "attack", attack),
+        )
+        return crossing, gradients(crossing)
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a check sees: the first n inputs of a measurement, in one tangent field, through one attack.
+
+    All arrays have one row an input, in the same order.
+    """
+
+    measure: Measure
+    n: int
+    field: Field
+    attack: str = BUILTIN
+    effort: Effort | None = None  # None: the run's own measurements; else searched anew for this view
+    _used: dict[tuple[object, ...], Cost] | None = None
+
+    @property
+    def x(self) -> Tensor:
+        """Inputs (n, D), all classified correctly."""
+        return self.measure.sample.x[: self.n]
+
+    @property
+    def y(self) -> Tensor:
+        """Labels (n,)."""
+        return self.measure.sample.y[: self.n]
+
+    def crossing(self, arm: ArmName) -> Crossing:
+        """Nearest label change of each input anywhere (``"free"``), in x + T (``"tangent"``) or x + N (``"normal"``)."""
+        own_field = self.field is self.measure.field
+        if self.effort is None or (arm == "free" and self.effort == "quick"):
+            if not own_field and arm != "free":
+                raise CheckError(f"the {arm} arm of another tangent field needs a search of its own; set an effort")
+            found = self.measure.crossings(self.n, arm, self.attack)
+            key = self.measure.crossing_key(arm, self.attack)
+            self._note(key, self.measure.cost(key, self.n))
+            return found
+        start = time.perf_counter()
+        found = self.measure.search_in(slice(0, self.n), arm, self.field, self.effort)
+        spent = Cost(gradient_evaluations=gradients(found), seconds=time.perf_counter() - start)
+        self._note(("view", id(self), arm), spent)
+        return found
+
+    def distance(self, arm: ArmName) -> Floats:
+        """L2 distance of `crossing`, in units of x (n,); inf where none was found."""
+        return self.crossing(arm).distance.cpu().numpy().astype(np.float64)
+
+    def step(self, arm: ArmName = "free") -> Tensor:
+        """The smallest perturbation found, (n, D); NaN where none was."""
+        crossing = self.crossing(arm)
+        step = crossing.point.to(self.x) - self.x
+        return torch.where(crossing.found.to(step.device)[:, None], step, torch.nan)
+
+    def boundary_gradient(self) -> Tensor:
+        """Gradient of the margin at the nearest crossing, (n, D): the normal of the boundary; NaN where none was found."""
+        key = ("boundary-gradient", self.attack)
+        blocks = self.measure.blockwise(key, self.n, self._boundary_gradient_block)
+        self._note(key, self.measure.cost(key, self.n))
+        return torch.cat(blocks)[: self.n]
+
+    def input_gradient(self) -> Tensor:
+        """Gradient of the margin at the inputs, (n, D)."""
+        sample = self.measure.sample
+
+        def block(rows: slice) -> tuple[Tensor, int]:
+            return margin_gradient(self.measure.classifier, sample.x[rows], sample.y[rows]), rows.stop - rows.start
+
+        key = ("input-gradient",)
+        blocks = self.measure.blockwise(key, self.n, block)
+        self._note(key, self.measure.cost(key, self.n))
+        return torch.cat(blocks)[: self.n]
+
+    def tangent_share(self, v: Tensor) -> Floats:
+        """Share of the energy of vectors (n, D) in the tangent space of their input, rho_T (n,)."""
+        return self.field.share(v).cpu().numpy().astype(np.float64)
+
+    def project_tangent(self, v: Tensor) -> Tensor:
+        """Tangent part P_T v of vectors (n, D)."""
+        return self.field.project(v)
+
+    def labels(self, points: Tensor) -> Tensor:
+        """What the model says of points (m, D)."""
+        return predict(self.measure.classifier, points)
+
+    def nearest_other_class(self) -> tuple[Floats, Tensor]:
+        """Distance (n,) to the nearest example of another class, and that example (n, D)."""
+        examples = self.measure.examples
+        if examples.y is None:
+            raise CheckError("the examples have no labels; give manifold-data as (x, y)")
+        nearest: list[Tensor] = []
+        index: list[Tensor] = []
+        for x, y in zip(batches(self.x), self.y.split(max(1, len(next(iter(batches(self.x)))))), strict=True):
+            apart = torch.cdist(x, examples.x)
+            apart[y[:, None] == examples.y[None, :]] = torch.inf
+            closest = apart.min(1)
+            nearest.append(closest.values)
+            index.append(closest.indices)
+        return torch.cat(nearest).cpu().numpy().astype(np.float64), examples.x[torch.cat(index)]
+
+    def twin(self, name: str) -> View:
+        """The same inputs and tangent spaces under a companion: ``standard``, ``robust`` or ``untrained``."""
+        return replace(self, measure=self.measure.twin(name))
+
+    def spent(self) -> Cost:
+        """What the measurements used through this view took, shared ones counted in full."""
+        return total(list((self._used or {}).values()))
+
+    def _note(self, key: tuple[object, ...], cost: Cost) -> None:
+        if self._used is not None:
+            self._used[(id(self.measure), *key)] = cost
+
+    def _boundary_gradient_block(self, rows: slice) -> tuple[Tensor, int]:
+        crossing = self.measure.crossings(rows.stop, "free", self.attack)
+        y = self.measure.sample.y[rows]
+        gradient = margin_gradient(self.measure.classifier, crossing.point[rows].to(self.x), y)
+        return torch.where(crossing.found[rows].to(y.device)[:, None], gradient, torch.nan), len(y)
+
+
+def margin_gradient(classifier: TorchClassifier, points: Tensor, y: Tensor) -> Tensor:
+    """Gradient (m, D) of margin(x) = z_y - max_{j != y} z_j at points (m, D)."""
+    gradients_: list[Tensor] = []
+    with classifier.evaluation(), torch.enable_grad():
+        for piece, labels in zip(batches(points), y.split(len(next(iter(batches(points))))), strict=True):
+            leaf = piece.detach().clone().requires_grad_(True)
+            logits = classifier.logits(leaf)
+            own = logits.gather(1, labels[:, None]).squeeze(1)
+            rival = logits.scatter(1, labels[:, None], -torch.inf).max(1).values
+            gradients_.append(torch.autograd.grad((own - rival).sum(), leaf)[0])
+    return torch.cat(gradients_)
+
+
+def joined(blocks: Sequence[Crossing], n: int) -> Crossing:
+    """The crossings of consecutive blocks as one, cut to the first n inputs."""
+    return Crossing(
+        **{part.name: torch.cat([getattr(block, part.name) for block in blocks])[:n] for part in fields(Crossing)}
+    )
+
+
+def gradients(crossing: Crossing) -> int:
+    """Gradient evaluations a search took, over all inputs."""
+    return int(crossing.backwards.sum())
+
+
+def total(costs: Sequence[Cost]) -> Cost:
+    """The sum of costs."""
+    return Cost(
+        gradient_evaluations=sum(cost.gradient_evaluations for cost in costs),
+        seconds=sum(cost.seconds for cost in costs),
+    )
