@@ -32,10 +32,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """Labelled examples among which neighbours are looked up: x (m, D), y (m,) or None."""
+    """Labelled examples among which neighbours are looked up: x (m, D), y (m,)."""
 
     x: Tensor
-    y: Tensor | None
+    y: Tensor
 
 
 class Measure:
@@ -76,6 +76,8 @@ class Measure:
         """The same measurements of a companion model on the same inputs and tangent spaces."""
         if name not in self._twins:
             model = self._twin_models[name]()
+            if model is self.classifier:
+                return self
             sample = self.sample
             if name == "untrained":  # its labels mean nothing: how far is its own decision?
                 sample = replace(sample, y=predict(model, sample.x))
@@ -233,8 +235,6 @@ class View:
     def nearest_other_class(self) -> tuple[Floats, Tensor]:
         """Distance (n,) to the nearest example of another class, and that example (n, D)."""
         examples = self.measure.examples
-        if examples.y is None:
-            raise CheckError("the examples have no labels; give manifold-data as (x, y)")
         nearest: list[Tensor] = []
         index: list[Tensor] = []
         for x, y in zip(batches(self.x), self.y.split(max(1, len(next(iter(batches(self.x)))))), strict=True):

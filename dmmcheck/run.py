@@ -1,0 +1,309 @@
+"""run(subject, ...) -> Report: the one way from a subject to findings, under pytest and outside."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from dmmcheck import ground, stats
+from dmmcheck.checks.base import BUILTIN, NEEDS, Test
+from dmmcheck.config import CheckSettings, Settings
+from dmmcheck.controls import CONTROLS, ENERGY_DRAWS, SEARCH_DRAWS, SEARCH_INPUTS, null_draws
+from dmmcheck.errors import CheckError, DmmError
+from dmmcheck.evidence import Evidence, Floats
+from dmmcheck.fields import TangentField
+from dmmcheck.measure import Examples, Measure, View
+from dmmcheck.models.torch import TorchClassifier, adapt
+from dmmcheck.plan import Planned, plan, select
+from dmmcheck.report.model import Control, DistanceSummary, Finding, Report, Soundness
+from dmmcheck.sample import draw_sample
+from dmmcheck.subject import Subject
+from dmmcheck.summary import distances_of, summarise_subject, versions
+from dmmcheck.verdict import Decision, decide, point_estimate
+
+FOUND_LIMIT = 0.95
+MAX_DRAWS = 4999
+
+
+def run(
+    subject: Subject,
+    *,
+    checks: Iterable[str] | None = None,
+    exclude: Iterable[str] = (),
+    tiers: Iterable[str] | None = None,
+    settings: Settings | None = None,
+    **overrides: Any,
+) -> Report:
+    """Test a subject and report; the same findings as ``pytest --dmm`` for the same settings.
+
+    Args:
+        subject: What is under test.
+        checks: Ids to run; all where None. A verdict does not depend on what else is selected.
+        exclude: Ids to leave out.
+        tiers: Tiers to run; all where None.
+        settings: How to judge; defaults where None.
+        **overrides: Single settings by name, e.g. ``seed=0``, ``samples=256``, ``alpha=0.01``.
+
+    Raises:
+        CheckError: An unknown check or tier.
+        DmmError: The subject cannot be measured (too few correct inputs, NaN logits, ...).
+    """
+    chosen = replace(settings or Settings(), **overrides)
+    session = Run(subject, chosen)
+    selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers)
+    return session.report([session.finding(planned) for planned in selected])
+
+
+class Run:
+    """A subject measured on demand and judged test by test; each finding depends on subject and settings alone."""
+
+    def __init__(self, subject: Subject, settings: Settings) -> None:
+        self.settings = settings
+        self.subject = subject.to(settings.device) if settings.device else subject
+        self.planned = plan(settings)
+
+    @cached_property
+    def measure(self) -> Measure:
+        """The measurements of the model under test."""
+        subject, settings = self.subject, self.settings
+        classifier = subject.classifier
+        sample = draw_sample(classifier, subject.x, subject.y, seed=settings.seed, limit=settings.samples)
+        known = subject.y_train is not None
+        examples = (subject.x_train, subject.y_train) if known else (subject.x, subject.y)
+        return Measure(
+            classifier,
+            sample,
+            TangentField(subject.manifold, sample.x),
+            examples=Examples(classifier.flat(examples[0]), examples[1].to(classifier.device)),
+            seed=settings.seed,
+            attacks=_panel(settings.attacks),
+            twins=_twins(subject, settings.seed),
+        )
+
+    @cached_property
+    def soundness(self) -> tuple[Soundness, ...]:
+        """What was found about the measurement itself, on a fixed part of the sample."""
+        return ground.assess(self.subject, self.measure)
+
+    def finding(self, planned: Planned) -> Finding:
+        """Decide one test.
+
+        Raises:
+            CheckError: The check's own code raised, or returned something other than evidence.
+            DmmError: The subject cannot be measured.
+        """
+        blank = self._blank(planned)
+        missing = self._missing(planned.test)
+        if missing:
+            return replace(blank, verdict="not-run", reason=missing)
+        unsound = self._unsound(planned.test)
+        if unsound:
+            return replace(blank, verdict="inconclusive", reason=unsound)
+        try:
+            return self._searched(planned, blank) if planned.test.null == "search" else self._looked(planned, blank)
+        except DmmError:
+            raise
+        except Exception as error:
+            raise CheckError(f"check {planned.id!r} raised {type(error).__name__}: {error}") from error
+
+    def report(self, findings: Iterable[Finding]) -> Report:
+        """The findings with everything else a report says."""
+        import dmmcheck  # noqa: PLC0415  # for the version; the package imports this module lazily
+
+        return Report(
+            dmmcheck=dmmcheck.__version__,
+            versions=versions(),
+            seed=self.settings.seed,
+            device=str(self.measure.classifier.device),
+            alpha=self.settings.alpha,
+            subject=summarise_subject(self.subject, self.measure),
+            soundness=self.soundness,
+            distances=self._distances(),
+            findings=tuple(findings),
+        )
+
+    def header(self) -> dict[str, Any]:
+        """Everything of the report but the findings, JSON-able."""
+        return {key: value for key, value in self.report([]).as_dict().items() if key not in {"findings", "summary"}}
+
+    @cached_property
+    def gating_alpha(self) -> float:
+        """Share of the run's alpha for each gating test that the subject allows: fixed, whatever is selected."""
+        count = sum(planned.gating and not self._lacking(planned.test) for planned in self.planned)
+        return self.settings.alpha / max(1, count)
+
+    def _alpha(self, planned: Planned) -> float:
+        return self.gating_alpha if planned.gating else self.settings.alpha
+
+    def _blank(self, planned: Planned) -> Finding:
+        test = planned.test
+        return Finding(
+            check=planned.check.id,
+            tier=test.tier,
+            variant=test.variant,
+            statement=test.statement,
+            statistic=test.statistic,
+            unit=test.unit,
+            direction=test.claim.direction,
+            verdict="inconclusive",
+            gating=planned.gating,
+            reference=planned.check.source,
+            threshold=None if test.control else self._threshold(planned),
+        )
+
+    def _setting(self, planned: Planned) -> CheckSettings:
+        return self.settings.checks.get(planned.check.id, CheckSettings())
+
+    def _threshold(self, planned: Planned) -> float:
+        """The configured threshold is the stated claim's; other tiers have their own meaning of no effect."""
+        configured = self._setting(planned).threshold
+        return planned.test.claim.threshold if configured is None or planned.tier != "stated" else configured
+
+    def _test(self, planned: Planned) -> Test:
+        margin = self._setting(planned).margin
+        if margin is None:
+            return planned.test
+        return replace(planned.test, claim=replace(planned.test.claim, margin=margin))
+
+    def _lacking(self, test: Test) -> str:
+        for need in test.needs:
+            if need not in self.subject.companions:
+                return f"needs {NEEDS[need]}"
+        return ""
+
+    def _missing(self, test: Test) -> str:
+        return self._lacking(test) or (CONTROLS[test.control].unavailable(self.measure.view()) if test.control else "")
+
+    def _unsound(self, test: Test) -> str:
+        failed = [item for item in self.soundness if item.ok is False and item.family in test.grounds]
+        return f"unsound: {'; '.join(item.message for item in failed)}" if failed else ""
+
+    def _looked(self, planned: Planned, blank: Finding) -> Finding:
+        """Take growing numbers of inputs until the verdict is clear; alpha is shared out over the looks."""
+        looks = self.measure.looks
+        alpha = self._alpha(planned)
+        finding = blank
+        for n in looks:
+            view = self._view(planned, n)
+            finding = self._judged(self._test(planned), view, blank, alpha, alpha / len(looks))
+            if finding.verdict != "inconclusive":
+                break
+        return finding
+
+    def _searched(self, planned: Planned, blank: Finding) -> Finding:
+        """One look on a fixed part of the sample, where every draw of the null costs a search."""
+        view = replace(self._view(planned, min(SEARCH_INPUTS, len(self.measure.sample.x))), effort="quick")
+        alpha = self._alpha(planned)
+        return self._judged(self._test(planned), view, blank, alpha, alpha)
+
+    def _view(self, planned: Planned, n: int) -> View:
+        return replace(self.measure.view(n), attack=planned.test.attack, _used={})
+
+    def _judged(self, test: Test, view: View, blank: Finding, alpha: float, alpha_now: float) -> Finding:
+        evidence = _asked(test, view)
+        control, null = self._null(test, view, alpha_now)
+        limit = blank.threshold if control is None else test.limit(control.estimate)
+        if limit is None:
+            raise CheckError(f"check {blank.id!r} has neither a threshold nor a control")
+        p_value = None if null is None else self._null_p_value(test, evidence, null)
+        decision = decide(
+            evidence, limit=limit, direction=test.claim.direction, alpha=alpha_now, null_p_value=p_value
+        )
+        weak = _weak_attack(test, view)
+        if weak:
+            decision = replace(decision, verdict="inconclusive", reason=weak)
+        return _filled(blank, decision, evidence, limit=limit, control=control, confidence=1 - alpha, view=view)
+
+    def _null(self, test: Test, view: View, alpha: float) -> tuple[Control | None, Floats | None]:
+        if not test.control:
+            return None, None
+        searched = test.null == "search"
+        draws = SEARCH_DRAWS if searched else min(MAX_DRAWS, max(ENERGY_DRAWS, math.ceil(2 / alpha) - 1))
+        null = null_draws(view, test.ask, test.control, draws, searched=searched)
+        low, high = np.quantile(null, [0.025, 0.975], method="nearest")
+        control = Control(
+            name=CONTROLS[test.control].title,
+            estimate=float(np.median(null)),
+            interval=(float(low), float(high)),
+        )
+        return control, null
+
+    def _null_p_value(self, test: Test, evidence: Evidence, null: Floats) -> float:
+        tail = stats.tail_p_value if test.null == "search" else stats.rank_p_value
+        return tail(point_estimate(evidence), null, test.claim.direction)
+
+    def _distances(self) -> dict[str, DistanceSummary]:
+        return distances_of(self.measure, ground.part(self.measure))
+
+
+def _panel(names: tuple[str, ...]) -> Mapping[str, Any]:
+    if not names:
+        return {}
+    from dmmcheck.attacks.torchattacks import panel  # noqa: PLC0415  # an optional dependency
+
+    return panel(names)
+
+
+def _twins(subject: Subject, seed: int) -> dict[str, Callable[[], TorchClassifier]]:
+    """How to get each companion model, adapted, when a check asks for it."""
+
+    def companion(model: Any) -> Callable[[], TorchClassifier]:
+        return lambda: subject.classifier if model is subject.model else adapt(model, subject.x)
+
+    twins: dict[str, Callable[[], TorchClassifier]] = {}
+    if subject.pair is not None:
+        twins |= {name: companion(model) for name, model in zip(("standard", "robust"), subject.pair, strict=True)}
+    factory = subject.factory
+    if factory is not None:
+        twins["untrained"] = lambda: adapt(factory(seed), subject.x)
+    return twins
+
+
+def _asked(test: Test, view: View) -> Evidence:
+    evidence = test.ask(view)
+    if not isinstance(evidence, Evidence):
+        raise CheckError(
+            f"the check returned a {type(evidence).__name__}, expected Evidence; return dmmcheck.Evidence.of(values)"
+        )
+    return evidence
+
+
+def _weak_attack(test: Test, view: View) -> str:
+    """An attack of the panel that often finds nothing says nothing; the built-in search has its own gates."""
+    if test.attack == BUILTIN:
+        return ""
+    found = float(view.crossing("free").found.double().mean())
+    if found >= FOUND_LIMIT:
+        return ""
+    return f"{test.attack} found {found:.0%} anywhere (limit {FOUND_LIMIT:.0%}); give it more effort, or leave it out"
+
+
+def _filled(
+    blank: Finding,
+    decision: Decision,
+    evidence: Evidence,
+    *,
+    limit: float,
+    control: Control | None,
+    confidence: float,
+    view: View,
+) -> Finding:
+    return replace(
+        blank,
+        verdict=decision.verdict,
+        estimate=decision.estimate,
+        interval=decision.interval,
+        confidence=confidence,
+        threshold=limit,
+        n=len(evidence.values),
+        censored=evidence.censored,
+        p_value=decision.p_value,
+        control=control,
+        reason=decision.reason,
+        cost=view.spent(),
+    )
