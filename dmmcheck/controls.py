@@ -101,9 +101,7 @@ CONTROLS: Mapping[str, NullField] = {
 """C0, C1 and the two forms of C2."""
 
 
-def null_draws(
-    view: View, ask: Callable[[View], Evidence], control: str, draws: int, *, searched: bool
-) -> Floats:
+def null_draws(view: View, ask: Callable[[View], Evidence], control: str, draws: int, *, searched: bool) -> Floats:
     """The statistic's median (or rate) under each of `draws` null fields, (draws,)."""
     null, seed = CONTROLS[control], view.measure.seed
     results = np.empty(draws)

@@ -62,7 +62,9 @@ def select(
     unwanted = _valid(exclude, known, "check")
     kept_tiers = TIERS if tiers is None else _valid(tiers, TIERS, "tier")
     return tuple(
-        item for item in planned if item.check.id in wanted and item.check.id not in unwanted and item.tier in kept_tiers
+        item
+        for item in planned
+        if item.check.id in wanted and item.check.id not in unwanted and item.tier in kept_tiers
     )
 
 

@@ -211,9 +211,7 @@ class Run:
         if limit is None:
             raise CheckError(f"check {blank.id!r} has neither a threshold nor a control")
         p_value = None if null is None else self._null_p_value(test, evidence, null)
-        decision = decide(
-            evidence, limit=limit, direction=test.claim.direction, alpha=alpha_now, null_p_value=p_value
-        )
+        decision = decide(evidence, limit=limit, direction=test.claim.direction, alpha=alpha_now, null_p_value=p_value)
         weak = _weak_attack(test, view)
         if weak:
             decision = replace(decision, verdict="inconclusive", reason=weak)

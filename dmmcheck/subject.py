@@ -59,7 +59,9 @@ class Subject:
     def __post_init__(self) -> None:
         x = inputs_of(self.x, "x")
         if len(x) < MIN_INPUTS:
-            raise SubjectError(f"x holds {len(x)} inputs, at least {MIN_INPUTS} are needed; pass more of the test split")
+            raise SubjectError(
+                f"x holds {len(x)} inputs, at least {MIN_INPUTS} are needed; pass more of the test split"
+            )
         bounds = _checked_bounds(self.bounds, x)
         y = labels_of(self.y, "y", len(x))
         classifier = adapt(self.model, x)
@@ -110,7 +112,9 @@ class Subject:
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).splitlines()[0]
-            raise SubjectError(f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'") from error
+            raise SubjectError(
+                f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'"
+            ) from error
         return replace(
             self,
             model=moved(self.model),

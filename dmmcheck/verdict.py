@@ -54,7 +54,9 @@ def decide(
         reason = _how_many(evidence, limit, alpha, reason)
     if verdict == "supported" and null_p_value is not None and not null_p_value <= alpha:
         verdict = "inconclusive"
-        reason = f"beyond the control, but not extreme among its shared draws (p = {null_p_value:.3g}, needs {alpha:.2g})"
+        reason = (
+            f"beyond the control, but not extreme among its shared draws (p = {null_p_value:.3g}, needs {alpha:.2g})"
+        )
     return Decision(
         verdict=verdict,
         estimate=estimate,

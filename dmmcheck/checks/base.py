@@ -217,7 +217,11 @@ def _controlled(test: Test, control: str, *, first: bool) -> Test:
 def _validate(id: str, needs: tuple[str, ...], controls: tuple[str, ...], tier: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", id):
         raise CheckError(f"check id {id!r} is malformed; use lower-case words joined by hyphens, e.g. 'my-check'")
-    for what, given, valid in (("need", needs, NEEDS), ("control", controls, CONTROL_NAMES), ("tier", (tier,), TIERS)):
+    for what, given, valid in (
+        ("need", needs, NEEDS),
+        ("control", controls, CONTROL_NAMES),
+        ("tier", (tier,), TIERS),
+    ):
         unknown = [name for name in given if name not in valid]
         if unknown:
             raise CheckError(f"check {id!r}: unknown {what} {unknown[0]!r}; valid: {', '.join(valid)}")
