@@ -1,0 +1,216 @@
+"""A report as strict JSON in the schema ``dmmcheck.report/1``, and back.
+
+What JSON cannot say (NaN, infinities) becomes null, with a reason in the object it stands in: in ``reason``, or in
+``message`` where there is one. Reading it back gives NaN where a number has to stand, infinity for a distance (that is
+what a censored one ranks as), and None where there may be none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from importlib import resources
+from numbers import Integral, Real
+from typing import Any, get_args
+
+from dmmcheck.errors import ReportError
+from dmmcheck.report.model import (
+    SCHEMA,
+    Control,
+    Cost,
+    Direction,
+    DistanceSummary,
+    Finding,
+    ManifoldSummary,
+    Report,
+    Soundness,
+    SubjectSummary,
+    Tier,
+    Verdict,
+)
+
+SCHEMA_FILE = "report-1.schema.json"
+EXPLAINED_IN = {"control": "reason", "distances": "reason", "findings": "reason", "soundness": "message"}
+UNDEFINED = "no finite value"
+
+Object = Mapping[str, Any]
+
+
+def render(report: Report) -> str:
+    """The report as JSON text, keys in the order of the schema, one newline at the end."""
+    return json.dumps(as_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The report as plain dicts, lists, strings, finite numbers and null."""
+    content = {"schema": report.schema, **asdict(report), "summary": asdict(report.summary)}
+    content["soundness"] = [_explained(item, "message") for item in content["soundness"]]
+    content["distances"] = {name: _explained(arm) for name, arm in content["distances"].items()}
+    content["findings"] = [_finding(finding) for finding in content["findings"]]
+    if content["subject"] is not None:
+        content["subject"]["manifold"] = _explained(content["subject"]["manifold"])
+        content["subject"] = _explained(content["subject"])
+    plain: dict[str, Any] = _plain(content, "report")
+    return plain
+
+
+def _finding(finding: dict[str, Any]) -> dict[str, Any]:
+    if finding["control"] is not None:
+        finding["control"] = _explained(finding["control"])
+    if finding["verdict"] == "not-run" and not finding["reason"]:
+        finding["reason"] = "not run, no reason given"
+    return _explained(finding)
+
+
+def _explained(item: dict[str, Any], key: str = "reason") -> dict[str, Any]:
+    """The object with a reason under `key` if it needs one and has none."""
+    lost = [name for name, value in item.items() if _is_lost(value)]
+    if lost and not item.get(key):
+        return {**item, key: f"{UNDEFINED}: {', '.join(lost)}"}
+    return item
+
+
+def _is_lost(value: Any) -> bool:
+    """Whether JSON cannot say this number, or one among these."""
+    if isinstance(value, (list, tuple)):
+        return any(map(_is_lost, value))
+    if isinstance(value, Mapping):
+        return any(_is_lost(part) for part in value.values() if isinstance(part, Real))
+    return isinstance(value, Real) and not math.isfinite(value)
+
+
+def _plain(value: Any, path: str) -> Any:
+    """Python's own types only: numpy's scalars are cast, what is not finite is None."""
+    if value is None or isinstance(value, str):
+        return value if value is None else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(part, f"{path}.{key}") for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(part, f"{path}[{index}]") for index, part in enumerate(value)]
+    if isinstance(value, bool) or type(value).__name__ in {"bool", "bool_"}:
+        return bool(value)
+    if isinstance(value, Integral):
+        return int(value)
+    if isinstance(value, Real):
+        return float(value) if math.isfinite(value) else None
+    raise ReportError(
+        f"{path} is a {type(value).__name__}, a report holds plain numbers, texts and lists; cast it first"
+    )
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema that `render` follows."""
+    text = resources.files("dmmcheck.report").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content
+
+
+def parse(text: str) -> Report:
+    """The report that `render` wrote.
+
+    Raises:
+        ReportError: Not JSON, another schema, or a key is missing or malformed.
+    """
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ReportError(f"the report is not JSON ({error}); write it with --dmm-report PATH.json") from error
+    return from_dict(content)
+
+
+def from_dict(content: Object) -> Report:
+    """A report from what `as_json` returned.
+
+    Raises:
+        ReportError: Another schema, or a key is missing or malformed.
+    """
+    found = content.get("schema") if isinstance(content, Mapping) else type(content).__name__
+    if found != SCHEMA:
+        raise ReportError(f"the report has the schema {found!r}, this version reads {SCHEMA!r}; write it anew")
+    try:
+        return _report(content)
+    except KeyError as error:
+        raise ReportError(f"the report lacks the key {error}, {SCHEMA} requires it; write it anew") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ReportError(f"the report is malformed ({error}), {SCHEMA} is expected; write it anew") from error
+
+
+def _report(content: Object) -> Report:
+    subject = content["subject"]
+    return Report(
+        dmmcheck=content["dmmcheck"],
+        versions=dict(content["versions"]),
+        seed=content["seed"],
+        device=content["device"],
+        alpha=content["alpha"],
+        subject=None if subject is None else _subject(subject),
+        soundness=tuple(_soundness(item) for item in content["soundness"]),
+        distances={name: _distances(arm) for name, arm in content["distances"].items()},
+        findings=tuple(_read_finding(finding) for finding in content["findings"]),
+    )
+
+
+def _subject(content: Object) -> SubjectSummary:
+    manifold = content["manifold"]
+    return SubjectSummary(
+        **{key: content[key] for key in ("model", "model_hash", "classes", "inputs", "ambient_dim")},
+        input_shape=tuple(content["input_shape"]),
+        accuracy=_number(content["accuracy"]),
+        manifold=ManifoldSummary(
+            **{key: manifold[key] for key in ("name", "dim", "hash", "residual_median", "label_agreement")}
+        ),
+    )
+
+
+def _soundness(content: Object) -> Soundness:
+    return Soundness(**{key: content[key] for key in ("name", "family", "ok", "value", "limit", "message")})
+
+
+def _distances(content: Object) -> DistanceSummary:
+    return DistanceSummary(
+        median=_number(content["median"], math.inf),
+        quantiles={level: _number(value, math.inf) for level, value in content["quantiles"].items()},
+        n=content["n"],
+        censored=content["censored"],
+    )
+
+
+_AS_THEY_STAND = (
+    "check variant statement statistic unit gating estimate confidence threshold n censored p_value reason reference"
+).split()
+
+
+def _read_finding(content: Object) -> Finding:
+    control = content["control"]
+    return Finding(
+        **{key: content[key] for key in _AS_THEY_STAND},
+        tier=_word(content, "tier", Tier),
+        direction=_word(content, "direction", Direction),
+        verdict=_word(content, "verdict", Verdict),
+        interval=None if content["interval"] is None else _pair(content["interval"]),
+        control=None if control is None else _control(control),
+        cost=Cost(**{key: content["cost"][key] for key in ("gradient_evaluations", "seconds")}),
+    )
+
+
+def _control(content: Object) -> Control:
+    return Control(name=content["name"], estimate=_number(content["estimate"]), interval=_pair(content["interval"]))
+
+
+def _word(content: Object, key: str, words: Any) -> Any:
+    if content[key] not in get_args(words):
+        raise ValueError(f"{key} is {content[key]!r}, expected one of {', '.join(get_args(words))}")
+    return content[key]
+
+
+def _pair(ends: Any) -> tuple[float, float]:
+    low, high = ends
+    return _number(low), _number(high)
+
+
+def _number(value: float | None, otherwise: float = math.nan) -> float:
+    return otherwise if value is None else value

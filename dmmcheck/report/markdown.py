@@ -1,0 +1,78 @@
+"""A report as GitHub-flavoured Markdown: the same table as on the terminal, and what it rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tabulate import tabulate
+
+from dmmcheck.report import wording
+from dmmcheck.report.model import Finding, Report
+
+COLUMNS = ("check", "tier", "statement", "estimate [interval]", "threshold", "control", "n (censored)", "verdict")
+SYMBOLS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔", "not-run": "➖"}
+ADVISORY = "⚠️"
+SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|~$"} | {"\n": " "})
+
+
+def render(report: Report) -> str:
+    """The table, the facts under it, what is not settled, and what failed."""
+    blocks = ["## dmmcheck", _table(report), *_facts(report), *_open_questions(report), *_failures(report)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _table(report: Report) -> str:
+    rows = [_row(finding) for group in wording.by_check(report.findings) for finding in group]
+    if not rows:
+        return "No check was planned."
+    return tabulate(rows, headers=COLUMNS, tablefmt="github", disable_numparse=True)
+
+
+def _row(finding: Finding) -> list[str]:
+    estimate = f"{wording.number(finding.estimate)} {wording.interval(finding.interval)}".strip()
+    symbol = SYMBOLS[finding.verdict] if finding.gating or finding.verdict != "refuted" else ADVISORY
+    cells = (
+        wording.name_in_check(finding),
+        wording.statement(finding),
+        estimate,
+        wording.threshold(finding),
+        wording.control_in_full(finding),
+        wording.inputs(finding),
+    )
+    return [f"`{finding.check}`", *map(_escaped, cells), f"{symbol} {wording.verdict(finding)}"]
+
+
+def _facts(report: Report) -> Iterator[str]:
+    yield _listed(f"**{label}**: {_escaped(text)}" for label, text in wording.facts(report))
+    rows = [
+        [
+            "informs" if item.ok is None else "**failed**",
+            *map(_escaped, (item.name, wording.number(item.value), wording.number(item.limit), item.message)),
+        ]
+        for item in wording.remarkable(report.soundness)
+    ]
+    if rows:
+        header = ["", "soundness", "value", "limit", ""]
+        yield tabulate(rows, headers=header, tablefmt="github", disable_numparse=True)
+
+
+def _open_questions(report: Report) -> Iterator[str]:
+    chance = wording.not_beyond_chance(report)
+    lines = [f"**chance**: {_escaped(chance)}"] if chance else []
+    lines += [f"**{kind}**: {_escaped(names)}: {_escaped(reason)}" for kind, names, reason in wording.unsettled(report)]
+    if lines:
+        yield _listed(lines)
+
+
+def _failures(report: Report) -> Iterator[str]:
+    if report.failures:
+        yield _listed(f"**failed**: {_escaped(wording.failure(finding))}" for finding in report.failures)
+
+
+def _listed(lines: Iterable[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines)
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    return text.translate(SPECIAL)
