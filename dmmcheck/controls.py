@@ -1,4 +1,4 @@
-"""Controls: null tangent fields in shared draws, and what a statistic does under them.
+"""Controls: what a statistic does where its subject is replaced by one that means nothing, in shared draws.
 
 The unit of a controlled claim is the draw of the manifold, not the input: gradients of different inputs are alike, so n
 inputs are not n independent looks at whether this tangent field is special.
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from dmmcheck.evidence import Evidence, Floats
-from dmmcheck.fields import Field, PermutedField, RotatedField
+from dmmcheck.fields import PermutedField, RotatedField
 from dmmcheck.measure import View
 from dmmcheck.rotations import Haar, Spectrum
 from dmmcheck.seeding import seeded
@@ -25,38 +25,40 @@ ENERGY_DRAWS = 199
 
 
 @dataclass(frozen=True)
-class NullField:
-    """One way to draw a tangent field that means nothing.
+class Null:
+    """One way to take the meaning out of a measurement.
 
     Attributes:
         title: What a report calls it.
-        draw: One null field for a view, from a generator.
+        draw: A view without the meaning, from a view with it and a generator.
         unavailable: Why it cannot be drawn for a view, or "".
     """
 
     title: str
-    draw: Callable[[View, torch.Generator], Field]
+    draw: Callable[[View, torch.Generator], View]
     unavailable: Callable[[View], str]
 
 
-def _rotated(view: View, generator: torch.Generator) -> Field:
-    return RotatedField(view.measure.field, Haar(view.x.shape[1], generator=generator))
+def _rotated(view: View, generator: torch.Generator) -> View:
+    rotation = Haar(view.x.shape[1], generator=generator)
+    return replace(view, field=RotatedField(view.measure.field, rotation))
 
 
-def _spectrum(view: View, generator: torch.Generator) -> Field:
-    return RotatedField(view.measure.field, Spectrum(view.measure.classifier.input_shape, generator=generator))
+def _spectrum(view: View, generator: torch.Generator) -> View:
+    rotation = Spectrum(view.measure.classifier.input_shape, generator=generator)
+    return replace(view, field=RotatedField(view.measure.field, rotation))
 
 
-def _dealt_within_class(view: View, generator: torch.Generator) -> Field:
+def _dealt_within_class(view: View, generator: torch.Generator) -> View:
     order = torch.arange(view.n)
     labels = view.y.cpu()
     for label in labels.unique():
         members = torch.nonzero(labels == label).reshape(-1)
         order[members] = members[torch.randperm(len(members), generator=generator)]
-    return PermutedField(view.measure.field, order.to(view.x.device))
+    return replace(view, field=PermutedField(view.measure.field, order.to(view.x.device)))
 
 
-def _dealt_across_classes(view: View, generator: torch.Generator) -> Field:
+def _dealt_across_classes(view: View, generator: torch.Generator) -> View:
     """Inputs in a circle, class after class in random order; each takes the space of one a largest class away."""
     labels = view.y.cpu()
     class_order = torch.randperm(int(labels.max()) + 1, generator=generator)
@@ -64,7 +66,15 @@ def _dealt_across_classes(view: View, generator: torch.Generator) -> Field:
     circle = shuffled[torch.argsort(class_order[labels[shuffled]], stable=True)]
     order = torch.empty_like(circle)
     order[circle] = circle.roll(int(torch.bincount(labels).max()))
-    return PermutedField(view.measure.field, order.to(view.x.device))
+    return replace(view, field=PermutedField(view.measure.field, order.to(view.x.device)))
+
+
+def _steps_dealt(view: View, generator: torch.Generator) -> View:
+    return replace(view, order=tuple(torch.randperm(len(view.measure.steps), generator=generator).tolist()))
+
+
+def _classes_dealt(view: View, generator: torch.Generator) -> View:
+    return replace(view, order=tuple(torch.randperm(len(view.measure.target_classes()), generator=generator).tolist()))
 
 
 def _always(view: View) -> str:
@@ -92,20 +102,22 @@ def _unless_one_class_dominates(view: View) -> str:
     return _unless_shared(view) or f"one class holds {largest} of {view.n} inputs; pass a more balanced sample"
 
 
-CONTROLS: Mapping[str, NullField] = {
-    "rotation": NullField("rotated tangent spaces", _rotated, _always),
-    "spectrum": NullField("spectrum-matched spaces", _spectrum, _unless_image),
-    "same-class": NullField("spaces dealt within class", _dealt_within_class, _unless_shared),
-    "other-class": NullField("spaces dealt across classes", _dealt_across_classes, _unless_one_class_dominates),
+CONTROLS: Mapping[str, Null] = {
+    "rotation": Null("rotated tangent spaces", _rotated, _always),
+    "spectrum": Null("spectrum-matched spaces", _spectrum, _unless_image),
+    "same-class": Null("spaces dealt within class", _dealt_within_class, _unless_shared),
+    "other-class": Null("spaces dealt across classes", _dealt_across_classes, _unless_one_class_dominates),
+    "order": Null("checkpoints in random order", _steps_dealt, _always),
+    "labels": Null("target classes dealt anew", _classes_dealt, _always),
 }
-"""C0, C1 and the two forms of C2."""
+"""C0, C1, the two forms of C2, and the permutations of what is not a tangent space."""
 
 
 def null_draws(view: View, ask: Callable[[View], Evidence], control: str, draws: int, *, searched: bool) -> Floats:
-    """The statistic's median (or rate) under each of `draws` null fields, (draws,)."""
+    """The statistic's median (or rate) under each of `draws` nulls, (draws,)."""
     null, seed = CONTROLS[control], view.measure.seed
     results = np.empty(draws)
     for number in range(draws):
-        field = null.draw(view, seeded(seed, "control", control, number))
-        results[number] = point_estimate(ask(replace(view, field=field, effort="quick" if searched else None)))
+        drawn = null.draw(view, seeded(seed, "control", control, number))
+        results[number] = point_estimate(ask(replace(drawn, effort="quick" if searched else None)))
     return results

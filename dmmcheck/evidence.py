@@ -23,18 +23,30 @@ class Evidence:
             ranks last (or first). NaN where it could lie on either side: counted against every verdict, never dropped.
         censored: How many values rest on a censored distance.
         summary: The claim is about the ``"median"`` of the statistic, or about the ``"mean"`` of 0/1 values (a rate).
+        chance: Where it is given, what the claim is held against in place of its threshold, e.g. 1 / classes.
+        note: Said beside the verdict, e.g. where a change point lies.
     """
 
     values: Floats
     censored: int = 0
     summary: Summary = "median"
+    chance: float | None = None
+    note: str = ""
 
     @classmethod
-    def of(cls, values: Any, *, censored: int = 0, summary: Summary = "median") -> Evidence:
+    def of(
+        cls,
+        values: Any,
+        *,
+        censored: int = 0,
+        summary: Summary = "median",
+        chance: float | None = None,
+        note: str = "",
+    ) -> Evidence:
         """Evidence from anything array-like with one number an input (torch tensors included)."""
         if hasattr(values, "detach"):
             values = values.detach().cpu().numpy()
-        return cls(np.asarray(values, dtype=np.float64).reshape(-1), censored, summary)
+        return cls(np.asarray(values, dtype=np.float64).reshape(-1), censored, summary, chance, note)
 
     @classmethod
     def ratio(cls, numerator: Any, denominator: Any, *, log: bool = False) -> Evidence:

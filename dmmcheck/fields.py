@@ -42,7 +42,7 @@ class TangentField:
     """The tangent spaces of a manifold at the inputs of a sample, computed once and kept while they are small."""
 
     def __init__(self, manifold: Manifold, x: Tensor) -> None:
-        self._manifold = manifold
+        self.manifold = manifold
         self._x = x
         probe = validate_manifold(manifold, x[:2])
         self.dim: int = probe.shape[-1]
@@ -82,7 +82,7 @@ class TangentField:
             self._kept = [torch.cat([*self._kept, fresh])]
 
     def _compute(self, rows: slice) -> Tensor:
-        return validate_manifold(self._manifold, self._x[rows]).to(self._x)
+        return validate_manifold(self.manifold, self._x[rows]).to(self._x)
 
 
 class RotatedField:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal, TypeVar
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -19,13 +20,15 @@ from dmmcheck.evidence import Floats
 from dmmcheck.fields import Field, TangentField
 from dmmcheck.models.torch import TorchClassifier
 from dmmcheck.report.model import Cost
-from dmmcheck.sample import Sample, batches, predict
+from dmmcheck.sample import Sample, batched_like, batches, predict
 from dmmcheck.seeding import seeded
 
 ArmName = Literal["free", "tangent", "normal"]
 Effort = Literal["quick", "default", "thorough"]
 ARMS: tuple[ArmName, ...] = ("free", "tangent", "normal")
 BUILTIN = "builtin"
+LABELLED_TWINS = ("standard", "robust")
+TARGETS = 10  # most classes that targeted searches go through
 
 T = TypeVar("T")
 
@@ -55,6 +58,10 @@ class Measure:
         seed: int,
         attacks: Mapping[str, Attack] | None = None,
         twins: Mapping[str, Callable[[], TorchClassifier]] | None = None,
+        steps: Sequence[int] = (),
+        trainer: Callable[..., Any] | None = None,
+        progress: Callable[[str], None] = lambda line: None,
+        joint: bool = True,
     ) -> None:
         self.classifier = classifier
         self.sample = sample
@@ -64,6 +71,10 @@ class Measure:
         self.looks = stats.looks(len(sample.x))
         self._attacks = dict(attacks or {})
         self._twin_models = dict(twins or {})
+        self.steps = tuple(steps)
+        self.trainer = trainer
+        self.progress = progress
+        self._joint = joint
         self._twins: dict[str, Measure] = {}
         self._blocks: dict[tuple[object, ...], list[object]] = {}
         self._costs: dict[tuple[object, ...], list[Cost]] = {}
@@ -73,15 +84,19 @@ class Measure:
         return View(self, len(self.sample.x) if n is None else n, self.field)
 
     def twin(self, name: str) -> Measure:
-        """The same measurements of a companion model on the same inputs and tangent spaces."""
+        """The same measurements of a companion model on the same inputs and tangent spaces.
+
+        ``standard`` and ``robust`` are held to the true labels; other twins to their own decisions, since an
+        untrained network's errors say nothing of where its boundary is.
+        """
         if name not in self._twins:
             model = self._twin_models[name]()
             if model is self.classifier:
                 return self
             sample = self.sample
-            if name == "untrained":  # its labels mean nothing: how far is its own decision?
+            if name not in LABELLED_TWINS:
                 sample = replace(sample, y=predict(model, sample.x))
-            self._twins[name] = Measure(model, sample, self.field, examples=self.examples, seed=self.seed)
+            self._twins[name] = Measure(model, sample, self.field, examples=self.examples, seed=self.seed, joint=False)
         return self._twins[name]
 
     def blockwise(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
@@ -95,20 +110,45 @@ class Measure:
             results.append(result)
         return results[: len(blocks)]  # type: ignore[return-value]
 
+    def once(self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]]) -> tuple[T, Cost]:
+        """A result that does not grow with the inputs in view, with what it took."""
+        if key not in self._blocks:
+            start = time.perf_counter()
+            result, evaluations = compute()
+            self._blocks[key] = [result]
+            self._costs[key] = [Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start)]
+        return self._blocks[key][0], self._costs[key][0]  # type: ignore[return-value]
+
     def cost(self, key: tuple[object, ...], n: int) -> Cost:
         """What the blocks of a key that cover the first n inputs took."""
         return total(self._costs.get(key, [])[: len(self._cover(n))])
 
     def crossings(self, n: int, arm: ArmName, attack: str = BUILTIN) -> Crossing:
-        """Crossings of the first n inputs in one arm; the built-in search does all three arms in one go."""
+        """Crossings of the first n inputs in one arm; for the model under test all three arms in one go."""
         key = self.crossing_key(arm, attack)
-        if attack == BUILTIN:
+        if attack == BUILTIN and self._joint:
             return joined([block[arm] for block in self.blockwise(key, n, self._search_block)], n)
+        if attack == BUILTIN:
+            return joined(self.blockwise(key, n, lambda rows: self._arm_block(rows, arm)), n)
         return joined(self.blockwise(key, n, lambda rows: self._attack_block(rows, arm, attack)), n)
 
     def crossing_key(self, arm: ArmName, attack: str) -> tuple[object, ...]:
         """Under which key the crossings of an arm are kept."""
-        return ("search",) if attack == BUILTIN else ("attack", attack, arm)
+        return ("search",) if attack == BUILTIN and self._joint else ("attack", attack, arm)
+
+    def targeted(self, n: int, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
+        """Classes (at most 10, the same for all inputs) and the crossing of the first n inputs into each of them."""
+        classes = self.target_classes()
+        found = [
+            joined(self.blockwise(("targeted", arm, label), n, partial(self._targeted_block, arm=arm, label=label)), n)
+            for label in classes
+        ]
+        return classes, found
+
+    def target_classes(self) -> tuple[int, ...]:
+        """The classes that targeted searches go through, drawn from the seed where there are more than ten."""
+        order = torch.randperm(self.classifier.classes, generator=seeded(self.seed, "targets"))
+        return tuple(sorted(order[:TARGETS].tolist()))
 
     def search_in(self, rows: slice, arm: ArmName, field: Field, effort: Effort) -> Crossing:
         """One arm searched in another field or with another effort; not kept."""
@@ -139,6 +179,24 @@ class Measure:
         )
         return dict(zip(ARMS, found, strict=True)), sum(gradients(crossing) for crossing in found)
 
+    def _arm_block(self, rows: slice, arm: ArmName) -> tuple[Crossing, int]:
+        crossing = self.search_in(rows, arm, self.field, "default")
+        return crossing, gradients(crossing)
+
+    def _targeted_block(self, rows: slice, arm: ArmName, label: int) -> tuple[Crossing, int]:
+        x, y = self.sample.x[rows], self.sample.y[rows]
+        crossing = boundary_search(
+            self.classifier,
+            x,
+            y,
+            subspace=None if arm == "free" else self.field.basis(rows),
+            normal=arm == "normal",
+            targets=torch.full_like(y, label),
+            effort="quick",
+            generator=seeded(self.seed, "search"),
+        )
+        return crossing, gradients(crossing)
+
     def _attack_block(self, rows: slice, arm: ArmName, attack: str) -> tuple[Crossing, int]:
         crossing = self._attacks[attack](
             self.classifier,
@@ -163,6 +221,7 @@ class View:
     field: Field
     attack: str = BUILTIN
     effort: Effort | None = None  # None: the run's own measurements; else searched anew for this view
+    order: tuple[int, ...] | None = None  # of the checkpoints or the classes, where a control deals them anew
     _used: dict[tuple[object, ...], Cost] | None = None
 
     @property
@@ -208,6 +267,22 @@ class View:
         self._note(key, self.measure.cost(key, self.n))
         return torch.cat(blocks)[: self.n]
 
+    def once(self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]]) -> T:
+        """See `Measure.once`."""
+        result, cost = self.measure.once(key, compute)
+        self._note(key, cost)
+        return result
+
+    def margins(self) -> Tensor:
+        """Margin of each input, z_y - max_{j != y} z_j, (n,)."""
+        classifier = self.measure.classifier
+        with classifier.evaluation(), torch.no_grad():
+            parts = [
+                margin(classifier.logits(x), y)
+                for x, y in zip(batches(self.x), batched_like(self.x, self.y), strict=True)
+            ]
+        return torch.cat(parts)
+
     def input_gradient(self) -> Tensor:
         """Gradient of the margin at the inputs, (n, D)."""
         sample = self.measure.sample
@@ -228,16 +303,28 @@ class View:
         """Tangent part P_T v of vectors (n, D)."""
         return self.field.project(v)
 
+    def project_point(self, points: Tensor) -> Tensor:
+        """Points (m, D) taken to the manifold."""
+        return self.measure.field.manifold.project_point(points).to(points)
+
     def labels(self, points: Tensor) -> Tensor:
         """What the model says of points (m, D)."""
         return predict(self.measure.classifier, points)
+
+    def noise(self, purpose: str) -> Tensor:
+        """Standard normal vectors (n, D), one an input, the same however many inputs are in view."""
+        x = self.measure.sample.x
+        generator = seeded(self.measure.seed, "noise", purpose)
+        return torch.cat([torch.randn((1, x.shape[1]), generator=generator, dtype=x.dtype) for _ in range(self.n)]).to(
+            x.device
+        )
 
     def nearest_other_class(self) -> tuple[Floats, Tensor]:
         """Distance (n,) to the nearest example of another class, and that example (n, D)."""
         examples = self.measure.examples
         nearest: list[Tensor] = []
         index: list[Tensor] = []
-        for x, y in zip(batches(self.x), self.y.split(max(1, len(next(iter(batches(self.x)))))), strict=True):
+        for x, y in zip(batches(self.x), batched_like(self.x, self.y), strict=True):
             apart = torch.cdist(x, examples.x)
             apart[y[:, None] == examples.y[None, :]] = torch.inf
             closest = apart.min(1)
@@ -245,9 +332,23 @@ class View:
             index.append(closest.indices)
         return torch.cat(nearest).cpu().numpy().astype(np.float64), examples.x[torch.cat(index)]
 
+    def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
+        """Classes, and the crossing of each input into each of them (not found into its own), with little effort."""
+        classes, found = self.measure.targeted(self.n, arm)
+        for label in classes:
+            key = ("targeted", arm, label)
+            self._note(key, self.measure.cost(key, self.n))
+        return classes, found
+
     def twin(self, name: str) -> View:
-        """The same inputs and tangent spaces under a companion: ``standard``, ``robust`` or ``untrained``."""
+        """The same inputs and tangent spaces under a companion: ``standard``, ``robust``, ``untrained``, a checkpoint."""
         return replace(self, measure=self.measure.twin(name))
+
+    def checkpoints(self) -> list[tuple[int, View]]:
+        """(step, the same inputs under the model of that step), in the order of steps unless a control dealt them."""
+        steps = self.measure.steps
+        dealt = self.order or tuple(range(len(steps)))
+        return [(step, self.twin(f"checkpoint {steps[dealt[place]]}")) for place, step in enumerate(steps)]
 
     def spent(self) -> Cost:
         """What the measurements used through this view took, shared ones counted in full."""
@@ -264,17 +365,20 @@ class View:
         return torch.where(crossing.found[rows].to(y.device)[:, None], gradient, torch.nan), len(y)
 
 
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """z_y - max_{j != y} z_j of logits (m, C), (m,)."""
+    own = logits.gather(1, y[:, None]).squeeze(1)
+    return own - logits.scatter(1, y[:, None], -torch.inf).max(1).values
+
+
 def margin_gradient(classifier: TorchClassifier, points: Tensor, y: Tensor) -> Tensor:
-    """Gradient (m, D) of margin(x) = z_y - max_{j != y} z_j at points (m, D)."""
-    gradients_: list[Tensor] = []
+    """Gradient (m, D) of the margin at points (m, D)."""
+    parts: list[Tensor] = []
     with classifier.evaluation(), torch.enable_grad():
-        for piece, labels in zip(batches(points), y.split(len(next(iter(batches(points))))), strict=True):
+        for piece, labels in zip(batches(points), batched_like(points, y), strict=True):
             leaf = piece.detach().clone().requires_grad_(True)
-            logits = classifier.logits(leaf)
-            own = logits.gather(1, labels[:, None]).squeeze(1)
-            rival = logits.scatter(1, labels[:, None], -torch.inf).max(1).values
-            gradients_.append(torch.autograd.grad((own - rival).sum(), leaf)[0])
-    return torch.cat(gradients_)
+            parts.append(torch.autograd.grad(margin(classifier.logits(leaf), labels).sum(), leaf)[0])
+    return torch.cat(parts)
 
 
 def joined(blocks: Sequence[Crossing], n: int) -> Crossing:

@@ -37,6 +37,7 @@ def run(
     exclude: Iterable[str] = (),
     tiers: Iterable[str] | None = None,
     settings: Settings | None = None,
+    progress: Callable[[str], None] = lambda line: None,
     **overrides: Any,
 ) -> Report:
     """Test a subject and report; the same findings as ``pytest --dmm`` for the same settings.
@@ -47,6 +48,7 @@ def run(
         exclude: Ids to leave out.
         tiers: Tiers to run; all where None.
         settings: How to judge; defaults where None.
+        progress: Told in one line what is going on, where something takes long.
         **overrides: Single settings by name, e.g. ``seed=0``, ``samples=256``, ``alpha=0.01``.
 
     Raises:
@@ -54,7 +56,7 @@ def run(
         DmmError: The subject cannot be measured (too few correct inputs, NaN logits, ...).
     """
     chosen = replace(settings or Settings(), **overrides)
-    session = Run(subject, chosen)
+    session = Run(subject, chosen, progress)
     selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers)
     return session.report([session.finding(planned) for planned in selected])
 
@@ -62,8 +64,11 @@ def run(
 class Run:
     """A subject measured on demand and judged test by test; each finding depends on subject and settings alone."""
 
-    def __init__(self, subject: Subject, settings: Settings) -> None:
+    def __init__(
+        self, subject: Subject, settings: Settings, progress: Callable[[str], None] = lambda line: None
+    ) -> None:
         self.settings = settings
+        self._progress = progress
         self.subject = subject.to(settings.device) if settings.device else subject
         self.planned = plan(settings)
 
@@ -83,6 +88,9 @@ class Run:
             seed=settings.seed,
             attacks=_panel(settings.attacks),
             twins=_twins(subject, settings.seed),
+            steps=[step for step, _ in subject.checkpoints],
+            trainer=subject.trainer,
+            progress=self._progress,
         )
 
     @cached_property
@@ -207,9 +215,7 @@ class Run:
     def _judged(self, test: Test, view: View, blank: Finding, alpha: float, alpha_now: float) -> Finding:
         evidence = _asked(test, view)
         control, null = self._null(test, view, alpha_now)
-        limit = blank.threshold if control is None else test.limit(control.estimate)
-        if limit is None:
-            raise CheckError(f"check {blank.id!r} has neither a threshold nor a control")
+        limit = _limit(test, evidence, blank, control)
         p_value = None if null is None else self._null_p_value(test, evidence, null)
         decision = decide(evidence, limit=limit, direction=test.claim.direction, alpha=alpha_now, null_p_value=p_value)
         weak = _weak_attack(test, view)
@@ -259,7 +265,19 @@ def _twins(subject: Subject, seed: int) -> dict[str, Callable[[], TorchClassifie
     factory = subject.factory
     if factory is not None:
         twins["untrained"] = lambda: adapt(factory(seed), subject.x)
+    twins |= {f"checkpoint {step}": companion(model) for step, model in subject.checkpoints}
     return twins
+
+
+def _limit(test: Test, evidence: Evidence, blank: Finding, control: Control | None) -> float:
+    """The control moved by the margin, else the chance level that came with the evidence, else the threshold."""
+    if control is not None:
+        return test.limit(control.estimate)
+    if evidence.chance is not None:
+        return evidence.chance
+    if blank.threshold is None:
+        raise CheckError(f"check {blank.id!r} has neither a threshold nor a control")
+    return blank.threshold
 
 
 def _asked(test: Test, view: View) -> Evidence:
@@ -302,6 +320,6 @@ def _filled(
         censored=evidence.censored,
         p_value=decision.p_value,
         control=control,
-        reason=decision.reason,
+        reason="; ".join(part for part in (decision.reason, evidence.note) if part),
         cost=view.spent(),
     )

@@ -92,8 +92,17 @@ def _checked_logits(classifier: TorchClassifier, batch: Tensor) -> Tensor:
 
 
 def batches(flat: Tensor) -> Iterator[Tensor]:
-    """Row blocks of a flat tensor, bounded in memory."""
-    yield from flat.split(max(1, min(1024, _BATCH_VALUES // max(1, flat.shape[1]))))
+    """Row blocks of a flat tensor (m, D), bounded in memory."""
+    yield from flat.split(_rows(flat))
+
+
+def batched_like(flat: Tensor, values: Tensor) -> Iterator[Tensor]:
+    """Values (m, ...) in the blocks of `batches`."""
+    yield from values.split(_rows(flat))
+
+
+def _rows(flat: Tensor) -> int:
+    return max(1, min(1024, _BATCH_VALUES // max(1, flat.shape[1])))
 
 
 def _content_key(flat: Tensor, labels: Tensor, seed: int) -> Callable[[int], bytes]:

@@ -93,8 +93,8 @@ class Subject:
             "pair": self.pair is not None,
             "factory": self.factory is not None,
             "checkpoints": len(self.checkpoints) > 0,
-            "trainer": self.trainer is not None,
-            "training-labels": self.y_train is not None,
+            "trainer": self.trainer is not None and self.y_train is not None,
+            "classes": self.classifier.classes > 2,
         }
         return frozenset(name for name, present in has.items() if present)
 

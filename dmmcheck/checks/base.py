@@ -18,16 +18,17 @@ Question = Callable[["View"], Evidence]
 Null = Literal["energy", "search"]
 BUILTIN = "builtin"
 
-CONTROL_NAMES = ("rotation", "spectrum", "same-class", "other-class")
+CONTROL_NAMES = ("rotation", "spectrum", "same-class", "other-class", "order", "labels")
 """The nulls of `dmmcheck.controls`, named here so that declaring a check loads nothing heavy."""
 
 NEEDS: Mapping[str, str] = {
+    "classes": "at least three classes: with two there is only one other class",
     "pair": "a standard/robust pair of models: set `reference` (the standard twin of a robust model) or `robust`",
     "factory": "an untrained model: set `factory` (seed -> model)",
     "checkpoints": "models along training: set `checkpoints` ([(step, model), ...], the first one untrained)",
     "trainer": "a training function: set `trainer` ((x, y, seed) -> model)",
 }
-"""What checks may need beyond a model, data and a manifold, and the key that gives it."""
+"""What checks may need beyond a model, data and a manifold, and how to give it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,7 +166,7 @@ def check(
             the rest of the unit interval for shares, absolute otherwise).
         controls: Nulls to hold the same question against; each adds a test in the controlled tier.
         null: ``search`` where the question runs the search in the null's tangent spaces.
-        needs: Companions without which it does not run: ``pair``, ``factory``, ``checkpoints``, ``trainer``.
+        needs: What it does not run without; keys of `NEEDS`.
         grounds: Families of soundness items that must hold: ``model``, ``attack``, ``manifold``.
         per_attack: One more variant for each of ``--dmm-attacks``.
         explanation: The text of ``--dmm-explain``.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from dmmcheck.checks.base import Explanation, check
+from dmmcheck.checks.paths import intrinsic_distance
 from dmmcheck.evidence import Evidence
 from dmmcheck.measure import View
 
@@ -131,3 +132,24 @@ def boundary_clings_controlled(measure: View) -> Evidence:
 def boundary_clings_mechanism(measure: View) -> Evidence:
     """d_off / d_off of the untrained twin."""
     return Evidence.ratio(measure.distance("normal"), measure.twin("untrained").distance("normal"))
+
+
+@check(
+    "dimples-shallow",
+    statement="dimples are shallow beside the manifold's own scale",
+    threshold=0.25,
+    direction="less",
+    unit="ratio",
+    explanation=Explanation(
+        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 3",
+        formula="s_i = d_off / intrinsic distance to the nearest example of another class",
+        control="None yet beside boundary-clings, which has the straight distance.",
+        threshold="0.25: a quarter of the way along the manifold.",
+        assumptions="Shortest paths in the neighbour graph of the examples stand for distances along the manifold.",
+        violation="A boundary as far off the manifold as the classes are apart along it.",
+        reading="Supported: a small step off the manifold does what a long way along it would.",
+    ),
+)
+def dimples_shallow(measure: View) -> Evidence:
+    """d_off / distance along the manifold to the nearest example of another class."""
+    return Evidence.ratio(measure.distance("normal"), intrinsic_distance(measure))

@@ -51,9 +51,42 @@ def adversarial_training_deepens(measure: View) -> Evidence:
     direction="greater",
     unit="ratio",
     needs=("pair",),
+    controls=("rotation",),
+    null="search",
 )
 def deepening_is_the_main_effect(measure: View) -> Evidence:
     """Growth of d_off / growth of d_on, robust over standard."""
     off, on = Evidence.ratio(*growth(measure, "normal")), Evidence.ratio(*growth(measure, "tangent"))
     with np.errstate(invalid="ignore", divide="ignore"):
         return Evidence(off.values / on.values, off.censored + on.censored)
+
+
+@check(
+    "robust-turns-tangential",
+    tier="mechanism",
+    statement="with deeper dimples, perturbations turn towards the manifold",
+    threshold=0.0,
+    direction="greater",
+    unit="difference",
+    needs=("pair",),
+    controls=("rotation",),
+    explanation=Explanation(
+        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 4.4; Bordt et al., 2206.07387",
+        formula="s_i = rho_T(robust) - rho_T(standard) of the smallest perturbations",
+        control="The same difference in rotated tangent spaces: smoother gradients alone change shares little.",
+        threshold="0: no turn.",
+        assumptions="As for adversarial-training-deepens.",
+        violation="A robust model whose perturbations keep their direction.",
+        reading="Supported and controlled: robustness turns perturbations towards this manifold in particular.",
+    ),
+)
+def robust_turns_tangential(measure: View) -> Evidence:
+    """rho_T of the robust twin's perturbation - rho_T of the standard one's."""
+    shares, distances = [], []
+    for name in ("robust", "standard"):
+        twin = measure.twin(name)
+        shares.append(twin.tangent_share(twin.step("free")))
+        distances.append(twin.distance("free"))
+    both = (distances[0] > 0) & (distances[1] > 0)
+    turn = (shares[0] - shares[1])[both]
+    return Evidence(turn, int(np.isnan(turn).sum()))

@@ -1,0 +1,122 @@
+"""What training does to the boundary: along checkpoints, and against the untrained twin."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dmmcheck.checks.base import Explanation, check
+from dmmcheck.evidence import Evidence, Floats
+from dmmcheck.measure import View
+
+MIN_CHECKPOINTS = 5
+PHASE = 1.05  # a fall or rise smaller than 5 % is none
+RESAMPLES = 400
+
+_GROWTH = Explanation(
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 3; Melamed, Yehudai, Vardi, 2303.00783",
+    formula="s_i = (|P_N g_i| / sd(margin)) trained / the same untrained; against-tangent: over the same ratio for P_T",
+    control="against-tangent: the growth of the tangent part of the same gradients.",
+    threshold="1: no growth. Gradients are taken relative to the spread of the margin, so that scale does not count.",
+    assumptions="The factory gives the initialisation that training started from.",
+    violation="Weight decay or small initialisation: the normal part is left over from initialisation and shrinks.",
+    reading="builtin supported, against-tangent not: the whole gradient grows, its normal part no more than the rest.",
+)
+
+
+@check(
+    "normal-gradient-growth",
+    tier="mechanism",
+    statement="training grows the gradient normal to the manifold",
+    threshold=1.0,
+    direction="greater",
+    unit="ratio",
+    needs=("factory",),
+    explanation=_GROWTH,
+)
+def normal_gradient_growth(measure: View) -> Evidence:
+    """Relative normal gradient, trained over untrained."""
+    trained, untrained = (_relative_gradient(view) for view in (measure, measure.twin("untrained")))
+    return Evidence.ratio(trained[0], untrained[0])
+
+
+@check(
+    "normal-gradient-growth",
+    tier="mechanism",
+    variant="against-tangent",
+    statement="and more than the gradient along the manifold",
+    threshold=1.0,
+    direction="greater",
+    unit="ratio",
+    needs=("factory",),
+)
+def normal_gradient_outgrows_tangent(measure: View) -> Evidence:
+    """Growth of the normal gradient / growth of the tangent gradient."""
+    trained, untrained = (_relative_gradient(view) for view in (measure, measure.twin("untrained")))
+    return Evidence.ratio(trained[0] * untrained[1], untrained[0] * trained[1])
+
+
+def _relative_gradient(measure: View) -> tuple[Floats, Floats]:
+    """|P_N g| and |P_T g| of each input over the standard deviation of the margin, (n,) each."""
+    gradient = measure.input_gradient()
+    tangent = measure.project_tangent(gradient)
+    spread = measure.margins().std()
+    normal_part, tangent_part = (part.norm(dim=1) / spread for part in (gradient - tangent, tangent))
+    return Evidence.of(normal_part).values, Evidence.of(tangent_part).values
+
+
+_PHASES = Explanation(
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 3",
+    formula=(
+        "s_i = min(d_i(0) / d_i(t), d_i(end) / d_i(t)), d_i(t) the off-manifold distance to the boundary of the model's own "
+        "decision at step t; t is the lowest point of the median in the first half of training, located on every other input "
+        "and judged on the rest, with a bootstrap interval"
+    ),
+    control="The checkpoints in random order: a fall and a rise somewhere are found in any noisy sequence.",
+    threshold="1.05: both the fall and the rise are more than 5 %.",
+    assumptions="At least five checkpoints, the first untrained, with some in the first half of training.",
+    violation="Distances that only fall, only rise, or stay.",
+    reading="Supported: an early fall and a later rise. Refuted: one of the two is missing.",
+)
+
+
+@check(
+    "two-phases",
+    tier="mechanism",
+    statement="training first clings (distance falls early), then dimples (it rises slowly)",
+    threshold=PHASE,
+    direction="greater",
+    unit="ratio",
+    needs=("checkpoints",),
+    controls=("order",),
+    explanation=_PHASES,
+)
+def two_phases(measure: View) -> Evidence:
+    """The smaller of fall and rise of d_off around its lowest point."""
+    checkpoints = measure.checkpoints()
+    if len(checkpoints) < MIN_CHECKPOINTS:
+        note = f"{len(checkpoints)} checkpoints cannot show two phases; give at least {MIN_CHECKPOINTS}"
+        return Evidence(np.full(measure.n, np.nan), note=note)
+    steps = np.array([step for step, _ in checkpoints], dtype=float)
+    distances = np.stack([view.distance("normal") for _, view in checkpoints])  # (checkpoints, n)
+    search, judge = distances[:, ::2], distances[:, 1::2]
+    low = _lowest(search, steps)
+    note = "" if measure.order else _located(search, steps, low)  # the bootstrap is not for permutations
+    with np.errstate(divide="ignore", invalid="ignore"):
+        phases = np.minimum(judge[0] / judge[low], judge[-1] / judge[low])
+    return Evidence(phases, int(np.isinf(judge).any(0).sum()), note=note)
+
+
+def _lowest(distances: Floats, steps: Floats) -> int:
+    """Index of the lowest median among the inner checkpoints of the first half of training."""
+    early = max(2, int(np.searchsorted(steps, (steps[0] + steps[-1]) / 2, side="right")))
+    early = min(early, len(steps) - 1)
+    return 1 + int(np.argmin(np.median(distances[1:early], axis=1)))
+
+
+def _located(distances: Floats, steps: Floats, low: int) -> str:
+    """Where the lowest point lies, with the central 95 % of a bootstrap over inputs."""
+    rng = np.random.default_rng(0)
+    count = distances.shape[1]
+    found = [steps[_lowest(distances[:, rng.integers(0, count, count)], steps)] for _ in range(RESAMPLES)]
+    low_end, high_end = np.quantile(found, [0.025, 0.975], method="nearest")
+    return f"lowest at step {steps[low]:g} [{low_end:g}, {high_end:g}]"

@@ -1,0 +1,231 @@
+"""Training on adversarial examples labelled with the class they lead to, and the controls of that experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmmcheck import geometry
+from dmmcheck.attacks.search import boundary_search
+from dmmcheck.checks.base import Explanation, check
+from dmmcheck.errors import CheckError
+from dmmcheck.evidence import Evidence, Floats
+from dmmcheck.manifolds.base import validate_manifold
+from dmmcheck.measure import Measure, View
+from dmmcheck.models.torch import adapt
+from dmmcheck.sample import predict
+from dmmcheck.seeding import seeded
+
+SEEDS = 3
+STRETCH = 1.5
+MOST_EXAMPLES = 4096
+
+_EXPLANATION = Explanation(
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 5; Ilyas et al., arXiv 1905.02175",
+    formula=(
+        "s_i = [label of the new network at clean input i is right]; the network was trained on x + 1.5 d labelled with the "
+        "class that d leads to. Input i is judged by network i mod 3 of three, trained from different seeds"
+    ),
+    control=(
+        "shuffled: perturbations dealt to other examples; noise: random directions of the same length; tangent-only: the "
+        "on-manifold part alone, against which normal-only is held; next-class: targets y + 1 in place of random ones."
+    ),
+    threshold="1 / classes: chance. In the controlled tier one half of the inputs on which two networks differ.",
+    assumptions="Judged on test inputs that the first model classifies correctly; the trainer trains to convergence.",
+    violation="Perturbations without information about the class: the new network is at chance.",
+    reading="builtin supported, shuffled not: it is the labels' noise and not the perturbations that the network learned from.",
+)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """How the training set is made: which classes are aimed at, and what is added to the clean examples."""
+
+    targets: str = "random"
+    part: str = "all"
+
+
+CONDITIONS: Mapping[str, Condition] = {
+    "random-targets": Condition(),
+    "next-class": Condition(targets="next"),
+    "shuffled": Condition(part="shuffled"),
+    "noise": Condition(part="noise"),
+    "normal-only": Condition(part="normal"),
+    "tangent-only": Condition(part="tangent"),
+}
+
+
+@check(
+    "wrong-label-training",
+    tier="mechanism",
+    statement="trained on adversarial images with wrong labels, a network still classifies clean ones",
+    threshold=0.5,
+    direction="greater",
+    unit="rate",
+    needs=("trainer",),
+    explanation=_EXPLANATION,
+)
+def wrong_label_training(measure: View) -> Evidence:
+    """Accuracy on clean test inputs after training on random wrong targets."""
+    return _above_chance(measure, "random-targets")
+
+
+@check(
+    "wrong-label-training",
+    tier="mechanism",
+    variant="next-class",
+    statement="also where the wrong label is always the next class",
+    threshold=0.5,
+    direction="greater",
+    unit="rate",
+    needs=("trainer",),
+)
+def wrong_label_next_class(measure: View) -> Evidence:
+    """Accuracy on clean test inputs after training on targets y + 1."""
+    return _above_chance(measure, "next-class")
+
+
+@check(
+    "wrong-label-training",
+    tier="mechanism",
+    variant="normal-only",
+    statement="also where only the off-manifold part of the perturbation is added",
+    threshold=0.5,
+    direction="greater",
+    unit="rate",
+    needs=("trainer",),
+)
+def wrong_label_normal_only(measure: View) -> Evidence:
+    """Accuracy on clean test inputs after training on off-manifold parts alone."""
+    return _above_chance(measure, "normal-only")
+
+
+@check(
+    "wrong-label-training",
+    tier="controlled",
+    variant="shuffled",
+    statement="and better than after training on shuffled perturbations",
+    threshold=0.5,
+    direction="greater",
+    unit="rate",
+    needs=("trainer",),
+)
+def wrong_label_beyond_shuffled(measure: View) -> Evidence:
+    """Rate of wins over shuffled perturbations, among inputs where one network is right."""
+    return _beyond(measure, "random-targets", "shuffled")
+
+
+@check(
+    "wrong-label-training",
+    tier="controlled",
+    variant="noise",
+    statement="and better than after training on random perturbations of the same length",
+    threshold=0.5,
+    direction="greater",
+    unit="rate",
+    needs=("trainer",),
+)
+def wrong_label_beyond_noise(measure: View) -> Evidence:
+    """Rate of wins over random perturbations, among inputs where one network is right."""
+    return _beyond(measure, "random-targets", "noise")
+
+
+@check(
+    "wrong-label-training",
+    tier="controlled",
+    variant="tangent-only",
+    statement="and the off-manifold part teaches more than the on-manifold part",
+    threshold=0.5,
+    direction="greater",
+    unit="rate",
+    needs=("trainer",),
+)
+def wrong_label_normal_beyond_tangent(measure: View) -> Evidence:
+    """Rate of wins of off-manifold over on-manifold parts, among inputs where one network is right."""
+    return _beyond(measure, "normal-only", "tangent-only")
+
+
+def _above_chance(measure: View, condition: str) -> Evidence:
+    right = _right(measure, condition)
+    chance = 1 / measure.measure.classifier.classes
+    return Evidence.of(_dealt(right)[: measure.n], summary="mean", chance=chance, note=_spread(condition, right))
+
+
+def _beyond(measure: View, condition: str, control: str) -> Evidence:
+    both = _right(measure, condition), _right(measure, control)
+    one, other = (_dealt(right)[: measure.n] for right in both)
+    note = "; ".join(_spread(name, right) for name, right in zip((condition, control), both, strict=True))
+    return Evidence.of(one[one != other], summary="mean", note=note)
+
+
+def _dealt(right: Floats) -> Floats:
+    """One network an input, so that inputs are judged independently: input i by network i mod seeds."""
+    inputs = np.arange(right.shape[1])
+    return right[inputs % len(right), inputs]
+
+
+def _spread(condition: str, right: Floats) -> str:
+    return f"{condition}: accuracy {', '.join(f'{row.mean():.2f}' for row in right)} over {len(right)} seeds"
+
+
+def _right(measure: View, condition: str) -> Floats:
+    """Whether each new network is right at each clean input of the sample, (seeds, n) of 0 and 1."""
+    whole = measure.measure
+    return measure.once(("wrong-labels", condition), lambda: _train(whole, CONDITIONS[condition], condition))
+
+
+def _train(measure: Measure, condition: Condition, name: str) -> tuple[Floats, int]:
+    x, targets, spent = _training_set(measure, condition)
+    trainer = measure.trainer
+    if trainer is None:
+        raise CheckError("no trainer was given; set `trainer` ((x, y, seed) -> model)")
+    shape = measure.classifier.input_shape
+    rows = []
+    for seed in range(SEEDS):
+        measure.progress(f"wrong-label-training: {name}, network {seed + 1} of {SEEDS}")
+        network = trainer(x.reshape(-1, *shape), targets, measure.seed + seed)
+        predicted = predict(adapt(network, x[:2].reshape(-1, *shape)), measure.sample.x)
+        rows.append((predicted == measure.sample.y).double().cpu().numpy())
+    return np.stack(rows), spent
+
+
+def _training_set(measure: Measure, condition: Condition) -> tuple[Tensor, Tensor, int]:
+    """Perturbed examples (m, D), the classes aimed at (m,), gradient evaluations spent."""
+    x, y = measure.examples.x[:MOST_EXAMPLES], measure.examples.y[:MOST_EXAMPLES]
+    targets = _targets(measure, y, condition.targets)
+    crossing = boundary_search(
+        measure.classifier,
+        x,
+        y,
+        targets=targets,
+        effort="quick",
+        generator=seeded(measure.seed, "search"),
+    )
+    step = torch.where(crossing.found[:, None], STRETCH * (crossing.point.to(x) - x), 0.0)
+    return x + _part(measure, x, step, condition.part), targets, int(crossing.backwards.sum())
+
+
+def _targets(measure: Measure, y: Tensor, kind: str) -> Tensor:
+    classes = measure.classifier.classes
+    if kind == "next":
+        return (y + 1) % classes
+    generator = seeded(measure.seed, "wrong-labels", "targets")
+    return (y + torch.randint(1, classes, y.shape, generator=generator).to(y)) % classes
+
+
+def _part(measure: Measure, x: Tensor, step: Tensor, part: str) -> Tensor:
+    """What is added to the clean examples: the steps (m, D), a part of them, or something that only has their length."""
+    generator = seeded(measure.seed, "wrong-labels", part)
+    if part == "shuffled":
+        return step[torch.randperm(len(step), generator=generator).to(step.device)]
+    if part == "noise":
+        noise = torch.randn(step.shape, generator=generator, dtype=step.dtype).to(step.device)
+        return noise / noise.norm(dim=1, keepdim=True) * step.norm(dim=1, keepdim=True)
+    if part == "all":
+        return step
+    tangent = geometry.project_tangent(step, validate_manifold(measure.field.manifold, x).to(step))
+    return tangent if part == "tangent" else step - tangent
