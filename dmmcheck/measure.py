@@ -235,7 +235,7 @@ class View:
         return self.measure.sample.y[: self.n]
 
     def crossing(self, arm: ArmName) -> Crossing:
-        """Nearest label change of each input anywhere (``"free"``), in x + T (``"tangent"``) or x + N (``"normal"``)."""
+        """Nearest label change anywhere (``"free"``), in x + T (``"tangent"``) or in x + N (``"normal"``)."""
         own_field = self.field is self.measure.field
         if self.effort is None or (arm == "free" and self.effort == "quick"):
             if not own_field and arm != "free":
@@ -261,7 +261,7 @@ class View:
         return torch.where(crossing.found.to(step.device)[:, None], step, torch.nan)
 
     def boundary_gradient(self) -> Tensor:
-        """Gradient of the margin at the nearest crossing, (n, D): the normal of the boundary; NaN where none was found."""
+        """Margin gradient at the nearest crossing, (n, D): the normal of the boundary; NaN where none was found."""
         key = ("boundary-gradient", self.attack)
         blocks = self.measure.blockwise(key, self.n, self._boundary_gradient_block)
         self._note(key, self.measure.cost(key, self.n))
@@ -341,7 +341,7 @@ class View:
         return classes, found
 
     def twin(self, name: str) -> View:
-        """The same inputs and tangent spaces under a companion: ``standard``, ``robust``, ``untrained``, a checkpoint."""
+        """The same view under a companion: ``standard``, ``robust``, ``untrained``, ``checkpoint STEP``."""
         return replace(self, measure=self.measure.twin(name))
 
     def checkpoints(self) -> list[tuple[int, View]]:

@@ -87,7 +87,9 @@ def rank_p_value(observed: float, draws: Floats, direction: Direction) -> float:
 
 
 def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
-    """p-value from a normal tail fitted to the logarithms of a few tens of positive draws (Student prediction interval).
+    """p-value from a normal tail fitted to the logarithms of a few tens of positive draws.
+
+    Student prediction interval.
 
     Where a draw is censored or the observation is not a positive number the rank is all there is.
     """
@@ -102,7 +104,7 @@ def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
 
 
 def inputs_to_decide(values: Floats, threshold: float, alpha: float) -> int | None:
-    """Inputs that would likely decide, were the share on either side of the threshold to stay; None beyond a million."""
+    """Inputs that would likely decide if the shares on either side stay; None beyond a million."""
     usable = values[~np.isnan(values)]
     if not len(usable):
         return None

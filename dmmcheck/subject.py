@@ -22,7 +22,7 @@ class Subject:
     """A classifier, labelled inputs, a manifold estimate, and the companions some checks need.
 
     Attributes:
-        model: A ``torch.nn.Module`` or a function from ``(n, *input_shape)`` to logits; see `dmmcheck.models.torch.adapt`.
+        model: A ``torch.nn.Module`` or a function from ``(n, *input_shape)`` to logits, see `models.torch.adapt`.
         x: Inputs ``(n, *input_shape)``: a floating-point tensor or array. Stored as a tensor.
         y: Labels (n,), integers in [0, classes). Stored as a long tensor.
         manifold: An object with ``dim``, ``project_point`` and ``tangent_basis`` (`dmmcheck.manifolds.base.Manifold`).
@@ -33,7 +33,7 @@ class Subject:
         factory: ``factory(seed) -> model``, untrained; or ``factory()``.
         checkpoints: ``[(step, model), ...]`` along training, the first one untrained.
         trainer: ``trainer(x, y, seed) -> model``.
-        x_train: Examples ``(m, *input_shape)`` the manifold was fitted on; neighbours of other classes are looked up here.
+        x_train: Examples ``(m, *input_shape)`` the manifold was fitted on; neighbours are looked up here.
         y_train: Their labels (m,).
 
     Raises:
@@ -158,7 +158,8 @@ def inputs_of(x: Any, name: str) -> Tensor:
         tensor = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
     except (TypeError, ValueError, RuntimeError) as error:
         raise SubjectError(
-            f"{name} is a {type(x).__name__} that does not convert to a tensor ({error}); pass an array (n, *input_shape)"
+            f"{name} is a {type(x).__name__} that does not convert to a tensor ({error}); pass an array (n, "
+            f"*input_shape)"
         ) from error
     if not tensor.is_floating_point():
         raise SubjectError(

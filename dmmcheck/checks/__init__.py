@@ -1,3 +1,6 @@
-"""The checks: one question a function, one family a file. Importing this registers the built-in ones, in report order."""
+"""The checks: one question a function, one family a file.
+
+Importing this registers the built-in ones, in report order.
+"""
 
 from dmmcheck.checks import energy, distance, points, classes, pair, training, wrong_labels  # noqa: F401, I001  # report order

@@ -20,12 +20,17 @@ from dmmcheck.measure import View
     needs=("classes",),
     explanation=Explanation(
         source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 1",
-        formula="s_i = max_j d_free(x_i -> j) / min_j d_free(x_i -> j), over the other classes (at most ten, drawn from the seed)",
+        formula=(
+            "s_i = max_j d_free(x_i -> j) / min_j d_free(x_i -> j), over the other classes (at most ten, drawn "
+            "from the seed)"
+        ),
         control="None.",
         threshold="5: within a factor of five.",
         assumptions="The targeted search, of little effort, is as good for far classes as for near ones.",
         violation="Classes along a line: the next one is near, the last one far.",
-        reading="Refuted: some classes cannot be reached by a small step; the picture of one sheet for all is too simple.",
+        reading=(
+            "Refuted: some classes cannot be reached by a small step; the picture of one sheet for all is too simple."
+        ),
     ),
 )
 def every_class_near(measure: View) -> Evidence:
@@ -40,8 +45,14 @@ def every_class_near(measure: View) -> Evidence:
 
 _SHEET = Explanation(
     source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 3",
-    formula="s_i = cos(P_N step of a towards b's class, P_N step of b towards a's class), b the nearest input of another class",
-    control="builtin: opposed at all (0); labels: the classes that the steps lead to are dealt anew, the same way for all pairs.",
+    formula=(
+        "s_i = cos(P_N step of a towards b's class, P_N step of b towards a's class), b the nearest input of "
+        "another class"
+    ),
+    control=(
+        "builtin: opposed at all (0); labels: the classes that the steps lead to are dealt anew, the same "
+        "way for all pairs."
+    ),
     threshold="0: the two steps point to opposite sides.",
     assumptions="Neighbours of two classes share a normal space well enough for their steps to be compared.",
     violation="Classes that lie on different sheets, or beside each other along the manifold.",

@@ -24,12 +24,16 @@ RATIO_MARGIN = 0.05
         formula="stated: s_i = d_on / d_off; controlled: s_i = d_on / d_free beside d_S / d_free",
         control=(
             "A random k-dimensional subspace S shared by all inputs (C0) also makes perturbations longer, by about "
-            "sqrt(D/k): the controlled claim is that the tangent space costs more than that. A few tens of shared draws are "
+            "sqrt(D/k): the controlled claim is that the tangent space costs more than that. A few tens of "
+            "shared draws are "
             "searched with little effort, this manifold by the same search; the p-value comes from a fitted tail."
         ),
         threshold="1: on the manifold costs more than off it. Raise it to ask for 'much' more.",
         assumptions="Both searches are equally good; a weak tangent search flatters the claim.",
-        violation="A boundary that cuts the manifold at a right angle: the way along the manifold is the shortest, d_on < d_off.",
+        violation=(
+            "A boundary that cuts the manifold at a right angle: the way along the manifold is the shortest, "
+            "d_on < d_off."
+        ),
         reading=(
             "The ratio itself is the headline. Stated supported and controlled refuted: tangent directions are *more* "
             "vulnerable than random ones of the same dimension, the usual picture for trained networks."
@@ -66,11 +70,18 @@ def on_manifold_distance_controlled(measure: View) -> Evidence:
     explanation=Explanation(
         source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 4",
         formula="s_i = d_off / d_free",
-        control="None: a random subspace gives sqrt(D/(D-k)), close to 1, so this is a plausibility check and no discovery.",
+        control=(
+            "None: a random subspace gives sqrt(D/(D-k)), close to 1, so this is a plausibility check and no discovery."
+        ),
         threshold="1.25: a quarter more than the shortest way.",
         assumptions="The search in the normal space is as good as the free one.",
-        violation="A classifier composed with the projection to the manifold: no step off the manifold changes its mind.",
-        reading="Read it with on-manifold-distance: off-manifold suffices and on-manifold costs more is the paper's picture.",
+        violation=(
+            "A classifier composed with the projection to the manifold: no step off the manifold changes its mind."
+        ),
+        reading=(
+            "Read it with on-manifold-distance: off-manifold suffices and on-manifold costs more is the paper's "
+            "picture."
+        ),
     ),
 )
 def off_manifold_suffices(measure: View) -> Evidence:
@@ -82,7 +93,8 @@ _CLINGS = Explanation(
     source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 1",
     formula="stated: s_i = d_off / (half the distance to the nearest example of another class)",
     control=(
-        "controlled: s_i = d_off sqrt(D) / |x| < 1, since random networks too have their boundary at about |x| / sqrt(D); "
+        "controlled: s_i = d_off sqrt(D) / |x| < 1, since random networks too have their boundary at about "
+        "|x| / sqrt(D); "
         "mechanism: d_off over the same distance in the untrained twin."
     ),
     threshold="0.5: twice as near as a boundary half way between the classes, where a nearest-neighbour rule has it.",

@@ -13,7 +13,9 @@ DEEPENS = Explanation(
     formula="depth: s_i = d_off(robust) / d_off(standard); main effect: s_i over the same ratio of d_on",
     control="main effect: the depth's growth against the growth of the distance on the manifold, on the same inputs.",
     threshold="1: no change. Distances, not logits, so that rescaling the logits changes nothing.",
-    assumptions="Both models are sound to measure; inputs that either misclassifies are left out (n says how many remain).",
+    assumptions=(
+        "Both models are sound to measure; inputs that either misclassifies are left out (n says how many remain)."
+    ),
     violation="Adversarial training that moves the boundary away along the manifold as much as off it.",
     reading="depth supported, main effect not: dimples got deeper, but no more than everything else.",
 )

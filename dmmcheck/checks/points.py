@@ -17,11 +17,15 @@ _FLIPS = Explanation(
         "s_i = flip(x + c P_N d / |P_N d|) - flip(x + c P_T d / |P_T d|), c = 1.5 |d|, d the smallest perturbation; "
         "flip is 1 where the label changes"
     ),
-    control="builtin: both parts at equal norm; random-split: the same under shared random splits of dimensions (k, D-k).",
+    control=(
+        "builtin: both parts at equal norm; random-split: the same under shared random splits of dimensions (k, D-k)."
+    ),
     threshold="0: the off-manifold part flips where the on-manifold part does not, in more than half of the inputs.",
     assumptions="Locally flat boundaries: there a part with more than (1/1.5)^2 = 44 % of the energy flips the label.",
     violation="A boundary normal within the tangent space: only the on-manifold part flips.",
-    reading="builtin supported, random-split not: any split of these dimensions does the same; the manifold adds nothing.",
+    reading=(
+        "builtin supported, random-split not: any split of these dimensions does the same; the manifold adds nothing."
+    ),
 )
 
 
@@ -103,7 +107,9 @@ def projection_restores_controlled(measure: View) -> Evidence:
 
 _NOISE = Explanation(
     source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, sections 1 and 4",
-    formula="s_i = cos(d_on, e_on - x) - cos(d_off, e_off - x), e the nearest example of the class that the step leads to",
+    formula=(
+        "s_i = cos(d_on, e_on - x) - cos(d_off, e_off - x), e the nearest example of the class that the step leads to"
+    ),
     control="A random tangent direction in place of d_on.",
     threshold="0: the on-manifold perturbation points more towards the class it leads to.",
     assumptions="The nearest example stands for its class.",

@@ -67,8 +67,10 @@ def _relative_gradient(measure: View) -> tuple[Floats, Floats]:
 _PHASES = Explanation(
     source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 3",
     formula=(
-        "s_i = min(d_i(0) / d_i(t), d_i(end) / d_i(t)), d_i(t) the off-manifold distance to the boundary of the model's own "
-        "decision at step t; t is the lowest point of the median in the first half of training, located on every other input "
+        "s_i = min(d_i(0) / d_i(t), d_i(end) / d_i(t)), d_i(t) the off-manifold distance to the boundary of "
+        "the model's own "
+        "decision at step t; t is the lowest point of the median in the first half of training, located on "
+        "every other input "
         "and judged on the rest, with a bootstrap interval"
     ),
     control="The checkpoints in random order: a fall and a rise somewhere are found in any noisy sequence.",

@@ -27,17 +27,22 @@ MOST_EXAMPLES = 4096
 _EXPLANATION = Explanation(
     source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 5; Ilyas et al., arXiv 1905.02175",
     formula=(
-        "s_i = [label of the new network at clean input i is right]; the network was trained on x + 1.5 d labelled with the "
+        "s_i = [label of the new network at clean input i is right]; the network was trained on x + 1.5 d "
+        "labelled with the "
         "class that d leads to. Input i is judged by network i mod 3 of three, trained from different seeds"
     ),
     control=(
-        "shuffled: perturbations dealt to other examples; noise: random directions of the same length; tangent-only: the "
+        "shuffled: perturbations dealt to other examples; noise: random directions of the same length; "
+        "tangent-only: the "
         "on-manifold part alone, against which normal-only is held; next-class: targets y + 1 in place of random ones."
     ),
     threshold="1 / classes: chance. In the controlled tier one half of the inputs on which two networks differ.",
     assumptions="Judged on test inputs that the first model classifies correctly; the trainer trains to convergence.",
     violation="Perturbations without information about the class: the new network is at chance.",
-    reading="builtin supported, shuffled not: it is the labels' noise and not the perturbations that the network learned from.",
+    reading=(
+        "builtin supported, shuffled not: it is the labels' noise and not the perturbations that the network "
+        "learned from."
+    ),
 )
 
 
@@ -218,7 +223,7 @@ def _targets(measure: Measure, y: Tensor, kind: str) -> Tensor:
 
 
 def _part(measure: Measure, x: Tensor, step: Tensor, part: str) -> Tensor:
-    """What is added to the clean examples: the steps (m, D), a part of them, or something that only has their length."""
+    """What is added to the examples: the steps (m, D), a part of them, or something that only has their length."""
     generator = seeded(measure.seed, "wrong-labels", part)
     if part == "shuffled":
         return step[torch.randperm(len(step), generator=generator).to(step.device)]
