@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib import resources
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, get_args
 
 from dmmcheck.errors import ReportError
@@ -33,7 +33,6 @@ from dmmcheck.report.model import (
 )
 
 SCHEMA_FILE = "report-1.schema.json"
-EXPLAINED_IN = {"control": "reason", "distances": "reason", "findings": "reason", "soundness": "message"}
 UNDEFINED = "no finite value"
 
 Object = Mapping[str, Any]
@@ -83,21 +82,19 @@ def _is_lost(value: Any) -> bool:
 
 
 def _plain(value: Any, path: str) -> Any:
-    """Python's own types only: numpy's scalars are cast, what is not finite is None."""
-    if value is None or isinstance(value, str):
-        return value if value is None else str(value)
+    """Python's own types only; what is not finite is None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part, f"{path}.{key}") for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(part, f"{path}[{index}]") for index, part in enumerate(value)]
-    if isinstance(value, bool) or type(value).__name__ in {"bool", "bool_"}:
-        return bool(value)
-    if isinstance(value, Integral):
-        return int(value)
-    if isinstance(value, Real):
-        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "item"):  # a scalar of numpy
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
     raise ReportError(
-        f"{path} is a {type(value).__name__}, a report holds plain numbers, texts and lists; cast it first"
+        f"{path} is a {type(value).__name__}, a report holds plain numbers, texts and lists; convert it first"
     )
 
 
@@ -180,8 +177,9 @@ def _distances(content: Object) -> DistanceSummary:
 
 
 _AS_THEY_STAND = (
-    "check variant statement statistic unit gating estimate confidence threshold n censored p_value reason reference"
-).split()
+    *("check", "variant", "statement", "statistic", "unit", "gating", "estimate", "confidence", "threshold"),
+    *("n", "censored", "p_value", "reason", "reference"),
+)
 
 
 def _read_finding(content: Object) -> Finding:

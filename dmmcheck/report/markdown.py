@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from tabulate import tabulate
 
@@ -10,9 +10,9 @@ from dmmcheck.report import wording
 from dmmcheck.report.model import Finding, Report
 
 COLUMNS = ("check", "tier", "statement", "estimate [interval]", "threshold", "control", "n (censored)", "verdict")
-SYMBOLS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔", "not-run": "➖"}
+SYMBOLS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔", "not-run": "⬜"}
 ADVISORY = "⚠️"
-SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|~$"} | {"\n": " "})
+SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|~$"})
 
 
 def render(report: Report) -> str:
@@ -25,7 +25,7 @@ def _table(report: Report) -> str:
     rows = [_row(finding) for group in wording.by_check(report.findings) for finding in group]
     if not rows:
         return "No check was planned."
-    return tabulate(rows, headers=COLUMNS, tablefmt="github", disable_numparse=True)
+    return _drawn(rows, COLUMNS)
 
 
 def _row(finding: Finding) -> list[str]:
@@ -52,8 +52,7 @@ def _facts(report: Report) -> Iterator[str]:
         for item in wording.remarkable(report.soundness)
     ]
     if rows:
-        header = ["", "soundness", "value", "limit", ""]
-        yield tabulate(rows, headers=header, tablefmt="github", disable_numparse=True)
+        yield _drawn(rows, ["", "soundness", "value", "limit", ""])
 
 
 def _open_questions(report: Report) -> Iterator[str]:
@@ -69,10 +68,15 @@ def _failures(report: Report) -> Iterator[str]:
         yield _listed(f"**failed**: {_escaped(wording.failure(finding))}" for finding in report.failures)
 
 
+def _drawn(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    table: str = tabulate(rows, headers=headers, tablefmt="github", disable_numparse=True)
+    return table
+
+
 def _listed(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return text.translate(SPECIAL)
+    return " ".join(text.split()).translate(SPECIAL)

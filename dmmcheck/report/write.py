@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from dmmcheck.errors import ReportError
 from dmmcheck.report import json, markdown
@@ -56,21 +55,9 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 
 def _replace(target: Path, text: str) -> None:
     """Write beside the target, then rename over it, so that no reader ever sees half a report."""
-    with NamedTemporaryFile(
-        "w", encoding="utf-8", newline="\n", dir=target.parent, prefix=f".{target.name}.", delete=False
-    ) as part:
-        try:
-            part.write(text)
-            part.close()
-            Path(part.name).chmod(0o666 & ~_umask())
-            os.replace(part.name, target)
-        except BaseException:
-            Path(part.name).unlink(missing_ok=True)
-            raise
-
-
-def _umask() -> int:
-    """The process's file mode mask: temporary files are private, reports are not."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -70,9 +70,7 @@ def _kept(name: str, recipe: training.Recipe) -> training.History:
     path = CACHE / f"digits-{name}-{_fingerprint(recipe)}.pt"
     if not path.exists():
         train = split().train
-        history = training.fit_with_history(
-            train.x, train.y, SEED, recipe=recipe, name=f"{name} digits network"
-        )
+        history = training.fit_with_history(train.x, train.y, SEED, recipe=recipe, name=f"{name} digits network")
         _save([(step, network.state_dict()) for step, network in history], path)
     return [(step, _restored(weights)) for step, weights in torch.load(path, weights_only=True)]
 

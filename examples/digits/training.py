@@ -49,9 +49,7 @@ def fit(x: Tensor, y: Tensor, seed: int = 0, *, recipe: Recipe = PLAIN, name: st
     return fit_with_history(x, y, seed, recipe=recipe, name=name)[-1][1]
 
 
-def fit_with_history(
-    x: Tensor, y: Tensor, seed: int = 0, *, recipe: Recipe = PLAIN, name: str = "network"
-) -> History:
+def fit_with_history(x: Tensor, y: Tensor, seed: int = 0, *, recipe: Recipe = PLAIN, name: str = "network") -> History:
     """Copies of the network before training, after 1, 2, 4, 8, ... steps and at the end, with the step."""
     generator = torch.Generator().manual_seed(seed)
     network = untrained(seed)
@@ -60,9 +58,7 @@ def fit_with_history(
     step = 0
     for epoch in range(1, recipe.epochs + 1):
         for index in torch.randperm(len(x), generator=generator).split(recipe.batch):
-            images = (
-                worst_within(network, x[index], y[index], recipe, generator) if recipe.radius else x[index]
-            )
+            images = worst_within(network, x[index], y[index], recipe, generator) if recipe.radius else x[index]
             loss = F.cross_entropy(network(images), y[index])
             optimiser.zero_grad()
             loss.backward()
@@ -79,9 +75,7 @@ def fit_with_history(
     return [(at, model.eval()) for at, model in history]
 
 
-def worst_within(
-    network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, generator: torch.Generator
-) -> Tensor:
+def worst_within(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
     """The images of highest loss in an L2 ball around x and in [0, 1], by PGD (Madry et al. 2018)."""
     step = 2.5 * recipe.radius / recipe.attack_steps
     delta = _into_ball(torch.randn(x.shape, generator=generator), recipe.radius)
