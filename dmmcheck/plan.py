@@ -36,11 +36,11 @@ class Planned:
 
 
 def plan(settings: Settings) -> tuple[Planned, ...]:
-    """Every registered test: checks in order of registration, a controlled test right below its stated one."""
+    """Every registered test in order of registration: a controlled test stands right below what it controls."""
     return tuple(
         Planned(check, test, gating=test.tier in settings.gate)
         for check in registry().values()
-        for base in sorted(check.tests, key=lambda test: TIERS.index(test.tier))
+        for base in check.tests
         for test in (base, *(base.through(attack) for attack in settings.attacks if base.per_attack))
     )
 

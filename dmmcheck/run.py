@@ -229,12 +229,11 @@ class Run:
         searched = test.null == "search"
         draws = SEARCH_DRAWS if searched else min(MAX_DRAWS, max(ENERGY_DRAWS, math.ceil(2 / alpha) - 1))
         null = null_draws(view, test.ask, test.control, draws, searched=searched)
-        low, high = np.quantile(null, [0.025, 0.975], method="nearest")
-        control = Control(
-            name=CONTROLS[test.control].title,
-            estimate=float(np.median(null)),
-            interval=(float(low), float(high)),
-        )
+        known = null[
+            ~np.isnan(null)
+        ]  # an undefined draw says nothing of the level; in the p-value it counts as extreme
+        low, middle, high = np.quantile(known, [0.025, 0.5, 0.975], method="nearest") if len(known) else [math.nan] * 3
+        control = Control(name=CONTROLS[test.control].title, estimate=float(middle), interval=(float(low), float(high)))
         return control, null
 
     def _null_p_value(self, test: Test, evidence: Evidence, null: Floats) -> float:
