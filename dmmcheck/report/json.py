@@ -59,8 +59,8 @@ def as_json(report: Report) -> dict[str, Any]:
 def _finding(finding: dict[str, Any]) -> dict[str, Any]:
     if finding["control"] is not None:
         finding["control"] = _explained(finding["control"])
-    if finding["verdict"] == "not-run" and not finding["reason"]:
-        finding["reason"] = "not run, no reason given"
+    if (finding["verdict"] == "not-run" or finding["estimate"] is None) and not finding["reason"]:
+        finding["reason"] = "no reason given"
     return _explained(finding)
 
 

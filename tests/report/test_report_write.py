@@ -1,0 +1,86 @@
+"""Reports in files: the right format, whole or not at all, or a clear error."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+import reports
+
+from dmmcheck.errors import ReportError
+from dmmcheck.report import json, markdown, write
+
+
+@pytest.mark.parametrize(
+    ("name", "render"), [("r.json", json.render), ("r.md", markdown.render), ("R.MD", markdown.render)]
+)
+def test_format_by_suffix_in_a_new_folder(tmp_path: Path, name: str, render):
+    path = tmp_path / "a" / "b" / name
+    write.write(reports.report(), path)
+    assert path.read_text(encoding="utf-8") == render(reports.report())
+    assert os.listdir(path.parent) == [name]
+
+
+def test_a_report_is_as_readable_as_any_file(tmp_path: Path):
+    write.write(reports.report(), tmp_path / "r.json")
+    (tmp_path / "other").write_text("")
+    assert stat.S_IMODE((tmp_path / "r.json").stat().st_mode) == stat.S_IMODE((tmp_path / "other").stat().st_mode)
+
+
+@pytest.mark.parametrize("name", ["report.txt", "report", ".json.bak"])
+def test_an_unknown_suffix_names_the_known_ones(tmp_path: Path, name: str):
+    for attempt in (write.check_path, lambda path: write.write(reports.report(), path)):
+        with pytest.raises(ReportError, match=r"use one of \.json, \.md"):
+            attempt(tmp_path / name)
+    assert not os.listdir(tmp_path)
+
+
+def test_the_old_report_stays_where_the_new_one_fails(tmp_path: Path, monkeypatch):
+    path = tmp_path / "r.json"
+    path.write_text("old")
+
+    def fail(*_args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(ReportError, match=r"r\.json \(No space left on device\); choose another path"):
+        write.write(reports.report(), path)
+    assert os.listdir(tmp_path) == ["r.json"]
+    assert path.read_text() == "old"
+
+
+def test_a_folder_in_place_of_the_file(tmp_path: Path):
+    (tmp_path / "r.json").mkdir()
+    with pytest.raises(ReportError, match="is a folder; name a file in it"):
+        write.check_path(tmp_path / "r.json")
+
+
+def test_a_file_in_place_of_the_folder(tmp_path: Path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(ReportError, match="is a file; choose another path"):
+        write.write(reports.report(), tmp_path / "a" / "b" / "r.json")
+
+
+def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    with pytest.raises(ReportError, match="is not writable"):
+        write.check_path(tmp_path / "a" / "r.json")
+
+
+def test_checking_a_path_leaves_nothing_behind(tmp_path: Path):
+    assert write.check_path(tmp_path / "a" / "r.md") == tmp_path / "a" / "r.md"
+    assert not os.listdir(tmp_path)
+
+
+def test_a_relative_path(tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write.write(reports.report(), "r.md")
+    assert (tmp_path / "r.md").exists()
+
+
+def test_text_that_is_no_unicode_is_still_written(tmp_path: Path):
+    odd = reports.report(reports.ENERGY, device="\udce9")
+    write.write(odd, tmp_path / "r.json")
+    assert json.parse((tmp_path / "r.json").read_text(encoding="utf-8")).device == "\udce9"
