@@ -127,6 +127,12 @@ class Check:
         """Where the claim is made."""
         return self.explanation.source
 
+    def explain(self) -> str:
+        """The text of ``--dmm-explain``."""
+        from dmmcheck.checks.explain import explain  # noqa: PLC0415  # it needs this class
+
+        return explain(self)
+
 
 _REGISTRY: dict[str, Check] = {}
 

@@ -218,8 +218,8 @@ def _targets(measure: Measure, y: Tensor, kind: str) -> Tensor:
     classes = measure.classifier.classes
     if kind == "next":
         return (y + 1) % classes
-    generator = seeded(measure.seed, "wrong-labels", "targets")
-    return (y + torch.randint(1, classes, y.shape, generator=generator).to(y)) % classes
+    # all classes, the own one too: so the clean image alone says nothing of the label, for it or against it
+    return torch.randint(0, classes, y.shape, generator=seeded(measure.seed, "wrong-labels", "targets")).to(y)
 
 
 def _part(measure: Measure, x: Tensor, step: Tensor, part: str) -> Tensor:
