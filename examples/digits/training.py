@@ -35,10 +35,10 @@ PLAIN = Recipe()
 ADVERSARIAL = Recipe(epochs=40, radius=0.75)
 
 
-def progress(text: str, *, last: bool = False) -> None:
-    """One line on stderr, rewritten in place on a terminal; elsewhere only the last one is kept."""
+def progress(text: str, *, first: bool = False, last: bool = False) -> None:
+    """One line on stderr: rewritten in place on a terminal; elsewhere only the last one, for the record."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{text}" + ("\n" if last else ""))
+        sys.stderr.write("\n" * first + f"\r\033[K{text}" + "\n" * last)
     elif last:
         sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
@@ -68,6 +68,7 @@ def fit_with_history(x: Tensor, y: Tensor, seed: int = 0, *, recipe: Recipe = PL
                 history.append((step, deepcopy(network)))
         progress(
             f"training the {name}: epoch {epoch} of {recipe.epochs}, loss {loss.item():.4f}",
+            first=epoch == 1,
             last=epoch == recipe.epochs,
         )
     if history[-1][0] != step:
