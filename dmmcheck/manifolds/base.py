@@ -1,0 +1,97 @@
+"""What a manifold estimate is, and the check that an object is one."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from dmmcheck import geometry
+from dmmcheck.errors import ManifoldError
+
+ORTHONORMAL_LIMIT = 1e-4
+
+
+@runtime_checkable
+class Manifold(Protocol):
+    """An estimate of the data manifold: any object with these three names will do.
+
+    Optional attributes that a report shows or uses: ``name: str``; ``training_points: Tensor`` (m, D), what it was fitted
+    on; ``refit(dim)``, the same kind of estimate with another dimension.
+    """
+
+    @property
+    def dim(self) -> int:
+        """Intrinsic dimension k."""
+        ...
+
+    def project_point(self, x: Tensor) -> Tensor:
+        """Points (n, D) taken to the manifold, (n, D)."""
+        ...
+
+    def tangent_basis(self, x: Tensor) -> Tensor:
+        """Orthonormal basis of the tangent space at (or nearest to) each point: (n, D, k), or one shared (D, k)."""
+        ...
+
+
+def validate_manifold(manifold: Any, x: Tensor) -> Tensor:
+    """The tangent bases of a manifold at points x (n, D), after holding it to the Protocol.
+
+    Returns:
+        (n, D, k), or one shared (D, k).
+
+    Raises:
+        ManifoldError: A name is missing, a shape or D differs, k >= D, values are not finite, or a basis is not orthonormal
+            to 1e-4.
+    """
+    missing = [name for name in ("dim", "project_point", "tangent_basis") if not hasattr(manifold, name)]
+    if missing:
+        raise ManifoldError(
+            f"the manifold is a {type(manifold).__name__} without {', '.join(missing)}; "
+            "pass an object with dim, project_point and tangent_basis, or a fitted one of dmmcheck.manifolds"
+        )
+    dim, (n, ambient_dim) = int(manifold.dim), x.shape
+    if not 1 <= dim < ambient_dim:
+        raise ManifoldError(
+            f"the manifold has dimension k = {dim}, inputs have D = {ambient_dim}; k must be at least 1 and below D"
+        )
+    basis = _checked_basis(_called(manifold, "tangent_basis", x), n, ambient_dim, dim)
+    projected = _called(manifold, "project_point", x[:2])
+    if not isinstance(projected, Tensor) or projected.shape != x[:2].shape or not bool(torch.isfinite(projected).all()):
+        found = tuple(projected.shape) if isinstance(projected, Tensor) else type(projected).__name__
+        raise ManifoldError(
+            f"project_point returned {found} for points of shape {tuple(x[:2].shape)}; return finite points of the same shape"
+        )
+    return basis
+
+
+def _called(manifold: Any, name: str, x: Tensor) -> Any:
+    try:
+        return getattr(manifold, name)(x)
+    except ManifoldError:
+        raise
+    except Exception as error:
+        raise ManifoldError(
+            f"the manifold's {name} raised {type(error).__name__} on points of shape {tuple(x.shape)}: {error}; "
+            "it is given flat points (n, D)"
+        ) from error
+
+
+def _checked_basis(basis: Any, n: int, ambient_dim: int, dim: int) -> Tensor:
+    if not isinstance(basis, Tensor):
+        raise ManifoldError(f"tangent_basis returned a {type(basis).__name__}; return a torch tensor")
+    if tuple(basis.shape) not in {(ambient_dim, dim), (n, ambient_dim, dim)}:
+        raise ManifoldError(
+            f"tangent_basis returned shape {tuple(basis.shape)} for {n} points with D = {ambient_dim} and k = {dim}; "
+            f"expected ({n}, {ambient_dim}, {dim}), or one shared ({ambient_dim}, {dim})"
+        )
+    if not bool(torch.isfinite(basis).all()):
+        raise ManifoldError("tangent_basis holds NaN or infinite values; check for points with too few neighbours")
+    worst = geometry.orthonormal_residual(basis)
+    if worst > ORTHONORMAL_LIMIT:
+        raise ManifoldError(
+            f"tangent_basis is off orthonormal by {worst:.2g} (limit {ORTHONORMAL_LIMIT:g}); "
+            "pass it through torch.linalg.qr first"
+        )
+    return basis
