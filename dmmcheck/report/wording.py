@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
-from dmmcheck.report.model import TIERS, DistanceSummary, Finding, Report, Soundness, SubjectSummary
+from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness, SubjectSummary
 
 BUILTIN = "builtin"
 
@@ -77,7 +77,7 @@ def statement(finding: Finding) -> str:
 
 
 def by_check(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Findings of one check together, the controlled ones directly below the stated one they hold to account."""
+    """Findings of one check together, the controlled one directly below the claim it holds to account."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.check, []).append(finding)
@@ -86,21 +86,24 @@ def by_check(findings: Iterable[Finding]) -> list[list[Finding]]:
 
 def _paired(group: list[Finding]) -> list[Finding]:
     variants = sorted(dict.fromkeys(finding.variant for finding in group), key=lambda name: name != BUILTIN)
-    return sorted(group, key=lambda finding: (variants.index(finding.variant), TIERS.index(finding.tier)))
+    stated = {finding.variant for finding in group if finding.tier == "stated"}
+
+    def place(finding: Finding) -> tuple[int, int]:
+        tiers = ("stated", "controlled", "mechanism") if finding.variant in stated else ("mechanism", "controlled")
+        return variants.index(finding.variant), tiers.index(finding.tier)
+
+    return sorted(group, key=place)
 
 
 def not_beyond_chance(report: Report) -> str:
-    """Checks whose stated claim is supported and a controlled one is not, with the controls; "" if there are none."""
+    """Checks whose stated claim is supported and a controlled one is not, with how many; "" if there are none."""
     names = []
     for group in by_check(report.findings):
         stated = {finding.verdict for finding in group if finding.tier == "stated"}
-        controls = [
-            finding.control.name
-            for finding in group
-            if finding.control and finding.verdict in {"refuted", "inconclusive"}
-        ]
-        if "supported" in stated and controls:
-            names.append(f"{group[0].check} ({', '.join(dict.fromkeys(controls))})")
+        controls = [f.verdict for f in group if f.tier == "controlled" and f.verdict != "not-run"]
+        failed = len(controls) - controls.count("supported")
+        if "supported" in stated and failed:
+            names.append(f"{group[0].check} ({failed} of {len(controls)} controls)")
     if not names:
         return ""
     return f"supported as stated, not shown to exceed chance: {', '.join(names)}"
