@@ -100,7 +100,7 @@ class Problem:
         self.forwards[rows] += 1
         self.backwards[rows] += classes.shape[1]
         distances = torch.stack(found, 1).nan_to_num(nan=torch.inf)
-        order = distances.argsort(1, stable=True)
+        order = distances.argsort(dim=1, stable=True)
         scale = torch.stack(free, 1).nan_to_num(nan=torch.inf).amin(1)
         return margin.detach(), classes.gather(1, order), distances.gather(1, order), scale
 
@@ -112,7 +112,9 @@ class Problem:
                 continue
             part = result[members]
             inside = geometry.project_tangent(part, basis)
-            inside = part - inside if arm.normal else inside
+            if arm.normal:
+                inside = part - inside
+                inside = inside - geometry.project_tangent(inside, basis)  # once more: rounding leaves a tangent rest
             noise = NOISE * torch.finfo(v.dtype).eps * part.norm(dim=1, keepdim=True)
             result[members] = torch.where(inside.norm(dim=1, keepdim=True) > noise, inside, 0.0)
         return result

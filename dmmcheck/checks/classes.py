@@ -19,7 +19,7 @@ from dmmcheck.measure import View
     unit="ratio",
     needs=("classes",),
     explanation=Explanation(
-        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 1",
+        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
         formula=(
             "s_i = max_j d_free(x_i -> j) / min_j d_free(x_i -> j), over the other classes (at most ten, drawn "
             "from the seed)"
@@ -44,7 +44,7 @@ def every_class_near(measure: View) -> Evidence:
 
 
 _SHEET = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 3",
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
     formula=(
         "s_i = cos(P_N step of a towards b's class, P_N step of b towards a's class), b the nearest input of "
         "another class"

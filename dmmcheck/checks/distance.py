@@ -20,7 +20,7 @@ RATIO_MARGIN = 0.05
     unit="ratio",
     per_attack=True,
     explanation=Explanation(
-        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 4",
+        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
         formula="stated: s_i = d_on / d_off; controlled: s_i = d_on / d_free beside d_S / d_free",
         control=(
             "A random k-dimensional subspace S shared by all inputs (C0) also makes perturbations longer, by about "
@@ -68,7 +68,7 @@ def on_manifold_distance_controlled(measure: View) -> Evidence:
     direction="less",
     unit="ratio",
     explanation=Explanation(
-        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 4",
+        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
         formula="s_i = d_off / d_free",
         control=(
             "None: a random subspace gives sqrt(D/(D-k)), close to 1, so this is a plausibility check and no discovery."
@@ -90,7 +90,7 @@ def off_manifold_suffices(measure: View) -> Evidence:
 
 
 _CLINGS = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 1",
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
     formula="stated: s_i = d_off / (half the distance to the nearest example of another class)",
     control=(
         "controlled: s_i = d_off sqrt(D) / |x| < 1, since random networks too have their boundary at about "
@@ -153,7 +153,7 @@ def boundary_clings_mechanism(measure: View) -> Evidence:
     direction="less",
     unit="ratio",
     explanation=Explanation(
-        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 3",
+        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
         formula="s_i = d_off / intrinsic distance to the nearest example of another class",
         control="None yet beside boundary-clings, which has the straight distance.",
         threshold="0.25: a quarter of the way along the manifold.",

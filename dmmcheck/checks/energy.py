@@ -34,7 +34,7 @@ _READING = (
     controls=ENERGY_CONTROLS,
     per_attack=True,
     explanation=Explanation(
-        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, sections 1 and 3",
+        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
         formula="s_i = |P_N d_i|^2 / |d_i|^2, d_i the smallest perturbation found that changes the label of input i",
         control=_CHANCE,
         threshold="0.5: 'mostly' means more than half of the energy.",
@@ -59,7 +59,7 @@ def off_manifold_energy(measure: View) -> Evidence:
     margin=SHARE_MARGIN,
     controls=ENERGY_CONTROLS,
     explanation=Explanation(
-        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, sections 1 and 3",
+        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
         formula="s_i = |P_N g_i|^2 / |g_i|^2, g_i the margin's gradient at the nearest boundary point of input i",
         control=_CHANCE,
         threshold="0.5: the boundary's normal lies nearer to the normal space than to the tangent space.",

@@ -9,7 +9,7 @@ from dmmcheck.evidence import Evidence, Floats
 from dmmcheck.measure import ArmName, View
 
 DEEPENS = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, sections 1 and 4.4",
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
     formula="depth: s_i = d_off(robust) / d_off(standard); main effect: s_i over the same ratio of d_on",
     control="main effect: the depth's growth against the growth of the distance on the manifold, on the same inputs.",
     threshold="1: no change. Distances, not logits, so that rescaling the logits changes nothing.",
@@ -73,7 +73,7 @@ def deepening_is_the_main_effect(measure: View) -> Evidence:
     needs=("pair",),
     controls=("rotation",),
     explanation=Explanation(
-        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 4.4; Bordt et al., 2206.07387",
+        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151; Bordt et al., 2206.07387",
         formula="s_i = rho_T(robust) - rho_T(standard) of the smallest perturbations",
         control="The same difference in rotated tangent spaces: smoother gradients alone change shares little.",
         threshold="0: no turn.",

@@ -12,7 +12,7 @@ from dmmcheck.measure import View
 STRETCH = 1.5  # perturbations are looked at beyond the boundary, not on its very edge
 
 _FLIPS = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 4",
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
     formula=(
         "s_i = flip(x + c P_N d / |P_N d|) - flip(x + c P_T d / |P_T d|), c = 1.5 |d|, d the smallest perturbation; "
         "flip is 1 where the label changes"
@@ -61,7 +61,7 @@ check(
 
 
 _RESTORES = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 4",
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
     formula="s_i = [label(project(x_adv)) = label(project(x))], x_adv = x + 1.5 d, or x + d where that keeps the label",
     control="Taking away a random direction of the same length instead; pairs in which just one of the two restores.",
     threshold="0.5: in more than half of the inputs (stated), of the discordant pairs (controlled).",
@@ -106,7 +106,7 @@ def projection_restores_controlled(measure: View) -> Evidence:
 
 
 _NOISE = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, sections 1 and 4",
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
     formula=(
         "s_i = cos(d_on, e_on - x) - cos(d_off, e_off - x), e the nearest example of the class that the step leads to"
     ),

@@ -13,7 +13,7 @@ PHASE = 1.05  # a fall or rise smaller than 5 % is none
 RESAMPLES = 400
 
 _GROWTH = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 3; Melamed, Yehudai, Vardi, 2303.00783",
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151; Melamed, Yehudai, Vardi, 2303.00783",
     formula="s_i = (|P_N g_i| / sd(margin)) trained / the same untrained; against-tangent: over the same ratio for P_T",
     control="against-tangent: the growth of the tangent part of the same gradients.",
     threshold="1: no growth. Gradients are taken relative to the spread of the margin, so that scale does not count.",
@@ -65,7 +65,7 @@ def _relative_gradient(measure: View) -> tuple[Floats, Floats]:
 
 
 _PHASES = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 3",
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
     formula=(
         "s_i = min(d_i(0) / d_i(t), d_i(end) / d_i(t)), d_i(t) the off-manifold distance to the boundary of "
         "the model's own "

@@ -25,7 +25,7 @@ STRETCH = 1.5
 MOST_EXAMPLES = 4096
 
 _EXPLANATION = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151, section 5; Ilyas et al., arXiv 1905.02175",
+    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151; Ilyas et al., arXiv 1905.02175",
     formula=(
         "s_i = [label of the new network at clean input i is right]; the network was trained on x + 1.5 d "
         "labelled with the "
