@@ -1,0 +1,89 @@
+"""Planted boundaries: does a search find a label change that is known to be there?
+
+After Zimmermann et al. 2022, "Increasing Confidence in Adversarial Robustness Evaluations". Around each input the
+space in front of the model is sheared,
+
+    x'  ->  x' + (u . (x' - x) / r) w,    w = p - x - r u,
+
+so that the point x + r u, at a chosen distance r along a chosen direction u, is shown to the model as p, a point that
+it is known to call something else. Everything still passes through the model: what masks its gradients masks the plant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from dmmcheck.attacks.base import Crossing
+from dmmcheck.attacks.coordinates import Space
+from dmmcheck.models.torch import TorchClassifier
+
+SLACK = 1.02  # a plant is found when the search comes within 2 % of its distance
+
+Search = Callable[[TorchClassifier, Tensor, Tensor], Crossing]
+
+
+@dataclass(frozen=True, eq=False)
+class Plants:
+    """One planted boundary an input.
+
+    Attributes:
+        x: Inputs (n, D).
+        direction: (n, D) unit vectors u.
+        radius: (n,) distances r.
+        end: (n, D) points p that the model calls something else than the input.
+    """
+
+    x: Tensor
+    direction: Tensor
+    radius: Tensor
+    end: Tensor
+
+    def in_front_of(self, classifier: TorchClassifier) -> TorchClassifier:
+        """The classifier with the boundaries planted; call it while the classifier is in evaluation mode."""
+        shape = classifier.input_shape
+
+        def forward(x: Tensor) -> object:
+            return classifier.forward(self._sheared(x.reshape(len(x), -1)).reshape(-1, *shape))
+
+        return replace(classifier, forward=forward)
+
+    def _sheared(self, x: Tensor) -> Tensor:
+        row = torch.cdist(x.detach(), self.x).argmin(1)  # which input a point belongs to: the nearest one
+        share = ((x - self.x[row]) * self.direction[row]).sum(1) / self.radius[row]
+        shear = self.end[row] - self.x[row] - self.radius[row, None] * self.direction[row]
+        return x + share[:, None] * shear
+
+
+def planted(
+    classifier: TorchClassifier,
+    x: Tensor,
+    y: Tensor,
+    *,
+    radius: Tensor,
+    end: Tensor,
+    space: Space,
+    search: Search,
+    generator: torch.Generator,
+) -> Tensor:
+    """Which planted boundaries a search finds, (n,) bool.
+
+    Args:
+        classifier: The model under test.
+        x: Inputs (n, D), all different.
+        y: Labels (n,).
+        radius: Where to plant (n,), below the distance known so far.
+        end: (n, D) points that the model calls something else than y.
+        space: The subspace to plant and search in.
+        search: Called with a classifier, x and y; must search `space`.
+        generator: Of the direction, one for all inputs, projected onto each subspace.
+    """
+    ray = torch.randn(x.shape[1], generator=generator, dtype=torch.float64).to(x)
+    direction = space.restrict(ray.expand_as(x))
+    direction = direction / direction.norm(dim=1, keepdim=True)
+    with classifier.evaluation():
+        found = search(Plants(x, direction, radius, end).in_front_of(classifier), x, y)
+    return found.found & (found.distance.to(radius) <= SLACK * radius)

@@ -1,0 +1,179 @@
+"""Label-only probes and planted boundaries against closed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from dmmcheck.attacks.base import Crossing
+from dmmcheck.attacks.coordinates import Space
+from dmmcheck.attacks.planted import planted
+from dmmcheck.attacks.probe import along, bisect, nearer, nothing, random_rays, segment
+from dmmcheck.attacks.torchattacks import TorchAttack
+from dmmcheck.geometry import project_tangent, random_basis
+from dmmcheck.models.torch import TorchClassifier, adapt
+
+D = 20
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def classifier(lead: Callable[[Tensor], Tensor], dim: int = D) -> TorchClassifier:
+    """Two classes, the first where `lead` is positive."""
+    return adapt(lambda x: torch.stack([lead(x), -lead(x)], 1), torch.zeros(2, dim))
+
+
+def plane(x: Tensor) -> Tensor:
+    return 1 - x[:, 0]
+
+
+def ball(x: Tensor) -> Tensor:
+    return 1 - x.norm(dim=1)
+
+
+def zeros(n: int) -> Tensor:
+    return torch.zeros(n, dtype=torch.long)
+
+
+def test_the_segment_ends_at_the_boundary_on_the_way_to_the_nearest_other_class():
+    x = torch.zeros(2, D)
+    x[1, 0] = 0.5
+    pool = torch.zeros(4, D)
+    pool[0, 0] = 0.9  # called the same class
+    pool[1, :2] = torch.tensor([2.0, 2.0])
+    pool[2, 0] = 5.0  # another class too, but farther
+    pool[3, 0] = 1.1  # the model calls it another class, its label does not
+    labels = torch.tensor([1, 1, 1, 0])
+    crossing = segment(classifier(plane), x, zeros(2), pool, labels)
+    assert crossing.found.all()
+    truth = torch.tensor([2**0.5, 2.5 / 1.5 / 2])  # from (0, 0): half of (2, 2); from (.5, 0): a third of (1.5, 2)
+    assert torch.allclose(crossing.distance, truth, rtol=2e-3)
+    assert (crossing.distance >= truth * (1 - 1e-5)).all()
+    assert (crossing.margin <= 0).all()
+    assert (crossing.forwards > 0).all()
+    assert (crossing.backwards == 0).all()
+
+
+def test_without_an_example_of_another_class_the_segment_finds_nothing():
+    x = torch.zeros(2, D)
+    for pool, labels in ((x, zeros(2)), (x, zeros(2) + 1)):  # none, and none that the model recognises
+        crossing = segment(classifier(plane), x, zeros(2), pool, labels)
+        assert not crossing.found.any()
+        assert torch.isinf(crossing.distance).all()
+
+
+def test_rays_from_the_centre_of_a_ball_cross_at_its_radius():
+    crossing = random_rays(
+        classifier(ball), torch.zeros(3, D), zeros(3), radius=torch.full((3,), 4.0), generator=generator()
+    )
+    assert torch.allclose(crossing.distance, torch.ones(3), rtol=5e-3)
+    assert torch.allclose(crossing.point[0], crossing.point[2])  # the same directions for all inputs
+
+
+def test_rays_look_no_further_than_told():
+    radius = torch.tensor([0.5, 2.0])
+    crossing = random_rays(classifier(ball), torch.zeros(2, D), zeros(2), radius=radius, generator=generator())
+    assert crossing.found.tolist() == [False, True]
+    assert crossing.radius.tolist() == pytest.approx([0.5, 2.0])
+
+
+@pytest.mark.parametrize("normal", [False, True])
+def test_rays_keep_to_their_subspace(normal: bool):
+    basis = random_basis(D, 5, generator=generator())
+    space = Space(basis, normal)
+    x = torch.zeros(2, D)
+    crossing = random_rays(
+        classifier(ball), x, zeros(2), radius=torch.full((2,), 2.0), space=space, generator=generator()
+    )
+    inside = project_tangent(crossing.point, basis)
+    assert crossing.found.all()
+    assert torch.allclose(inside, torch.zeros_like(inside) if normal else crossing.point, atol=1e-5)
+
+
+def test_more_rays_come_nearer():
+    x, y, radius = torch.zeros(4, D), zeros(4), torch.full((4,), 50.0)
+    few, many = (
+        random_rays(classifier(plane), x, y, radius=radius, directions=count, generator=generator())
+        for count in (2, 64)
+    )
+    assert (many.distance < few.distance).all()
+    assert (many.distance >= 1).all()
+
+
+def test_the_first_of_several_changes_along_a_ray_is_found():
+    def stripes(x: Tensor) -> Tensor:
+        return torch.cos(x[:, 0])
+
+    step = torch.zeros(1, D)
+    step[0, 0] = 9.0  # changes at pi/2, 3/2 pi and 5/2 pi
+    crossing = along(classifier(stripes), torch.zeros(1, D), zeros(1), step)
+    assert crossing.distance.item() == pytest.approx(torch.pi / 2, rel=5e-3)
+
+
+def test_bisection_returns_the_side_that_crosses():
+    truth = torch.tensor([0.3, 0.7])
+    far = bisect(lambda share: share >= truth, torch.zeros(2), torch.ones(2), halvings=12)
+    assert (far >= truth).all()
+    assert torch.allclose(far, truth, atol=2**-12)
+
+
+def test_the_nearer_of_two_crossings_is_kept_input_by_input():
+    x, y = torch.zeros(2, D), zeros(2)
+    steps = torch.eye(2, D) * 3
+    model = classifier(lambda x: 1 - x[:, 0] - 2 * x[:, 1])
+    a, b = (
+        along(model, x, y, step.expand(2, -1) * torch.tensor([[1.0], [k]]))
+        for step, k in ((steps[0], 0.1), (steps[1], 1))
+    )
+    best = nearer(a, b)
+    assert best.distance.tolist() == pytest.approx([0.5, 0.5], rel=1e-2)
+    assert torch.equal(nearer(nothing(x, y), b).distance, b.distance)
+    assert torch.equal(best.forwards, a.forwards + b.forwards)
+
+
+def gradient_search(space: Space) -> Callable[[TorchClassifier, Tensor, Tensor], Crossing]:
+    def search(model: TorchClassifier, x: Tensor, y: Tensor) -> Crossing:
+        return TorchAttack("fab")(model, x, y, subspace=space.basis, normal=space.normal, generator=generator())
+
+    return search
+
+
+def plant(model: TorchClassifier, normal: bool, radius: float) -> Tensor:
+    """Plants around points of the first class, towards a point of the other."""
+    x = torch.rand(12, D, generator=generator(1)) * 0.2
+    end = torch.full_like(x, 0.1)
+    end[:, 0] = 3.0
+    space = Space(random_basis(D, 5, generator=generator(2)), normal)
+    r = torch.full((12,), radius)
+    search = gradient_search(space)
+    return planted(model, x, zeros(12), radius=r, end=end, space=space, search=search, generator=generator(3))
+
+
+@pytest.mark.parametrize("normal", [False, True], ids=["tangent", "normal"])
+def test_boundaries_planted_before_a_smooth_model_are_found(normal: bool):
+    assert plant(classifier(plane), normal, 0.1).all()
+
+
+@pytest.mark.parametrize("normal", [False, True], ids=["tangent", "normal"])
+def test_boundaries_planted_before_a_masked_model_are_not(normal: bool):
+    assert not plant(classifier(lambda x: plane(x).sign() + 0 * x[:, 0]), normal, 0.1).any()
+
+
+def test_a_search_that_ends_farther_than_the_plant_has_not_found_it():
+    model, space = classifier(plane), Space()
+    x = torch.rand(5, D, generator=generator()) * 0.2
+    end = torch.full_like(x, 0.1)
+    end[:, 0] = 3.0
+
+    def lazy(model: TorchClassifier, x: Tensor, y: Tensor) -> Crossing:
+        found = gradient_search(space)(model, x, y)
+        return Crossing(**{**vars(found), "distance": found.distance * torch.tensor([1, 1, 30, 1, 30])})
+
+    radius = torch.full((5,), 0.2)
+    hits = planted(model, x, zeros(5), radius=radius, end=end, space=space, search=lazy, generator=generator())
+    assert hits.tolist() == [True, True, False, True, False]
