@@ -11,8 +11,9 @@ it is known to call something else. Everything still passes through the model: w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -23,7 +24,9 @@ from dmmcheck.models.torch import TorchClassifier
 
 SLACK = 1.02  # a plant is found when the search comes within 2 % of its distance
 
-Search = Callable[[TorchClassifier, Tensor, Tensor], Crossing]
+APART = 4.0  # inputs planted at once are as many radii apart, so that a point is near one of them only
+
+Search = Callable[[TorchClassifier, Tensor], Crossing]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +50,7 @@ class Plants:
         shape = classifier.input_shape
 
         def forward(x: Tensor) -> object:
-            return classifier.forward(self._sheared(x.reshape(len(x), -1)).reshape(-1, *shape))
+            return classifier.forward(self._sheared(x.flatten(1)).reshape(-1, *shape))
 
         return replace(classifier, forward=forward)
 
@@ -61,7 +64,6 @@ class Plants:
 def planted(
     classifier: TorchClassifier,
     x: Tensor,
-    y: Tensor,
     *,
     radius: Tensor,
     end: Tensor,
@@ -74,16 +76,31 @@ def planted(
     Args:
         classifier: The model under test.
         x: Inputs (n, D), all different.
-        y: Labels (n,).
         radius: Where to plant (n,), below the distance known so far.
-        end: (n, D) points that the model calls something else than y.
+        end: (n, D) points that the model calls something else than x.
         space: The subspace to plant and search in.
-        search: Called with a classifier, x and y; must search `space`.
+        search: Called with a classifier and the rows of x to search from; must search `space`.
         generator: Of the direction, one for all inputs, projected onto each subspace.
     """
     ray = torch.randn(x.shape[1], generator=generator, dtype=torch.float64).to(x)
     direction = space.restrict(ray.expand_as(x))
     direction = direction / direction.norm(dim=1, keepdim=True)
+    found = torch.zeros_like(radius, dtype=torch.bool)
     with classifier.evaluation():
-        found = search(Plants(x, direction, radius, end).in_front_of(classifier), x, y)
-    return found.found & (found.distance.to(radius) <= SLACK * radius)
+        for rows in _groups(x, radius):
+            plants = Plants(x[rows], direction[rows], radius[rows], end[rows])
+            crossing = search(plants.in_front_of(classifier), rows)
+            found[rows] = crossing.found & (crossing.distance.to(radius) <= SLACK * radius[rows])
+    return found
+
+
+def _groups(x: Tensor, radius: Tensor) -> Iterator[Tensor]:
+    """Rows of inputs (n, D) in groups whose members are well apart; one group where dimensions are many."""
+    near = (torch.cdist(x, x) < APART * torch.maximum(radius[:, None], radius[None, :])).tolist()
+    group: list[int] = []
+    for i in range(len(x)):
+        taken = {group[j] for j in range(i) if near[i][j]}
+        group.append(next(g for g in count() if g not in taken))
+    membership = torch.tensor(group, device=x.device)
+    for g in range(max(group) + 1):
+        yield torch.nonzero(membership == g).reshape(-1)

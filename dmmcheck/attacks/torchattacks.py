@@ -95,7 +95,7 @@ class TorchAttack:
         classifier = adapt(model, x)
         if self.name in _FOUR_CLASSES and classifier.classes < 4:
             raise AttackError(
-                f"torchattacks' {self.name} needs 4 classes or more, the model has {classifier.classes}; use FAB or PGDL2"
+                f"torchattacks' {self.name} needs 4 classes or more, the model has {classifier.classes}; use FAB"
             )
         flat, labels = classifier.flat(x), y.to(classifier.device)
         space = Space(None if subspace is None else subspace.to(flat), normal, bounds)

@@ -96,19 +96,17 @@ class Ground:
         """Distances (n,) of an arm, inf where nothing was found."""
         return self.crossings[arm].distance[:n].to(self.x)
 
-    def space(self, arm: str, n: int | None = None) -> Space:
-        """Where an arm searches, for the first n inputs."""
-        if arm == "free":
-            return Space()
-        return Space(self.basis if self.basis.ndim == 2 else self.basis[:n], arm == "normal")
+    def space(self, arm: str, rows: slice | Tensor = slice(None)) -> Space:
+        """Where an arm searches, for some of the inputs."""
+        return Space() if arm == "free" else Space(self.basis, arm == "normal").rows(rows)
 
-    def searched(self, classifier: TorchClassifier, arm: str, n: int, effort: str) -> Crossing:
-        """An arm searched anew for the first n inputs."""
-        space = self.space(arm, n)
+    def searched(self, classifier: TorchClassifier, arm: str, rows: slice | Tensor, effort: str) -> Crossing:
+        """An arm searched anew for some of the inputs."""
+        space = self.space(arm, rows)
         return self.search(
             classifier,
-            self.x[:n],
-            self.y[:n],
+            self.x[rows],
+            self.y[rows],
             subspace=space.basis,
             normal=space.normal,
             effort=effort,

@@ -122,7 +122,7 @@ def independent_attack(ground: Ground) -> Soundness:
         "attack",
         ahead[worst],
         most=0.02,
-        finding=f"torchattacks' {name} is nearer by {times(max(0.0, ahead[worst]))} in the median {WHERE[worst]} "
+        finding=f"torchattacks' {name} is nearer by {times(ahead[worst])} in the median {WHERE[worst]} "
         f"(limit 2%, {n} inputs)",
         remedy="the search is stuck on this model; raise its effort",
     )
@@ -130,7 +130,7 @@ def independent_attack(ground: Ground) -> Soundness:
 
 def _ahead(ground: Ground, attack: TorchAttack, arm: str, n: int) -> float:
     """By what share of the distance an attack is nearer in the median."""
-    space = ground.space(arm, n)
+    space = ground.space(arm, slice(n))
     other = attack(
         ground.classifier,
         ground.x[:n],
@@ -139,7 +139,7 @@ def _ahead(ground: Ground, attack: TorchAttack, arm: str, n: int) -> float:
         normal=space.normal,
         generator=ground.random("independent", arm),
     )
-    return 1 - median(ratio(other.distance, ground.distance(arm, n)))
+    return max(0.0, 1 - median(ratio(other.distance, ground.distance(arm, n))))
 
 
 def planted_boundaries(ground: Ground) -> Iterator[Soundness]:
@@ -173,16 +173,15 @@ def _planted_hits(ground: Ground, arm: str, n: int) -> Tensor:
     distance, end = ground.distance(arm, n), ground.segments
     radius = PLANT_AT * torch.where(torch.isfinite(distance), distance, end.distance[:n])
 
-    def search(classifier: TorchClassifier, x: Tensor, y: Tensor) -> Crossing:
-        return ground.searched(classifier, arm, len(x), "default")
+    def search(classifier: TorchClassifier, rows: Tensor) -> Crossing:
+        return ground.searched(classifier, arm, rows, "default")
 
     return planted(
         ground.classifier,
         ground.x[:n],
-        ground.y[:n],
         radius=torch.where(torch.isfinite(radius) & (radius > 0), radius, ground.length),
         end=end.point[:n],
-        space=ground.space(arm, n),
+        space=ground.space(arm, slice(n)),
         search=search,
         generator=ground.random("planted", arm),
     )

@@ -136,44 +136,47 @@ def test_the_nearer_of_two_crossings_is_kept_input_by_input():
     assert torch.equal(best.forwards, a.forwards + b.forwards)
 
 
-def gradient_search(space: Space) -> Callable[[TorchClassifier, Tensor, Tensor], Crossing]:
-    def search(model: TorchClassifier, x: Tensor, y: Tensor) -> Crossing:
-        return TorchAttack("fab")(model, x, y, subspace=space.basis, normal=space.normal, generator=generator())
+def gradient_search(x: Tensor, space: Space) -> Callable[[TorchClassifier, Tensor], Crossing]:
+    def search(model: TorchClassifier, rows: Tensor) -> Crossing:
+        attack = TorchAttack("fab")
+        return attack(
+            model, x[rows], zeros(len(rows)), subspace=space.basis, normal=space.normal, generator=generator()
+        )
 
     return search
 
 
-def plant(model: TorchClassifier, normal: bool, radius: float) -> Tensor:
+def plant(model: TorchClassifier, normal: bool, x: Tensor) -> Tensor:
     """Plants around points of the first class, towards a point of the other."""
-    x = torch.rand(12, D, generator=generator(1)) * 0.2
     end = torch.full_like(x, 0.1)
     end[:, 0] = 3.0
     space = Space(random_basis(D, 5, generator=generator(2)), normal)
-    r = torch.full((12,), radius)
-    search = gradient_search(space)
-    return planted(model, x, zeros(12), radius=r, end=end, space=space, search=search, generator=generator(3))
+    radius, search = torch.full((len(x),), 0.1), gradient_search(x, space)
+    return planted(model, x, radius=radius, end=end, space=space, search=search, generator=generator(3))
 
 
+@pytest.mark.parametrize("size", [0.2, 0.02], ids=["apart", "crowded"])
 @pytest.mark.parametrize("normal", [False, True], ids=["tangent", "normal"])
-def test_boundaries_planted_before_a_smooth_model_are_found(normal: bool):
-    assert plant(classifier(plane), normal, 0.1).all()
+def test_boundaries_planted_before_a_smooth_model_are_found(normal: bool, size: float):
+    assert plant(classifier(plane), normal, size * torch.rand(12, D, generator=generator(1))).all()
 
 
 @pytest.mark.parametrize("normal", [False, True], ids=["tangent", "normal"])
 def test_boundaries_planted_before_a_masked_model_are_not(normal: bool):
-    assert not plant(classifier(lambda x: plane(x).sign() + 0 * x[:, 0]), normal, 0.1).any()
+    masked = classifier(lambda x: plane(x).sign() + 0 * x[:, 0])
+    assert not plant(masked, normal, 0.2 * torch.rand(12, D, generator=generator(1))).any()
 
 
 def test_a_search_that_ends_farther_than_the_plant_has_not_found_it():
-    model, space = classifier(plane), Space()
     x = torch.rand(5, D, generator=generator()) * 0.2
     end = torch.full_like(x, 0.1)
     end[:, 0] = 3.0
+    lazy = torch.tensor([1, 1, 30, 1, 30])
 
-    def lazy(model: TorchClassifier, x: Tensor, y: Tensor) -> Crossing:
-        found = gradient_search(space)(model, x, y)
-        return Crossing(**{**vars(found), "distance": found.distance * torch.tensor([1, 1, 30, 1, 30])})
+    def search(model: TorchClassifier, rows: Tensor) -> Crossing:
+        found = gradient_search(x, Space())(model, rows)
+        return Crossing(**{**vars(found), "distance": found.distance * lazy[rows]})
 
     radius = torch.full((5,), 0.2)
-    hits = planted(model, x, zeros(5), radius=radius, end=end, space=space, search=lazy, generator=generator())
+    hits = planted(classifier(plane), x, radius=radius, end=end, space=Space(), search=search, generator=generator())
     assert hits.tolist() == [True, True, False, True, False]
