@@ -144,6 +144,11 @@ def plain() -> Ground:
     return digits_ground(network(0), 32)
 
 
+@cache
+def sound() -> dict[str, Soundness]:
+    return by_name(assess(plain()))
+
+
 def by_name(items: Any) -> dict[str, Soundness]:
     return {item.name: item for item in items}
 
@@ -152,19 +157,17 @@ def failed(items: Any) -> set[str]:
     return {item.name for item in items if item.ok is False}
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("name", HARMLESS)
+@pytest.mark.parametrize(("name", "seed"), [*((name, 0) for name in HARMLESS), ("plain", 1), ("softmax", 1)])
 def test_a_sound_network_trips_no_gate(name: str, seed: int):
-    items = assess(digits_ground(HARMLESS[name](network(seed))))
+    items = assess(digits_ground(HARMLESS[name](network(seed)), 48))
     assert failed(items) == set()
     assert sum(item.ok is True for item in items) >= 18
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("name", MASKED)
+@pytest.mark.parametrize(("name", "seed"), [*((name, 0) for name in MASKED), ("ripple", 1), ("noise", 1)])
 def test_a_masked_network_is_caught(name: str, seed: int):
     mask, expected = MASKED[name]
-    assert failed(assess(digits_ground(mask(network(seed)), 32))) >= expected
+    assert failed(assess(digits_ground(mask(network(seed)), 24))) >= expected
 
 
 def test_every_item_states_value_and_limit_and_a_failed_one_the_remedy():
@@ -191,7 +194,7 @@ def test_order_and_company_of_inputs_do_not_matter():
         y=ground.y[order],
         crossings={arm: Crossing(**{k: v[order] for k, v in vars(c).items()}) for arm, c in ground.crossings.items()},
     )
-    a, b = by_name(assess(ground)), by_name(assess(turned))
+    a, b = sound(), by_name(assess(turned))
     assert {name: item.ok for name, item in a.items()} == {name: item.ok for name, item in b.items()}
     for name in ("gradients", "finite-differences", "segment", "random-rays", "transfer", "nesting", "residual"):
         assert a[name].value == pytest.approx(b[name].value, rel=1e-3, abs=1e-6)
@@ -282,7 +285,7 @@ def test_a_gate_fails_for_its_own_reason_and_passes_without(name: str):
         item = by_name(family.items(ground))[name]
         assert item.ok is False
         assert "; " in item.message
-        assert by_name(family.items(plain()))[name].ok is True
+    assert sound()[name].ok is True
 
 
 def test_what_only_informs_says_so():
