@@ -28,14 +28,14 @@ def nearest_on_plane(problem: Problem, rows: Tensor, g: Tensor, level: Tensor) -
     low, high = problem.bounds[0] - x, problem.bounds[1] - x
     if all(arm.subspace is None for arm in problem.arms):
         return in_box(g, level, low, high)
-    return _dykstra(problem, rows, g, level, low, high)
+    return _dykstra(problem, rows, g, level, low=low, high=high)
 
 
 def in_box(g: Tensor, level: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """Shortest step (m, D) with g . step <= level and low <= step <= high, by its dual.
 
-    The solution is clip(-t g) for the multiplier t >= 0 at which it meets the plane: g . clip(-t g) falls with t, so t is
-    bracketed and halved. Where even the far corner falls short, that corner is returned.
+    The solution is clip(-t g) for the multiplier t >= 0 at which it meets the plane: g . clip(-t g) falls with t, so t
+    is bracketed and halved. Where even the far corner falls short, that corner is returned.
     """
     direction = -g
     square = g.square().sum(1)
@@ -57,10 +57,10 @@ def in_box(g: Tensor, level: Tensor, low: Tensor, high: Tensor) -> Tensor:
     return (far[:, None] * direction).clamp(low, high)
 
 
-def _dykstra(problem: Problem, rows: Tensor, g: Tensor, level: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def _dykstra(problem: Problem, rows: Tensor, g: Tensor, level: Tensor, *, low: Tensor, high: Tensor) -> Tensor:
     """Projection of the origin onto subspace, half-space and box: Dykstra's alternating projections.
 
-    Source: Boyle & Dykstra 1986. The last step is shrunk into the box along its ray, since the subspace is kept exactly.
+    Source: Boyle & Dykstra 1986. The step keeps the subspace exactly; the caller shrinks it into the box.
     """
     square = g.square().sum(1).clamp_min(torch.finfo(g.dtype).tiny)
     step = torch.zeros_like(g)

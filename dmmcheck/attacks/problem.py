@@ -45,6 +45,7 @@ class Problem:
         classifier: TorchClassifier,
         x: Tensor,
         y: Tensor,
+        *,
         targets: Tensor | None,
         arms: Sequence[Arm],
         bounds: tuple[float, float] | None,

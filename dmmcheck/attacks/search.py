@@ -4,13 +4,14 @@ Three stages for each start, all decisions taken row by row, so that an answer d
 order of inputs:
 
 1. approach: DeepFool steps inside the subspace until the label changes (Moosavi-Dezfooli et al., 1511.04599);
-2. design point: HL-RF steps, the same problem in structural reliability (Hasofer & Lind 1974; Rackwitz & Fiessler 1978): to
-   the point of the linearised boundary nearest to the input, taken back to the true boundary, accepted where shorter;
-3. refinement: normalised gradient steps on a sphere that shrinks and grows with success, annealed, the best kept (Rony et
-   al., 1811.09600; Pintor et al., 2102.12827).
+2. design point: HL-RF steps, the same problem in structural reliability (Hasofer & Lind 1974; Rackwitz & Fiessler
+   1978): to the point of the linearised boundary nearest to the input, taken back to the true boundary, kept where
+   shorter;
+3. refinement of the nearest starts: normalised gradient steps on a sphere that shrinks and grows with success,
+   annealed, the best kept (Rony et al., 1811.09600; Pintor et al., 2102.12827).
 
-Starts differ in the class that is approached, then in a random direction shared by all inputs. Nothing in here has a unit:
-lengths are relative to the row's own best, so that scaling inputs or logits scales the answer.
+Starts differ in the class that is approached, then in a random direction shared by all inputs. Nothing in here has a
+unit: lengths are relative to the row's own best, so that scaling inputs or logits scales the answer.
 """
 
 from __future__ import annotations
@@ -38,23 +39,35 @@ REACH = 1e4  # of the search, in first-order distances to the boundary
 ROWS = 512  # rows in one model call
 VALUES = 1 << 22  # values of x in one model call
 RIVALS = 3
+POLISH = 2  # HL-RF steps after the refinement, which leaves a smooth boundary's nearest point by its last step
 PUSH = 1e-5  # relative step beyond the boundary, so that a repeated forward pass agrees on the label
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much to spend: steps of the three stages, and starts."""
+    """How much to spend.
 
+    Attributes:
+        starts: How many starts are taken to the boundary.
+        approach: Most DeepFool steps of each.
+        design: HL-RF steps of each.
+        refined: How many of them, the nearest first, are refined.
+        refine: Steps of the refinement.
+        slack: A start beyond this many times the best known is not refined.
+    """
+
+    starts: int
     approach: int
     design: int
+    refined: int
     refine: int
-    starts: int
+    slack: float = 1.15
 
 
 EFFORTS = {
-    "quick": Effort(approach=10, design=3, refine=12, starts=1),
-    "default": Effort(approach=12, design=4, refine=20, starts=2),
-    "thorough": Effort(approach=16, design=5, refine=60, starts=5),
+    "quick": Effort(starts=2, approach=8, design=1, refined=1, refine=12),
+    "default": Effort(starts=3, approach=10, design=2, refined=2, refine=18),
+    "thorough": Effort(starts=6, approach=16, design=4, refined=6, refine=60, slack=1.3),
 }
 
 
@@ -142,7 +155,7 @@ def search_arms(
             local = [Arm(_rows(arm.subspace, rows), arm.normal) for arm in spaces]
             aim = None if aims is None else aims[rows]
             try:
-                problem = Problem(classifier, flat[rows], labels[rows], aim, local, bounds)
+                problem = Problem(classifier, flat[rows], labels[rows], targets=aim, arms=local, bounds=bounds)
                 parts.append(_search(problem, EFFORTS[effort], restart, radius))
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if size == 1 or not _out_of_memory(error):
@@ -160,13 +173,27 @@ def _search(problem: Problem, effort: Effort, restart: Tensor, radius: float | N
     reach = REACH * scale if radius is None else torch.full_like(scale, radius)
     best = Best(problem, margin)
     open_rows = rows[margin >= 0]
+    trials = []
     for number in range(effort.starts if len(open_rows) else 0):
-        started = _start(problem, best, open_rows, number, classes, first_order, restart, reach, effort)
+        started = _start(
+            problem,
+            best,
+            open_rows,
+            number,
+            classes=classes,
+            first_order=first_order,
+            restart=restart,
+            reach=reach,
+            effort=effort,
+        )
         trial = Best(problem, margin)
         trial.offer(open_rows, *started)
         found = open_rows[torch.isfinite(trial.length[open_rows])]
-        _improve(problem, trial, best, found, effort, first=number == 0)
+        _along_ray(problem, trial, found, lowest=0.0, forwards=3)
+        _design_point(problem, trial, found, effort.design)
+        trials.append(trial)
         best.take(trial)
+    _refine_nearest(problem, trials, best, open_rows, effort)
     crossed = rows[(margin >= 0) & torch.isfinite(best.length)]
     _settle(problem, best, crossed)
     return _crossings(problem, best, margin, reach, crossed)
@@ -200,6 +227,7 @@ def _start(
     best: Best,
     rows: Tensor,
     number: int,
+    *,
     classes: Tensor,
     first_order: Tensor,
     restart: Tensor,
@@ -208,17 +236,17 @@ def _start(
 ) -> tuple[Tensor, Tensor]:
     """A first crossing of each row: towards the number-th nearest class, later from a shared random direction."""
     if number < classes.shape[1]:
-        return _approach(problem, rows, classes[rows, number], reach[rows], effort.approach)
+        return _approach(problem, rows, classes[rows, number], reach=reach[rows], steps=effort.approach)
     known = torch.isfinite(best.length[rows])
     length = torch.where(known, best.length[rows], first_order[rows, 0])[:, None]
     away = problem.restrict(restart[number].expand(len(rows), -1).clone(), rows)
     away = away / away.norm(dim=1, keepdim=True)
     begin = (best.step[rows] + 0.5 * length * away).nan_to_num(nan=0.0)
-    return _approach(problem, rows, None, reach[rows], effort.approach, begin=problem.feasible(begin, rows))
+    return _approach(problem, rows, None, reach=reach[rows], steps=effort.approach, begin=problem.feasible(begin, rows))
 
 
 def _approach(
-    problem: Problem, rows: Tensor, rivals: Tensor | None, reach: Tensor, steps: int, begin: Tensor | None = None
+    problem: Problem, rows: Tensor, rivals: Tensor | None, *, reach: Tensor, steps: int, begin: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
     """DeepFool inside the subspace: step (m, D) and the margin there (m,), negative where it crossed."""
     result = torch.zeros((len(rows), problem.x.shape[1]), dtype=reach.dtype, device=reach.device)
@@ -261,13 +289,24 @@ def _reach_out(problem: Problem, rows: Tensor, step: Tensor, margin: Tensor, rea
     return step, margin
 
 
-def _improve(problem: Problem, trial: Best, best: Best, rows: Tensor, effort: Effort, *, first: bool) -> None:
-    """Ray, design point and refinement of a start; a later start goes on only where it comes near the best known."""
-    _along_ray(problem, trial, rows, lowest=0.0, forwards=3)
-    _design_point(problem, trial, rows, effort.design)
-    if not first:
-        rows = rows[trial.length[rows] < 1.15 * best.length[rows]]
-    _refine(problem, trial, rows, effort.refine)
+def _refine_nearest(problem: Problem, trials: Sequence[Best], best: Best, rows: Tensor, effort: Effort) -> None:
+    """Refine each row's nearest starts, one after the other, while they are near the best known."""
+    if not trials:
+        return
+    lengths = torch.stack([trial.length for trial in trials])  # (starts, R)
+    order = lengths.argsort(dim=0, stable=True)
+    index = torch.arange(lengths.shape[1], device=lengths.device)
+    for rank in range(min(effort.refined, len(trials))):
+        chosen = order[rank]
+        length = lengths[chosen, index]
+        near = rows[(length[rows] < effort.slack * best.length[rows]) | (rank == 0) & torch.isfinite(length[rows])]
+        trial = Best(problem, length)
+        trial.length[near] = length[near]
+        for number, start in enumerate(trials):
+            here = near[chosen[near] == number]
+            trial.step[here] = start.step[here]
+        _refine(problem, trial, near, effort.refine)
+        best.take(trial)
 
 
 def _along_ray(problem: Problem, best: Best, rows: Tensor, *, lowest: float, forwards: int) -> None:
@@ -341,6 +380,7 @@ def _refine(problem: Problem, best: Best, rows: Tensor, steps: int) -> None:
         step = problem.feasible(step, rows)
     best.offer(rows, step, problem.margin(step, rows))
     _along_ray(problem, best, rows, lowest=0.97, forwards=3)
+    _design_point(problem, best, rows, POLISH)
 
 
 def _settle(problem: Problem, best: Best, rows: Tensor) -> None:

@@ -47,11 +47,7 @@ class TorchClassifier:
     def name(self) -> str:
         """What a report calls the model."""
         forward = self.forward
-        return (
-            type(forward).__name__
-            if isinstance(forward, nn.Module)
-            else getattr(forward, "__name__", "model")
-        )
+        return type(forward).__name__ if isinstance(forward, nn.Module) else getattr(forward, "__name__", "model")
 
     def flat(self, x: Tensor) -> Tensor:
         """``(n, *input_shape)`` or ``(n, D)`` as ``(n, D)`` on the model's device, in its dtype, detached."""
@@ -140,9 +136,7 @@ def _placement(model: Any, x: Tensor) -> tuple[torch.device, torch.dtype]:
     device = devices.pop() if devices else x.device
     dtype = dtypes.pop() if dtypes else (x.dtype if x.is_floating_point() else torch.get_default_dtype())
     if device.type == "meta":
-        raise ModelError(
-            "the model's parameters are on the meta device and hold no values; load its weights first"
-        )
+        raise ModelError("the model's parameters are on the meta device and hold no values; load its weights first")
     if dtype not in _SEARCHABLE:
         raise ModelError(
             f"the model computes in {dtype}, the boundary search needs float32 or float64; pass model.float()"

@@ -1,0 +1,387 @@
+"""The boundary search against closed forms, and what must not change its answers."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from dmmcheck import geometry
+from dmmcheck.attacks.search import Arm, boundary_search, search_arms
+from dmmcheck.errors import AttackError, ModelError
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def plane(ambient_dim, dim, theta, *, dtype=torch.float32, n=8):
+    """A hyperplane whose normal makes the angle theta (degrees) with a linear manifold: inputs, model, basis, distances."""
+    generator = rng(ambient_dim + dim)
+    basis = geometry.random_basis(ambient_dim, dim, generator=generator, dtype=torch.float64)
+    along = basis @ torch.randn(dim, generator=generator, dtype=torch.float64)
+    across = torch.randn(ambient_dim, generator=generator, dtype=torch.float64)
+    across -= basis @ (basis.T @ across)
+    angle = math.radians(theta)
+    w = math.cos(angle) * along / along.norm() + math.sin(angle) * across / across.norm()
+    x = torch.randn(n, ambient_dim, generator=generator, dtype=torch.float64)
+    offset = 1 - (x @ w).min()
+    free = x @ w + offset
+    distances = {"free": free, "on": free / math.cos(angle), "off": free / math.sin(angle)}
+    weight, bias = w.to(dtype), offset.to(dtype)
+    return (
+        x.to(dtype),
+        lambda points: torch.stack([points @ weight + bias, 0 * points[:, 0]], 1),
+        basis.to(dtype),
+        distances,
+    )
+
+
+@pytest.mark.parametrize("theta", [0.5, 45, 89.5])
+@pytest.mark.parametrize(
+    ("ambient_dim", "dim"), [(2, 1), (50, 1), (50, 16), (784, 1), (784, 16), (150528, 16)]
+)
+def test_hyperplane_at_an_angle_to_a_linear_manifold(ambient_dim, dim, theta):
+    x, model, basis, expected = plane(ambient_dim, dim, theta)
+    arms = [Arm(), Arm(basis), Arm(basis, normal=True)]
+    found = search_arms(model, x, torch.zeros(len(x), dtype=torch.long), arms, generator=rng())
+    for crossing, name in zip(found, ("free", "on", "off"), strict=True):
+        torch.testing.assert_close(crossing.distance.double(), expected[name], rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("arm", ["free", "on", "off"])
+def test_sphere(arm):
+    radius, x = 3.0, torch.randn(32, 20, generator=rng(), dtype=torch.float64)
+    x = x / x.norm(dim=1, keepdim=True) * torch.linspace(0.3, 2.5, 32)[:, None]
+    basis = geometry.random_basis(20, 5, generator=rng(1), dtype=torch.float64)
+    inside = geometry.project_tangent(x, basis)
+    part = {"free": x, "on": inside, "off": x - inside}[arm].norm(dim=1)
+    rest = x.square().sum(1) - part.square()
+    expected = (radius**2 - rest).sqrt() - part  # inside the subspace the sphere is a smaller one around the projection
+    crossing = boundary_search(
+        lambda p: torch.stack([radius**2 - p.square().sum(1), 0 * p[:, 0]], 1),
+        x,
+        torch.zeros(32, dtype=torch.long),
+        subspace=None if arm == "free" else basis,
+        normal=arm == "off",
+        generator=rng(),
+    )
+    torch.testing.assert_close(crossing.distance, expected, rtol=1e-2, atol=0)
+
+
+def test_polytope_is_left_through_its_nearest_face():
+    faces = torch.randn(40, 10, generator=rng(3), dtype=torch.float64)
+    faces = faces / faces.norm(dim=1, keepdim=True)
+    x = 0.4 * torch.randn(24, 10, generator=rng(4), dtype=torch.float64) / math.sqrt(10)
+    gaps = 1 - x @ faces.T  # distance to each face
+    crossing = boundary_search(
+        lambda p: torch.cat([torch.ones_like(p[:, :1]), p @ faces.T], 1),
+        x,
+        torch.zeros(24, dtype=torch.long),
+        effort="thorough",
+        generator=rng(),
+    )
+    torch.testing.assert_close(crossing.distance, gaps.amin(1), rtol=1e-3, atol=0)
+
+
+def test_hyperplane_inside_a_box():
+    # half the pixels sit on the lower wall and the plane pulls all of them down: only the others can move
+    n, ambient_dim = 16, 40
+    x = torch.zeros(n, ambient_dim, dtype=torch.float64)
+    x[:, ::2] = 0.2 + 0.6 * torch.rand(n, ambient_dim // 2, generator=rng(5), dtype=torch.float64)
+    w = torch.ones(ambient_dim, dtype=torch.float64)
+    level = x.sum(1).amin() - 1.0
+    drop = x.sum(1) - level
+    crossing = boundary_search(
+        lambda p: torch.stack([p @ w - level, 0 * p[:, 0]], 1),
+        x,
+        torch.zeros(n, dtype=torch.long),
+        bounds=(0.0, 1.0),
+        generator=rng(),
+    )
+    expected = torch.tensor([_capped(row, float(need)) for row, need in zip(x[:, ::2], drop, strict=True)])
+    assert bool(crossing.found.all())
+    assert bool((crossing.point >= 0).all())
+    torch.testing.assert_close(crossing.distance, expected.double(), rtol=1e-3, atol=0)
+
+
+def _capped(room, need):
+    """Length of the shortest fall of `need` in total, no pixel below zero: water-filling from the sorted rooms."""
+    room = sorted(room.tolist())
+    spent = 0.0
+    for i, cap in enumerate(room):
+        share = (need - spent) / (len(room) - i)
+        if share <= cap:
+            return math.sqrt(sum(c * c for c in room[:i]) + (len(room) - i) * share**2)
+        spent += cap
+    raise AssertionError("the plane is out of reach")
+
+
+class Net(nn.Module):
+    """A small smooth network with weights from its own generator."""
+
+    def __init__(self, ambient_dim=12, classes=4, seed=0):
+        super().__init__()
+        generator = rng(seed)
+        self.one = nn.Parameter(torch.randn(ambient_dim, 16, generator=generator, dtype=torch.float64))
+        self.two = nn.Parameter(torch.randn(16, classes, generator=generator, dtype=torch.float64))
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x):
+        return self.drop(torch.tanh(x @ self.one / 3)) @ self.two
+
+
+NET = Net()
+X = torch.randn(40, 12, generator=rng(8), dtype=torch.float64)
+with torch.no_grad():
+    Y = NET.eval()(X).argmax(1)
+NET.train()
+BASES = torch.stack([geometry.random_basis(12, 3, generator=rng(s), dtype=torch.float64) for s in range(40)])
+ARMS = [Arm(), Arm(BASES), Arm(BASES, normal=True)]
+
+
+def distances(model=NET, x=X, y=Y, arms=ARMS, **options):
+    return torch.stack([c.distance for c in search_arms(model, x, y, arms, generator=rng(), **options)])
+
+
+BASELINE = distances()
+
+
+def test_the_search_never_misses_what_a_fine_scan_of_directions_finds():
+    directions = torch.randn(4000, 12, generator=rng(2), dtype=torch.float64)
+    directions = directions / directions.norm(dim=1, keepdim=True)
+    NET.eval()
+    with torch.no_grad():
+        for x, y, found in zip(X[:8], Y[:8], BASELINE[0][:8], strict=True):
+            shorter = x + 0.999 * found * directions
+            assert bool((NET(shorter).argmax(1) == y).all())
+    NET.train()
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 64])
+def test_results_do_not_depend_on_the_batch_size(batch_size):
+    torch.testing.assert_close(distances(batch_size=batch_size), BASELINE, rtol=1e-5, atol=0)
+
+
+def test_results_do_not_depend_on_the_order_of_inputs():
+    order = torch.randperm(40, generator=rng(9))
+    arms = [Arm(), Arm(BASES[order]), Arm(BASES[order], normal=True)]
+    torch.testing.assert_close(distances(x=X[order], y=Y[order], arms=arms), BASELINE[:, order], rtol=1e-5, atol=0)
+
+
+def test_a_shared_basis_is_the_same_as_its_copies():
+    shared, copies = BASES[0], BASES[:1].expand(40, -1, -1).contiguous()
+    one = distances(arms=[Arm(shared), Arm(shared, normal=True)])
+    torch.testing.assert_close(one, distances(arms=[Arm(copies), Arm(copies, normal=True)]), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_scaling_the_inputs_scales_the_answer(scale):
+    class Scaled(Net):
+        def forward(self, x):
+            return super().forward(x / scale)
+
+    torch.testing.assert_close(distances(model=Scaled(), x=X * scale) / scale, BASELINE, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("change", [lambda z: 1e-3 * z, lambda z: 1e3 * z, lambda z: z + 100, lambda z: z.softmax(1)])
+def test_scaling_or_shifting_the_logits_changes_nothing(change):
+    class Changed(Net):
+        def forward(self, x):
+            return change(super().forward(x))
+
+    torch.testing.assert_close(distances(model=Changed()), BASELINE, rtol=1e-3, atol=0)
+
+
+def test_a_rotated_world_has_the_rotated_answer():
+    # directions of restarts are drawn in the coordinates of x; quick has none
+    q = geometry.random_basis(12, 12, generator=rng(1), dtype=torch.float64)
+
+    class Turned(Net):
+        def forward(self, x):
+            return super().forward(x @ q.T)
+
+    arms = [
+        Arm(),
+        Arm(torch.einsum("ij,njk->nik", q.T, BASES)),
+        Arm(torch.einsum("ij,njk->nik", q.T, BASES), normal=True),
+    ]
+    turned = search_arms(Turned(), X @ q, Y, arms, effort="quick", generator=rng())
+    plain = search_arms(NET, X, Y, ARMS, effort="quick", generator=rng())
+    for one, other in zip(turned, plain, strict=True):
+        torch.testing.assert_close(one.distance, other.distance, rtol=1e-3, atol=0)
+        near = (one.point @ q.T - other.point).norm(dim=1) / other.distance
+        assert float(near.median()) < 1e-3
+
+
+def test_crossings_have_the_other_label_lie_in_their_subspace_and_are_nested():
+    free, on, off = search_arms(NET, X, Y, ARMS, generator=rng())
+    NET.eval()
+    with torch.no_grad():
+        for crossing in (free, on, off):
+            assert bool((NET(crossing.point).argmax(1) != Y)[crossing.found].all())
+            torch.testing.assert_close(
+                (crossing.point - X).norm(dim=1)[crossing.found], crossing.distance[crossing.found]
+            )
+    NET.train()
+    step = on.point - X
+    torch.testing.assert_close(geometry.project_tangent(step, BASES), step)
+    step = off.point - X
+    assert float(geometry.project_tangent(step, BASES).norm(dim=1).max()) < 1e-9
+    assert bool((free.distance <= torch.minimum(on.distance, off.distance)).all())
+    assert float(free.kkt_cosine.nanmedian()) > 0.99
+
+
+def test_targets_are_reached_and_never_nearer_than_any_class():
+    for target in range(4):
+        aims = torch.full_like(Y, target)
+        crossing = boundary_search(NET, X, Y, targets=aims, generator=rng())
+        NET.eval()
+        with torch.no_grad():
+            assert bool((NET(crossing.point).argmax(1) == target)[crossing.found].all())
+        NET.train()
+        other = Y != target
+        assert bool((crossing.distance[other] >= 0.999 * BASELINE[0][other]).all())
+        assert bool((crossing.distance[~other] == 0).all())
+
+
+def test_thorough_is_no_worse_than_quick():
+    quick, thorough = (distances(effort=effort) for effort in ("quick", "thorough"))
+    assert bool((thorough <= quick * 1.01).all())
+
+
+def test_nothing_found_is_infinite_and_not_the_input_passed_off_as_an_answer():
+    constant = boundary_search(
+        lambda x: torch.ones(len(x), 2, dtype=x.dtype) * torch.tensor([1.0, 0.0]),
+        X,
+        torch.zeros(40, dtype=torch.long),
+        generator=rng(),
+    )
+    assert not bool(constant.found.any())
+    assert bool(torch.isinf(constant.distance).all())
+    torch.testing.assert_close(constant.point, X)
+
+
+def test_a_subspace_that_the_model_does_not_see_is_censored_and_not_found_far_away():
+    x, model, basis, _ = plane(64, 4, 90.0)  # the normal is orthogonal to the subspace, up to rounding
+    crossing = boundary_search(model, x, torch.zeros(8, dtype=torch.long), subspace=basis, generator=rng())
+    assert not bool(crossing.found.any())
+
+
+def test_a_radius_censors_what_lies_beyond():
+    x, model, _, expected = plane(50, 1, 45.0)
+    radius = float(expected["free"].median())
+    crossing = boundary_search(model, x, torch.zeros(8, dtype=torch.long), radius=radius, generator=rng())
+    assert bool((crossing.found == (expected["free"] * (1 + 2e-4) <= radius)).all())
+    assert bool(torch.isinf(crossing.distance[~crossing.found]).all())
+
+
+def test_a_misclassified_input_is_at_distance_zero():
+    crossing = boundary_search(NET, X, (Y + 1) % 4, generator=rng())
+    assert bool((crossing.distance == 0).all())
+    assert bool(crossing.found.all())
+
+
+def test_nan_logits_are_never_a_crossing():
+    def model(x):
+        logits = torch.stack([x[:, 0], -x[:, 0]], 1)
+        return torch.where(x[:, :1] < 0, torch.nan, logits)
+
+    x = torch.rand(8, 3, generator=rng(), dtype=torch.float64) + 0.1
+    assert not bool(boundary_search(model, x, torch.zeros(8, dtype=torch.long), generator=rng()).found.any())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_dtype_of_the_model_is_followed(dtype):
+    model = Net().to(dtype)
+    crossing = boundary_search(model, X, Y, generator=rng())
+    assert crossing.distance.dtype == dtype
+    torch.testing.assert_close(crossing.distance.double(), BASELINE[0], rtol=2e-2, atol=0)
+
+
+def test_the_users_model_is_left_as_it_was_and_the_global_generator_untouched():
+    model = Net()
+    model.two.requires_grad_(False)
+    seen = []
+    handle = model.register_forward_hook(lambda *_: seen.append(1))
+    state = torch.get_rng_state()
+    boundary_search(model, X, Y, generator=rng())
+    assert model.training
+    assert model.drop.training
+    assert [p.requires_grad for p in model.parameters()] == [True, False]
+    assert all(p.grad is None for p in model.parameters())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert seen
+    assert handle.id in model._forward_hooks
+
+
+def test_flags_are_restored_when_the_model_raises():
+    class Fails(Net):
+        calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            if self.calls > 3:
+                raise ZeroDivisionError("tired")
+            return super().forward(x)
+
+    model = Fails()
+    with pytest.raises(ModelError, match="ZeroDivisionError in forward on a batch of shape"):
+        boundary_search(model, X, Y, generator=rng())
+    assert model.training
+    assert all(p.requires_grad for p in model.parameters())
+
+
+def test_running_out_of_memory_halves_the_batch():
+    class Small(Net):
+        def forward(self, x):
+            if len(x) > 6:
+                raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 GiB")
+            return super().forward(x)
+
+    model = Small()
+    torch.testing.assert_close(distances(model=model), BASELINE, rtol=1e-5, atol=0)
+    assert model.training
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"effort": "heroic"}, "effort 'heroic' is unknown; valid: quick, default, thorough"),
+        ({"normal": True}, "normal=True needs a subspace"),
+        ({"subspace": torch.eye(12, dtype=torch.float64)}, r"shape \(12, 12\).*k < D"),
+        ({"subspace": BASES[:5]}, r"shape \(5, 12, 3\) for 40 inputs"),
+        ({"targets": torch.zeros(3)}, r"targets has shape \(3,\), expected \(40,\)"),
+    ],
+)
+def test_bad_arguments_are_one_clear_error(options, words):
+    with pytest.raises(AttackError, match=words):
+        boundary_search(NET, X, Y, generator=rng(), **options)
+
+
+MEMORY = """
+import resource, torch
+from dmmcheck import geometry
+from dmmcheck.attacks.search import Arm, search_arms
+torch.zeros(1).sum()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+generator = torch.Generator().manual_seed(0)
+n, D, k = 8, 150528, 64
+basis = torch.empty(n, D, k)
+basis[:] = torch.linalg.qr(torch.randn(D, k, generator=generator))[0]
+x, w = torch.randn(n, D, generator=generator), torch.randn(D, generator=generator)
+bias = 1 - (x @ w).min()
+model = lambda p: torch.stack([p @ w + bias, 0 * p[:, 0]], 1)
+found = search_arms(model, x, torch.zeros(n, dtype=torch.long), [Arm(), Arm(basis), Arm(basis, True)], generator=generator)
+assert all(bool(crossing.found.all()) for crossing in found)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6)
+"""
+
+
+def test_no_square_array_exists_at_imagenet_size():
+    printed = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout
+    assert float(printed) < 1.5  # GB above the bare process, the bases' 0.31 GB included

@@ -1,0 +1,125 @@
+"""Intervals and tests against closed forms, naive references and their own promise of coverage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from dmmcheck import stats
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (8, (8,)),
+        (32, (32,)),
+        (39, (39,)),
+        (40, (32, 40)),
+        (64, (32, 64)),
+        (130, (32, 64, 130)),
+        (512, (32, 64, 128, 256, 512)),
+    ],
+)
+def test_looks_double_and_end_with_all_inputs(inputs, expected):
+    assert stats.looks(inputs) == expected
+
+
+def test_median_interval_has_the_textbook_ranks():
+    # n = 20, 95 %: the 6th smallest and the 6th largest value (P(Bin(20, 1/2) <= 5) = 0.0207)
+    assert stats.median_interval(np.arange(1.0, 21.0), 0.05) == (6.0, 15.0)
+
+
+def test_median_interval_is_unbounded_where_the_sample_is_too_small():
+    assert stats.median_interval(np.arange(5.0), 0.05) == (-math.inf, math.inf)
+    assert stats.median_interval(np.array([]), 0.05) == (-math.inf, math.inf)
+
+
+@given(n=st.integers(1, 200), alpha=st.sampled_from([0.2, 0.05, 0.01, 1e-4]))
+@settings(deadline=None, max_examples=60)
+def test_median_interval_takes_the_largest_rank_that_keeps_the_error(n, alpha):
+    lower, upper = stats.median_interval(np.arange(1.0, n + 1), alpha)
+    allowed = [r for r in range(1, n + 1) if scipy_stats.binom.cdf(r - 1, n, 0.5) <= alpha / 2]
+    if not allowed:
+        assert (lower, upper) == (-math.inf, math.inf)
+    else:
+        assert (lower, upper) == (allowed[-1], n + 1 - allowed[-1])
+
+
+@given(st.lists(st.floats(-5, 5), min_size=8, max_size=60), st.integers(0, 5))
+@settings(deadline=None, max_examples=60)
+def test_nan_only_widens_the_median_interval(values, missing):
+    known = np.array(values)
+    holed = known.copy()
+    holed[:missing] = np.nan
+    low, high = stats.median_interval(known, 0.1)
+    holed_low, holed_high = stats.median_interval(holed, 0.1)
+    assert holed_low <= low
+    assert holed_high >= high
+
+
+def test_median_interval_covers_a_skewed_median_as_often_as_promised():
+    draws = np.random.default_rng(0).exponential(size=(4000, 32))
+    true = math.log(2)
+    missed = sum(not low <= true <= high for low, high in (stats.median_interval(row, 0.1) for row in draws))
+    assert scipy_stats.binomtest(missed, 4000, 0.1, alternative="greater").pvalue > 1e-3
+
+
+def test_infinite_values_rank_last():
+    values = np.array([1.0] * 10 + [np.inf] * 22)
+    assert stats.median_interval(values, 0.05)[1] == math.inf
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 20), (7, 20), (20, 20), (50, 100)])
+def test_rate_interval_is_clopper_pearson(hits, n):
+    values = np.array([1.0] * hits + [0.0] * (n - hits))
+    reference = scipy_stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
+    assert stats.rate_interval(values, 0.05) == pytest.approx((reference.low, reference.high))
+
+
+def test_an_undecided_rate_counts_on_either_side():
+    values = np.array([1.0] * 10 + [np.nan] * 10)
+    low, high = stats.rate_interval(values, 0.05)
+    assert low == pytest.approx(scipy_stats.binomtest(10, 20).proportion_ci(0.95).low)
+    assert high == 1.0
+
+
+@pytest.mark.parametrize("direction", ["greater", "less"])
+def test_sign_test_is_the_binomial_test_and_ties_count_against(direction):
+    values = np.array([1.0, 2.0, 3.0, 4.0, 0.0, -1.0, np.nan])
+    hits = 4 if direction == "greater" else 1
+    expected = scipy_stats.binomtest(hits, 7, 0.5, alternative="greater").pvalue
+    assert stats.sign_test(values, 0.0, direction) == pytest.approx(expected)
+
+
+def test_rank_p_value_counts_the_observation_itself():
+    draws = np.arange(99.0)
+    assert stats.rank_p_value(1000.0, draws, "greater") == pytest.approx(0.01)
+    assert stats.rank_p_value(-1.0, draws, "greater") == 1.0
+    assert stats.rank_p_value(-1.0, draws, "less") == pytest.approx(0.01)
+    assert stats.rank_p_value(math.nan, draws, "less") == 1.0
+
+
+def test_tail_p_value_is_uniform_where_draws_and_observation_are_alike():
+    rng = np.random.default_rng(1)
+    p_values = [stats.tail_p_value(float(row[0]), row[1:], "greater") for row in np.exp(rng.normal(size=(2000, 40)))]
+    assert scipy_stats.kstest(p_values, "uniform").pvalue > 1e-3
+
+
+def test_tail_p_value_falls_back_on_the_rank_where_a_draw_is_censored():
+    draws = np.array([1.0, 2.0, np.inf])
+    assert stats.tail_p_value(3.0, draws, "greater") == stats.rank_p_value(3.0, draws, "greater")
+
+
+def test_inputs_to_decide_grows_as_the_share_nears_one_half():
+    clear = np.array([1.0] * 9 + [-1.0])
+    close = np.array([1.0] * 11 + [-1.0] * 9)
+    needed_clear, needed_close = (stats.inputs_to_decide(values, 0.0, 0.05) for values in (clear, close))
+    assert needed_clear is not None
+    assert needed_close is not None
+    assert needed_clear < 40 < needed_close
+    assert stats.inputs_to_decide(np.array([1.0, -1.0]), 0.0, 0.05) is None

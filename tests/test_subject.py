@@ -1,0 +1,113 @@
+"""What a subject refuses at the door, by the words of the refusal."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from dmmcheck.errors import DmmError, ManifoldError, ModelError, SubjectError
+from dmmcheck.subject import Subject
+
+N, D = 16, 6
+X = torch.linspace(0, 1, N * D).reshape(N, D)
+Y = torch.arange(N) % 2
+
+
+class Plane:
+    """The first two coordinates, by hand: any object with these three names will do."""
+
+    dim = 2
+
+    def tangent_basis(self, x):
+        return torch.eye(D)[:, :2].to(x)
+
+    def project_point(self, x):
+        return torch.cat([x[:, :2], torch.zeros_like(x[:, 2:])], dim=1)
+
+
+def model(x):
+    return torch.stack([x.sum(1), x[:, 0]], dim=1)
+
+
+def subject(**changes):
+    return Subject(**{"model": model, "x": X, "y": Y, "manifold": Plane(), **changes})
+
+
+@pytest.mark.parametrize("kind", [torch.as_tensor, np.asarray, lambda a: np.asarray(a).tolist()], ids=["torch", "numpy", "list"])
+def test_arrays_of_any_kind_become_tensors(kind):
+    made = subject(x=kind(X), y=kind(Y))
+    torch.testing.assert_close(made.x, X, check_dtype=False)
+    torch.testing.assert_close(made.y, Y)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"x": X[:7], "y": Y[:7]}, ["7 inputs", "at least 8"]),
+        ({"x": (X * 255).to(torch.uint8)}, ["uint8", "/ 255.0"]),
+        ({"x": X.flatten()}, ["(96,)", "(n, *input_shape)"]),
+        ({"x": torch.where(X > 0.5, torch.nan, X)}, ["48 NaN or infinite", "remove"]),
+        ({"x": torch.where(X == X.max(), torch.inf, X)}, ["1 NaN or infinite"]),
+        ({"x": "photos"}, ["str", "does not convert"]),
+        ({"y": Y[:-1]}, ["(15,)", "expected (16,)"]),
+        ({"y": nn.functional.one_hot(Y)}, ["(16, 2)", "not one-hot"]),
+        ({"y": Y.float()}, ["float32", "y.long()"]),
+        ({"y": Y + 5}, ["5 to 6", "2 classes"]),
+        ({"y": Y - 1}, ["-1 to 0", "2 classes"]),
+        ({"bounds": (0.0, 0.5)}, ["48 values outside", "[0.0, 0.5]", "spans 0 to 1"]),
+        ({"bounds": (1.0, 0.0)}, ["(1.0, 0.0)", "lo < hi"]),
+        ({"bounds": 1.0}, ["1.0", "two numbers"]),
+        ({"reference": model, "robust": model}, ["reference", "robust", "keep the one"]),
+        ({"trainer": 3}, ["trainer is a int", "pass a function"]),
+        ({"checkpoints": [(2, model), (1, model)]}, ["[2, 1]", "rising steps"]),
+        ({"checkpoints": [model]}, ["(step, model) pairs"]),
+        ({"x_train": X.int()}, ["x_train", "int32"]),
+        ({"x_train": X[:, :3]}, ["(3,)", "(6,)"]),
+        ({"x_train": X, "y_train": Y[:3]}, ["y_train", "(3,)"]),
+    ],
+)
+def test_unusable_data_is_one_clear_error(changes, words):
+    with pytest.raises(SubjectError) as error:
+        subject(**changes)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_twin_with_other_classes_is_refused():
+    with pytest.raises(ModelError, match="reference has 3 classes, the model 2"):
+        subject(reference=lambda x: torch.cat([model(x), x[:, :1]], 1))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [
+        ("tangent_basis", lambda x: 2 * torch.eye(D)[:, :2]),
+        ("tangent_basis", lambda x: torch.eye(D + 1)[:, :2]),
+        ("tangent_basis", lambda x: torch.eye(D)),
+        ("project_point", lambda x: x[:, :2]),
+    ],
+    ids=["not-orthonormal", "other-D", "k-equals-D", "projection-of-other-shape"],
+)
+def test_a_manifold_that_does_not_fit_is_refused(attribute, value):
+    plane = Plane()
+    setattr(plane, attribute, value)
+    with pytest.raises(ManifoldError):
+        subject(manifold=plane)
+
+
+def test_pairs_know_which_one_is_robust():
+    other = nn.Linear(D, 2)
+    assert subject().pair is None
+    assert subject(reference=other).pair == (other, model)
+    assert subject(robust=other).pair == (model, other)
+
+
+def test_every_refusal_is_a_dmm_error():
+    assert all(issubclass(error, DmmError) for error in (SubjectError, ModelError, ManifoldError))
+
+
+def test_an_unknown_device_is_one_clear_error():
+    with pytest.raises(SubjectError, match="device 'cuda:99' cannot be used here"):
+        subject().to("cuda:99")

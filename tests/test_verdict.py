@@ -1,0 +1,104 @@
+"""Every side of the three-valued comparison, and that it cannot be talked into an answer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from dmmcheck.evidence import Evidence
+from dmmcheck.verdict import decide
+
+SPREAD = np.linspace(-1, 1, 64)
+
+
+@pytest.mark.parametrize(
+    ("centre", "direction", "expected"),
+    [
+        (5.0, "greater", "supported"),
+        (-5.0, "greater", "refuted"),
+        (5.0, "less", "refuted"),
+        (-5.0, "less", "supported"),
+        (0.0, "greater", "inconclusive"),
+        (0.0, "less", "inconclusive"),
+    ],
+)
+def test_the_verdict_follows_the_interval(centre, direction, expected):
+    decision = decide(Evidence.of(SPREAD + centre), limit=0.0, direction=direction, alpha=0.05)
+    assert decision.verdict == expected
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_a_statistic_that_equals_the_limit_is_no_evidence(constant):
+    decision = decide(Evidence.of(np.full(256, constant)), limit=constant, direction="greater", alpha=0.05)
+    assert decision.verdict == "inconclusive"
+
+
+def test_nan_never_decides():
+    decision = decide(Evidence.of(np.full(256, np.nan)), limit=0.0, direction="greater", alpha=0.05)
+    assert decision.verdict == "inconclusive"
+    assert math.isnan(decision.estimate)
+
+
+def test_a_nan_limit_never_decides():
+    assert decide(Evidence.of(SPREAD), limit=math.nan, direction="less", alpha=0.05).verdict == "inconclusive"
+
+
+def test_too_few_inputs_never_decide():
+    assert decide(Evidence.of([9.0] * 4), limit=0.0, direction="greater", alpha=0.05).verdict == "inconclusive"
+
+
+def test_beyond_the_control_is_not_enough_where_the_draw_is_not_extreme():
+    evidence = Evidence.of(SPREAD + 5)
+    common = decide(evidence, limit=0.0, direction="greater", alpha=0.05, null_p_value=0.3)
+    extreme = decide(evidence, limit=0.0, direction="greater", alpha=0.05, null_p_value=0.005)
+    assert (common.verdict, extreme.verdict) == ("inconclusive", "supported")
+    assert "not extreme" in common.reason
+
+
+def test_an_extreme_draw_does_not_undo_a_refutation():
+    assert (
+        decide(Evidence.of(SPREAD - 5), limit=0, direction="greater", alpha=0.05, null_p_value=0.001).verdict
+        == "refuted"
+    )
+
+
+def test_inconclusive_says_how_many_inputs_would_decide():
+    values = np.array([1.0] * 40 + [-1.0] * 24)
+    assert "inputs would likely decide" in decide(Evidence.of(values), limit=0, direction="greater", alpha=0.01).reason
+
+
+@given(
+    st.lists(st.floats(-10, 10), min_size=8, max_size=80),
+    st.floats(-10, 10),
+    st.sampled_from(["greater", "less"]),
+)
+@settings(deadline=None, max_examples=100)
+def test_the_opposite_claim_gets_the_opposite_verdict(values, limit, direction):
+    opposite = {"greater": "less", "less": "greater"}[direction]
+    swapped = {"supported": "refuted", "refuted": "supported", "inconclusive": "inconclusive"}
+    one = decide(Evidence.of(values), limit=limit, direction=direction, alpha=0.05)
+    other = decide(Evidence.of(values), limit=limit, direction=opposite, alpha=0.05)
+    assert other.verdict == swapped[one.verdict]
+
+
+@pytest.mark.parametrize("summary", ["median", "mean"])
+def test_verdicts_at_the_limit_are_false_no_oftener_than_alpha(summary):
+    rng = np.random.default_rng(7)
+    draws = (rng.random((2000, 64)) < 0.5).astype(float) if summary == "mean" else rng.normal(0.5, 1, (2000, 64))
+    decided = sum(
+        decide(Evidence(row, 0, summary), limit=0.5, direction="greater", alpha=0.05).verdict != "inconclusive"
+        for row in draws
+    )
+    assert scipy_stats.binomtest(decided, 2000, 0.05, alternative="greater").pvalue > 1e-3
+
+
+def test_ratio_keeps_censoring_honest():
+    evidence = Evidence.ratio([1.0, np.inf, 1.0, np.inf], [2.0, 2.0, np.inf, np.inf])
+    assert evidence.values[:3].tolist() == [0.5, np.inf, 0.0]
+    assert math.isnan(evidence.values[3])
+    assert evidence.censored == 3
