@@ -35,6 +35,32 @@ class Manifold(Protocol):
         ...
 
 
+def fitting_points(x: Any, dim: int) -> Tensor:
+    """Points ``(m, *input_shape)`` to fit a manifold of dimension k on, flat (m, D).
+
+    Raises:
+        ManifoldError: Not floating-point numbers, NaN or infinite, fewer than k + 1 points, or k is not in [1, D).
+    """
+    points = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
+    if points.ndim < 2 or not points.is_floating_point():
+        raise ManifoldError(
+            f"the points to fit a manifold on have shape {tuple(points.shape)} and dtype {points.dtype}; "
+            "pass floating-point points (m, *input_shape)"
+        )
+    points = points.reshape(len(points), -1)
+    bad = int((~torch.isfinite(points)).sum())
+    if bad:
+        raise ManifoldError(f"the points to fit a manifold on hold {bad} NaN or infinite values; remove them")
+    if not 1 <= dim < points.shape[1]:
+        raise ManifoldError(f"dim is {dim}, inputs have D = {points.shape[1]}; dim must be at least 1 and below D")
+    if len(points) <= dim:
+        raise ManifoldError(
+            f"dim is {dim}, which needs at least {dim + 1} points to fit, {len(points)} were given; "
+            "give more points or a smaller dim"
+        )
+    return points
+
+
 def validate_manifold(manifold: Any, x: Tensor) -> Tensor:
     """The tangent bases of a manifold at points x (n, D), after holding it to the Protocol.
 
