@@ -1,0 +1,59 @@
+"""The Fashion-MNIST example on files made here: four IDX files of blobs that a network can tell apart."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "fashion_mnist"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A folder with the four files: each class is one bright square, at a place of its own, in noise."""
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 1200), ("t10k", 300)):
+        y = rng.integers(0, 10, n).astype(np.uint8)
+        x = rng.integers(0, 60, (n, 28, 28)).astype(np.uint8)
+        for image, label in zip(x, y, strict=True):
+            row, column = divmod(int(label), 5)
+            image[14 * row + 2 : 14 * row + 10, 5 * column + 1 : 5 * column + 5] += 150
+        (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(bytes(16) + x.tobytes(), 1))
+        (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(bytes(8) + y.tobytes(), 1))
+    return tmp_path
+
+
+def run(folder: Path, data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """`pytest --dmm` in a copy of the example, as its docstring says."""
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "pytest", "--dmm", "-p", "no:cacheprovider", *arguments]
+    environment = {**os.environ, "FASHION_MNIST": str(data)}
+    return subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, check=False)
+
+
+def test_the_folder_stands_alone(tmp_path, files):
+    chosen = ("--dmm-checks", "off-manifold-energy", "--dmm-samples", "64", "--dmm-report", "report.json")
+    ended = run(tmp_path / "copy", files, *chosen)
+    assert ended.returncode in {0, 1}, ended.stdout + ended.stderr
+    report = json.loads((tmp_path / "copy" / "report.json").read_text())
+    assert report["subject"]["input_shape"] == [1, 28, 28]
+    assert report["subject"]["accuracy"] > 0.9
+    assert report["subject"]["manifold"]["dim"] == 32
+    verdicts = {(finding["tier"], finding["variant"]): finding["verdict"] for finding in report["findings"]}
+    assert verdicts["stated", "builtin"] != "not-run"
+    assert verdicts["controlled", "spectrum"] != "not-run"  # these inputs are images
+
+
+def test_missing_files_are_named_with_the_remedy(tmp_path):
+    ended = run(tmp_path / "copy", tmp_path / "nowhere")
+    assert ended.returncode == 4
+    assert "apt-get install dataset-fashion-mnist" in ended.stdout + ended.stderr
+    assert "INTERNALERROR" not in ended.stdout + ended.stderr
