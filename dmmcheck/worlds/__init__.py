@@ -1,0 +1,69 @@
+"""Subjects whose answers are known by construction: a test bench for checks, manifold estimators and searches.
+
+Every function below builds a `World` from a seed: a subject, its exact distances where there is a closed form, and
+which claims are true of it. All have defaults, and all randomness comes from the seed.
+
+    world = dmmcheck.worlds.hyperplane(angle=30, seed=0)
+    report = dmmcheck.run(world.subject)
+    world.distance["tangent"], world.truth["off-manifold-energy-stated-builtin"]
+
+`WORLDS` has one of each kind by name, for tables over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from dmmcheck.worlds import dimpled as depths
+from dmmcheck.worlds.base import World
+from dmmcheck.worlds.curved import blind, sphere
+from dmmcheck.worlds.dimpled import dimpled, pair, training
+from dmmcheck.worlds.flat import crossed, haar, hyperplane, sheets
+from dmmcheck.worlds.neighbours import neighbours
+from dmmcheck.worlds.unrelated import random_subspace, rotated
+from dmmcheck.worlds.unsound import KINDS, unsound
+
+WORLDS: Mapping[str, Callable[..., World]] = {
+    "normal nearly in N": partial(hyperplane, angle=85.0),
+    "normal in N": sheets,
+    "normal in T": partial(hyperplane, angle=0.0),
+    "Haar normal": haar,
+    "random subspace": random_subspace,
+    "rotated copy": rotated,
+    "sphere": sphere,
+    "shallow dimples": dimpled,
+    "deep dimples": partial(dimpled, depth=2.0),
+    "blind off-manifold": blind,
+    "half way": neighbours,
+    "classes on a line": partial(neighbours, layout="line"),
+    "classes that change places": crossed,
+    "standard and robust": pair,
+    "robust and standard": partial(pair, standard=0.3, robust=0.1),
+    "model with itself": partial(pair, standard=0.1, robust=0.1),
+    "two phases": training,
+    "falling": partial(training, depths=depths.FALLING),
+    "rising": partial(training, depths=depths.RISING),
+    "constant depth": partial(training, depths=depths.CONSTANT),
+    "reversed phases": partial(training, depths=depths.REVERSED),
+    **{kind: partial(unsound, kind=kind) for kind in KINDS},
+}
+"""World makers by name; each takes ``seed`` and the parameters of its function."""
+
+__all__ = [
+    "WORLDS",
+    "World",
+    "blind",
+    "crossed",
+    "dimpled",
+    "haar",
+    "hyperplane",
+    "neighbours",
+    "pair",
+    "random_subspace",
+    "rotated",
+    "sheets",
+    "sphere",
+    "training",
+    "unsound",
+]

@@ -1,0 +1,161 @@
+"""Trained networks under manifolds that have nothing to do with them: stated claims hold by chance alone."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from dmmcheck import geometry
+from dmmcheck.seeding import seeded
+from dmmcheck.subject import Subject
+from dmmcheck.worlds.base import World
+from dmmcheck.worlds.flat import UNRELATED
+from dmmcheck.worlds.neighbours import Through
+
+HIDDEN = 32
+STEPS, RATE = 150, 0.02
+RADIUS = 1.0  # of the circles that the torus is the product of
+BY_CHANCE = (
+    "off-manifold-energy-stated-builtin",
+    "boundary-parallel-stated-builtin",
+    "on-manifold-distance-stated-builtin",
+    "off-manifold-suffices-stated-builtin",
+)
+"""What is true of almost any manifold of few dimensions: a random direction has the share k / D in it."""
+
+
+class Network(nn.Module):
+    """A network of one hidden layer, trained on points and labels with full batches of Adam."""
+
+    def __init__(self, ambient_dim: int, classes: int, *, generator: torch.Generator) -> None:
+        super().__init__()
+        shapes = ((ambient_dim, HIDDEN), (HIDDEN, classes))
+        weights = [torch.randn(shape, generator=generator) / math.sqrt(shape[0]) for shape in shapes]
+        self.first, self.second = (nn.Parameter(weight) for weight in weights)
+        self.bias = nn.Parameter(0.5 * torch.randn(HIDDEN, generator=generator))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, C)."""
+        return torch.nn.functional.softplus(x @ self.first + self.bias) @ self.second
+
+    def fit(self, x: Tensor, y: Tensor) -> Network:
+        """Itself, after training."""
+        optimiser = torch.optim.Adam(self.parameters(), lr=RATE)
+        for _ in range(STEPS):
+            optimiser.zero_grad()
+            cross_entropy(self(x), y).backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+        return self.eval()
+
+
+class Torus:
+    """The product of k circles in a 2k-dimensional subspace, and its tangent spaces, or those of a rotated copy.
+
+    Attributes:
+        axes: (D, 2k) orthonormal; circle j lies in columns 2j and 2j + 1.
+        turned: (D, 2k) the same of the copy whose tangent spaces are given; `axes` for its own.
+    """
+
+    def __init__(self, axes: Tensor, turned: Tensor, *, name: str) -> None:
+        self.axes, self.turned, self.name = axes, turned, name
+        self.dim = axes.shape[1] // 2
+
+    def project_point(self, x: Tensor) -> Tensor:
+        """The nearest points of the torus."""
+        circles: Tensor = RADIUS * self._circles(x)
+        return circles.flatten(1) @ self.axes.to(x).T
+
+    def tangent_basis(self, x: Tensor) -> Tensor:
+        """(n, D, k): along each circle, at a right angle to its radius."""
+        radial = self._circles(x)  # (n, k, 2)
+        tangent = torch.stack([-radial[..., 1], radial[..., 0]], -1)
+        pairs = self.turned.to(x).reshape(-1, self.dim, 2)  # (D, k, 2)
+        return torch.einsum("nkc,dkc->ndk", tangent, pairs)
+
+    def _circles(self, x: Tensor) -> Tensor:
+        """Unit radial vectors (n, k, 2) in the circles' planes."""
+        pairs: Tensor = (x @ self.axes.to(x)).reshape(len(x), self.dim, 2)
+        radial: Tensor = pairs / pairs.norm(dim=2, keepdim=True)
+        return radial
+
+
+def random_subspace(
+    *, ambient_dim: int = 100, dim: int = 8, classes: int = 4, spread: float = 0.3, samples: int = 256, seed: int
+) -> World:
+    """A trained network and a manifold that is a random subspace of the same dimension through each class.
+
+    Data are clusters on a k-dimensional subspace T. The manifold given is not T but copies of a Haar-random subspace
+    through the clusters, so that projecting keeps the classes and the measurement is sound. A gradient has the share
+    Beta(k/2, (D-k)/2) in it: the stated claims are true, as they are of any such subspace, and that this one is
+    special is false.
+
+    Args:
+        ambient_dim: D.
+        dim: k.
+        classes: C.
+        spread: Standard deviation of the clusters, in units of the distance between them.
+        samples: Inputs, and as many examples to train on and for neighbours.
+        seed: Of everything random.
+    """
+    generator = seeded(seed, "random subspace")
+    basis = geometry.random_basis(ambient_dim, dim, generator=generator)
+    middles = torch.randn(classes, dim, generator=generator) / math.sqrt(2 * dim)
+    x, y, x_train, y_train = _clusters(middles, spread / math.sqrt(dim), samples, generator)
+    x, x_train, anchors = (points @ basis.T for points in (x, x_train, middles))
+    network = Network(ambient_dim, classes, generator=generator).fit(x_train, y_train)
+    other = geometry.random_basis(ambient_dim, dim, generator=generator)
+    manifold = Through(other, anchors)
+    subject = Subject(model=network, x=x, y=y, manifold=manifold, x_train=x_train, y_train=y_train)
+    truth = dict.fromkeys(BY_CHANCE, True) | dict.fromkeys(UNRELATED, False)
+    return World("trained network, random subspace", subject, truth=truth)
+
+
+def rotated(
+    *, ambient_dim: int = 100, dim: int = 4, classes: int = 4, spread: float = 0.3, samples: int = 256, seed: int
+) -> World:
+    """A network trained on a rotated copy of the data, and the tangent spaces of the unrotated ones.
+
+    Data are clusters on a torus, the product of k circles, which is curved: every input has a tangent space of its
+    own, so that all controls apply. Each is the one that the input had before the rotation, which the network knows
+    nothing of. Stated claims are true by chance, and that these tangent spaces are special is false, also beside
+    those of other inputs.
+
+    Args:
+        ambient_dim: D, at least 4k.
+        dim: k.
+        classes: C.
+        spread: Standard deviation of the angles, in radians.
+        samples: Inputs, and as many examples to train on and for neighbours.
+        seed: Of everything random.
+    """
+    generator = seeded(seed, "rotated")
+    before, after = (geometry.random_basis(ambient_dim, 2 * dim, generator=generator) for _ in range(2))
+    middles = 2 * math.pi * torch.rand(classes, dim, generator=generator)
+    angles, y, angles_train, y_train = _clusters(middles, spread, samples, generator)
+    x, x_train = (
+        RADIUS * torch.stack([torch.cos(a), torch.sin(a)], -1).flatten(1) @ after.T for a in (angles, angles_train)
+    )
+    network = Network(ambient_dim, classes, generator=generator).fit(x_train, y_train)
+    manifold = Torus(after, before, name="torus before rotation")
+    subject = Subject(model=network, x=x, y=y, manifold=manifold, x_train=x_train, y_train=y_train)
+    others = [f"{check}-controlled-{deal}" for check in ("off-manifold-energy", "boundary-parallel") for deal in DEALT]
+    truth = dict.fromkeys(BY_CHANCE, True) | dict.fromkeys((*UNRELATED, *others), False)
+    return World("trained network, rotated copy", subject, truth=truth)
+
+
+DEALT = ("same-class", "other-class")
+
+
+def _clusters(
+    middles: Tensor, spread: float, samples: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Two draws of points (n, k) around the middles, with the middles' numbers as labels."""
+
+    def drawn() -> tuple[Tensor, Tensor]:
+        y = torch.randint(0, len(middles), (samples,), generator=generator)
+        return middles[y] + spread * torch.randn(samples, middles.shape[1], generator=generator), y
+
+    return *drawn(), *drawn()
