@@ -1,6 +1,45 @@
-"""Estimates of the data manifold: one family a file; any object that satisfies `Manifold` will do in their place."""
+"""Estimates of the data manifold: one family a file; any object that satisfies `Manifold` will do in their place.
 
-from dmmcheck.manifolds.affine import PCA, PrincipalSubspace, Subspace
-from dmmcheck.manifolds.base import Manifold
+Importing the package imports nothing heavy: `builtin` lists the built-in manifolds with the standard library alone, and
+every name below is loaded when it is first used.
+"""
 
-__all__ = ["PCA", "Manifold", "PrincipalSubspace", "Subspace"]
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dmmcheck.manifolds.affine import PCA as PCA
+    from dmmcheck.manifolds.affine import Subspace as Subspace
+    from dmmcheck.manifolds.base import Manifold as Manifold
+    from dmmcheck.manifolds.base import validate_manifold as validate_manifold
+    from dmmcheck.manifolds.builtin import BUILTIN as BUILTIN
+    from dmmcheck.manifolds.builtin import build as build
+    from dmmcheck.manifolds.decoder import Decoder as Decoder
+    from dmmcheck.manifolds.local_pca import LocalPCA as LocalPCA
+
+_HOMES = {
+    "BUILTIN": "builtin",
+    "Decoder": "decoder",
+    "LocalPCA": "local_pca",
+    "Manifold": "base",
+    "PCA": "affine",
+    "Subspace": "affine",
+    "build": "builtin",
+    "validate_manifold": "base",
+}
+
+__all__ = sorted(_HOMES)  # noqa: PLE0605  # all are strings
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'dmmcheck.manifolds' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"dmmcheck.manifolds.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds.base import ORTHONORMAL_LIMIT, fitting_points
+from dmmcheck.manifolds.base import DEFAULT_DIM, ORTHONORMAL_LIMIT, fitting_points
+from dmmcheck.manifolds.principal import principal_plane
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,24 +60,17 @@ class Subspace:
 
 @dataclass(frozen=True, eq=False)
 class PrincipalSubspace(Subspace):
-    """What `PCA` fits: the span of the leading principal components about the mean.
+    """What `PCA` fits: the span of the leading principal directions, through the mean."""
 
-    Attributes:
-        components: (D, K) all principal components that were kept, K >= k, from which `refit` takes others.
-    """
-
-    components: Tensor | None = None
+    name: str = "pca"
 
     def refit(self, dim: int) -> PrincipalSubspace:
-        """The same fit with another dimension.
+        """The same points with another dimension.
 
         Raises:
-            ManifoldError: More dimensions than the data had.
+            ManifoldError: See `PCA.fit`.
         """
-        components = self.basis if self.components is None else self.components
-        if not 0 < dim <= components.shape[1]:
-            raise ManifoldError(f"dim is {dim}, the data have rank {components.shape[1]}; choose a smaller dim")
-        return replace(self, basis=components[:, :dim])
+        return PCA(dim=dim).fit(self.training_points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +81,7 @@ class PCA:
         dim: Intrinsic dimension k.
     """
 
-    dim: int
+    dim: int = DEFAULT_DIM
 
     def fit(self, x: Any) -> PrincipalSubspace:
         """The manifold of points ``(m, *input_shape)``.
@@ -96,16 +90,8 @@ class PCA:
             ManifoldError: Too few points, or k is not below D or exceeds the rank of the data.
         """
         points = fitting_points(x, self.dim)
-        mean = points.double().mean(0)
-        _, scale, vectors = torch.linalg.svd(points.double() - mean, full_matrices=False)
-        rank = int((scale > scale[0] * max(points.shape) * torch.finfo(points.dtype).eps).sum())
+        plane = principal_plane(points, self.dim)
+        rank = int(plane.rank)
         if self.dim > rank:
             raise ManifoldError(f"dim is {self.dim}, the {len(points)} points have rank {rank}; choose dim <= {rank}")
-        components = vectors[: min(rank, points.shape[1] - 1)].T.to(points).contiguous()
-        return PrincipalSubspace(
-            basis=components[:, : self.dim],
-            origin=mean.to(points),
-            name="pca",
-            training_points=points,
-            components=components,
-        )
+        return PrincipalSubspace(basis=plane.basis[0], origin=plane.mean[0], training_points=points)

@@ -11,14 +11,16 @@ from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
 
 ORTHONORMAL_LIMIT = 1e-4
+DEFAULT_DIM = 16
+_PIECE = 1024  # points looked at together
 
 
 @runtime_checkable
 class Manifold(Protocol):
     """An estimate of the data manifold: any object with these three names will do.
 
-    Optional attributes that a report shows or uses: ``name: str``; ``training_points: Tensor`` (m, D), what it was fitted
-    on; ``refit(dim)``, the same kind of estimate with another dimension.
+    Optional attributes that a report shows or uses: ``name: str``; ``training_points: Tensor`` (m, D), what it was
+    fitted on; ``refit(dim)``, the same kind of estimate with another dimension.
     """
 
     @property
@@ -36,19 +38,30 @@ class Manifold(Protocol):
 
 
 def fitting_points(x: Any, dim: int) -> Tensor:
-    """Points ``(m, *input_shape)`` to fit a manifold of dimension k on, flat (m, D).
+    """Points ``(m, *input_shape)`` to fit a manifold of dimension k on, flat (m, D), in float32 or float64.
 
     Raises:
-        ManifoldError: Not floating-point numbers, NaN or infinite, fewer than k + 1 points, or k is not in [1, D).
+        ManifoldError: Not an array, not floating-point numbers, NaN or infinite, fewer than k + 1 points, or k not in
+            [1, D).
     """
-    points = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
+    try:
+        points = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ManifoldError(
+            f"the points to fit a manifold on are a {type(x).__name__} that does not convert to a tensor ({error}); "
+            "pass an array (m, *input_shape), without labels"
+        ) from error
     if points.ndim < 2 or not points.is_floating_point():
         raise ManifoldError(
             f"the points to fit a manifold on have shape {tuple(points.shape)} and dtype {points.dtype}; "
-            "pass floating-point points (m, *input_shape)"
+            "pass floating-point points (m, *input_shape), in the units of the inputs"
         )
     points = points.reshape(len(points), -1)
-    bad = int((~torch.isfinite(points)).sum())
+    if points.device.type == "mps":  # which has no float64
+        points = points.cpu()
+    if points.dtype not in {torch.float32, torch.float64}:
+        points = points.float()
+    bad = sum([int((~torch.isfinite(piece)).sum()) for piece in torch.split(points, _PIECE)])
     if bad:
         raise ManifoldError(f"the points to fit a manifold on hold {bad} NaN or infinite values; remove them")
     if not 1 <= dim < points.shape[1]:
@@ -68,28 +81,37 @@ def validate_manifold(manifold: Any, x: Tensor) -> Tensor:
         (n, D, k), or one shared (D, k).
 
     Raises:
-        ManifoldError: A name is missing, a shape or D differs, k >= D, values are not finite, or a basis is not orthonormal
-            to 1e-4.
+        ManifoldError: A name is missing, a method raises, a shape or D differs, k >= D, values are not finite, or a
+            basis is not orthonormal to 1e-4.
     """
-    missing = [name for name in ("dim", "project_point", "tangent_basis") if not hasattr(manifold, name)]
+    missing = [name for name in ("project_point", "tangent_basis") if not callable(getattr(manifold, name, None))]
     if missing:
-        raise ManifoldError(
-            f"the manifold is a {type(manifold).__name__} without {', '.join(missing)}; "
-            "pass an object with dim, project_point and tangent_basis, or a fitted one of dmmcheck.manifolds"
-        )
+        raise ManifoldError(_incomplete(manifold, missing))
+    basis = _called(manifold, "tangent_basis", x)
+    if not hasattr(manifold, "dim"):  # asked for now, since some know it only now
+        raise ManifoldError(_incomplete(manifold, ["dim"]))
     dim, (n, ambient_dim) = int(manifold.dim), x.shape
     if not 1 <= dim < ambient_dim:
         raise ManifoldError(
             f"the manifold has dimension k = {dim}, inputs have D = {ambient_dim}; k must be at least 1 and below D"
         )
-    basis = _checked_basis(_called(manifold, "tangent_basis", x), n, ambient_dim, dim)
+    basis = _checked_basis(basis, n, ambient_dim, dim)
     projected = _called(manifold, "project_point", x[:2])
     if not isinstance(projected, Tensor) or projected.shape != x[:2].shape or not bool(torch.isfinite(projected).all()):
         found = tuple(projected.shape) if isinstance(projected, Tensor) else type(projected).__name__
         raise ManifoldError(
-            f"project_point returned {found} for points of shape {tuple(x[:2].shape)}; return finite points of the same shape"
+            f"project_point returned {found} for points of shape {tuple(x[:2].shape)}; "
+            "return finite points of the same shape"
         )
     return basis
+
+
+def _incomplete(manifold: Any, missing: list[str]) -> str:
+    fit = "; did you forget .fit(x_train)?" if hasattr(manifold, "fit") else ""
+    return (
+        f"the manifold is a {type(manifold).__name__} without {', '.join(missing)}{fit}; "
+        "pass an object with dim, project_point and tangent_basis, or a fitted one of dmmcheck.manifolds"
+    )
 
 
 def _called(manifold: Any, name: str, x: Tensor) -> Any:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from dmmcheck.errors import ModelError
+from dmmcheck.models.evaluation import evaluation, module_of
+from dmmcheck.models.placement import PRECISE, placement
 
-OutputForm = Literal["logits", "binary", "probabilities"]
+OutputForm = Literal["logits", "binary", "probabilities", "binary-probability"]
 
-_SEARCHABLE = (torch.float32, torch.float64)
+_SUMS_TO_ONE = 1e-4
+_FAR = (-10.0, 10.0)  # times the inputs: where logits that look like probabilities near the data give themselves away
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +29,9 @@ class TorchClassifier:
         input_shape: Shape of one input; flat inputs have ``ambient_dim`` entries.
         device: Where the parameters live; inputs follow.
         dtype: float32 or float64; inputs follow.
-        form: ``"logits"``; ``"binary"`` for one logit z an input, read as (0, z); ``"probabilities"`` for
-            rows that are non-negative and sum to one, read as log p.
+        form: ``"logits"``; ``"binary"`` for one logit z an input, read as (0, z); ``"probabilities"`` for rows that are
+            non-negative and sum to one, read as log p; ``"binary-probability"`` for one p in [0, 1] an input, read as
+            (log (1 - p), log p).
         classes: Number of classes C.
     """
 
@@ -54,42 +58,35 @@ class TorchClassifier:
         return x.detach().reshape(x.shape[0], -1).to(self.device, self.dtype)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits (n, C) of flat inputs (n, D); differentiable in x."""
-        output = _tensor_of(self.forward(x.reshape(-1, *self.input_shape)))
+        """Logits (n, C) of flat inputs (n, D); differentiable in x, which in-place models do not touch."""
+        output = _tensor_of(self.forward(x.reshape(-1, *self.input_shape).clone()))
         if self.form == "binary":
             score = output.reshape(-1)
             return torch.stack([torch.zeros_like(score), score], dim=1)
-        if self.form == "probabilities":
+        if self.form == "binary-probability":
+            score = output.reshape(-1)
+            output = torch.stack([1 - score, score], dim=1)
+        if self.form != "logits":
             return output.clamp_min(torch.finfo(output.dtype).tiny).log()
         return output
 
     @contextmanager
     def evaluation(self) -> Iterator[TorchClassifier]:
-        """Evaluation mode without parameter gradients for the duration; every flag restored after, come what may."""
-        if not isinstance(self.forward, nn.Module):
+        """The classifier, in evaluation mode for the duration; see `models.evaluation`."""
+        with evaluation(self.forward):
             yield self
-            return
-        training = [(module, module.training) for module in self.forward.modules()]
-        wanted = [(parameter, parameter.requires_grad) for parameter in self.forward.parameters()]
-        try:
-            self.forward.eval()
-            for parameter, _ in wanted:
-                parameter.requires_grad_(False)
-            yield self
-        finally:
-            for module, flag in training:
-                module.training = flag
-            for parameter, flag in wanted:
-                parameter.requires_grad_(flag)
 
 
 def adapt(model: Any, x: Tensor) -> TorchClassifier:
-    """Settle how `model` is called, from one forward pass over at most two of the inputs.
+    """Settle how `model` is called, from a forward pass over at most two of the inputs.
+
+    Where their outputs could be probabilities, a second pass over the same inputs ten times as large decides: outputs
+    that could be there too are read as such.
 
     Args:
         model: A ``torch.nn.Module``, any callable on tensors, or a `TorchClassifier` (returned as it is). It
-            returns a tensor or an object with ``.logits``: (n, C) logits, (n, C) probabilities, or one logit
-            an input as (n,) or (n, 1).
+            returns a tensor or an object with ``.logits``: (n, C) logits or probabilities, or one logit or
+            probability of class 1 an input as (n,) or (n, 1).
         x: Inputs ``(n, *input_shape)``, at least one.
 
     Raises:
@@ -103,45 +100,33 @@ def adapt(model: Any, x: Tensor) -> TorchClassifier:
             f"the model is a {type(model).__name__}, which cannot be called; "
             "pass a torch.nn.Module or a function from a tensor to logits"
         )
-    device, dtype = _placement(model, x)
+    device, dtype = placement(model, x)
     draft = TorchClassifier(model, tuple(x.shape[1:]), device, dtype, "logits", 0)
-    probe = draft.flat(x[:2])
+    inputs = draft.flat(x[:2])
+    output = _probe(draft, inputs)
+    classes = _classes(output, len(inputs))
+    likely = _likely(output) and _likely_far_away(draft, inputs)
+    forms: tuple[OutputForm, OutputForm] = ("probabilities", "logits")
+    if output.shape != (len(inputs), classes):
+        forms = ("binary-probability", "binary")
+    return replace(draft, form=forms[0] if likely else forms[1], classes=classes)
+
+
+def _probe(draft: TorchClassifier, inputs: Tensor) -> Tensor:
+    """What the model returns for flat inputs."""
     with draft.evaluation(), torch.no_grad():
         try:
-            output = _tensor_of(draft.forward(probe.reshape(-1, *draft.input_shape)))
+            return draft.logits(inputs)
         except ModelError:
             raise
         except Exception as error:
+            remedy = "check that the data have the shape the model expects"
+            if module_of(draft.forward) is None:
+                remedy += ", and its dtype and device; inputs follow those of a torch.nn.Module that is passed itself"
             raise ModelError(
                 f"the model raised {type(error).__name__} in forward on an input of shape "
-                f"{(len(probe), *draft.input_shape)}, {dtype}, on {device}: {error}; "
-                "check that the data have the shape the model expects"
+                f"{(len(inputs), *draft.input_shape)}, {draft.dtype}, on {draft.device}: {error}; {remedy}"
             ) from error
-    form, classes = _form(output, len(probe))
-    return TorchClassifier(model, draft.input_shape, device, dtype, form, classes)
-
-
-def _placement(model: Any, x: Tensor) -> tuple[torch.device, torch.dtype]:
-    """The one device and floating dtype of the model; those of x where it has no parameters."""
-    tensors = [*model.parameters(), *model.buffers()] if isinstance(model, nn.Module) else []
-    devices = {tensor.device for tensor in tensors}
-    parameters = model.parameters() if isinstance(model, nn.Module) else ()
-    dtypes = {parameter.dtype for parameter in parameters if parameter.is_floating_point()}
-    for what, found in (("devices", devices), ("dtypes", dtypes)):
-        if len(found) > 1:
-            raise ModelError(
-                f"the model's parameters lie on {len(found)} {what} ({', '.join(sorted(map(str, found)))}), one is "
-                "supported; move it as a whole with model.to(...)"
-            )
-    device = devices.pop() if devices else x.device
-    dtype = dtypes.pop() if dtypes else (x.dtype if x.is_floating_point() else torch.get_default_dtype())
-    if device.type == "meta":
-        raise ModelError("the model's parameters are on the meta device and hold no values; load its weights first")
-    if dtype not in _SEARCHABLE:
-        raise ModelError(
-            f"the model computes in {dtype}, the boundary search needs float32 or float64; pass model.float()"
-        )
-    return device, dtype
 
 
 def _tensor_of(output: Any) -> Tensor:
@@ -155,18 +140,38 @@ def _tensor_of(output: Any) -> Tensor:
     return tensor
 
 
-def _form(output: Tensor, n: int) -> tuple[OutputForm, int]:
-    """What the rows of the output mean, and the number of classes."""
-    shape = tuple(output.shape)
-    if shape in {(n,), (n, 1)}:
-        return "binary", 2
-    if len(shape) != 2 or shape[0] != n:
+def _classes(output: Tensor, n: int) -> int:
+    """How many classes the rows of an output for n inputs tell apart.
+
+    Raises:
+        ModelError: Not one row an input, a single column apart; or not numbers in float32 or float64.
+    """
+    shape, single = tuple(output.shape), tuple(output.shape) in {(n,), (n, 1)}
+    if not single and (len(shape) != 2 or shape[0] != n or shape[1] == 0):
         raise ModelError(
             f"the model returned shape {shape} for {n} inputs, expected ({n}, classes), ({n}, 1) or ({n},); "
             "flatten or pool the output to one row of logits an input"
         )
     if not output.is_floating_point():
         raise ModelError(f"the model returned {output.dtype}, expected floating-point logits, not labels")
-    sums_to_one = torch.allclose(output.sum(1), torch.ones_like(output[:, 0]), atol=1e-3)
-    is_probability = bool((output >= 0).all()) and sums_to_one
-    return ("probabilities" if is_probability else "logits"), shape[1]
+    if output.dtype not in PRECISE:
+        raise ModelError(
+            f"the model returned {output.dtype}, too coarse to find a boundary by; compute logits in float32, "
+            "without autocast"
+        )
+    return 2 if single else int(output.shape[1])
+
+
+def _likely(output: Tensor) -> bool:
+    """Whether an output could be probabilities: rows in [0, 1] that sum to one, a single column apart."""
+    rows = output.reshape(len(output), -1)
+    inside = bool(((rows >= 0) & (rows <= 1)).all())
+    return inside and (rows.shape[1] == 1 or bool(((rows.sum(1) - 1).abs() <= _SUMS_TO_ONE).all()))
+
+
+def _likely_far_away(draft: TorchClassifier, inputs: Tensor) -> bool:
+    """The same of inputs ten times as large; a model that refuses these is taken by its word."""
+    try:
+        return _likely(_probe(draft, torch.cat([factor * inputs for factor in _FAR])))
+    except ModelError:
+        return True

@@ -1,0 +1,200 @@
+"""The manifold that a decoder paints: points decode(encode(x)), tangent spaces from the decoder's Jacobian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dmmcheck.errors import ManifoldError
+from dmmcheck.manifolds.base import fitting_points
+from dmmcheck.models.evaluation import evaluation
+from dmmcheck.models.placement import placement
+
+RANK_LIMIT = 1000.0  # times the rounding unit: the smallest singular value beside the largest that is not noise
+_BASIS_VALUES = 1 << 22  # values of the Jacobians worked on at a time
+_PAIR_VALUES = 1 << 20  # values of the columns of a Jacobian computed at a time
+_PAIRS = 1024  # most columns computed at a time
+
+
+class Decoder:
+    """The user's encoder and decoder as a manifold, as in the paper (Shamir et al. 2021).
+
+    A point is projected by decoding its code; its tangent space is the column space of the decoder's Jacobian there, by
+    forward-mode differentiation (`torch.func.jvp`), orthonormalised. Modules are in evaluation mode while they are
+    called, and as they were after.
+    """
+
+    name = "decoder"
+
+    def __init__(
+        self,
+        encode: Callable[[Tensor], Any],
+        decode: Callable[[Tensor], Any],
+        *,
+        dim: int | None = None,
+        input_shape: Sequence[int] | None = None,
+        training_points: Tensor | None = None,
+    ) -> None:
+        """Settle what is called.
+
+        Args:
+            encode: Inputs ``(n, *input_shape)`` to codes (n, ...) of any shape, by a module, its method, or a function.
+            decode: Codes to inputs.
+            dim: Size k of one code; found when the first point is encoded if None.
+            input_shape: What `encode` is given; flat points (D,) if None.
+            training_points: (m, D) what the two were trained on, where it is known.
+
+        Raises:
+            ManifoldError: One of the two cannot be called.
+        """
+        for what, function in (("encoder", encode), ("decoder", decode)):
+            if not callable(function):
+                raise ManifoldError(
+                    f"the {what} is a {type(function).__name__}, which cannot be called; "
+                    "pass a torch.nn.Module or a function"
+                )
+        self.encode, self.decode = encode, decode
+        self.input_shape = None if input_shape is None else tuple(input_shape)
+        self.training_points = training_points
+        self._dim = dim
+
+    @property
+    def dim(self) -> int:
+        """Size k of one code.
+
+        Raises:
+            ManifoldError: It was not given and nothing was encoded yet.
+        """
+        if self._dim is None:
+            raise ManifoldError("the size of the decoder's codes is not known yet; give dim, or call fit(x) first")
+        return self._dim
+
+    def fit(self, x: Any) -> Decoder:
+        """The same manifold told its training inputs ``(m, *input_shape)``: their shape, and the size of their codes.
+
+        Raises:
+            ManifoldError: The points cannot be used, or not be encoded.
+        """
+        shape = self.input_shape or tuple(x.shape[1:])
+        points = fitting_points(x, 1)
+        told = Decoder(self.encode, self.decode, dim=self._dim, input_shape=shape, training_points=points)
+        told.project_point(points[:1])
+        return told
+
+    def project_point(self, x: Tensor) -> Tensor:
+        """Points (n, D) encoded and decoded, (n, D).
+
+        Raises:
+            ManifoldError: The encoder or the decoder raised, or returned something other than such points.
+        """
+        pieces = torch.split(x, max(1, _PAIR_VALUES // x.shape[1]))
+        with evaluation(self.encode, self.decode), torch.no_grad():
+            return torch.cat([self._decoded(self._encoded(piece), x.shape[1]) for piece in pieces]).to(x)
+
+    def tangent_basis(self, x: Tensor) -> Tensor:
+        """Orthonormal bases (n, D, k) of the column spaces of the decoder's Jacobian at the codes of points (n, D).
+
+        Raises:
+            ManifoldError: See `project_point`; k is not below D; or the Jacobian of a point is of lower rank.
+        """
+        with evaluation(self.encode, self.decode), torch.no_grad():
+            codes = self._encoded(x)
+            basis = x.new_empty((*x.shape, self.dim))
+            step = max(1, _BASIS_VALUES // (x.shape[1] * self.dim))
+            for start in range(0, len(x), step):
+                rows = slice(start, start + step)
+                basis[rows] = orthonormalised(self._jacobian(codes[rows], x.shape[1])).to(x)
+        return basis
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        """Codes (n, ...) of points (n, D), on the encoder's device."""
+        device, dtype = placement(self.encode, x, what="encoder", error=ManifoldError)
+        shaped = x.detach().to(device, dtype).reshape(-1, *(self.input_shape or x.shape[1:])).clone()
+        codes = _called(self.encode, "encoder", shaped)
+        if codes.ndim < 2 or len(codes) != len(x) or not codes.is_floating_point():
+            raise ManifoldError(
+                f"the encoder returned shape {tuple(codes.shape)} and dtype {codes.dtype} for {len(x)} inputs, "
+                "expected floating-point codes with one row an input"
+            )
+        size = codes[0].numel()
+        if self._dim is not None and size != self._dim:
+            raise ManifoldError(
+                f"the encoder's codes have {size} values, dim is {self._dim}; leave dim out, or correct it"
+            )
+        if not 1 <= size < x.shape[1]:
+            raise ManifoldError(
+                f"the encoder's codes have k = {size} values, inputs have D = {x.shape[1]}; "
+                "k must be at least 1 and below D"
+            )
+        self._dim = size
+        return codes.to(*placement(self.decode, codes, what="decoder", error=ManifoldError))
+
+    def _decoded(self, codes: Tensor, ambient_dim: int) -> Tensor:
+        """Points (n, D) of codes (n, ...)."""
+        points = _called(self.decode, "decoder", codes.clone())
+        if len(points) != len(codes) or points[0].numel() != ambient_dim:
+            raise ManifoldError(
+                f"the decoder returned shape {tuple(points.shape)} for {len(codes)} codes, expected as many points of "
+                f"{ambient_dim} values; decode to the shape of the inputs"
+            )
+        return points.reshape(len(points), -1)
+
+    def _jacobian(self, codes: Tensor, ambient_dim: int) -> Tensor:
+        """Derivatives (n, D, k) of the decoded points: one pass for each piece of (point, direction) pairs."""
+        n, dim = len(codes), self.dim
+        pairs = torch.cartesian_prod(torch.arange(n), torch.arange(dim)).reshape(-1, 2).to(codes.device)
+        columns = [
+            torch.func.jvp(
+                lambda code: self._decoded(code, ambient_dim),
+                (codes[piece[:, 0]],),
+                (torch.nn.functional.one_hot(piece[:, 1], dim).to(codes).reshape(-1, *codes.shape[1:]),),
+            )[1]
+            for piece in torch.split(pairs, max(1, min(_PAIRS, _PAIR_VALUES // ambient_dim)))
+        ]
+        return torch.cat(columns).reshape(n, dim, ambient_dim).transpose(1, 2)
+
+
+def orthonormalised(jacobian: Tensor) -> Tensor:
+    """Orthonormal bases (n, D, k) of the column spaces of Jacobians (n, D, k).
+
+    Raises:
+        ManifoldError: Values are not finite, or columns are dependent: the least singular value is within 1000 rounding
+            units of the largest, where a direction is no longer known to about one per cent.
+    """
+    if not bool(torch.isfinite(jacobian).all()):
+        raise ManifoldError(
+            "the decoder's Jacobian holds NaN or infinite values; check the decoder at these inputs' codes"
+        )
+    orthogonal, triangular = torch.linalg.qr(jacobian)
+    scale = torch.linalg.svdvals(triangular)
+    worst = float((scale[:, -1] / scale[:, 0].clamp_min(torch.finfo(scale.dtype).tiny)).min())
+    limit = RANK_LIMIT * torch.finfo(scale.dtype).eps
+    if worst < limit:
+        raise ManifoldError(
+            f"the decoder's Jacobian is rank-deficient at an input: its least singular value is {worst:.2g} of the "
+            f"largest (limit {limit:.2g}); the decoder ignores a direction of its codes there: use smaller codes, or "
+            "decode in float64"
+        )
+    signs = torch.sign(torch.diagonal(triangular, dim1=-2, dim2=-1))
+    basis: Tensor = orthogonal * signs[:, None, :]
+    return basis
+
+
+def _called(function: Callable[[Tensor], Any], what: str, values: Tensor) -> Tensor:
+    try:
+        output = function(values)
+    except Exception as error:
+        raise ManifoldError(
+            f"the {what} raised {type(error).__name__} on values of shape {tuple(values.shape)}, {values.dtype}, on "
+            f"{values.device}: {error}; give input_shape where the encoder expects more than flat points, and pass "
+            "modules themselves, so that values follow their dtype and device"
+        ) from error
+    if not isinstance(output, Tensor):
+        raise ManifoldError(
+            f"the {what} returned a {type(output).__name__}, expected a tensor; "
+            "wrap it in a function, e.g. one that returns the mean of a variational encoder"
+        )
+    return output

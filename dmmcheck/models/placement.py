@@ -1,0 +1,48 @@
+"""Where a torch function computes, and in which precision: what inputs given to it must follow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dmmcheck.errors import DmmError, ModelError
+from dmmcheck.models.evaluation import module_of
+
+PRECISE = (torch.float32, torch.float64)
+
+
+def placement(
+    function: Any, x: Tensor, *, what: str = "model", error: type[DmmError] = ModelError
+) -> tuple[torch.device, torch.dtype]:
+    """The one device and floating dtype of a module's parameters; those of x for a function without any.
+
+    Args:
+        function: A module, a bound method of one, or any other callable.
+        x: What it is about to be given.
+        what: What a message calls the function.
+        error: What to raise.
+
+    Raises:
+        DmmError: Parameters on several devices or dtypes, on the meta device, or in half precision; as `error`.
+    """
+    module = module_of(function)
+    parameters = list(module.parameters()) if module is not None else []
+    buffers = list(module.buffers()) if module is not None else []
+    devices = {tensor.device for tensor in [*parameters, *buffers]}
+    dtypes = {tensor.dtype for tensor in parameters or buffers if tensor.is_floating_point()}
+    for kind, found in (("devices", devices), ("dtypes", dtypes)):
+        if len(found) > 1:
+            raise error(
+                f"the {what}'s parameters lie on {len(found)} {kind} ({', '.join(sorted(map(str, found)))}), one is "
+                f"supported; move it as a whole with {what}.to(...)"
+            )
+    device = devices.pop() if devices else x.device
+    if device.type == "meta":
+        raise error(f"the {what}'s parameters are on the meta device and hold no values; load its weights first")
+    dtype = dtypes.pop() if dtypes else x.dtype if x.is_floating_point() else torch.get_default_dtype()
+    if dtype not in PRECISE:
+        remedy = f"pass {what}.float()" if module is not None else "pass inputs in float32"
+        raise error(f"the {what} computes in {dtype}, float32 or float64 is needed to measure distances; {remedy}")
+    return device, dtype
