@@ -26,7 +26,7 @@ def items(ground: Ground) -> Iterator[Soundness]:
     yield finite(ground)
     yield not_constant(ground)
     yield above_chance(ground)
-    if ground.classifier.form == "probabilities":
+    if ground.classifier.form in {"probabilities", "binary-probability"}:
         yield probabilities(ground)
 
 
