@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import logsigmoid
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.torch import adapt
@@ -27,13 +28,89 @@ def linear(x):
         (lambda x: x[:, 0], "binary", torch.stack([torch.zeros(4), X[:, 0]], 1)),
         (lambda x: x[:, :1], "binary", torch.stack([torch.zeros(4), X[:, 0]], 1)),
         (lambda x: linear(x).softmax(1), "probabilities", linear(X).log_softmax(1)),
+        (lambda x: linear(x).log_softmax(1), "logits", linear(X).log_softmax(1)),
+        (lambda x: x[:, :1].sigmoid(), "binary-probability", logsigmoid(torch.stack([-X[:, 0], X[:, 0]], 1))),
+        (lambda x: x[:, 0].sigmoid(), "binary-probability", logsigmoid(torch.stack([-X[:, 0], X[:, 0]], 1))),
     ],
-    ids=["tensor", "object-with-logits", "one-logit", "one-logit-column", "probabilities"],
+    ids=[
+        *("tensor", "object-with-logits", "one-logit", "one-logit-column"),
+        *("probabilities", "log-probabilities", "one-probability-column", "one-probability"),
+    ],
 )
 def test_every_output_form_reads_as_logits(model, form, expected):
     classifier = adapt(model, X)
     assert classifier.form == form
     torch.testing.assert_close(classifier.logits(X), expected)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda x: torch.stack(
+            [x[:, 0] + 1, -x[:, 0]], 1
+        ),  # sums to one everywhere, as least squares on one-hot labels does
+        lambda x: torch.stack([1 - x[:, 0].square(), x[:, 0].square()], 1),
+        lambda x: x[:, 0] + 1,  # within [0, 1] at the first two inputs only
+        lambda x: torch.stack([x[:, 0].sigmoid(), x[:, 1].sigmoid()], 1),  # two labels, not one of two
+    ],
+    ids=["affine", "square", "one-logit", "two-labels"],
+)
+def test_logits_that_look_like_probabilities_at_the_inputs_stay_logits(model):
+    near = model(X[:2])
+    assert near.min() >= 0
+    assert near.max() <= 1
+    assert adapt(model, X).form in {"logits", "binary"}
+
+
+def test_probabilities_of_a_model_that_refuses_far_inputs_are_still_read():
+    def careful(x):
+        assert x.abs().max() <= 1
+        return linear(x).softmax(1)
+
+    assert adapt(careful, X).form == "probabilities"
+
+
+def test_a_model_that_works_in_place_leaves_the_inputs_alone():
+    classifier, points = adapt(lambda x: linear(x.sub_(0.5).mul_(2)), X), X.clone().requires_grad_(True)
+    logits = classifier.logits(points)
+    torch.testing.assert_close(logits, linear(2 * X - 1))
+    torch.autograd.grad(logits.sum(), points)
+    torch.testing.assert_close(points.detach(), X, rtol=0, atol=0)
+
+
+def test_a_method_of_a_module_is_called_in_evaluation_mode_and_followed():
+    model = Moody().double()
+    classifier = adapt(model.forward, X)
+    assert classifier.dtype == torch.float64
+    with classifier.evaluation():
+        assert not any(flags(model)[0])
+        once, twice = classifier.logits(classifier.flat(X)), classifier.logits(classifier.flat(X))
+    torch.testing.assert_close(once, twice, rtol=0, atol=0)
+    assert model.training
+
+
+def test_gradients_in_the_parameters_are_the_users_own():
+    model = nn.Linear(3, 2)
+    model(X).sum().backward()
+    before = [parameter.grad.clone() for parameter in model.parameters()]
+    classifier, points = adapt(model, X), X.clone().requires_grad_(True)
+    with classifier.evaluation():
+        classifier.logits(points).sum().backward()
+    for parameter, gradient in zip(model.parameters(), before, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=0)
+
+
+def test_a_module_without_parameters_follows_its_buffers_and_else_the_inputs():
+    class Fixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("weight", WEIGHT.double())
+
+        def forward(self, x):
+            return x @ self.weight
+
+    assert adapt(Fixed(), X).dtype == torch.float64
+    assert adapt(nn.Identity(), X).dtype == X.dtype
 
 
 @pytest.mark.parametrize("shape", [(3,), (1, 3), (1, 3, 1), (3, 1, 1, 1)])
@@ -96,6 +173,15 @@ def test_flags_are_evaluation_inside_and_restored_outside(fails):
     torch.testing.assert_close(model.norm.running_mean, statistics)
 
 
+def around(model):
+    """A function that hides its module."""
+
+    def hidden(x):
+        return model(x)
+
+    return hidden
+
+
 def raises(x):
     raise ZeroDivisionError("no luck")
 
@@ -120,10 +206,17 @@ class Scattered(nn.Module):
         (lambda x: linear(x).argmax(1, keepdim=True).expand(-1, 2), ["int64", "not labels"]),
         (Scattered(), ["2 dtypes", "model.to"]),
         (nn.Linear(3, 2).half(), ["float16", "model.float()"]),
+        (nn.Linear(3, 2).bfloat16(), ["bfloat16", "model.float()"]),
+        (lambda x: linear(x).half(), ["returned torch.float16", "autocast"]),
+        (nn.Linear(3, 2).double().forward.__func__, ["TypeError", "torch.nn.Module"]),
+        (around(nn.Linear(3, 2).double()), ["RuntimeError", "float32", "dtype and device", "torch.nn.Module"]),
         (nn.Linear(3, 2, device="meta"), ["meta", "load its weights"]),
         (nn.Linear(7, 2), ["RuntimeError", "shape the model expects"]),
     ],
-    ids=["no-call", "raises", "list", "batch", "rank", "labels", "dtypes", "half", "meta", "features"],
+    ids=[
+        *("no-call", "raises", "list", "batch", "rank", "labels", "dtypes", "half", "bfloat16", "half-output"),
+        *("unbound", "other-dtype", "meta", "features"),
+    ],
 )
 def test_a_model_that_cannot_be_used_is_one_clear_error(model, words):
     with pytest.raises(ModelError) as error:
