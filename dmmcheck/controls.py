@@ -52,7 +52,7 @@ def _spectrum(view: View, generator: torch.Generator) -> View:
 def _dealt_within_class(view: View, generator: torch.Generator) -> View:
     order = torch.arange(view.n)
     labels = view.y.cpu()
-    for label in labels.unique():
+    for label in torch.unique(labels):
         members = torch.nonzero(labels == label).reshape(-1)
         order[members] = members[torch.randperm(len(members), generator=generator)]
     return replace(view, field=PermutedField(view.measure.field, order.to(view.x.device)))
@@ -71,10 +71,6 @@ def _dealt_across_classes(view: View, generator: torch.Generator) -> View:
 
 def _steps_dealt(view: View, generator: torch.Generator) -> View:
     return replace(view, order=tuple(torch.randperm(len(view.measure.steps), generator=generator).tolist()))
-
-
-def _classes_dealt(view: View, generator: torch.Generator) -> View:
-    return replace(view, order=tuple(torch.randperm(len(view.measure.target_classes()), generator=generator).tolist()))
 
 
 def _always(view: View) -> str:
@@ -108,9 +104,8 @@ CONTROLS: Mapping[str, Null] = {
     "same-class": Null("spaces dealt within class", _dealt_within_class, _unless_shared),
     "other-class": Null("spaces dealt across classes", _dealt_across_classes, _unless_one_class_dominates),
     "order": Null("checkpoints in random order", _steps_dealt, _always),
-    "labels": Null("target classes dealt anew", _classes_dealt, _always),
 }
-"""C0, C1, the two forms of C2, and the permutations of what is not a tangent space."""
+"""C0, C1, the two forms of C2, and the permutation of what is not a tangent space."""
 
 
 def null_draws(view: View, ask: Callable[[View], Evidence], control: str, draws: int, *, searched: bool) -> Floats:

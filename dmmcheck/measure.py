@@ -20,14 +20,17 @@ from dmmcheck.evidence import Floats
 from dmmcheck.fields import Field, TangentField
 from dmmcheck.models.torch import TorchClassifier
 from dmmcheck.report.model import Cost
-from dmmcheck.sample import Sample, batched_like, batches, predict
+from dmmcheck.sample import Sample, batched_like, batches, draw_sample, predict
 from dmmcheck.seeding import seeded
+from dmmcheck.subject import MIN_INPUTS
 
 ArmName = Literal["free", "tangent", "normal"]
 Effort = Literal["quick", "default", "thorough"]
 ARMS: tuple[ArmName, ...] = ("free", "tangent", "normal")
 BUILTIN = "builtin"
+TRAINING = "training"
 LABELLED_TWINS = ("standard", "robust")
+UNTRAINED = tuple(f"untrained {number}" for number in range(8))  # one network is no look at what untrained ones do
 TARGETS = 10  # most classes that targeted searches go through
 
 T = TypeVar("T")
@@ -98,6 +101,27 @@ class Measure:
                 sample = replace(sample, y=predict(model, sample.x))
             self._twins[name] = Measure(model, sample, self.field, examples=self.examples, seed=self.seed, joint=False)
         return self._twins[name]
+
+    def right(self) -> Measure:
+        """The same measurements at the inputs that this model classifies correctly, all where these are few."""
+        sample = self.sample
+        right = predict(self.classifier, sample.x) == sample.y
+        if bool(right.all()) or int(right.sum()) < MIN_INPUTS:
+            return self
+        kept = replace(sample, x=sample.x[right], y=sample.y[right])
+        field = TangentField(self.field.manifold, kept.x)
+        return Measure(self.classifier, kept, field, examples=self.examples, seed=self.seed)
+
+    def training(self) -> Measure:
+        """The same measurements at training examples, at most as many as there are inputs."""
+        if TRAINING not in self._twins:
+            limit, examples = len(self.sample.x), self.examples
+            sample = draw_sample(self.classifier, examples.x, examples.y, seed=self.seed, limit=limit)
+            field = TangentField(self.field.manifold, sample.x)
+            self._twins[TRAINING] = Measure(
+                self.classifier, sample, field, examples=examples, seed=self.seed, joint=False
+            )
+        return self._twins[TRAINING]
 
     def blockwise(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
         """Results for the blocks that cover the first n inputs; `compute` gives result and gradient evaluations."""
@@ -221,7 +245,7 @@ class View:
     field: Field
     attack: str = BUILTIN
     effort: Effort | None = None  # None: the run's own measurements; else searched anew for this view
-    order: tuple[int, ...] | None = None  # of the checkpoints or the classes, where a control deals them anew
+    order: tuple[int, ...] | None = None  # of the checkpoints, where a control deals them anew
     _used: dict[tuple[object, ...], Cost] | None = None
 
     @property
@@ -341,8 +365,17 @@ class View:
         return classes, found
 
     def twin(self, name: str) -> View:
-        """The same view under a companion: ``standard``, ``robust``, ``untrained``, ``checkpoint STEP``."""
+        """The same view under a companion: ``standard``, ``robust``, ``untrained 0``, ``checkpoint STEP``."""
         return replace(self, measure=self.measure.twin(name))
+
+    def untrained(self) -> list[View]:
+        """The same view under each of eight untrained networks."""
+        return [self.twin(name) for name in UNTRAINED]
+
+    def training(self) -> View:
+        """As many of the examples that the manifold was fitted on (or all), classified correctly."""
+        measure = self.measure.training()
+        return replace(self, measure=measure, field=measure.field, n=min(self.n, len(measure.sample.x)))
 
     def checkpoints(self) -> list[tuple[int, View]]:
         """(step, the same inputs under the model of that step), in the order of steps unless a control dealt them."""
@@ -356,7 +389,8 @@ class View:
 
     def _note(self, key: tuple[object, ...], cost: Cost) -> None:
         if self._used is not None:
-            self._used[(id(self.measure), *key)] = cost
+            place = (id(self.measure), *key)
+            self._used[place] = cost
 
     def _boundary_gradient_block(self, rows: slice) -> tuple[Tensor, int]:
         crossing = self.measure.crossings(rows.stop, "free", self.attack)

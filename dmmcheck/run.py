@@ -17,7 +17,7 @@ from dmmcheck.controls import CONTROLS, ENERGY_DRAWS, SEARCH_DRAWS, SEARCH_INPUT
 from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.evidence import Evidence, Floats
 from dmmcheck.fields import TangentField
-from dmmcheck.measure import Examples, Measure, View
+from dmmcheck.measure import UNTRAINED, Examples, Measure, View
 from dmmcheck.models.torch import TorchClassifier, adapt
 from dmmcheck.plan import Planned, plan, select
 from dmmcheck.report.model import Control, DistanceSummary, Finding, Report, Soundness
@@ -97,6 +97,15 @@ class Run:
     def soundness(self) -> tuple[Soundness, ...]:
         """What was found about the measurement itself, on a fixed part of the sample."""
         return ground.assess(self.subject, self.measure)
+
+    @cached_property
+    def pair_soundness(self) -> dict[str, tuple[Soundness, ...]]:
+        """The same of the twin in a standard/robust pair, by its name: a masked twin would decide what a pair shows."""
+        name = "standard" if self.subject.reference is not None else "robust"
+        twin = self.measure.twin(name)
+        if twin is self.measure:
+            return {}
+        return {name: ground.assess(self.subject, twin.right())}
 
     def finding(self, planned: Planned) -> Finding:
         """Decide one test.
@@ -188,8 +197,15 @@ class Run:
         return self._lacking(test) or (CONTROLS[test.control].unavailable(self.measure.view()) if test.control else "")
 
     def _unsound(self, test: Test) -> str:
-        failed = [item for item in self.soundness if item.ok is False and item.family in test.grounds]
-        return f"unsound: {'; '.join(item.message for item in failed)}" if failed else ""
+        failed = [item.message for item in self.soundness if item.ok is False and item.family in test.grounds]
+        if not failed and "pair" in test.needs:
+            failed = [
+                f"{name} model: {item.message}"
+                for name, items in self.pair_soundness.items()
+                for item in items
+                if item.ok is False and item.family in test.grounds
+            ]
+        return f"unsound: {'; '.join(failed)}" if failed else ""
 
     def _looked(self, planned: Planned, blank: Finding) -> Finding:
         """Take growing numbers of inputs until the verdict is clear; alpha is shared out over the looks."""
@@ -216,8 +232,15 @@ class Run:
         evidence = _asked(test, view)
         control, null = self._null(test, view, alpha_now)
         limit = _limit(test, evidence, blank, control)
-        p_value = None if null is None else self._null_p_value(test, evidence, null)
-        decision = decide(evidence, limit=limit, direction=test.claim.direction, alpha=alpha_now, null_p_value=p_value)
+        decision = decide(
+            evidence,
+            limit=limit,
+            limit_ends=None if null is None else _limit_ends(test, evidence, null, alpha_now),
+            direction=test.claim.direction,
+            alpha=alpha_now,
+            null_p_value=None if null is None else _null_p_value(test, evidence, null),
+            inputs=view.n,
+        )
         weak = _weak_attack(test, view)
         if weak:
             decision = replace(decision, verdict="inconclusive", reason=weak)
@@ -229,16 +252,10 @@ class Run:
         searched = test.null == "search"
         draws = SEARCH_DRAWS if searched else min(MAX_DRAWS, max(ENERGY_DRAWS, math.ceil(2 / alpha) - 1))
         null = null_draws(view, test.ask, test.control, draws, searched=searched)
-        known = null[
-            ~np.isnan(null)
-        ]  # an undefined draw says nothing of the level; in the p-value it counts as extreme
+        known = null[~np.isnan(null)]  # an undefined draw says nothing of the level; in the p-value it is extreme
         low, middle, high = np.quantile(known, [0.025, 0.5, 0.975], method="nearest") if len(known) else [math.nan] * 3
         control = Control(name=CONTROLS[test.control].title, estimate=float(middle), interval=(float(low), float(high)))
         return control, null
-
-    def _null_p_value(self, test: Test, evidence: Evidence, null: Floats) -> float:
-        tail = stats.tail_p_value if test.null == "search" else stats.rank_p_value
-        return tail(point_estimate(evidence), null, test.claim.direction)
 
     def _distances(self) -> dict[str, DistanceSummary]:
         return distances_of(self.measure, ground.part(self.measure))
@@ -263,20 +280,42 @@ def _twins(subject: Subject, seed: int) -> dict[str, Callable[[], TorchClassifie
         twins |= {name: companion(model) for name, model in zip(("standard", "robust"), subject.pair, strict=True)}
     factory = subject.factory
     if factory is not None:
-        twins["untrained"] = lambda: adapt(factory(seed), subject.x)
+        twins |= {name: _untrained(factory, seed + number, subject) for number, name in enumerate(UNTRAINED)}
     twins |= {f"checkpoint {step}": companion(model) for step, model in subject.checkpoints}
     return twins
 
 
+def _untrained(factory: Callable[..., Any], seed: int, subject: Subject) -> Callable[[], TorchClassifier]:
+    return lambda: adapt(factory(seed), subject.x)
+
+
 def _limit(test: Test, evidence: Evidence, blank: Finding, control: Control | None) -> float:
-    """The control moved by the margin, else the chance level that came with the evidence, else the threshold."""
+    """The control moved by the margin, or the chance level that came with the evidence, or the threshold."""
     if control is not None:
-        return test.limit(control.estimate)
+        return _stricter(test, test.limit(control.estimate), evidence.chance)
     if evidence.chance is not None:
         return evidence.chance
     if blank.threshold is None:
         raise CheckError(f"check {blank.id!r} has neither a threshold nor a control")
     return blank.threshold
+
+
+def _limit_ends(test: Test, evidence: Evidence, null: Floats, alpha: float) -> tuple[float, float]:
+    """Where the limit lies for sure: the control is the median of a limited number of draws."""
+    low, high = stats.median_interval(null, alpha)
+    return tuple(_stricter(test, test.limit(end), evidence.chance) for end in (low, high))  # type: ignore[return-value]
+
+
+def _stricter(test: Test, limit: float, chance: float | None) -> float:
+    if chance is None:
+        return limit
+    return max(limit, chance) if test.claim.direction == "greater" else min(limit, chance)
+
+
+def _null_p_value(test: Test, evidence: Evidence, null: Floats) -> float:
+    """By rank; a tail is fitted only where draws are dear and log-normal, as ratios of distances nearly are."""
+    fitted = test.null == "search" and test.unit == "ratio"
+    return (stats.tail_p_value if fitted else stats.rank_p_value)(point_estimate(evidence), null, test.claim.direction)
 
 
 def _asked(test: Test, view: View) -> Evidence:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import stats
 
-from dmmcheck.evidence import Floats
+from dmmcheck.evidence import Floats, Summary
 from dmmcheck.report.model import Direction
 
 FIRST_LOOK = 32
@@ -87,32 +87,53 @@ def rank_p_value(observed: float, draws: Floats, direction: Direction) -> float:
 
 
 def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
-    """p-value from a normal tail fitted to the logarithms of a few tens of positive draws.
+    """Monte-Carlo p-value by rank; past the outermost of a few tens of positive draws, by a tail fitted to them.
 
-    Student prediction interval.
-
-    Where a draw is censored or the observation is not a positive number the rank is all there is.
+    The rank is exact and says no less than 1 / (draws + 1). Where the observation is beyond every draw, a normal tail
+    of their logarithms (Student prediction interval) may say less. Where a draw is censored or the observation is not
+    a positive number the rank is all there is.
     """
-    if not (np.all(np.isfinite(draws)) and np.all(draws > 0) and math.isfinite(observed) and observed > 0):
-        return rank_p_value(observed, draws, direction)
+    rank = rank_p_value(observed, draws, direction)
+    usable = np.all(np.isfinite(draws)) and np.all(draws > 0) and math.isfinite(observed) and observed > 0
+    if not usable or rank > 1 / (len(draws) + 1):
+        return rank
     logs = np.log(draws)
     spread = float(np.std(logs, ddof=1)) * math.sqrt(1 + 1 / len(logs))
     if spread == 0:
-        return rank_p_value(observed, draws, direction)
+        return rank
     z = (math.log(observed) - float(np.mean(logs))) / spread
-    return float(stats.t.sf(z if direction == "greater" else -z, df=len(logs) - 1))
+    return min(rank, float(stats.t.sf(z if direction == "greater" else -z, df=len(logs) - 1)))
 
 
-def inputs_to_decide(values: Floats, threshold: float, alpha: float) -> int | None:
-    """Inputs that would likely decide if the shares on either side stay; None beyond a million."""
+def draw_interval(draws: Floats, alpha: float) -> tuple[float, float]:
+    """Student's prediction interval for one more draw; (-inf, inf) where the spread is unknown.
+
+    Source: Hahn & Meeker, Statistical Intervals, section 4.7.
+    """
+    count = len(draws)
+    if count < 2 or not np.all(np.isfinite(draws)):
+        return -math.inf, math.inf
+    half = float(stats.t.isf(alpha / 2, count - 1)) * float(np.std(draws, ddof=1)) * math.sqrt(1 + 1 / count)
+    middle = float(np.mean(draws))
+    return middle - half, middle + half
+
+
+def inputs_to_decide(values: Floats, limit: float, alpha: float, summary: Summary) -> int | None:
+    """Inputs that would decide with 80 % power if the shares on either side stay; None beyond a million.
+
+    A median is a rate in disguise: the share of values on its side of the limit, against one half.
+    """
     usable = values[~np.isnan(values)]
     if not len(usable):
         return None
-    above = float(np.mean(usable > threshold))
-    below = float(np.mean(usable < threshold))
-    excess = max(above, below) - 0.5
-    if excess <= 0:
+    if summary == "mean":
+        rate, against = float(np.mean(usable)), limit
+    else:
+        rate, against = max(float(np.mean(usable > limit)), float(np.mean(usable < limit))), 0.5
+        if rate <= against:
+            return None
+    if rate == against or not 0 < against < 1:
         return None
-    z = float(stats.norm.isf(alpha / 2))
-    needed = math.ceil(((z + 0.84) / (2 * excess)) ** 2)  # 0.84: power 80 %
-    return needed if needed <= 1_000_000 else None
+    spread = [math.sqrt(share * (1 - share)) for share in (against, rate)]
+    needed = (float(stats.norm.isf(alpha / 2)) * spread[0] + float(stats.norm.isf(0.2)) * spread[1]) / (rate - against)
+    return math.ceil(needed**2) if needed**2 <= 1_000_000 else None

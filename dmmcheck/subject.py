@@ -95,6 +95,7 @@ class Subject:
             "checkpoints": len(self.checkpoints) > 0,
             "trainer": self.trainer is not None and self.y_train is not None,
             "classes": self.classifier.classes > 2,
+            "examples": self.y_train is not None,
         }
         return frozenset(name for name, present in has.items() if present)
 

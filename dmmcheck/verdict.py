@@ -29,7 +29,9 @@ def decide(
     limit: float,
     direction: Direction,
     alpha: float,
+    limit_ends: tuple[float, float] | None = None,
     null_p_value: float | None = None,
+    inputs: int | None = None,
 ) -> Decision:
     """Hold evidence against a limit.
 
@@ -43,15 +45,18 @@ def decide(
         limit: What the median (or rate) is held against.
         direction: On which side of it the claim lies.
         alpha: Two-sided error of the interval; bounds false support and false refutation alike.
+        limit_ends: Where the limit lies for sure, if it is an estimate itself: the interval must clear all of it.
         null_p_value: Monte-Carlo p-value among shared draws of the null.
+        inputs: How many inputs the evidence was taken from, where it leaves some out.
     """
-    rate = evidence.summary == "mean"
-    interval = (stats.rate_interval if rate else stats.median_interval)(evidence.values, alpha)
-    p_value = (stats.rate_test if rate else stats.sign_test)(evidence.values, limit, direction)
-    estimate = point_estimate(evidence)
-    verdict, reason = _compare(interval, limit, direction)
+    interval, by_draws = _interval(evidence, alpha)
+    test = stats.rate_test if evidence.summary == "mean" else stats.sign_test
+    p_value = test(evidence.values, limit, direction)
+    verdict, reason = _compare(interval, limit, limit_ends or (limit, limit), direction)
     if verdict == "inconclusive":
-        reason = _how_many(evidence, limit, alpha, reason)
+        reason += (
+            "; networks differ from one another by too much" if by_draws else _how_many(evidence, limit, alpha, inputs)
+        )
     if verdict == "supported" and null_p_value is not None and not null_p_value <= alpha:
         verdict = "inconclusive"
         reason = (
@@ -59,11 +64,26 @@ def decide(
         )
     return Decision(
         verdict=verdict,
-        estimate=estimate,
+        estimate=point_estimate(evidence),
         interval=interval,
         p_value=p_value if null_p_value is None else null_p_value,
         reason=reason,
     )
+
+
+def _interval(evidence: Evidence, alpha: float) -> tuple[tuple[float, float], bool]:
+    """Over inputs, stretched to cover a new draw where there are draws; and whether the draws have set an end."""
+    rate = evidence.summary == "mean"
+    low, high = (stats.rate_interval if rate else stats.median_interval)(evidence.values, alpha)
+    if evidence.draws is None:
+        return (low, high), False
+    if rate:
+        lowest, highest = stats.draw_interval(evidence.draws, alpha)
+        lowest, highest = max(lowest, 0.0), min(highest, 1.0)
+    else:
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            lowest, highest = np.exp(stats.draw_interval(np.log(evidence.draws), alpha)).tolist()
+    return (min(low, lowest), max(high, highest)), lowest < low or highest > high
 
 
 def point_estimate(evidence: Evidence) -> float:
@@ -78,20 +98,22 @@ def point_estimate(evidence: Evidence) -> float:
     return low if low == high else math.nan if math.isinf(low) or math.isinf(high) else (low + high) / 2
 
 
-def _compare(interval: tuple[float, float], limit: float, direction: Direction) -> tuple[Verdict, str]:
-    low, high = interval
-    if math.isnan(limit) or math.isnan(low) or math.isnan(high):
+def _compare(
+    interval: tuple[float, float], limit: float, ends: tuple[float, float], direction: Direction
+) -> tuple[Verdict, str]:
+    if any(map(math.isnan, (*interval, limit, *ends))):
         return "inconclusive", "the statistic or its control is undefined (NaN)"
-    above, below = low > limit, high < limit
+    above, below = interval[0] > max(ends), interval[1] < min(ends)
     if not (above or below):
-        return "inconclusive", f"the interval holds the limit {limit:.4g}"
+        known = "" if ends == (limit, limit) else f" (known within {min(ends):.4g} and {max(ends):.4g})"
+        return "inconclusive", f"the interval holds the limit {limit:.4g}{known}"
     return ("supported" if above == (direction == "greater") else "refuted"), ""
 
 
-def _how_many(evidence: Evidence, limit: float, alpha: float, reason: str) -> str:
-    if evidence.summary == "mean":
-        return reason
-    needed = stats.inputs_to_decide(evidence.values, limit, alpha)
-    if needed is None or needed <= len(evidence.values):
-        return reason
-    return f"{reason}; about {needed} inputs would likely decide"
+def _how_many(evidence: Evidence, limit: float, alpha: float, inputs: int | None) -> str:
+    """How many inputs would likely decide, ``; about 600 inputs would likely decide``, or nothing."""
+    count = len(evidence.values)
+    needed = stats.inputs_to_decide(evidence.values, limit, alpha, evidence.summary)
+    if needed is None or needed <= count:
+        return ""
+    return f"; about {math.ceil(needed * (inputs or count) / count)} inputs would likely decide"

@@ -104,10 +104,30 @@ def test_rank_p_value_counts_the_observation_itself():
     assert stats.rank_p_value(math.nan, draws, "less") == 1.0
 
 
-def test_tail_p_value_is_uniform_where_draws_and_observation_are_alike():
+@pytest.mark.parametrize("level", [0.005, 0.025, 0.05, 0.1])
+def test_tail_p_value_is_small_no_oftener_than_it_says_where_draws_and_observation_are_alike(level):
     rng = np.random.default_rng(1)
-    p_values = [stats.tail_p_value(float(row[0]), row[1:], "greater") for row in np.exp(rng.normal(size=(2000, 40)))]
-    assert scipy_stats.kstest(p_values, "uniform").pvalue > 1e-3
+    draws = np.exp(rng.normal(size=(4000, 40)))
+    hits = sum(stats.tail_p_value(float(row[0]), row[1:], "greater") <= level for row in draws)
+    assert scipy_stats.binomtest(hits, 4000, level, alternative="greater").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("direction", ["greater", "less"])
+@pytest.mark.parametrize("dim", [1, 2, 8])
+@pytest.mark.parametrize("level", [0.025, 0.05])
+def test_tail_p_value_leans_on_ranks_where_the_draws_are_enough(level, dim, direction):
+    # d_on / d_free of a flat boundary under random k-dimensional spaces: rho_T ** -0.5, far from log-normal for small k
+    draws = scipy_stats.beta(dim / 2, (64 - dim) / 2).rvs((4000, 40), random_state=np.random.default_rng(dim)) ** -0.5
+    hits = sum(stats.tail_p_value(float(row[0]), row[1:], direction) <= level for row in draws)
+    assert scipy_stats.binomtest(hits, 4000, level, alternative="greater").pvalue > 1e-3
+
+
+def test_tail_p_value_goes_beyond_the_ranks_only_past_the_outermost_draw():
+    draws = np.exp(np.random.default_rng(2).normal(size=39))
+    inside = float(np.sort(draws)[-2])
+    assert stats.tail_p_value(inside, draws, "greater") == stats.rank_p_value(inside, draws, "greater")
+    assert stats.tail_p_value(1e6, draws, "greater") < 1e-6
+    assert stats.tail_p_value(float(draws.max()) * 1.0001, draws, "greater") <= 1 / 40
 
 
 def test_tail_p_value_falls_back_on_the_rank_where_a_draw_is_censored():
@@ -115,11 +135,39 @@ def test_tail_p_value_falls_back_on_the_rank_where_a_draw_is_censored():
     assert stats.tail_p_value(3.0, draws, "greater") == stats.rank_p_value(3.0, draws, "greater")
 
 
+def test_draw_interval_is_students_for_one_more_draw():
+    draws = np.array([0.2, 0.3, 0.5, 0.4, 0.6])
+    half = scipy_stats.t.ppf(0.975, 4) * np.std(draws, ddof=1) * math.sqrt(1 + 1 / 5)
+    assert stats.draw_interval(draws, 0.05) == pytest.approx((0.4 - half, 0.4 + half))
+
+
+def test_draw_interval_covers_one_more_draw_as_often_as_promised():
+    draws = np.random.default_rng(3).normal(size=(4000, 6))
+    ends = [stats.draw_interval(row[1:], 0.1) for row in draws]
+    missed = sum(not low <= row[0] <= high for (low, high), row in zip(ends, draws, strict=True))
+    assert scipy_stats.binomtest(missed, 4000, 0.1).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("draws", [[], [1.0], [1.0, np.nan], [1.0, np.inf, 2.0]])
+def test_draw_interval_is_unbounded_where_the_spread_is_unknown(draws):
+    assert stats.draw_interval(np.array(draws), 0.05) == (-math.inf, math.inf)
+
+
 def test_inputs_to_decide_grows_as_the_share_nears_one_half():
     clear = np.array([1.0] * 9 + [-1.0])
     close = np.array([1.0] * 11 + [-1.0] * 9)
-    needed_clear, needed_close = (stats.inputs_to_decide(values, 0.0, 0.05) for values in (clear, close))
+    needed_clear, needed_close = (stats.inputs_to_decide(values, 0.0, 0.05, "median") for values in (clear, close))
     assert needed_clear is not None
     assert needed_close is not None
     assert needed_clear < 40 < needed_close
-    assert stats.inputs_to_decide(np.array([1.0, -1.0]), 0.0, 0.05) is None
+    assert stats.inputs_to_decide(np.array([1.0, -1.0]), 0.0, 0.05, "median") is None
+
+
+@pytest.mark.parametrize(("rate", "limit"), [(0.6, 0.5), (0.2, 0.1), (0.05, 0.1)])
+def test_inputs_to_decide_gives_a_rate_the_power_it_promises(rate, limit):
+    hits = round(rate * 200)
+    needed = stats.inputs_to_decide(np.array([1.0] * hits + [0.0] * (200 - hits)), limit, 0.05, "mean")
+    assert needed is not None
+    counts = np.random.default_rng(4).binomial(needed, rate, 1000)
+    ends = [stats.rate_interval(np.repeat([1.0, 0.0], [count, needed - count]), 0.05) for count in counts]
+    assert 0.7 < np.mean([not low <= limit <= high for low, high in ends]) < 0.95

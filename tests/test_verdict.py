@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -91,10 +92,73 @@ def test_verdicts_at_the_limit_are_false_no_oftener_than_alpha(summary):
     rng = np.random.default_rng(7)
     draws = (rng.random((2000, 64)) < 0.5).astype(float) if summary == "mean" else rng.normal(0.5, 1, (2000, 64))
     decided = sum(
-        decide(Evidence(row, 0, summary), limit=0.5, direction="greater", alpha=0.05).verdict != "inconclusive"
+        decide(Evidence(row, summary=summary), limit=0.5, direction="greater", alpha=0.05).verdict != "inconclusive"
         for row in draws
     )
     assert scipy_stats.binomtest(decided, 2000, 0.05, alternative="greater").pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("centre", "expected"), [(1.5, "inconclusive"), (3.5, "supported"), (-3.5, "refuted"), (-1.5, "inconclusive")]
+)
+def test_a_limit_that_is_known_within_ends_must_be_cleared_whole(centre, expected):
+    decision = decide(
+        Evidence.of(SPREAD / 4 + centre), limit=0.0, limit_ends=(-2.0, 2.0), direction="greater", alpha=0.05
+    )
+    assert decision.verdict == expected
+
+
+def test_a_claim_about_networks_must_hold_for_a_new_one():
+    values = np.array([1.0] * 60 + [0.0] * 4)
+    steady = Evidence(values, summary="mean", draws=np.array([0.93, 0.94, 0.95, 0.94]))
+    by_luck = Evidence(values, summary="mean", draws=np.array([0.2, 0.99, 0.6, 0.9]))
+    one, other = (decide(evidence, limit=0.5, direction="greater", alpha=0.05) for evidence in (steady, by_luck))
+    assert (one.verdict, other.verdict) == ("supported", "inconclusive")
+    assert "networks" in other.reason
+    assert other.interval[0] < 0.5 < other.interval[1]
+
+
+def test_the_spread_of_networks_in_a_median_is_judged_by_factors():
+    values = np.full(64, 4.0)
+    draws = np.array([2.0, 4.0, 8.0])
+    low, high = decide(Evidence(values, draws=draws), limit=1.0, direction="greater", alpha=0.05).interval
+    half = scipy_stats.t.ppf(0.975, 2) * math.log(2) * math.sqrt(4 / 3)
+    assert (low, high) == pytest.approx((4 / math.exp(half), 4 * math.exp(half)))
+
+
+def test_networks_drawn_like_the_one_under_test_seldom_differ_from_it():
+    rng = np.random.default_rng(11)
+    wrong = 0
+    for _ in range(500):
+        own, twins = rng.normal(0, 0.5), rng.normal(0, 0.5, 8)
+        ratios = np.exp(own - twins)
+        values = np.median(ratios) * np.exp(rng.normal(0, 0.05, 64))
+        wrong += (
+            decide(Evidence(values, draws=ratios), limit=1.0, direction="less", alpha=0.05).verdict != "inconclusive"
+        )
+    assert scipy_stats.binomtest(wrong, 500, 0.05, alternative="greater").pvalue > 1e-3
+
+
+def test_an_undecided_rate_says_how_many_inputs_would_decide():
+    values = np.array([1.0] * 20 + [0.0] * 12)
+    reason = decide(Evidence(values, summary="mean"), limit=0.5, direction="greater", alpha=0.01).reason
+    assert "inputs would likely decide" in reason
+
+
+def test_the_number_of_inputs_counts_those_that_the_statistic_leaves_out():
+    values = np.array([1.0] * 20 + [0.0] * 12)
+    counts = [
+        int(
+            re.search(
+                r"about (\d+) inputs",
+                decide(
+                    Evidence(values, summary="mean"), limit=0.5, direction="greater", alpha=0.01, inputs=inputs
+                ).reason,
+            )[1]
+        )
+        for inputs in (32, 320)
+    ]
+    assert counts[1] == pytest.approx(10 * counts[0], rel=0.05)
 
 
 def test_ratio_keeps_censoring_honest():

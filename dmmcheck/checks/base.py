@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,12 +19,16 @@ Question = Callable[["View"], Evidence]
 Null = Literal["energy", "search"]
 BUILTIN = "builtin"
 
-CONTROL_NAMES = ("rotation", "spectrum", "same-class", "other-class", "order", "labels")
+FIELD_CONTROLS = ("rotation", "spectrum", "same-class", "other-class")
+CONTROL_NAMES = (*FIELD_CONTROLS, "order")
 """The nulls of `dmmcheck.controls`, named here so that declaring a check loads nothing heavy."""
+
+LEAST_MARGIN = 1e-3  # of shares and rates: where both are 1, rounding decides nothing
 
 NEEDS: Mapping[str, str] = {
     "classes": "at least three classes: with two there is only one other class",
     "pair": "a standard/robust pair of models: set `reference` (the standard twin of a robust model) or `robust`",
+    "examples": "the labelled data that the manifold was fitted on: set `x_train` and `y_train` (key `manifold-data`)",
     "factory": "an untrained model: set `factory` (seed -> model)",
     "checkpoints": "models along training: set `checkpoints` ([(step, model), ...], the first one untrained)",
     "trainer": "a training function: set `trainer` ((x, y, seed) -> model)",
@@ -44,7 +49,8 @@ class Test:
         claim: Threshold and direction.
         ask: The question: a view of the measurement to evidence.
         control: Name of the null (`dmmcheck.controls`), or "" where the threshold itself is the control.
-        null: ``energy`` where the statistic under the null needs no new search, ``search`` where it does.
+        null: ``energy`` where the statistic costs no more evaluations under the null, ``search`` where it does: then
+            one look at few inputs is all, with little effort.
         needs: Companions without which it does not run; keys of `NEEDS`.
         grounds: Families of soundness items it rests on.
         attack: Through which attack it looks.
@@ -69,8 +75,9 @@ class Test:
     def limit(self, control: float) -> float:
         """What the estimate must clear: the control's value, moved by the margin in the claim's direction."""
         margin = self.claim.margin if self.claim.direction == "greater" else -self.claim.margin
-        if self.unit == "share":
-            return control + margin * ((1 - control) if margin > 0 else control)
+        if self.unit in {"share", "rate"} and margin:
+            room = 1 - control if margin > 0 else control
+            return control + math.copysign(max(abs(margin) * room, LEAST_MARGIN), margin)
         if self.unit == "ratio":
             return control * (1 + abs(margin)) ** (1 if margin >= 0 else -1)
         return control + margin
@@ -169,9 +176,10 @@ def check(
         statistic: What the number is; the first line of the function's docstring where it is empty.
         unit: Unit of the statistic; ``share`` and ``ratio`` have a meaning for margins.
         margin: Controlled tests: the smallest difference from the control that counts (relative for ratios, relative to
-            the rest of the unit interval for shares, absolute otherwise).
+            the rest of the unit interval for shares and rates, absolute otherwise).
         controls: Nulls to hold the same question against; each adds a test in the controlled tier.
-        null: ``search`` where the question runs the search in the null's tangent spaces.
+        null: ``search`` where the question evaluates the model anew in the null's tangent spaces, or (without controls)
+            for many networks: then one look at few inputs is all, with little effort.
         needs: What it does not run without; keys of `NEEDS`.
         grounds: Families of soundness items that must hold: ``model``, ``attack``, ``manifold``.
         per_attack: One more variant for each of ``--dmm-attacks``.
@@ -195,6 +203,7 @@ def check(
             needs=needs,
             grounds=grounds,
             per_attack=per_attack,
+            null="energy" if controls else null,
         )
         tests = [] if tier == "controlled" and controls else [base]
         held = replace(base, tier="controlled", null=null, claim=replace(claim, margin=margin))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dmmcheck.checks.base import Explanation, check
+from dmmcheck.checks.base import FIELD_CONTROLS, Explanation, check
 from dmmcheck.evidence import Evidence
 from dmmcheck.measure import View
 
-ENERGY_CONTROLS = ("rotation", "spectrum", "same-class", "other-class")
 SHARE_MARGIN = 0.05
 
 _CHANCE = (
@@ -31,7 +30,7 @@ _READING = (
     direction="greater",
     unit="share",
     margin=SHARE_MARGIN,
-    controls=ENERGY_CONTROLS,
+    controls=FIELD_CONTROLS,
     per_attack=True,
     explanation=Explanation(
         source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
@@ -57,7 +56,7 @@ def off_manifold_energy(measure: View) -> Evidence:
     direction="greater",
     unit="share",
     margin=SHARE_MARGIN,
-    controls=ENERGY_CONTROLS,
+    controls=FIELD_CONTROLS,
     explanation=Explanation(
         source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
         formula="s_i = |P_N g_i|^2 / |g_i|^2, g_i the margin's gradient at the nearest boundary point of input i",
