@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -286,6 +287,11 @@ def _twins(subject: Subject, seed: int) -> dict[str, Callable[[], TorchClassifie
 
 
 def _untrained(factory: Callable[..., Any], seed: int, subject: Subject) -> Callable[[], TorchClassifier]:
+    """A factory may take the seed or nothing."""
+    try:
+        inspect.signature(factory).bind(seed)
+    except (TypeError, ValueError):
+        return lambda: adapt(factory(), subject.x)
     return lambda: adapt(factory(seed), subject.x)
 
 

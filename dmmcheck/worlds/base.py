@@ -95,7 +95,11 @@ def distance_answers(subject: Subject, exact: Exact) -> dict[str, bool]:
             "dimples-shallow-stated-builtin": exact.normal / apart,
         }
     )
-    return stated | rotation_answers(exact, x.shape[1], subject.manifold.dim)
+    known = stated | rotation_answers(exact, x.shape[1], subject.manifold.dim)
+    clings = "boundary-clings-controlled-builtin"  # also below the reach of a random network
+    if stated.get(clings) is False or known.get(clings) is None:
+        known.pop(clings, None)
+    return {clings: False, **known} if stated.get(clings) is False else known
 
 
 def rotation_answers(exact: Exact, ambient_dim: int, dim: int) -> dict[str, bool]:
@@ -116,6 +120,10 @@ def rotation_answers(exact: Exact, ambient_dim: int, dim: int) -> dict[str, bool
     # a random subspace S of the same dimension is 1 / sqrt(rho_S) times as far as the boundary where that is flat
     level = [on_manifold.limit((1 - quartile) ** -0.5) for quartile in (low, high)]
     known["on-manifold-distance-controlled-builtin"] = _beyond(ratio, *level, tail=float(chance.sf(1 - ratio**-2)))
+    nearness = float((exact.free / exact.normal).median()) ** 2  # rho_N where the boundary is flat
+    clings = declared("boundary-clings-controlled-builtin")
+    level = [clings.limit(quartile**-0.5) ** -2 for quartile in (low, high)]
+    known["boundary-clings-controlled-builtin"] = _beyond(nearness, *level, tail=float(chance.sf(nearness)))
     return {finding: answer for finding, answer in known.items() if answer is not None}
 
 
@@ -125,14 +133,12 @@ def flat_answers(share: float, ambient_dim: int, dim: int) -> dict[str, bool]:
     A part with the share rho of the energy crosses the boundary, when stretched to 1.5 times the whole, where 1.5
     sqrt(rho) > 1; without its off-manifold part, 1.5 times the perturbation still crosses where 1.5 (1 - rho_N) > 1.
     """
-    off, on = (STRETCH * part**0.5 for part in (share, 1 - share))
     known = {}
-    if all(abs(reach - 1) > 0.02 for reach in (off, on)):
-        flips = (off > 1) - (on > 1)
-        known["component-flips-controlled-builtin"] = flips > 0
-        never_more = stats.beta((ambient_dim - dim) / 2, dim / 2).sf(1 - 1 / STRETCH**2) > 0.9
-        if never_more:  # random splits of these dimensions flip by the larger part alone, too
-            known["component-flips-controlled-random-split"] = False
+    chance = stats.beta((ambient_dim - dim) / 2, dim / 2)
+    if chance.sf(1 - 1 / STRETCH**2) > 0.9:  # random splits of these dimensions flip by the larger part alone, too
+        known["component-flips-controlled-builtin"] = False
+    if chance.sf(1 - 1 / STRETCH) > 0.9:  # and projecting to a random space restores the class, too
+        known["projection-restores-controlled-builtin"] = False
     if abs(STRETCH * (1 - share) - 1) > 0.02:
         known["projection-restores-stated-builtin"] = STRETCH * (1 - share) < 1
     return known

@@ -12,14 +12,17 @@ from dmmcheck import geometry
 from dmmcheck.manifolds import Subspace
 from dmmcheck.seeding import seeded
 from dmmcheck.subject import Subject
-from dmmcheck.worlds.base import Exact, World, distance_answers, flat_answers
+from dmmcheck.worlds.base import STRETCH, Exact, World, distance_answers, flat_answers
 
 GAP = 0.5  # inputs keep this far from the boundary along the manifold
 UNRELATED = (
     "off-manifold-energy-controlled-builtin",
     "boundary-parallel-controlled-builtin",
     "on-manifold-distance-controlled-builtin",
-    "component-flips-controlled-random-split",
+    "component-flips-controlled-builtin",
+    "projection-restores-controlled-builtin",
+    "boundary-clings-controlled-builtin",
+    "shared-sheet-controlled-builtin",
 )
 """Claims that this manifold is more than one that means nothing: false of any manifold unrelated to the classifier."""
 
@@ -114,8 +117,17 @@ def hyperplane(
         truth |= flat_answers(sine**2, ambient_dim, dim)
         # inputs and examples differ within T alone, and the step on the manifold is u, towards the other class
         truth |= {"noise-like-stated-builtin": True, "noise-like-controlled-builtin": True} if sine > 0 else {}
-        truth |= {"shared-sheet-controlled-builtin": True} if sine > 0 else {}
+        # normal steps are opposed, but in any normal space
+        truth |= {"shared-sheet-controlled-builtin": False} if sine > 0 else {}
     return World(f"hyperplane at {angle:g} degrees", subject, exact.distance, truth)
+
+
+def _towards_the_other_class(sine: float, dim: int) -> dict[str, bool]:
+    """Inputs and examples differ within T alone; the step on the manifold is -u or u, towards the other class."""
+    known = {"noise-like-controlled-builtin": True} if dim > 1 else {}  # with k = 1 a random direction is u or -u
+    if sine > 0:
+        known |= {"noise-like-stated-builtin": True, "shared-sheet-controlled-builtin": True}
+    return known
 
 
 def haar(*, ambient_dim: int = 200, dim: int = 8, samples: int = 256, seed: int) -> World:
@@ -152,7 +164,7 @@ def sheets(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.1, samples:
     free = (x @ across).abs()
     exact = Exact(free, torch.full_like(free, torch.inf), free, torch.ones_like(free))
     truth = distance_answers(subject, exact) | flat_answers(1.0, ambient_dim, dim)
-    truth |= {"projection-restores-stated-builtin": False, "shared-sheet-controlled-builtin": True}
+    truth |= {"projection-restores-stated-builtin": False, "shared-sheet-controlled-builtin": False}
     return World("two sheets", subject, exact.distance, truth)
 
 
@@ -173,6 +185,8 @@ def crossed(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.2, samples
     normal = torch.full_like(tangent, height)
     exact = Exact(torch.minimum(tangent, normal), tangent, normal, (normal < tangent).double())
     truth = distance_answers(subject, exact) | {"shared-sheet-controlled-builtin": False}
+    if STRETCH * height < float(tangent.min()):  # the way up and back down to the manifold
+        truth |= {"projection-restores-stated-builtin": True, "component-flips-controlled-builtin": True}
     return World("classes that change places", subject, exact.distance, truth)
 
 
