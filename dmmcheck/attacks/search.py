@@ -40,6 +40,7 @@ ROWS = 512  # rows in one model call
 VALUES = 1 << 22  # values of x in one model call
 RIVALS = 3
 POLISH = 2  # HL-RF steps after the refinement, which leaves a smooth boundary's nearest point by its last step
+TIE = 1e-6  # steps less than this share shorter are equally long
 PUSH = 1e-5  # relative step beyond the boundary, so that a repeated forward pass agrees on the label
 
 
@@ -207,9 +208,9 @@ class Best:
         self.length = torch.full_like(margin, torch.inf)
 
     def offer(self, rows: Tensor, step: Tensor, margin: Tensor) -> Tensor:
-        """Keep steps (m, D) that cross and are shorter; says which (m,)."""
+        """Keep steps (m, D) that cross and are clearly shorter, so that rounding decides nothing; says which (m,)."""
         length = step.norm(dim=1)
-        better = (margin < 0) & (length < self.length[rows])
+        better: Tensor = (margin < 0) & (length < self.length[rows] * (1 - TIE))
         taken = rows[better]
         self.step[taken] = step[better]
         self.length[taken] = length[better]
