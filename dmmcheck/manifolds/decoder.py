@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -147,14 +148,22 @@ class Decoder:
         n, dim = len(codes), self.dim
         pairs = torch.cartesian_prod(torch.arange(n), torch.arange(dim)).reshape(-1, 2).to(codes.device)
         columns = [
-            torch.func.jvp(
+            _derivative(
                 lambda code: self._decoded(code, ambient_dim),
-                (codes[piece[:, 0]],),
-                (torch.nn.functional.one_hot(piece[:, 1], dim).to(codes).reshape(-1, *codes.shape[1:]),),
-            )[1]
+                codes[piece[:, 0]],
+                torch.nn.functional.one_hot(piece[:, 1], dim).to(codes).reshape(-1, *codes.shape[1:]),
+            )
             for piece in torch.split(pairs, max(1, min(_PAIRS, _PAIR_VALUES // ambient_dim)))
         ]
         return torch.cat(columns).reshape(n, dim, ambient_dim).transpose(1, 2)
+
+
+def _derivative(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor) -> Tensor:
+    """Derivative of a function at points along one direction each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # torch's own, in forward mode
+        derivative: Tensor = torch.func.jvp(function, (at,), (direction,))[1]
+    return derivative
 
 
 def orthonormalised(jacobian: Tensor) -> Tensor:

@@ -53,7 +53,8 @@ def principal_planes(points: Tensor, index: Tensor, weight: Tensor, dim: int) ->
     basis = root.new_empty((len(index), points.shape[1], dim))
     for columns, near in _slabs(points, index):
         basis[:, columns] = (root * (near - mean[:, None, columns])).mT @ (vectors[:, :, :dim] / scale)
-    return Planes(mean.to(points), _signed(torch.linalg.qr(basis).Q).to(points), resolved.sum(1))
+    basis = torch.linalg.qr(basis).Q
+    return Planes(mean.to(points), _signed(basis).to(points), resolved.sum(1))
 
 
 def principal_plane(points: Tensor, dim: int) -> Planes:
@@ -72,7 +73,7 @@ def principal_plane(points: Tensor, dim: int) -> Planes:
         energy += piece.double().square().sum() / len(points)
     variance, vectors = (part.flip(-1)[None] for part in torch.linalg.eigh(scatter))
     rank = (variance > _rounding(variance, energy, points.shape, points.dtype)[:, None]).sum(1)
-    return Planes(mean[None].to(points), _signed(vectors[:, :, :dim]).to(points).contiguous(), rank)
+    return Planes(mean[None].to(points), _signed(vectors[:, :, :dim].to(points).contiguous()), rank)
 
 
 def _slabs(points: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
@@ -100,6 +101,6 @@ def _rounding(variance: Tensor, energy: Tensor, shape: Sequence[int], dtype: tor
 
 
 def _signed(basis: Tensor) -> Tensor:
-    """Each direction with its largest entry positive."""
-    largest = basis.gather(1, basis.abs().argmax(1, keepdim=True))
-    return torch.where(largest < 0, -basis, basis)
+    """Each direction with its largest entry positive, in place."""
+    negative = -basis.amin(1, keepdim=True) > basis.amax(1, keepdim=True)
+    return basis.mul_(torch.where(negative, -1.0, 1.0).to(basis))
