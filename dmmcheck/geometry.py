@@ -33,8 +33,8 @@ def split(v: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
 
 def energy_share(v: Tensor, basis: Tensor) -> Tensor:
     """Share of the energy of v (n, D) along the span, rho_T = |P_T v|^2 / |v|^2 (n,); NaN for a zero vector."""
-    unit = v / v.norm(dim=1, keepdim=True)
-    return coordinates(unit, basis).square().sum(1)
+    v = v / v.abs().amax(1, keepdim=True)  # squares of very small or large entries would leave the range
+    return coordinates(v / v.norm(dim=1, keepdim=True), basis).square().sum(1)
 
 
 def orthonormal_residual(basis: Tensor) -> float:

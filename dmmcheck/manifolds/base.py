@@ -11,6 +11,7 @@ from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
 
 ORTHONORMAL_LIMIT = 1e-4
+REPEAT_LIMIT = 1e-4
 DEFAULT_DIM = 16
 _PIECE = 1024  # points looked at together
 
@@ -81,29 +82,43 @@ def validate_manifold(manifold: Any, x: Tensor) -> Tensor:
         (n, D, k), or one shared (D, k).
 
     Raises:
-        ManifoldError: A name is missing, a method raises, a shape or D differs, k >= D, values are not finite, or a
-            basis is not orthonormal to 1e-4.
+        ManifoldError: A name is missing, a method raises, a shape or D differs, k >= D, values are not finite, a basis
+            is not orthonormal to 1e-4, or points are projected at random.
     """
     missing = [name for name in ("project_point", "tangent_basis") if not callable(getattr(manifold, name, None))]
     if missing:
         raise ManifoldError(_incomplete(manifold, missing))
     basis = _called(manifold, "tangent_basis", x)
-    if not hasattr(manifold, "dim"):  # asked for now, since some know it only now
+    basis = _checked_basis(basis, *x.shape, _checked_dim(manifold, x.shape[1]))  # some know k once a point was seen
+    _check_projection(manifold, x[:2])
+    return basis
+
+
+def _checked_dim(manifold: Any, ambient_dim: int) -> int:
+    if not hasattr(manifold, "dim"):
         raise ManifoldError(_incomplete(manifold, ["dim"]))
-    dim, (n, ambient_dim) = int(manifold.dim), x.shape
-    if not 1 <= dim < ambient_dim:
+    dim: Any = manifold.dim
+    if not isinstance(dim, int) or not 1 <= dim < ambient_dim:
         raise ManifoldError(
-            f"the manifold has dimension k = {dim}, inputs have D = {ambient_dim}; k must be at least 1 and below D"
+            f"the manifold has dimension k = {dim!r}, inputs have D = {ambient_dim}; "
+            "k must be a whole number of at least 1 and below D"
         )
-    basis = _checked_basis(basis, n, ambient_dim, dim)
-    projected = _called(manifold, "project_point", x[:2])
-    if not isinstance(projected, Tensor) or projected.shape != x[:2].shape or not bool(torch.isfinite(projected).all()):
+    return dim
+
+
+def _check_projection(manifold: Any, x: Tensor) -> None:
+    projected, again = (_called(manifold, "project_point", x) for _ in range(2))
+    if not isinstance(projected, Tensor) or projected.shape != x.shape or not bool(torch.isfinite(projected).all()):
         found = tuple(projected.shape) if isinstance(projected, Tensor) else type(projected).__name__
         raise ManifoldError(
-            f"project_point returned {found} for points of shape {tuple(x[:2].shape)}; "
-            "return finite points of the same shape"
+            f"project_point returned {found} for points of shape {tuple(x.shape)}; return finite points of the same shape"
         )
-    return basis
+    change = float((projected - again).abs().max() / projected.abs().max().clamp_min(torch.finfo(x.dtype).tiny))
+    if not change <= REPEAT_LIMIT:
+        raise ManifoldError(
+            f"project_point is {change:.2g} of the largest value away from itself when called again (limit "
+            f"{REPEAT_LIMIT:g}); draw no random numbers in it, e.g. use the mean of a variational encoder"
+        )
 
 
 def _incomplete(manifold: Any, missing: list[str]) -> str:

@@ -14,6 +14,7 @@ from dmmcheck.manifolds import PCA, Manifold, validate_manifold
 D = 6
 X = torch.linspace(0, 1, 5 * D).reshape(5, D)
 EYE = torch.eye(D)
+GENERATOR = torch.Generator().manual_seed(0)
 
 
 @dataclass
@@ -65,6 +66,7 @@ class NoDim(Bare):
         ("pca", ["str without"]),
         (Own(dim=D, basis=EYE), [f"k = {D}", f"D = {D}", "below D"]),
         (Own(dim=0), ["k = 0"]),
+        (Own(dim="2"), ["k = '2'", "a whole number"]),
         (Own(basis=2 * EYE[:, :2]), ["off orthonormal by 3", "torch.linalg.qr"]),
         (Own(basis=EYE[:, :2] + 0.001), ["off orthonormal by 0.002", "limit 0.0001"]),
         (Own(basis=torch.where(EYE == 1, torch.nan, EYE)[:, :2]), ["tangent_basis", "NaN or infinite"]),
@@ -77,6 +79,7 @@ class NoDim(Bare):
         (Own(project=lambda x: x[:, :2]), ["project_point returned (2, 2)", "(2, 6)"]),
         (Own(project=lambda x: x.tolist()), ["project_point returned list"]),
         (Own(project=lambda x: x / 0), ["finite points"]),
+        (Own(project=lambda x: x + torch.rand(x.shape, generator=GENERATOR)), ["away from itself", "random"]),
     ],
 )
 def test_what_breaks_the_protocol_is_refused(manifold, words):
