@@ -1,4 +1,4 @@
-"""Pure tensor functions on vectors and subspaces. No (D, D) array exists: the normal space is "minus the tangent part"."""
+"""Pure functions on vectors and subspaces. No (D, D) array exists: the normal space is "minus the tangent part"."""
 
 from __future__ import annotations
 
@@ -54,4 +54,5 @@ def random_basis(
     """Orthonormal basis (D, k) of a uniformly random subspace (Haar)."""
     gaussian = torch.randn((ambient_dim, dim), generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
-    return (q * torch.sign(torch.diagonal(r))).to(device, dtype)
+    basis: Tensor = (q * torch.sign(torch.diagonal(r))).to(device, dtype)
+    return basis

@@ -89,7 +89,8 @@ def validate_manifold(manifold: Any, x: Tensor) -> Tensor:
     if missing:
         raise ManifoldError(_incomplete(manifold, missing))
     basis = _called(manifold, "tangent_basis", x)
-    basis = _checked_basis(basis, *x.shape, _checked_dim(manifold, x.shape[1]))  # some know k once a point was seen
+    dim = _checked_dim(manifold, x.shape[1])  # asked for now: some know it only once they have seen a point
+    basis = _checked_basis(basis, len(x), x.shape[1], dim)
     _check_projection(manifold, x[:2])
     return basis
 
@@ -111,7 +112,8 @@ def _check_projection(manifold: Any, x: Tensor) -> None:
     if not isinstance(projected, Tensor) or projected.shape != x.shape or not bool(torch.isfinite(projected).all()):
         found = tuple(projected.shape) if isinstance(projected, Tensor) else type(projected).__name__
         raise ManifoldError(
-            f"project_point returned {found} for points of shape {tuple(x.shape)}; return finite points of the same shape"
+            f"project_point returned {found} for points of shape {tuple(x.shape)}; "
+            "return finite points of the same shape"
         )
     change = float((projected - again).abs().max() / projected.abs().max().clamp_min(torch.finfo(x.dtype).tiny))
     if not change <= REPEAT_LIMIT:
