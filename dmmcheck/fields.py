@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck import geometry
-from dmmcheck.manifolds.base import Manifold, validate_manifold
+from dmmcheck.manifolds.base import Manifold, checked_basis, validate_manifold
 from dmmcheck.rotations import Rotation
 
 _CACHE_BYTES = 1 << 30
@@ -82,7 +82,7 @@ class TangentField:
             self._kept = [torch.cat([*self._kept, fresh])]
 
     def _compute(self, rows: slice) -> Tensor:
-        return validate_manifold(self.manifold, self._x[rows]).to(self._x)
+        return checked_basis(self.manifold, self._x[rows]).to(self._x)
 
 
 class RotatedField:

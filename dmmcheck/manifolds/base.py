@@ -88,11 +88,20 @@ def validate_manifold(manifold: Any, x: Tensor) -> Tensor:
     missing = [name for name in ("project_point", "tangent_basis") if not callable(getattr(manifold, name, None))]
     if missing:
         raise ManifoldError(_incomplete(manifold, missing))
-    basis = _called(manifold, "tangent_basis", x)
-    dim = _checked_dim(manifold, x.shape[1])  # asked for now: some know it only once they have seen a point
-    basis = _checked_basis(basis, len(x), x.shape[1], dim)
+    basis = checked_basis(manifold, x)
     _check_projection(manifold, x[:2])
     return basis
+
+
+def checked_basis(manifold: Any, x: Tensor) -> Tensor:
+    """The tangent bases of a manifold at points x (n, D), and nothing else of `validate_manifold`.
+
+    Raises:
+        ManifoldError: It raises, or what it returns is not finite, not orthonormal, or of another shape.
+    """
+    basis = _called(manifold, "tangent_basis", x)
+    dim = _checked_dim(manifold, x.shape[1])  # asked for now: some know it only once they have seen a point
+    return _orthonormal(basis, len(x), x.shape[1], dim)
 
 
 def _checked_dim(manifold: Any, ambient_dim: int) -> int:
@@ -143,7 +152,7 @@ def _called(manifold: Any, name: str, x: Tensor) -> Any:
         ) from error
 
 
-def _checked_basis(basis: Any, n: int, ambient_dim: int, dim: int) -> Tensor:
+def _orthonormal(basis: Any, n: int, ambient_dim: int, dim: int) -> Tensor:
     if not isinstance(basis, Tensor):
         raise ManifoldError(f"tangent_basis returned a {type(basis).__name__}; return a torch tensor")
     if tuple(basis.shape) not in {(ambient_dim, dim), (n, ambient_dim, dim)}:

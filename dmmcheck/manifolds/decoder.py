@@ -79,8 +79,8 @@ class Decoder:
         Raises:
             ManifoldError: The points cannot be used, or not be encoded.
         """
-        shape = self.input_shape or tuple(x.shape[1:])
         points = fitting_points(x, 1)
+        shape = self.input_shape or tuple(torch.as_tensor(x).shape[1:])
         told = Decoder(self.encode, self.decode, dim=self._dim, input_shape=shape, training_points=points)
         told.project_point(points[:1])
         return told
