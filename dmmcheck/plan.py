@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dmmcheck.checks.base import Check, Test, registry
-from dmmcheck.config import Settings
+from dmmcheck.config import CheckSettings, Settings
 from dmmcheck.errors import CheckError
+from dmmcheck.keys import did_you_mean
 from dmmcheck.report.model import TIERS, Tier
 
 
@@ -36,10 +37,18 @@ class Planned:
 
 
 def plan(settings: Settings) -> tuple[Planned, ...]:
-    """Every registered test in order of registration: a controlled test stands right below what it controls."""
+    """Every registered test in order of registration: a controlled test stands right below what it controls.
+
+    Raises:
+        CheckError: Something is set for a check that does not exist, or that the check has no use for.
+    """
+    checks = registry()
+    for id, configured in settings.checks.items():
+        _valid([id], checks, "check")
+        _of_use(checks[id], configured)
     return tuple(
         Planned(check, test, gating=test.tier in settings.gate)
-        for check in registry().values()
+        for check in checks.values()
         for base in check.tests
         for test in (base, *(base.through(attack) for attack in settings.attacks if base.per_attack))
     )
@@ -72,5 +81,17 @@ def _valid(names: Iterable[str], known: Iterable[str], what: str) -> list[str]:
     given = [names] if isinstance(names, str) else list(names)
     for name in given:
         if name not in known:
-            raise CheckError(f"unknown {what} {name!r}; valid: {', '.join(known)}")
+            raise CheckError(f"unknown {what} {name!r}{did_you_mean(name, known)}; valid: {', '.join(known)}")
     return given
+
+
+def _of_use(check: Check, configured: CheckSettings) -> None:
+    if configured.threshold is not None and "stated" not in check.tiers:
+        raise CheckError(
+            f"a threshold of {configured.threshold:g} is set for {check.id!r}, which has no stated claim to hold it "
+            f"against (its tiers: {', '.join(check.tiers)}); remove it"
+        )
+    if configured.margin is not None and not any(test.control for test in check.tests):
+        raise CheckError(
+            f"a margin of {configured.margin:g} is set for {check.id!r}, which is held against no control; remove it"
+        )

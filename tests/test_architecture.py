@@ -12,13 +12,13 @@ PACKAGE = Path(__file__).parents[1] / "dmmcheck"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 ROOMS = (
-    *("errors", "seeding", "report.model", "evidence", "stats", "verdict", "config"),
+    *("errors", "seeding", "report.model", "evidence", "stats", "verdict", "keys", "config"),
     *("geometry", "rotations", "models", "manifolds", "attacks", "subject", "sample", "fields", "measure"),
     *("controls", "checks", "soundness", "ground", "summary", "plan", "run", "worlds"),
-    *("report", "loading", "parametrize", "pytest_plugin"),
+    *("report", "loading", "examples", "weights", "assembly", "parametrize", "pytest_plugin"),
 )
 ARRAYS, TORCH = {"numpy", "scipy", "sklearn", "hypothesis"}, {"torch", "torchattacks"}
-WITHOUT = dict.fromkeys(("errors", "report.model", "config", "plan", "report", "pytest_plugin"), ARRAYS | TORCH)
+WITHOUT = dict.fromkeys(("errors", "report.model", "keys", "config", "plan", "report", "pytest_plugin"), ARRAYS | TORCH)
 WITHOUT |= dict.fromkeys(("evidence", "stats", "verdict"), TORCH)
 RENDERERS_NEED = {"errors", "report.model", "report"}
 

@@ -1,0 +1,54 @@
+"""parametrize: the checks of a subject as test functions in a test file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+
+from dmmcheck.config import Settings
+
+
+def parametrize(
+    subject: Any,
+    *,
+    checks: Iterable[str] | None = None,
+    exclude: Iterable[str] = (),
+    tiers: Iterable[str] | None = None,
+    settings: Settings | None = None,
+    **overrides: Any,
+) -> pytest.MarkDecorator:
+    """Make one test of each claim, for a test function with the argument ``dmm_check``.
+
+    ::
+
+        @dmmcheck.parametrize(make_subject, checks=["off-manifold-energy"])
+        def test_geometry(dmm_check):
+            dmm_check()
+
+    Calling ``dmm_check()`` tests the claim: it returns the `Finding` where the claim is supported, fails where a gating
+    one is refuted, and otherwise ends the test as the same check does under ``pytest --dmm``. The findings stand in the
+    table and in the reports. ``--dmm`` is not needed.
+
+    Args:
+        subject: A `Subject`, a function without arguments that returns one, or the name of a fixture that does; looked
+            up when the first of the tests runs.
+        checks: Ids to run; all where None.
+        exclude: Ids to leave out.
+        tiers: Tiers to run; all where None.
+        settings: How to judge; what the command line and ``[tool.dmmcheck]`` say where None.
+        **overrides: Single settings by name, e.g. ``seed=0``.
+    """
+    return pytest.mark.dmm(
+        subject=subject,
+        checks=None if checks is None else _listed(checks),
+        exclude=_listed(exclude),
+        tiers=None if tiers is None else _listed(tiers),
+        settings=settings,
+        overrides=overrides,
+    )
+
+
+def _listed(names: Iterable[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(names)

@@ -1,0 +1,61 @@
+"""Where the checks stand in the tree of tests: below the file that configures them, so that no test file is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dmmcheck.config import OWN_FILE, PYPROJECT, find_settings
+from dmmcheck.errors import ConfigError
+
+CONFTEST = "conftest.py"
+ANCHOR = pytest.StashKey[Path]()
+"""In the stash of the configuration where the checks were asked for."""
+
+
+def find_anchor(config: pytest.Config) -> Path:
+    """The file that node ids start with.
+
+    That is the file with the settings; else ``pyproject.toml``, pytest's own configuration file, or ``conftest.py``,
+    the first of them that the root directory has.
+
+    Raises:
+        ConfigError: There is none, or the settings cannot be read.
+    """
+    root = config.rootpath
+    settings, _ = find_settings(root)
+    found = settings or next((path for path in _candidates(config) if path.is_file()), None)
+    if found is None:
+        raise ConfigError(
+            f"there is no {PYPROJECT}, {OWN_FILE} or {CONFTEST} in {root}, and checks stand below one of them; "
+            f"say what is under test in a {PYPROJECT}, or create an empty one to say it with options alone"
+        )
+    return found
+
+
+def is_pasted(config: pytest.Config) -> bool:
+    """Whether a node id of a check is among the arguments, e.g. ``pyproject.toml::boundary-clings-stated-builtin``."""
+    named = [_path(config, arg) for arg in config.args if "::" in arg]
+    return any(path in named for path in _candidates(config) if path.suffix != ".py")
+
+
+def extend_args(config: pytest.Config, anchor: Path, *, only: bool) -> None:
+    """Add the anchor to what is collected, at the end, unless the arguments lead there already."""
+    config.stash[ANCHOR] = anchor
+    if only and config.args_source is not pytest.Config.ArgsSource.ARGS:
+        config.args[:] = []
+    paths = [_path(config, arg) for arg in config.args]
+    if anchor not in paths and anchor.parent not in paths:
+        config.args.append(str(anchor))
+
+
+def _candidates(config: pytest.Config) -> list[Path]:
+    root = config.rootpath
+    own = [config.inipath] if config.inipath and config.inipath.parent == root else []
+    return [root / PYPROJECT, root / OWN_FILE, *own, root / CONFTEST]
+
+
+def _path(config: pytest.Config, arg: str) -> Path:
+    """The file of an argument."""
+    return (config.invocation_params.dir / arg.partition("::")[0]).resolve()

@@ -1,0 +1,55 @@
+"""What GitHub Actions is told: Markdown in the step's summary, and an annotation for each failure."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+from dmmcheck.report import markdown, wording
+from dmmcheck.report.model import Report
+
+LARGEST_SUMMARY = 1024 * 1024
+CUT = "\n\nThe summary is cut here: GitHub takes 1 MiB a step.\n"
+
+
+def is_there() -> bool:
+    """Whether this runs under GitHub Actions."""
+    return os.environ.get("GITHUB_ACTIONS") == "true"
+
+
+def add_summary(reports: Iterable[Report]) -> str:
+    """Append the reports to the step's summary; what went wrong, or ""."""
+    path = os.environ.get("GITHUB_STEP_SUMMARY")
+    if not path:
+        return ""
+    try:
+        with open(path, "ab") as file:
+            room = LARGEST_SUMMARY - file.tell()
+            file.write(_cut("\n".join(map(markdown.render, reports)).encode(), room))
+    except OSError as error:
+        return f"the step's summary {path} cannot be written: {error.strerror or error}"
+    return ""
+
+
+def annotated(reports: Mapping[str, Report]) -> Iterator[str]:
+    """One workflow command for each refuted gating claim."""
+    for report in reports.values():
+        for finding in report.failures:
+            yield f"::error title={_property(f'dmmcheck: {finding.id}')}::{_data(wording.failure(finding))}"
+
+
+def _cut(text: bytes, room: int) -> bytes:
+    """The text, or as much of it as there is room for, ending with a line that says so."""
+    if len(text) <= room:
+        return text
+    note = CUT.encode()
+    kept = text[: max(0, room - len(note))]
+    return (kept.rpartition(b"\n")[0] + note)[: max(0, room)]
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

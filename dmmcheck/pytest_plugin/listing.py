@@ -1,0 +1,52 @@
+"""The answers to --dmm-list and --dmm-explain."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterator
+
+import pytest
+
+from dmmcheck.checks.base import NEEDS, Check, registry
+from dmmcheck.errors import CheckError
+from dmmcheck.keys import did_you_mean
+from dmmcheck.pytest_plugin.prepared import usage_errors
+
+
+def answer(config: pytest.Config) -> int:
+    """Print what was asked for.
+
+    Raises:
+        UsageError: There is no such check.
+    """
+    checks = registry()
+    wanted = config.getoption("--dmm-explain")
+    if not wanted:
+        print("\n\n".join("\n".join(_entry(check)) for check in checks.values()))
+        return pytest.ExitCode.OK
+    with usage_errors():
+        if wanted not in checks:
+            raise CheckError(f"unknown check {wanted!r}{did_you_mean(wanted, checks)}; valid: {', '.join(checks)}")
+    print(checks[wanted].explain())
+    return pytest.ExitCode.OK
+
+
+def _entry(check: Check) -> Iterator[str]:
+    yield f"{check.id} ({', '.join(check.tiers)})"
+    facts = (
+        ("claim", check.statement),
+        ("needs", "; ".join(NEEDS[need] for need in check.needs)),
+        ("source", check.source),
+    )
+    width = max(60, shutil.get_terminal_size().columns)
+    for label, text in facts:
+        if text:
+            yield from textwrap.wrap(
+                text,
+                width,
+                initial_indent=f"    {label:<8}",
+                subsequent_indent=" " * 12,
+                break_on_hyphens=False,
+                break_long_words=False,
+            )

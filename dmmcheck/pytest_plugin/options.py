@@ -1,0 +1,66 @@
+"""The options: one for each key of ``[tool.dmmcheck]``, and those that select, list and write."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+
+import pytest
+
+from dmmcheck.keys import KEYS
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Add the group ``dmmcheck`` to ``pytest --help``."""
+    group = parser.getgroup("dmmcheck", "geometry of a classifier's decision boundary")
+    flags = (
+        ("--dmm", "also run the checks on what is under test"),
+        ("--dmm-only", "run the checks and nothing else"),
+        ("--dmm-list", "print every check with tiers, claim, needs and source, and stop"),
+    )
+    for name, help in flags:
+        group.addoption(name, action="store_true", help=help)
+    group.addoption("--dmm-explain", metavar="ID", help="print all that is known of one check, and stop")
+    for name, metavar, help in (
+        ("--dmm-checks", "ID,...", "run these checks alone"),
+        ("--dmm-exclude", "ID,...", "leave these checks out"),
+        ("--dmm-tier", "TIER,...", "run these tiers alone: stated, controlled, mechanism"),
+    ):
+        group.addoption(name, action="append", metavar=metavar, help=help)
+    group.addoption(
+        "--dmm-report",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="write the report, .json or .md by suffix; repeatable",
+    )
+    for key in KEYS.values():
+        group.addoption(key.option, metavar=key.metavar, help=key.help)
+
+
+def is_on(config: pytest.Config) -> bool:
+    """Whether the checks were asked for."""
+    return bool(config.getoption("--dmm") or config.getoption("--dmm-only"))
+
+
+def given_keys(config: pytest.Config) -> dict[str, str]:
+    """The texts of the options that stand for keys, by key."""
+    texts = {name: config.getoption(key.option) for name, key in KEYS.items()}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def names(config: pytest.Config, option: str) -> list[str] | None:
+    """The names in a repeatable option with commas; None where it was not given."""
+    given = config.getoption(option)
+    return None if given is None else [name.strip() for part in given for name in part.split(",") if name.strip()]
+
+
+def narrows(config: pytest.Config) -> bool:
+    """Whether an option of ours leaves something out."""
+    return any(config.getoption(option) for option in ("--dmm-checks", "--dmm-exclude", "--dmm-tier"))
+
+
+def rerun_options(config: pytest.Config) -> Iterator[str]:
+    """The options that another run needs for the same verdicts, as words of a shell."""
+    for name, text in given_keys(config).items():
+        yield from (KEYS[name].option, shlex.quote(text))

@@ -1,0 +1,89 @@
+"""Checkpoints from files of weights: a glob and an untrained model to put them into."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dmmcheck.errors import ConfigError
+
+SAFETENSORS = ".safetensors"
+WRAPPERS = ("state_dict", "model_state_dict", "model")
+
+
+def checkpoints_from(
+    pattern: str, untrained: Callable[[], Any], what: str, *, root: Path
+) -> list[tuple[int, nn.Module]]:
+    """(step, model) of each file, in the order of the steps.
+
+    Args:
+        pattern: A glob, relative to `root` or absolute. The step is the last whole number in a file's name.
+        untrained: Makes a model with the structure of the weights.
+        what: How messages call it.
+        root: Where the pattern starts from.
+
+    Raises:
+        ConfigError: No file, a name without a number, two files of one step, or weights that cannot be read or do not
+            fit.
+    """
+    anchor = Path(pattern).anchor
+    base, relative = (Path(anchor), str(Path(pattern).relative_to(anchor))) if anchor else (root, pattern)
+    files: dict[int, Path] = {}
+    for file in sorted(base.glob(relative)):
+        step = _step(file, what)
+        if step in files:
+            raise ConfigError(f"{what}: {files[step].name} and {file.name} are both step {step}; narrow the pattern")
+        files[step] = file
+    if not files:
+        raise ConfigError(f"{what}: no file matches; patterns start from {root}, or name pkg.mod:attr")
+    model = untrained()
+    if not isinstance(model, nn.Module):
+        raise ConfigError(f"{what}: the factory returned a {type(model).__name__}, weights need a torch.nn.Module")
+    return [(step, _filled(model, files[step], what)) for step in sorted(files)]
+
+
+def _step(file: Path, what: str) -> int:
+    numbers = re.findall(r"\d+", file.stem)
+    if not numbers:
+        raise ConfigError(f"{what}: {file.name} has no step in its name; name files like step-00100{file.suffix}")
+    return int(numbers[-1])
+
+
+def _filled(model: nn.Module, file: Path, what: str) -> nn.Module:
+    weights = _read(file, what)
+    filled = copy.deepcopy(model)
+    try:
+        filled.load_state_dict(weights)
+    except RuntimeError as error:
+        first = " ".join(str(error).split())
+        raise ConfigError(f"{what}: the weights in {file.name} do not fit the factory's model: {first}") from error
+    return filled.eval()
+
+
+def _read(file: Path, what: str) -> Mapping[str, Any]:
+    try:
+        content = _safetensors(file) if file.suffix == SAFETENSORS else torch.load(file, "cpu", weights_only=True)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{what}: reading {file.name} needs {error.name}; pip install {error.name}") from error
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ConfigError(
+            f"{what}: {file.name} cannot be read as weights alone ({type(error).__name__}: {first}); "
+            "save model.state_dict()"
+        ) from error
+    inner = next((content[name] for name in WRAPPERS if isinstance(content, Mapping) and name in content), content)
+    if not isinstance(inner, Mapping):
+        raise ConfigError(f"{what}: {file.name} holds a {type(inner).__name__}; save model.state_dict()")
+    return inner
+
+
+def _safetensors(file: Path) -> Any:
+    from safetensors.torch import load_file  # noqa: PLC0415  # optional
+
+    return load_file(file)
