@@ -172,6 +172,7 @@ class Run:
             gating=planned.gating,
             reference=planned.check.source,
             threshold=None if test.control else self._threshold(planned),
+            expected_failure=self._setting(planned).expected_failure if planned.gating else "",
         )
 
     def _setting(self, planned: Planned) -> CheckSettings:

@@ -57,6 +57,8 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _finding(finding: dict[str, Any]) -> dict[str, Any]:
+    if not finding["expected_failure"]:
+        del finding["expected_failure"]  # a key of few findings
     if finding["control"] is not None:
         finding["control"] = _explained(finding["control"])
     if (finding["verdict"] == "not-run" or finding["estimate"] is None) and not finding["reason"]:
@@ -186,6 +188,7 @@ def _read_finding(content: Object) -> Finding:
     control = content["control"]
     return Finding(
         **{key: content[key] for key in _AS_THEY_STAND},
+        expected_failure=content.get("expected_failure", ""),
         tier=_word(content, "tier", Tier),
         direction=_word(content, "direction", Direction),
         verdict=_word(content, "verdict", Verdict),

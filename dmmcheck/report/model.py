@@ -35,7 +35,8 @@ class Finding:
     """One check in one tier and variant, decided.
 
     `estimate`, `interval`, `threshold` are in `unit`; infinities are allowed here and become null in JSON. `limit`
-    is what the verdict was taken against: the threshold, or the control plus its margin.
+    is what the verdict was taken against: the threshold, or the control plus its margin. `expected_failure` says why a
+    refutation is expected and fails nothing, where it is.
     """
 
     check: str
@@ -57,6 +58,7 @@ class Finding:
     control: Control | None = None
     reason: str = ""
     reference: str = ""
+    expected_failure: str = ""
     cost: Cost = field(default_factory=Cost)
 
     @property
@@ -158,8 +160,12 @@ class Report:
 
     @property
     def failures(self) -> tuple[Finding, ...]:
-        """Gating findings that were refuted."""
-        return tuple(finding for finding in self.findings if finding.gating and finding.verdict == "refuted")
+        """Gating findings that were refuted, and not expected to be."""
+        return tuple(
+            finding
+            for finding in self.findings
+            if finding.gating and finding.verdict == "refuted" and not finding.expected_failure
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """Plain dicts and lists, floats as they are (the JSON renderer turns the non-finite into null)."""

@@ -66,8 +66,12 @@ def inputs(finding: Finding) -> str:
 
 def verdict(finding: Finding) -> str:
     """The verdict's word; says so where a refutation does not fail the run."""
-    advisory = finding.verdict == "refuted" and not finding.gating
-    return finding.verdict.replace("-", " ") + (" (advisory)" if advisory else "")
+    words = finding.verdict.replace("-", " ")
+    if finding.verdict != "refuted":
+        return words
+    return words + (
+        " (expected)" if finding.gating and finding.expected_failure else "" if finding.gating else " (advisory)"
+    )
 
 
 def statement(finding: Finding) -> str:

@@ -169,6 +169,7 @@ findings = st.builds(
     control=st.none() | controls,
     reason=texts,
     reference=texts,
+    expected_failure=texts,
     cost=st.builds(Cost, gradient_evaluations=counts, seconds=st.floats(0, 1e6)),
 )
 manifolds = st.builds(

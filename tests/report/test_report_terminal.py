@@ -162,6 +162,14 @@ def test_gating_failures_carry_the_line_that_reruns_them_unbroken():
     assert not any("rerun off-manifold-energy" in line for line in lines)  # refuted, but advisory
 
 
+def test_expected_refutations_are_marked_and_no_failures():
+    shown = reports.report(replace(reports.DISTANCE, expected_failure="tracked in #12"))
+    assert not shown.failures
+    text = terminal.render(shown)
+    assert row_of(text, "on-manifold-distance").endswith("✗ refuted (expected)")
+    assert "failed" not in text
+
+
 def test_advisory_refutations_are_marked_and_gating_ones_are_not():
     text = terminal.render(reports.report(), width=200)
     assert row_of(text, "beyond rotated").endswith("✗ refuted (advisory)")
