@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dmmcheck.manifolds.builtin import BUILTIN as BUILTIN
     from dmmcheck.manifolds.builtin import build as build
     from dmmcheck.manifolds.decoder import Decoder as Decoder
+    from dmmcheck.manifolds.dimension import two_nn as two_nn
     from dmmcheck.manifolds.local_pca import LocalPCA as LocalPCA
 
 _HOMES = {
@@ -27,6 +28,7 @@ _HOMES = {
     "PCA": "affine",
     "Subspace": "affine",
     "build": "builtin",
+    "two_nn": "dimension",
     "validate_manifold": "base",
 }
 

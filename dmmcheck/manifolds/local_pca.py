@@ -119,7 +119,7 @@ class LocalPCA:
     """Local principal component analysis.
 
     Attributes:
-        dim: Intrinsic dimension k.
+        dim: Intrinsic dimension k; `two_nn` of the training points is a first guess.
         neighbours: How many nearest training points K make a plane, at least k + 2. Where None, 4k (all where there are
             fewer points): few enough to stay local, enough that k directions stand out of the noise.
     """
