@@ -21,7 +21,7 @@ def evaluation(*functions: Any) -> Iterator[None]:
     wanted = [(parameter, parameter.requires_grad) for module in modules for parameter in module.parameters()]
     try:
         for module in modules:
-            module.eval()
+            _evaluating(module)
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
         yield
@@ -30,6 +30,14 @@ def evaluation(*functions: Any) -> Iterator[None]:
             part.training = flag
         for parameter, flag in wanted:
             parameter.requires_grad_(flag)
+
+
+def _evaluating(module: nn.Module) -> None:
+    try:
+        module.eval()
+    except NotImplementedError:  # an exported program, which computes as it did when it was exported
+        for part in module.modules():
+            part.training = False
 
 
 def module_of(function: Any) -> nn.Module | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from dmmcheck.errors import DmmError, ModelError
 from dmmcheck.models.evaluation import module_of
@@ -25,11 +26,15 @@ def placement(
         error: What to raise.
 
     Raises:
-        DmmError: Parameters on several devices or dtypes, on the meta device, or in half precision; as `error`.
+        DmmError: Parameters on several devices or dtypes, on the meta device, without a shape, or in half
+            precision; as `error`.
     """
     module = module_of(function)
     parameters = list(module.parameters()) if module is not None else []
     buffers = list(module.buffers()) if module is not None else []
+    shapeless = sum(is_lazy(parameter) for parameter in parameters)
+    if shapeless:
+        raise error(f"{shapeless} parameters of the {what} are lazy and have no shape yet; call it on one batch first")
     devices = {tensor.device for tensor in [*parameters, *buffers]}
     dtypes = {tensor.dtype for tensor in parameters or buffers if tensor.is_floating_point()}
     for kind, found in (("devices", devices), ("dtypes", dtypes)):

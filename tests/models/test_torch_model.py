@@ -113,6 +113,27 @@ def test_a_module_without_parameters_follows_its_buffers_and_else_the_inputs():
     assert adapt(nn.Identity(), X).dtype == X.dtype
 
 
+def exported(network):
+    batch = torch.export.Dim("batch")
+    return torch.export.export(network, (X,), dynamic_shapes=({0: batch},)).module()
+
+
+@pytest.mark.parametrize(
+    "wrapped",
+    [lambda net: torch.jit.trace(net, X), torch.fx.symbolic_trace, nn.DataParallel, exported],
+    ids=["traced", "symbolic", "parallel", "exported"],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_modules_that_torch_wraps_are_called_like_others(wrapped):
+    network = Moody().eval()
+    model = wrapped(network)
+    before, classifier = flags(model), adapt(model, X)
+    with classifier.evaluation():
+        assert not any(flags(model)[0])
+        torch.testing.assert_close(classifier.logits(X), network(X))
+    assert flags(model) == before
+
+
 @pytest.mark.parametrize("shape", [(3,), (1, 3), (1, 3, 1), (3, 1, 1, 1)])
 def test_flat_inputs_reach_the_model_in_its_own_shape(shape):
     seen = []
@@ -211,11 +232,12 @@ class Scattered(nn.Module):
         (nn.Linear(3, 2).double().forward.__func__, ["TypeError", "torch.nn.Module"]),
         (around(nn.Linear(3, 2).double()), ["RuntimeError", "float32", "dtype and device", "torch.nn.Module"]),
         (nn.Linear(3, 2, device="meta"), ["meta", "load its weights"]),
+        (nn.LazyLinear(2), ["2 parameters", "no shape yet", "one batch"]),
         (nn.Linear(7, 2), ["RuntimeError", "shape the model expects"]),
     ],
     ids=[
         *("no-call", "raises", "list", "batch", "rank", "labels", "dtypes", "half", "bfloat16", "half-output"),
-        *("unbound", "other-dtype", "meta", "features"),
+        *("unbound", "other-dtype", "meta", "lazy", "features"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_one_clear_error(model, words):
