@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.evaluation import evaluation, module_of
@@ -17,7 +17,7 @@ from dmmcheck.models.placement import PRECISE, placement
 OutputForm = Literal["logits", "binary", "probabilities", "binary-probability"]
 
 _SUMS_TO_ONE = 1e-4
-_FAR = (-10.0, 10.0)  # times the inputs: where logits that look like probabilities near the data give themselves away
+_FAR = (-10.0, 10.0)  # times (x + 1): where logits that look like probabilities near the data give themselves away
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,8 +50,8 @@ class TorchClassifier:
     @property
     def name(self) -> str:
         """What a report calls the model."""
-        forward = self.forward
-        return type(forward).__name__ if isinstance(forward, nn.Module) else getattr(forward, "__name__", "model")
+        module = module_of(self.forward)
+        return getattr(self.forward, "__name__", "model") if module is None else type(module).__name__
 
     def flat(self, x: Tensor) -> Tensor:
         """``(n, *input_shape)`` or ``(n, D)`` as ``(n, D)`` on the model's device, in its dtype, detached."""
@@ -80,8 +80,8 @@ class TorchClassifier:
 def adapt(model: Any, x: Tensor) -> TorchClassifier:
     """Settle how `model` is called, from a forward pass over at most two of the inputs.
 
-    Where their outputs could be probabilities, a second pass over the same inputs ten times as large decides: outputs
-    that could be there too are read as such.
+    Where their outputs could be probabilities, a second pass over points far from them decides: outputs that could be
+    there too are read as such.
 
     Args:
         model: A ``torch.nn.Module``, any callable on tensors, or a `TorchClassifier` (returned as it is). It
@@ -170,8 +170,8 @@ def _likely(output: Tensor) -> bool:
 
 
 def _likely_far_away(draft: TorchClassifier, inputs: Tensor) -> bool:
-    """The same of inputs ten times as large; a model that refuses these is taken by its word."""
+    """The same far from the inputs, be they zeros; a model that refuses such points is taken by its word."""
     try:
-        return _likely(_probe(draft, torch.cat([factor * inputs for factor in _FAR])))
+        return _likely(_probe(draft, torch.cat([factor * (inputs + 1) for factor in _FAR])))
     except ModelError:
         return True

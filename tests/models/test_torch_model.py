@@ -62,6 +62,10 @@ def test_logits_that_look_like_probabilities_at_the_inputs_stay_logits(model):
     assert adapt(model, X).form in {"logits", "binary"}
 
 
+def test_inputs_of_zeros_are_moved_too_before_outputs_count_as_probabilities():
+    assert adapt(lambda x: torch.stack([0.3 + x[:, 0], 0.7 - x[:, 0]], 1), torch.zeros((4, 3))).form == "logits"
+
+
 def test_probabilities_of_a_model_that_refuses_far_inputs_are_still_read():
     def careful(x):
         assert x.abs().max() <= 1
@@ -87,6 +91,7 @@ def test_a_method_of_a_module_is_called_in_evaluation_mode_and_followed():
         once, twice = classifier.logits(classifier.flat(X)), classifier.logits(classifier.flat(X))
     torch.testing.assert_close(once, twice, rtol=0, atol=0)
     assert model.training
+    assert classifier.name == "Moody"
 
 
 def test_gradients_in_the_parameters_are_the_users_own():
