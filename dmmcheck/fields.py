@@ -128,8 +128,10 @@ class PermutedField:
 
     def basis(self, rows: slice) -> Tensor:
         """See `Field.basis`."""
-        basis = self._field.basis(slice(0, len(self._order)))
-        return basis if basis.ndim == 2 else basis[self._order[rows]]
+        first = self._field.basis(slice(0, 1))
+        if first.ndim == 2:
+            return first
+        return torch.cat([self._field.basis(slice(row, row + 1)) for row in self._order[rows].tolist()])
 
     def share(self, v: Tensor) -> Tensor:
         """See `Field.share`; deals the vectors instead of the bases."""

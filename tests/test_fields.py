@@ -116,6 +116,16 @@ def test_a_permuted_field_acts_as_its_dealt_out_bases_do(manifold):
     assert field.dim == K
 
 
+def test_a_permuted_field_asks_for_the_bases_it_deals_out_and_no_others(monkeypatch):
+    room_for(monkeypatch, 1)
+    manifold = Counted(LOCAL)
+    field = PermutedField(TangentField(manifold, X), ORDER)
+    field.basis(slice(0, 2))
+    manifold.asked.clear()
+    field.basis(slice(4, 7))
+    assert sum(manifold.asked) == 3
+
+
 def test_a_permuted_field_of_the_first_inputs_leaves_the_others_out():
     order = torch.tensor([2, 0, 1])
     field, own = PermutedField(TangentField(LOCAL, X), order), LOCAL.tangent_basis(X[:3])

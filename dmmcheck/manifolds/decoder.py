@@ -177,6 +177,8 @@ def orthonormalised(jacobian: Tensor) -> Tensor:
         raise ManifoldError(
             "the decoder's Jacobian holds NaN or infinite values; check the decoder at these inputs' codes"
         )
+    if jacobian.device.type == "mps":  # which has no QR decomposition
+        jacobian = jacobian.cpu()
     orthogonal, triangular = torch.linalg.qr(jacobian)
     scale = torch.linalg.svdvals(triangular)
     worst = float((scale[:, -1] / scale[:, 0].clamp_min(torch.finfo(scale.dtype).tiny)).min())
