@@ -32,11 +32,14 @@ class Null:
         title: What a report calls it.
         draw: A view without the meaning, from a view with it and a generator.
         unavailable: Why it cannot be drawn for a view, or "".
+        weaker: Name of a null that the statistic must be extreme in, too: tangent spaces of other inputs are alike in
+            what they have to do with a model, so that a field which means nothing can be far from all of them.
     """
 
     title: str
     draw: Callable[[View, torch.Generator], View]
     unavailable: Callable[[View], str]
+    weaker: str = ""
 
 
 def _rotated(view: View, generator: torch.Generator) -> View:
@@ -101,18 +104,22 @@ def _unless_one_class_dominates(view: View) -> str:
 CONTROLS: Mapping[str, Null] = {
     "rotation": Null("rotated tangent spaces", _rotated, _always),
     "spectrum": Null("spectrum-matched spaces", _spectrum, _unless_image),
-    "same-class": Null("spaces dealt within class", _dealt_within_class, _unless_shared),
-    "other-class": Null("spaces dealt across classes", _dealt_across_classes, _unless_one_class_dominates),
+    "same-class": Null("spaces dealt within class", _dealt_within_class, _unless_shared, "rotation"),
+    "other-class": Null("spaces dealt across classes", _dealt_across_classes, _unless_one_class_dominates, "rotation"),
     "order": Null("checkpoints in random order", _steps_dealt, _always),
 }
 """C0, C1, the two forms of C2, and the permutation of what is not a tangent space."""
 
 
 def null_draws(view: View, ask: Callable[[View], Evidence], control: str, draws: int, *, searched: bool) -> Floats:
-    """The statistic's median (or rate) under each of `draws` nulls, (draws,)."""
+    """The statistic's median (or rate) under each of `draws` nulls, (draws,); computed once for all who ask."""
     null, seed = CONTROLS[control], view.measure.seed
-    results = np.empty(draws)
-    for number in range(draws):
-        drawn = null.draw(view, seeded(seed, "control", control, number))
-        results[number] = point_estimate(ask(replace(drawn, effort="quick" if searched else None)))
-    return results
+
+    def compute() -> tuple[Floats, int]:
+        results = np.empty(draws)
+        for number in range(draws):
+            drawn = null.draw(view, seeded(seed, "control", control, number))
+            results[number] = point_estimate(ask(replace(drawn, effort="quick" if searched else None)))
+        return results, 0
+
+    return view.once(("null", ask, control, draws, view.n, view.attack), compute)

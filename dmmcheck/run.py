@@ -240,13 +240,22 @@ class Run:
             limit_ends=None if null is None else _limit_ends(test, evidence, null, alpha_now),
             direction=test.claim.direction,
             alpha=alpha_now,
-            null_p_value=None if null is None else _null_p_value(test, evidence, null),
+            null_p_value=None if null is None else self._null_p_value(test, view, evidence, null),
             inputs=view.n,
         )
         weak = _weak_attack(test, view)
         if weak:
             decision = replace(decision, verdict="inconclusive", reason=weak)
         return _filled(blank, decision, evidence, limit=limit, control=control, confidence=1 - alpha, view=view)
+
+    def _null_p_value(self, test: Test, view: View, evidence: Evidence, null: Floats) -> float:
+        """By rank; a tail is fitted only where draws are dear and log-normal, as ratios of distances nearly are."""
+        searched = test.null == "search"
+        p_value = stats.tail_p_value if searched and test.unit == "ratio" else stats.rank_p_value
+        nulls = [null]
+        if weaker := CONTROLS[test.control].weaker:
+            nulls.append(null_draws(view, test.ask, weaker, len(null), searched=searched))
+        return max(p_value(point_estimate(evidence), drawn, test.claim.direction) for drawn in nulls)
 
     def _null(self, test: Test, view: View, alpha: float) -> tuple[Control | None, Floats | None]:
         if not test.control:
@@ -317,12 +326,6 @@ def _stricter(test: Test, limit: float, chance: float | None) -> float:
     if chance is None:
         return limit
     return max(limit, chance) if test.claim.direction == "greater" else min(limit, chance)
-
-
-def _null_p_value(test: Test, evidence: Evidence, null: Floats) -> float:
-    """By rank; a tail is fitted only where draws are dear and log-normal, as ratios of distances nearly are."""
-    fitted = test.null == "search" and test.unit == "ratio"
-    return (stats.tail_p_value if fitted else stats.rank_p_value)(point_estimate(evidence), null, test.claim.direction)
 
 
 def _asked(test: Test, view: View) -> Evidence:

@@ -12,7 +12,7 @@ _CHANCE = (
     "A random direction already has the share (D-k)/D off any k-dimensional manifold. So the same "
     "statistic is taken under "
     "null tangent fields, each drawn once and shared by all inputs: rotated (C0), with the same spatial spectrum (C1, "
-    "images only), or dealt out to other inputs (C2). Supported needs both: the interval over inputs "
+    "images only), or dealt out to other inputs (C2, beside C0). Supported needs both: the interval over inputs "
     "clear of the null's "
     "median by the margin, and this manifold's statistic extreme among the draws."
 )

@@ -71,14 +71,12 @@ def _relative_gradient(measure: View) -> tuple[Floats, Floats]:
 _PHASES = Explanation(
     source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
     formula=(
-        "s_i = min(d_i(0) / d_i(t), d_i(end) / d_i(t)), d_i(t) the off-manifold distance to the boundary of "
-        "the model's own "
-        "decision at step t; t is the lowest point of the median in the first half of training, located on "
-        "every other input "
-        "and judged on the rest, with a bootstrap interval"
+        "s_i = min(d_i(0), d_i(u), d_i(end)) / d_i(t), d_i(t) the off-manifold distance to the boundary of the "
+        "model's own decision at step t; t and u are the lowest points of the median in the first and the second half "
+        "of training, located on every other input and judged on the rest, t with a bootstrap interval"
     ),
     control="The checkpoints in random order: a fall and a rise somewhere are found in any noisy sequence.",
-    threshold="1.05: both the fall and the rise are more than 5 %.",
+    threshold="1.05: the fall to t is more than 5 %, and so is the rise from it to all of the second half.",
     assumptions="At least five checkpoints, the first untrained, with some in the first half of training.",
     violation="Distances that only fall, only rise, or stay.",
     reading=(
@@ -108,25 +106,26 @@ def two_phases(measure: View) -> Evidence:
     steps = np.array([step for step, _ in checkpoints], dtype=float)
     distances = np.stack([view.distance("normal") for _, view in checkpoints])  # (checkpoints, n)
     search, judge = distances[:, ::2], distances[:, 1::2]
-    low = _lowest(search, steps)
+    low, later = _lowest(search, steps)
     note = "" if measure.order else _located(search, steps, low) + _learned(measure, low)  # not for permutations
     with np.errstate(divide="ignore", invalid="ignore"):
-        phases = np.minimum(judge[0] / judge[low], judge[-1] / judge[low])
+        phases = np.minimum(np.minimum(judge[0], judge[-1]), judge[later]) / judge[low]
     return Evidence(phases, int(np.isinf(judge).any(0).sum()), note=note)
 
 
-def _lowest(distances: Floats, steps: Floats) -> int:
-    """Index of the lowest median among the inner checkpoints of the first half of training."""
+def _lowest(distances: Floats, steps: Floats) -> tuple[int, int]:
+    """Indices of the lowest medians: among the inner checkpoints of the first half of training, and in the second."""
     early = max(2, int(np.searchsorted(steps, (steps[0] + steps[-1]) / 2, side="right")))
     early = min(early, len(steps) - 1)
-    return 1 + int(np.argmin(np.median(distances[1:early], axis=1)))
+    medians = np.median(distances, axis=1)
+    return 1 + int(np.argmin(medians[1:early])), early + int(np.argmin(medians[early:]))
 
 
 def _located(distances: Floats, steps: Floats, low: int) -> str:
     """Where the lowest point lies, with the central 95 % of a bootstrap over inputs."""
     rng = np.random.default_rng(0)
     count = distances.shape[1]
-    found = [steps[_lowest(distances[:, rng.integers(0, count, count)], steps)] for _ in range(RESAMPLES)]
+    found = [steps[_lowest(distances[:, rng.integers(0, count, count)], steps)[0]] for _ in range(RESAMPLES)]
     low_end, high_end = np.quantile(found, [0.025, 0.975], method="nearest")
     return f"lowest at step {steps[low]:g} [{low_end:g}, {high_end:g}]"
 
