@@ -15,14 +15,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from dmmcheck.worlds import dimpled as depths
+from dmmcheck.worlds import dimples
 from dmmcheck.worlds.base import World
 from dmmcheck.worlds.curved import blind, sphere
-from dmmcheck.worlds.dimpled import dimpled, pair, training
+from dmmcheck.worlds.dimples import dimpled, pair, training
 from dmmcheck.worlds.flat import crossed, haar, hyperplane, sheets
-from dmmcheck.worlds.neighbours import neighbours
+from dmmcheck.worlds.masked import KINDS, unsound
+from dmmcheck.worlds.prototypes import neighbours
 from dmmcheck.worlds.unrelated import random_subspace, rotated
-from dmmcheck.worlds.unsound import KINDS, unsound
 
 WORLDS: Mapping[str, Callable[..., World]] = {
     "normal nearly in N": partial(hyperplane, angle=85.0),
@@ -33,6 +33,7 @@ WORLDS: Mapping[str, Callable[..., World]] = {
     "rotated copy": rotated,
     "sphere": sphere,
     "shallow dimples": dimpled,
+    "smooth dimples": partial(dimpled, profile="smooth"),
     "deep dimples": partial(dimpled, depth=2.0),
     "blind off-manifold": blind,
     "half way": neighbours,
@@ -42,10 +43,10 @@ WORLDS: Mapping[str, Callable[..., World]] = {
     "robust and standard": partial(pair, standard=0.3, robust=0.1),
     "model with itself": partial(pair, standard=0.1, robust=0.1),
     "two phases": training,
-    "falling": partial(training, depths=depths.FALLING),
-    "rising": partial(training, depths=depths.RISING),
-    "constant depth": partial(training, depths=depths.CONSTANT),
-    "reversed phases": partial(training, depths=depths.REVERSED),
+    "falling": partial(training, depths=dimples.FALLING),
+    "rising": partial(training, depths=dimples.RISING),
+    "constant depth": partial(training, depths=dimples.CONSTANT),
+    "reversed phases": partial(training, depths=dimples.REVERSED),
     **{kind: partial(unsound, kind=kind) for kind in KINDS},
 }
 """World makers by name; each takes ``seed`` and the parameters of its function."""

@@ -15,6 +15,7 @@ from dmmcheck.subject import Subject
 MOST = 0.9  # a claim about a median has a known answer where this share of the inputs agrees
 RARE = 1e-3  # a statistic is special where a random manifold's is as extreme this seldom
 STRETCH = 1.5  # the checks look at perturbations this much longer than the smallest
+CLINGS = "boundary-clings-controlled-builtin"
 ENERGY = ("off-manifold-energy", "boundary-parallel")
 
 
@@ -91,15 +92,17 @@ def distance_answers(subject: Subject, exact: Exact) -> dict[str, bool]:
             "on-manifold-distance-stated-builtin": exact.tangent / exact.normal,
             "off-manifold-suffices-stated-builtin": exact.normal / exact.free,
             "boundary-clings-stated-builtin": exact.normal / (apart / 2),
-            "boundary-clings-controlled-builtin": exact.normal / (x.norm(dim=1) / x.shape[1] ** 0.5),
+            CLINGS: exact.normal / (x.norm(dim=1) / x.shape[1] ** 0.5),
             "dimples-shallow-stated-builtin": exact.normal / apart,
         }
     )
-    known = stated | rotation_answers(exact, x.shape[1], subject.manifold.dim)
-    clings = "boundary-clings-controlled-builtin"  # also below the reach of a random network
-    if stated.get(clings) is False or known.get(clings) is None:
-        known.pop(clings, None)
-    return {clings: False, **known} if stated.get(clings) is False else known
+    known = rotation_answers(exact, x.shape[1], subject.manifold.dim)
+    both = stated.pop(CLINGS, None), known.pop(CLINGS, None)  # below the reach of a random network, and special
+    if False in both or all(both):
+        known[CLINGS] = all(both)
+    if subject.y_train is not None and bool(torch.isfinite(exact.normal).all()):
+        known["dimples-shallow-controlled-training-points"] = False  # examples are drawn as inputs are
+    return stated | known
 
 
 def rotation_answers(exact: Exact, ambient_dim: int, dim: int) -> dict[str, bool]:
@@ -121,9 +124,9 @@ def rotation_answers(exact: Exact, ambient_dim: int, dim: int) -> dict[str, bool
     level = [on_manifold.limit((1 - quartile) ** -0.5) for quartile in (low, high)]
     known["on-manifold-distance-controlled-builtin"] = _beyond(ratio, *level, tail=float(chance.sf(1 - ratio**-2)))
     nearness = float((exact.free / exact.normal).median()) ** 2  # rho_N where the boundary is flat
-    clings = declared("boundary-clings-controlled-builtin")
+    clings = declared(CLINGS)
     level = [clings.limit(quartile**-0.5) ** -2 for quartile in (low, high)]
-    known["boundary-clings-controlled-builtin"] = _beyond(nearness, *level, tail=float(chance.sf(nearness)))
+    known[CLINGS] = _beyond(nearness, *level, tail=float(chance.sf(nearness)))
     return {finding: answer for finding, answer in known.items() if answer is not None}
 
 

@@ -13,6 +13,7 @@ from dmmcheck.seeding import seeded
 from dmmcheck.worlds.base import Exact, World, distance_answers
 from dmmcheck.worlds.flat import frame, labelled
 
+FLIPS = "component-flips-controlled-builtin"
 NEAREST, FARTHEST = 0.1, 0.3  # of the radius of the boundary within T, how far inputs are from it
 
 
@@ -103,7 +104,8 @@ def blind(
     free = ((x @ basis).norm(dim=1) - radius).abs()
     exact = Exact(free, free, torch.full_like(free, torch.inf), torch.zeros_like(free))
     truth = distance_answers(subject, exact)
-    truth |= {"projection-restores-stated-builtin": False, "component-flips-controlled-builtin": False}
+    parts = ("projection-restores-stated-builtin", "projection-restores-controlled-builtin", FLIPS)
+    truth |= dict.fromkeys(parts, False)  # the off-manifold part of a perturbation is nothing, and does nothing
     return World("blind off the manifold", subject, exact.distance, truth)
 
 

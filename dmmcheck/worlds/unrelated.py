@@ -13,7 +13,7 @@ from dmmcheck.seeding import seeded
 from dmmcheck.subject import Subject
 from dmmcheck.worlds.base import World
 from dmmcheck.worlds.flat import UNRELATED
-from dmmcheck.worlds.neighbours import Through
+from dmmcheck.worlds.prototypes import Through
 
 HIDDEN = 32
 STEPS, RATE = 150, 0.02
@@ -25,6 +25,8 @@ BY_CHANCE = (
     "off-manifold-suffices-stated-builtin",
 )
 """What is true of almost any manifold of few dimensions: a random direction has the share k / D in it."""
+DATA = ("noise-like-controlled-builtin",)
+"""False where the data, too, have nothing to do with the tangent spaces."""
 
 
 class Network(nn.Module):
@@ -109,7 +111,7 @@ def random_subspace(
     other = geometry.random_basis(ambient_dim, dim, generator=generator)
     manifold = Through(other, anchors)
     subject = Subject(model=network, x=x, y=y, manifold=manifold, x_train=x_train, y_train=y_train)
-    truth = dict.fromkeys(BY_CHANCE, True) | dict.fromkeys(UNRELATED, False)
+    truth = dict.fromkeys(BY_CHANCE, True) | dict.fromkeys((*UNRELATED, *DATA), False)
     return World("trained network, random subspace", subject, truth=truth)
 
 
@@ -142,7 +144,7 @@ def rotated(
     manifold = Torus(after, before, name="torus before rotation")
     subject = Subject(model=network, x=x, y=y, manifold=manifold, x_train=x_train, y_train=y_train)
     others = [f"{check}-controlled-{deal}" for check in ("off-manifold-energy", "boundary-parallel") for deal in DEALT]
-    truth = dict.fromkeys(BY_CHANCE, True) | dict.fromkeys((*UNRELATED, *others), False)
+    truth = dict.fromkeys(BY_CHANCE, True) | dict.fromkeys((*UNRELATED, *DATA, *others), False)
     return World("trained network, rotated copy", subject, truth=truth)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dmmcheck.seeding import seeded
 from dmmcheck.worlds.base import World
-from dmmcheck.worlds.neighbours import NearestPrototype, neighbours
+from dmmcheck.worlds.prototypes import NearestPrototype, neighbours
 from dmmcheck.worlds.unrelated import Network
 
 Kind = Literal["saturated", "quantised", "step", "rounded", "ripple", "stochastic", "untrained", "constant"]

@@ -56,7 +56,7 @@ def neighbours(
     ambient_dim: int = 50,
     dim: int = 8,
     classes: int = 8,
-    angle: float = 45.0,
+    angle: float = 60.0,
     spread: float = 0.1,
     layout: Layout = "simplex",
     samples: int = 256,
@@ -98,8 +98,7 @@ def neighbours(
     subject = labelled(NearestPrototype(prototypes.float()), x, x_train, manifold)
     exact = _exact(x, subject.y, prototypes, basis)
     truth = distance_answers(subject, exact)
-    if layout == "simplex":
-        truth["shared-sheet-controlled-builtin"] = True  # P_N (p_b - p_a) against P_N (p_a - p_b)
+    truth["shared-sheet-controlled-builtin"] = False  # p_b - p_a against p_a - p_b: opposed, in any normal space
     truth |= answers({"every-class-near-stated-builtin": _unevenness(x, subject.y, prototypes, layout)})
     return World(f"nearest of {classes} prototypes, {layout}", subject, exact.distance, truth)
 

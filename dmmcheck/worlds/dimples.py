@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from dmmcheck.seeding import seeded
 from dmmcheck.subject import Subject
 from dmmcheck.worlds.base import Exact, World, answers, distance_answers
 from dmmcheck.worlds.flat import frame, labelled
+
+Profile = Literal["pleats", "smooth"]
 
 CELLS = 4  # dimples along each of two axes
 ROUNDS, POINTS, SHRINK = 14, 21, 0.25  # of the numerical minimum: the last grid is SHRINK^ROUNDS of a cell wide
@@ -29,20 +32,21 @@ CONSTANT = (0.2,) * 9
 
 
 class Dimples(nn.Module):
-    """Two classes above and below an egg-crate: logits (0, n x - depth sin(pi a x) sin(pi b x))."""
+    """Two classes above and below a dimpled sheet: logits (0, n x - h(a x, b x)), h as in `dimpled`."""
 
     axes: Tensor  # (D, 2): a, b
     across: Tensor  # (D,): n
 
-    def __init__(self, axes: Tensor, across: Tensor, depth: float) -> None:
+    def __init__(self, axes: Tensor, across: Tensor, depth: float, profile: Profile) -> None:
         super().__init__()
         self.register_buffer("axes", axes)
         self.register_buffer("across", across)
         self.depth = depth
+        self.profile = profile
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, 2)."""
-        score = x @ self.across - self.depth * torch.sin(math.pi * (x @ self.axes)).prod(1)
+        score = x @ self.across - height(x @ self.axes, self.depth, self.profile)
         return torch.stack([torch.zeros_like(score), score], 1)
 
 
@@ -54,15 +58,16 @@ class _Sheet:
     across: Tensor  # (D,)
     x: Tensor
     x_train: Tensor
+    profile: Profile = "pleats"
 
     def model(self, depth: float) -> Dimples:
-        return Dimples(self.basis[:, :2].float(), self.across.float(), depth)
+        return Dimples(self.basis[:, :2].float(), self.across.float(), depth, self.profile)
 
     def subject(self, model: Dimples) -> Subject:
         return labelled(model, self.x, self.x_train, Subspace(self.basis.float(), name="linear"))
 
     def exact(self, depth: float) -> Exact:
-        return _exact(self.x @ self.basis[:, :2], depth)
+        return _exact(self.x @ self.basis[:, :2], depth, self.profile)
 
 
 def dimpled(
@@ -70,6 +75,7 @@ def dimpled(
     ambient_dim: int = 50,
     dim: int = 8,
     depth: float = 0.1,
+    profile: Profile = "pleats",
     jitter: float = 0.2,
     samples: int = 256,
     noise: float = 0.0,
@@ -77,30 +83,34 @@ def dimpled(
 ) -> World:
     """A boundary that clings to a flat manifold and leaves it in dimples of a known depth.
 
-    The manifold is a linear subspace T, the boundary the graph n x = h(a x, b x) over it, h(s, t) = depth sin(pi s)
-    sin(pi t), n in N and a, b in T: a checkerboard of cells of width 1, dimples up in one colour and down in the
-    other, which are the two classes. Inputs lie on T around the middle of a cell. With (s, t) their place
+    The manifold is a linear subspace T, the boundary the graph n x = h(a x, b x) over it, n in N and a, b in T. Its
+    dimples go up and down in turns, which are the two classes. Inputs lie on T around the middle of a dimple. At the
+    place (s, t),
 
-        d_off = |h(s, t)| (the depth, in the middle of a cell),
-        d_on  = distance of (s, t) to the edge of its cell,
-        d_free = min over the cell of sqrt((s' - s)^2 + (t' - t)^2 + h(s', t')^2).
+        ``"pleats"``: |h| = 2 depth e, a zigzag in s alone; e is the distance of s to the nearest integer.
+            d_on = e,    d_off = 2 depth e,    d_free = d_off / sqrt(1 + 4 depth^2),    rho_N = 1 / (1 + 4 depth^2).
+        ``"smooth"``: h = depth sin(pi s) sin(pi t), a checkerboard; e is the distance to the edge of the unit cell.
+            d_on = e,    d_off = |h|,    d_free = min over the cell of sqrt((s' - s)^2 + (t' - t)^2 + h(s', t')^2),
+            found to 1e-7 by refined grids in double precision; its minimiser gives rho_N.
 
-    The last is found to 1e-8 by refined grids in double precision; its minimiser gives rho_N. Shallow dimples (0.1)
-    make the stated claims true; deep ones (2) cling no more.
+    Shallow dimples (0.1) make the stated claims true; deep ones (2) do not cling. In the middle of a smooth dimple
+    the gradient is normal to T and says nothing of where the edge is: a hard case for searches within T, which the
+    soundness checks may well find wanting.
 
     Args:
         ambient_dim: D.
         dim: k, at least 2.
-        depth: Of the dimples, in units of the cells' width.
+        depth: Of the dimples in their middle, in units of the cells' width.
+        profile: ``"pleats"`` or ``"smooth"``.
         jitter: Largest distance of inputs from the middle of their cell, along each axis, below 0.5.
         samples: Inputs, and as many examples for neighbours.
         noise: Standard deviation of the inputs off the manifold, at a right angle to n: it changes no distance.
         seed: Of everything random.
     """
-    sheet = _sheet(ambient_dim, dim, jitter=jitter, samples=samples, noise=noise, seed=seed)
+    sheet = _sheet(ambient_dim, dim, jitter=jitter, samples=samples, noise=noise, seed=seed, profile=profile)
     subject, exact = sheet.subject(sheet.model(depth)), sheet.exact(depth)
-    truth = distance_answers(subject, exact) | {"shared-sheet-controlled-builtin": True}
-    return World(f"dimples of depth {depth:g}", subject, exact.distance, truth)
+    truth = distance_answers(subject, exact)
+    return World(f"{profile} dimples of depth {depth:g}", subject, exact.distance, truth)
 
 
 def pair(
@@ -115,8 +125,8 @@ def pair(
 ) -> World:
     """A standard model with shallow dimples and its robust twin with deeper ones, or the other way round.
 
-    The edges of the cells stay where they are: d_on is the same in both, d_off grows as the depths do, and the smallest
-    perturbations turn towards the manifold as the dimples deepen. Equal depths give a model with itself.
+    The edges of the pleats stay where they are: d_on is the same in both, d_off grows as the depths do, and the
+    smallest perturbations turn towards the manifold as the dimples deepen. Equal depths give a model with itself.
 
     Args:
         standard: Depth of the standard model's dimples.
@@ -193,11 +203,22 @@ def has_two_phases(depths: Sequence[float]) -> bool:
     return early and min(depths[0], depths[-1]) > PHASE * low
 
 
-def _sheet(ambient_dim: int, dim: int, *, jitter: float, samples: int, noise: float, seed: int) -> _Sheet:
+def height(place: Tensor, depth: float, profile: Profile) -> Tensor:
+    """Of the boundary over places (..., 2) on the sheet, see `dimpled`."""
+    if profile == "smooth":
+        return depth * torch.sin(math.pi * place).prod(-1)
+    cell = place[..., 0].detach().floor()
+    within = place[..., 0] - cell
+    return 2 * depth * (1 - 2 * (cell % 2)) * torch.minimum(within, 1 - within)
+
+
+def _sheet(
+    ambient_dim: int, dim: int, *, jitter: float, samples: int, noise: float, seed: int, profile: Profile = "pleats"
+) -> _Sheet:
     generator = seeded(seed, "dimpled")
     basis, _, across = frame(ambient_dim, dim, generator)
     x, x_train = (_in_cells(basis, across, samples, jitter=jitter, noise=noise, generator=generator) for _ in range(2))
-    return _Sheet(basis, across, x, x_train)
+    return _Sheet(basis, across, x, x_train, profile)
 
 
 def _in_cells(
@@ -214,31 +235,27 @@ def _in_cells(
     return x + off - (off @ across)[:, None] * across
 
 
-def _exact(place: Tensor, depth: float) -> Exact:
+def _exact(place: Tensor, depth: float, profile: Profile) -> Exact:
     """Distances from places (n, 2) on the sheet to the dimpled boundary over it."""
     within = place - place.floor()
+    edges = torch.minimum(within, 1 - within)
+    normal = height(within, depth, profile).abs()
+    if profile == "pleats":
+        length = math.sqrt(1 + 4 * depth**2)  # of a slope over its horizontal part
+        return Exact(normal / length, edges[:, 0], normal, torch.full_like(normal, length**-2))
     nearest = _nearest(within, depth)
-    free = torch.sqrt((nearest - within).square().sum(1) + _height(nearest, depth) ** 2)
-    return Exact(
-        free=free,
-        tangent=torch.minimum(within, 1 - within).min(1).values,
-        normal=_height(within, depth).abs(),
-        share=(_height(nearest, depth) / free) ** 2,
-    )
-
-
-def _height(place: Tensor, depth: float) -> Tensor:
-    return depth * torch.sin(math.pi * place).prod(-1)
+    free = torch.sqrt((nearest - within).square().sum(1) + height(nearest, depth, profile) ** 2)
+    return Exact(free, edges.amin(1), normal, (height(nearest, depth, profile) / free) ** 2)
 
 
 def _nearest(within: Tensor, depth: float) -> Tensor:
-    """Where over its cell (n, 2) the boundary comes nearest: grids around the best point, each a quarter as wide."""
+    """Where over its cell (n, 2) a smooth boundary comes nearest: grids around the best point, ever finer."""
     ticks = torch.linspace(-0.5, 0.5, POINTS, dtype=torch.float64)
     grid = torch.cartesian_prod(ticks, ticks)  # (P, 2)
     best, width = torch.full_like(within, 0.5), 1.0
     for _ in range(ROUNDS):
         candidates = (best[:, None] + width * grid).clamp(0, 1)  # (n, P, 2)
-        squared = (candidates - within[:, None]).square().sum(-1) + _height(candidates, depth) ** 2
+        squared = (candidates - within[:, None]).square().sum(-1) + height(candidates, depth, "smooth") ** 2
         best = candidates[torch.arange(len(best)), squared.argmin(1)]
         width *= SHRINK
     return best
