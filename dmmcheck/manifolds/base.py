@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -65,8 +66,10 @@ def fitting_points(x: Any, dim: int) -> Tensor:
     bad = sum([int((~torch.isfinite(piece)).sum()) for piece in torch.split(points, _PIECE)])
     if bad:
         raise ManifoldError(f"the points to fit a manifold on hold {bad} NaN or infinite values; remove them")
-    if not 1 <= dim < points.shape[1]:
-        raise ManifoldError(f"dim is {dim}, inputs have D = {points.shape[1]}; dim must be at least 1 and below D")
+    if not isinstance(dim, Integral) or not 1 <= dim < points.shape[1]:
+        raise ManifoldError(
+            f"dim is {dim!r}, inputs have D = {points.shape[1]}; dim must be a whole number of at least 1 and below D"
+        )
     if len(points) <= dim:
         raise ManifoldError(
             f"dim is {dim}, which needs at least {dim + 1} points to fit, {len(points)} were given; "
@@ -108,12 +111,12 @@ def _checked_dim(manifold: Any, ambient_dim: int) -> int:
     if not hasattr(manifold, "dim"):
         raise ManifoldError(_incomplete(manifold, ["dim"]))
     dim: Any = manifold.dim
-    if not isinstance(dim, int) or not 1 <= dim < ambient_dim:
+    if not isinstance(dim, Integral) or not 1 <= int(dim) < ambient_dim:
         raise ManifoldError(
             f"the manifold has dimension k = {dim!r}, inputs have D = {ambient_dim}; "
             "k must be a whole number of at least 1 and below D"
         )
-    return dim
+    return int(dim)
 
 
 def _check_projection(manifold: Any, x: Tensor) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -45,9 +46,10 @@ class LocalPlanes:
     name: str = "local-pca"
 
     def __post_init__(self) -> None:
-        if self.dim + 2 > self.reach:
+        if not isinstance(self.reach, Integral) or self.dim + 2 > self.reach:
             raise ManifoldError(
-                f"neighbours is {self.reach}, dim {self.dim} needs at least {self.dim + 2}; give more, or a smaller dim"
+                f"neighbours is {self.reach!r}, dim {self.dim} needs a whole number of at least {self.dim + 2}; "
+                "give more, or a smaller dim"
             )
         if self.reach > len(self.training_points):
             raise ManifoldError(

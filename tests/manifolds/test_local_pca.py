@@ -217,7 +217,9 @@ def test_neighbours_that_span_too_little_are_an_error_not_a_basis(options, point
 @pytest.mark.parametrize(
     ("options", "m", "words"),
     [
-        ({"dim": 4, "neighbours": 5}, 50, ["neighbours is 5", "dim 4 needs at least 6"]),
+        ({"dim": 4, "neighbours": 5}, 50, ["neighbours is 5", "dim 4 needs a whole number of at least 6"]),
+        ({"dim": 4, "neighbours": 7.5}, 50, ["neighbours is 7.5", "a whole number"]),
+        ({"dim": 4.0}, 50, ["dim is 4.0", "a whole number"]),
         ({"dim": 4, "neighbours": 60}, 50, ["neighbours is 60", "50 training points", "fewer neighbours"]),
         ({"dim": 4}, 5, ["neighbours is 6", "5 training points"]),
         ({"dim": 4}, 4, ["at least 5 points"]),
@@ -231,5 +233,5 @@ def test_what_cannot_be_fitted_is_refused(options, m, words):
 
 
 def test_refitting_to_too_many_dimensions_is_refused():
-    with pytest.raises(ManifoldError, match="neighbours is 8, dim 7 needs at least 9"):
+    with pytest.raises(ManifoldError, match="neighbours is 8, dim 7 needs a whole number of at least 9"):
         LocalPCA(dim=3, neighbours=8).fit(gaussian(40, 20)).refit(7)

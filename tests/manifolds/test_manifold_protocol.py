@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -35,6 +36,7 @@ class Own:
 def test_an_object_with_the_three_names_will_do():
     assert isinstance(Own(), Manifold)
     torch.testing.assert_close(validate_manifold(Own(), X), EYE[:, :2])
+    validate_manifold(Own(dim=np.int64(2)), X)
     each = EYE[:, 1:3].expand(5, -1, -1)
     torch.testing.assert_close(validate_manifold(Own(basis=each), X), each)
 
