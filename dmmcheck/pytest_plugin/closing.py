@@ -41,7 +41,7 @@ class Closing:
         if self._without_verdict():
             self._notes.append("no gating check reached a verdict, so nothing was tested, and the run fails")
             status = pytest.ExitCode.TESTS_FAILED
-        for message in (*self._ledger.wrong, *self._unused(), *self._write()):
+        for message in (*self._ledger.wrong, *self._ledger.differing(), *self._unused(), *self._write()):
             self._notes.append(message)
             status = pytest.ExitCode.USAGE_ERROR
         if session.exitstatus in OVERRULED and status != pytest.ExitCode.OK:

@@ -8,6 +8,7 @@ from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.pytest_plugin import outcomes, tracebacks
 from dmmcheck.pytest_plugin.items import CheckItem, stand_of
 from dmmcheck.pytest_plugin.ledger import Entry
+from dmmcheck.pytest_plugin.progress import teller
 
 STOPPED = pytest.StashKey[dict[str, str]]()
 """What was wrong with settings or subject, by label of the subject, in the process that found out."""
@@ -25,6 +26,7 @@ def complete(report: pytest.TestReport, item: pytest.Item, raised: pytest.Except
     stand = stand_of(item)
     if stand is None or report.when == "teardown" or (report.when == "setup" and report.passed):
         return
+    teller(item.config).close(item.nodeid)
     wrong = ""
     if raised is not None:
         wrong = _wrong(raised.value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -88,9 +88,26 @@ class Ledger:
                 suites.setdefault(entry.suite, []).append((entry.place, from_dict(entry.report)))
         return {suite: _joined(suites[suite]) for suite in sorted(suites)}
 
+    def differing(self) -> Iterator[str]:
+        """What was found to differ between processes that should have tested the same."""
+        for suite in sorted({entry.suite for entry in self.entries.values()}):
+            of_suite = (entry for entry in self.entries.values() if entry.suite == suite)
+            seen = {_fingerprint(entry.report) for entry in of_suite if entry.report is not None}
+            if len(seen) > 1:
+                yield (
+                    f"the workers of pytest-xdist tested {len(seen)} different models or data, so the findings do not "
+                    "belong together; seed the training and the data, load them from files, or add --dist loadfile"
+                )
+
     def reruns(self, suite: str, command: Callable[[Entry], str]) -> dict[str, str]:
         """Finding id to the command that reruns it."""
         return {entry.test: command(entry) for entry in self.entries.values() if entry.suite == suite}
+
+
+def _fingerprint(report: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What is the same in every process that tests the same model on the same data."""
+    subject = report["subject"]
+    return tuple(subject[key] for key in ("model", "model_hash", "classes", "inputs", "ambient_dim", "accuracy"))
 
 
 def _joined(parts: list[tuple[int, Report]]) -> Report:

@@ -15,7 +15,8 @@ from dmmcheck.plan import Planned, plan, select
 from dmmcheck.pytest_plugin import sources
 from dmmcheck.pytest_plugin.items import ARGUMENT, MARK, stand_of
 from dmmcheck.pytest_plugin.prepared import configured, usage_errors
-from dmmcheck.pytest_plugin.suite import Suite, start, teller
+from dmmcheck.pytest_plugin.progress import teller
+from dmmcheck.pytest_plugin.suite import Suite, start
 from dmmcheck.report.model import Finding
 
 SUITES = pytest.StashKey[dict[Any, tuple[Any, Suite]]]()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from dmmcheck.config import Settings
 from dmmcheck.plan import Planned
 from dmmcheck.pytest_plugin.outcomes import conclude
 from dmmcheck.pytest_plugin.prepared import configured
+from dmmcheck.pytest_plugin.progress import teller
 from dmmcheck.report.model import Finding, Report
 
 if TYPE_CHECKING:
@@ -86,18 +86,3 @@ def of_session(request: pytest.FixtureRequest) -> Suite:
 
     settings = configured(request.config)
     return start(gather(request, settings), settings.settings, teller(request.config))
-
-
-def teller(config: pytest.Config) -> Callable[[str], None]:
-    """Says in one line on the terminal what is going on; nowhere in a worker, which has none."""
-
-    def tell(line: str) -> None:
-        reporter = config.pluginmanager.get_plugin("terminalreporter")
-        capture = config.pluginmanager.get_plugin("capturemanager")
-        if reporter is None or hasattr(config, "workerinput"):
-            return
-        with capture.global_and_fixture_disabled() if capture else nullcontext():
-            reporter.ensure_newline()
-            reporter.write_line(f"dmmcheck: {line}")
-
-    return tell
