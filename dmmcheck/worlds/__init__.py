@@ -7,7 +7,8 @@ which claims are true of it. All have defaults, and all randomness comes from th
     report = dmmcheck.run(world.subject)
     world.distance["tangent"], world.truth["off-manifold-energy-stated-builtin"]
 
-`WORLDS` has one of each kind by name, for tables over all of them.
+`WORLDS` has one of each kind by name, for tables over all of them; `turned`, `scaled` and `shuffled` show a world
+otherwise.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from dmmcheck.worlds.dimples import dimpled, pair, training
 from dmmcheck.worlds.flat import crossed, haar, hyperplane, sheets
 from dmmcheck.worlds.masked import KINDS, unsound
 from dmmcheck.worlds.prototypes import neighbours
+from dmmcheck.worlds.transforms import scaled, shuffled, turned
 from dmmcheck.worlds.unrelated import random_subspace, rotated
 
 WORLDS: Mapping[str, Callable[..., World]] = {
@@ -63,8 +65,11 @@ __all__ = [
     "pair",
     "random_subspace",
     "rotated",
+    "scaled",
     "sheets",
+    "shuffled",
     "sphere",
     "training",
+    "turned",
     "unsound",
 ]

@@ -1,0 +1,121 @@
+"""The same world seen otherwise: turned, in other units, in another order. Its distances follow, its verdicts stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmmcheck.seeding import seeded
+from dmmcheck.worlds.base import World
+
+REFLECTIONS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """An orthogonal map of R^D: a product of reflections at hyperplanes.
+
+    Attributes:
+        normals: (m, D) unit normals of the hyperplanes.
+    """
+
+    normals: Tensor
+
+    def apply(self, v: Tensor) -> Tensor:
+        """Vectors (n, D) turned."""
+        return _reflected(v, self.normals)
+
+    def inverse(self, v: Tensor) -> Tensor:
+        """Vectors (n, D) turned back."""
+        return _reflected(v, self.normals.flip(0))
+
+
+class TurnedModel(nn.Module):
+    """A model at inputs (n, D) turned back and scaled back, its logits times a factor."""
+
+    def __init__(self, inner: nn.Module, turn: Turn, inputs: float, logits: float) -> None:
+        super().__init__()
+        self.inner, self.turn, self.inputs, self.logits = inner, turn, inputs, logits
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (n, C)."""
+        return self.logits * self.inner(self.turn.inverse(x) / self.inputs)  # type: ignore[no-any-return]
+
+
+class TurnedManifold:
+    """A manifold turned and scaled."""
+
+    def __init__(self, inner: Any, turn: Turn, inputs: float) -> None:
+        self._inner, self._turn, self._inputs = inner, turn, inputs
+        self.name, self.dim = inner.name, inner.dim
+
+    def project_point(self, x: Tensor) -> Tensor:
+        """See `Manifold.project_point`."""
+        return self._inputs * self._turn.apply(self._inner.project_point(self._back(x)))
+
+    def tangent_basis(self, x: Tensor) -> Tensor:
+        """See `Manifold.tangent_basis`."""
+        basis: Tensor = self._inner.tangent_basis(self._back(x))
+        columns = basis.transpose(-1, -2)
+        return self._turn.apply(columns.reshape(-1, columns.shape[-1])).reshape(columns.shape).transpose(-1, -2)
+
+    def _back(self, x: Tensor) -> Tensor:
+        return self._turn.inverse(x) / self._inputs
+
+
+def turned(world: World, *, seed: int) -> World:
+    """A world after a random orthogonal map of its input space."""
+    generator = seeded(seed, "turned")
+    normals = torch.randn(REFLECTIONS, world.subject.x[0].numel(), generator=generator, dtype=torch.float64)
+    return _seen(world, Turn(normals / normals.norm(dim=1, keepdim=True)), 1.0, 1.0)
+
+
+def scaled(world: World, *, inputs: float = 1.0, logits: float = 1.0) -> World:
+    """A world in other units of inputs and logits; distances are in those of the inputs."""
+    return _seen(world, Turn(torch.empty(0, world.subject.x[0].numel())), inputs, logits)
+
+
+def shuffled(world: World, *, seed: int) -> World:
+    """A world with its inputs in another order."""
+    subject = world.subject
+    order = torch.randperm(len(subject.x), generator=seeded(seed, "shuffled"))
+    distance = {arm: values[order] for arm, values in world.distance.items()}
+    return replace(world, subject=replace(subject, x=subject.x[order], y=subject.y[order]), distance=distance)
+
+
+def _seen(world: World, turn: Turn, inputs: float, logits: float) -> World:
+    subject = world.subject
+
+    def points(x: Tensor | None) -> Tensor | None:
+        return None if x is None else inputs * turn.apply(x)
+
+    def model(inner: Any) -> Any:
+        return None if inner is None else TurnedModel(inner, turn, inputs, logits)
+
+    def factory(inner: Callable[..., Any] | None) -> Callable[..., Any] | None:
+        return None if inner is None else lambda seed: model(inner(seed))
+
+    own = model(subject.model)
+    other = replace(
+        subject,
+        model=own,
+        robust=own if subject.robust is subject.model else model(subject.robust),
+        reference=model(subject.reference),
+        x=points(subject.x),
+        x_train=points(subject.x_train),
+        manifold=TurnedManifold(subject.manifold, turn, inputs),
+        factory=factory(subject.factory),
+        checkpoints=[(step, model(inner)) for step, inner in subject.checkpoints],
+    )
+    distance = {arm: inputs * values for arm, values in world.distance.items()}
+    return replace(world, subject=other, distance=distance)
+
+
+def _reflected(v: Tensor, normals: Tensor) -> Tensor:
+    for normal in normals.to(v):
+        v = v - 2 * (v @ normal)[:, None] * normal
+    return v
