@@ -335,6 +335,16 @@ class View:
         """What the model says of points (m, D)."""
         return predict(self.measure.classifier, points)
 
+    def rivals(self, points: Tensor) -> Tensor:
+        """The likeliest class (n,) beside the own one at points (n, D), one an input: across the boundary there."""
+        classifier = self.measure.classifier
+        with classifier.evaluation(), torch.no_grad():
+            parts = [
+                classifier.logits(x).scatter(1, y[:, None], -torch.inf).argmax(1)
+                for x, y in zip(batches(points), batched_like(points, self.y), strict=True)
+            ]
+        return torch.cat(parts)
+
     def noise(self, purpose: str) -> Tensor:
         """Standard normal vectors (n, D), one an input, the same however many inputs are in view."""
         x = self.measure.sample.x

@@ -148,7 +148,7 @@ def noise_like(measure: View) -> Evidence:
 def noise_like_controlled(measure: View) -> Evidence:
     """cos(on-manifold part, target class) - cos(random tangent direction, target class)."""
     step = measure.step("free")
-    towards = _towards(measure, step, "free")
+    towards = _towards(measure, "free")
     part, random = (measure.project_tangent(v) for v in (step, measure.noise("noise-like")))
     gain = _cosine(part, towards) - _cosine(random, towards)
     return Evidence.of(gain, censored=int(torch.isnan(gain).sum()))
@@ -178,7 +178,7 @@ def _adversarial(measure: View) -> tuple[Tensor, Tensor]:
     step = torch.where(found[:, None], step, 0.0)
     far = measure.x + STRETCH * step
     keeps = measure.labels(far) != measure.y
-    return torch.where(keeps[:, None], far, measure.x + step), found
+    return torch.where(keeps[:, None], far, measure.crossing("free").point.to(far)), found
 
 
 def _restored(measure: View, points: Tensor) -> Tensor:
@@ -189,8 +189,7 @@ def _restored(measure: View, points: Tensor) -> Tensor:
 
 def _likeness(measure: View, arm: ArmName) -> Tensor:
     """Cosine (n,) between a step and the way to the nearest example of the class that it leads to."""
-    step = measure.step(arm)
-    return _cosine(step, _towards(measure, step, arm))
+    return _cosine(measure.step(arm), _towards(measure, arm))
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -198,13 +197,14 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return (_unit(a) * _unit(b)).sum(1)
 
 
-def _towards(measure: View, step: Tensor, name: str) -> Tensor:
+def _towards(measure: View, arm: ArmName) -> Tensor:
     """From each input to the nearest example of the class its step leads to, (n, D); NaN where there is none."""
+    crossing = measure.crossing(arm)
 
     def compute() -> tuple[Tensor, int]:
         examples = measure.measure.examples
-        found = torch.isfinite(step).all(1)
-        target = measure.labels(measure.x + torch.where(found[:, None], step, 0.0))
+        found = crossing.found.to(measure.x.device)
+        target = measure.rivals(crossing.point.to(measure.x))
         towards = torch.full_like(measure.x, torch.nan)
         for label in torch.unique(target[found]):
             rows = torch.nonzero(found & (target == label)).reshape(-1)
@@ -214,4 +214,4 @@ def _towards(measure: View, step: Tensor, name: str) -> Tensor:
                 towards[rows] = members[nearest] - measure.x[rows]
         return towards, 0
 
-    return measure.once(("towards", name, measure.attack, measure.effort, measure.n), compute)
+    return measure.once(("towards", arm, measure.attack, measure.effort, measure.n), compute)
