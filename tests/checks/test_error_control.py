@@ -1,0 +1,270 @@
+"""What holds of whole runs: alpha shared out, verdicts that depend on nothing else, and nothing said where unsound."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import views
+from torch import Tensor, nn
+
+import dmmcheck
+from dmmcheck import worlds
+from dmmcheck.checks import base
+from dmmcheck.config import Settings
+from dmmcheck.errors import CheckError
+from dmmcheck.evidence import Evidence
+from dmmcheck.manifolds import Subspace
+from dmmcheck.run import Run
+from dmmcheck.subject import Subject
+
+SMALL = {"ambient_dim": 16, "dim": 3, "samples": 128}
+
+
+@pytest.fixture
+def own_registry(monkeypatch):
+    """Checks that a test registers are gone after it."""
+    monkeypatch.setattr(base, "_REGISTRY", base.registry())
+
+
+def judged(subject: Subject, *ids: str, sound: bool = True, **settings: object) -> dict[str, object]:
+    """Findings by id; all gating ones where none are named. Soundness is taken for granted unless asked for."""
+    run = Run(subject, Settings(**settings))
+    if sound:
+        run.soundness, run.pair_soundness = (), {}
+    chosen = [one for one in run.planned if (one.id in ids if ids else one.gating)]
+    return {one.id: run.finding(one) for one in chosen}
+
+
+def verdicts(subject: Subject, **settings: object) -> dict[str, str]:
+    return {name: finding.verdict for name, finding in judged(subject, **settings).items()}
+
+
+def test_a_check_of_ones_own_is_under_the_same_error_control(own_registry):
+    subject = worlds.hyperplane(angle=80, seed=0, **SMALL).subject
+    before = Run(subject, Settings())
+
+    @dmmcheck.check(
+        "norm-below-five",
+        statement="inputs have a norm below five",
+        threshold=5.0,
+        direction="less",
+    )
+    def norm_below_five(measure):
+        """Norm of the input."""
+        return dmmcheck.Evidence.of(measure.x.norm(dim=1))
+
+    report = dmmcheck.run(subject, checks=["norm-below-five"], samples=128)
+    (finding,) = report.findings
+    assert (finding.id, finding.verdict, finding.gating) == ("norm-below-five-stated-builtin", "supported", True)
+    assert finding.estimate == pytest.approx(float(subject.x.norm(dim=1)[:32].median()), rel=0.2)
+    after = Run(subject, Settings())
+    tests = round(before.settings.alpha / before.gating_alpha)
+    assert after.gating_alpha == pytest.approx(0.05 / (tests + 1))
+    assert finding.confidence == pytest.approx(1 - after.gating_alpha)
+
+
+def test_a_check_that_returns_no_evidence_is_an_error_that_names_it(own_registry):
+    @dmmcheck.check("returns-a-list", statement="a list will do", threshold=0.0, direction="less")
+    def returns_a_list(measure):
+        return [1.0]
+
+    with pytest.raises(CheckError, match=r"returned a list, expected Evidence; return dmmcheck.Evidence.of"):
+        judged(views.subject(), "returns-a-list-stated-builtin")
+
+
+def test_a_check_that_crashes_is_an_error_and_no_verdict(own_registry):
+    @dmmcheck.check("crashes", statement="it works", threshold=0.0, direction="less")
+    def crashes(measure):
+        raise ZeroDivisionError("of its own")
+
+    with pytest.raises(CheckError, match=r"crashes-stated-builtin.*ZeroDivisionError: of its own"):
+        judged(views.subject(), "crashes-stated-builtin")
+
+
+def test_alpha_is_shared_by_the_gating_tests_that_the_subject_allows():
+    run = Run(views.subject(factory=views.network), Settings(alpha=0.04))
+    allowed = [one for one in run.planned if one.gating and set(one.test.needs) <= run.subject.companions]
+    assert {one.check.id for one in allowed} >= {"off-manifold-energy", "normal-gradient-growth", "every-class-near"}
+    assert run.gating_alpha == pytest.approx(0.04 / len(allowed))
+
+
+def test_a_verdict_does_not_depend_on_what_else_is_asked():
+    subject = views.subject(samples=96, manifold=views.Local())
+    names = ["noise-like", "off-manifold-energy", "projection-restores"]
+    together = dmmcheck.run(subject, checks=names, samples=96)
+    alone = [dmmcheck.run(subject, checks=[name], samples=96) for name in reversed(names)]
+    separate = {finding.id: finding for report in alone for finding in report.findings}
+    assert {finding.id for finding in together.findings} == set(separate)
+    for finding in together.findings:
+        assert replace(finding, cost=separate[finding.id].cost) == separate[finding.id]
+
+
+@pytest.mark.parametrize("tier", ["stated", "controlled"])
+def test_chance_sets_the_limit_only_where_it_asks_for_more_in_controlled_tests(own_registry, tier):
+    controls = ("rotation",) if tier == "controlled" else ()
+
+    @dmmcheck.check(
+        "against-chance", tier=tier, controls=controls, statement="s", threshold=0.0, direction="greater", unit="share"
+    )
+    def against_chance(measure):
+        share = Evidence.of(1 - measure.tangent_share(measure.step("free")))
+        return replace(share, chance=0.99)
+
+    finding = judged(views.subject(), f"against-chance-{tier}-builtin")[f"against-chance-{tier}-builtin"]
+    assert finding.threshold == 0.99
+
+
+def test_looks_stop_early_with_the_verdicts_of_all_inputs():
+    subject = worlds.hyperplane(angle=85, seed=1, ambient_dim=16, dim=3, samples=512).subject
+    early = judged(subject, samples=512)
+    run = Run(subject, Settings(samples=512))
+    run.soundness, run.measure.looks = (), (512,)
+    fixed = {one.id: run.finding(one) for one in run.planned if one.gating}
+    used = [finding.n for finding in early.values() if finding.n]
+    assert {name: finding.verdict for name, finding in early.items()} == {
+        name: finding.verdict for name, finding in fixed.items()
+    }
+    assert np.mean(used) <= 0.3 * 512
+
+
+class Wrapped(nn.Module):
+    """A model seen through a change of its input and of its logits."""
+
+    def __init__(self, inner: nn.Module, *, turn: Tensor | None = None, size: float = 1.0, heat: float = 1.0) -> None:
+        super().__init__()
+        self.inner, self.turn, self.size, self.heat = inner, turn, size, heat
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x / self.size
+        return self.heat * self.inner(x if self.turn is None else x @ self.turn)
+
+
+def turned(subject: Subject, turn: Tensor) -> Subject:
+    """The same world in rotated coordinates: x -> turn x."""
+    return Subject(
+        model=Wrapped(subject.model, turn=turn),
+        x=subject.x @ turn.T,
+        y=subject.y,
+        manifold=Subspace(turn @ subject.manifold.basis),
+        x_train=subject.x_train @ turn.T,
+        y_train=subject.y_train,
+    )
+
+
+def shrunk(subject: Subject, size: float) -> Subject:
+    return replace(subject, model=Wrapped(subject.model, size=size), x=subject.x * size, x_train=subject.x_train * size)
+
+
+def permuted(subject: Subject) -> Subject:
+    order = torch.randperm(len(subject.x), generator=torch.Generator().manual_seed(3))
+    return replace(subject, x=subject.x[order], y=subject.y[order])
+
+
+WORLDS = {
+    "near N": lambda: worlds.hyperplane(angle=85, seed=2, **SMALL).subject,
+    "in T": lambda: worlds.hyperplane(angle=0, seed=2, **SMALL).subject,
+    "dimples": lambda: worlds.dimpled(seed=2, **SMALL).subject,
+}
+CHANGES = {
+    "rotated": lambda subject: turned(
+        subject, torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(4)))[0]
+    ),
+    "logits x 100": lambda subject: replace(subject, model=Wrapped(subject.model, heat=100.0)),
+    "inputs x 0.01": lambda subject: shrunk(subject, 0.01),
+    "permuted": permuted,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("world", WORLDS)
+def test_verdicts_do_not_depend_on_coordinates_units_temperature_or_order(world, change):
+    subject = WORLDS[world]()
+    before, after = verdicts(subject), verdicts(CHANGES[change](subject))
+    assert before == after
+    assert sum(verdict in {"supported", "refuted"} for verdict in before.values()) >= 6
+
+
+def test_permuted_inputs_give_the_same_numbers():
+    subject = WORLDS["dimples"]()
+    before, after = judged(subject), judged(permuted(subject))
+    for name, finding in before.items():
+        if finding.verdict != "not-run":
+            assert finding.estimate == pytest.approx(after[name].estimate, rel=1e-4), name
+
+
+@pytest.mark.parametrize("kind", ["saturated", "quantised", "step", "stochastic"])
+def test_nothing_is_said_of_a_masked_model(kind):
+    subject = worlds.unsound(kind=kind, seed=0, ambient_dim=24, dim=4, classes=4, samples=64).subject
+    findings = judged(subject, sound=False, samples=64)
+    ran = [finding for finding in findings.values() if finding.verdict != "not-run"]
+    assert ran
+    assert {finding.verdict for finding in ran} == {"inconclusive"}
+    assert all(finding.reason.startswith("unsound: ") for finding in ran)
+
+
+PAIR = (
+    "adversarial-training-deepens-mechanism-depth",
+    "adversarial-training-deepens-mechanism-main-effect",
+    "robust-turns-tangential-mechanism-builtin",
+)
+
+
+@pytest.mark.parametrize(
+    ("standard", "robust", "expected"),
+    [(0.1, 0.3, "supported"), (0.3, 0.1, "refuted"), (0.1, 0.1, "inconclusive")],
+    ids=["deeper", "swapped", "itself"],
+)
+def test_a_pair_says_which_of_the_two_is_deeper(standard, robust, expected):
+    findings = judged(worlds.pair(standard=standard, robust=robust, seed=0, **SMALL).subject, *PAIR)
+    assert {name: finding.verdict for name, finding in findings.items()} == dict.fromkeys(PAIR, expected)
+
+
+class Quantised(nn.Module):
+    """No gradients: the search in vain, and the boundary seems far."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner((8 * x).round() / 8)
+
+
+def test_a_masked_twin_makes_the_pair_inconclusive_and_nothing_else():
+    subject = worlds.hyperplane(angle=80, seed=0, **SMALL).subject
+    subject = replace(subject, robust=Quantised(subject.model))
+    findings = judged(subject, *PAIR, "off-manifold-energy-stated-builtin", sound=False)
+    assert all(findings[name].verdict == "inconclusive" for name in PAIR)
+    assert all("robust model: " in findings[name].reason for name in PAIR)
+    assert findings["off-manifold-energy-stated-builtin"].verdict == "supported"
+
+
+PHASES = "two-phases-mechanism-builtin"
+
+
+@pytest.mark.parametrize(
+    ("depths", "expected"),
+    [
+        ("TWO_PHASES", "supported"),
+        ("FALLING", "refuted"),
+        ("RISING", "refuted"),
+        ("CONSTANT", "refuted"),
+        ("REVERSED", "refuted"),
+    ],
+)
+def test_two_phases_follows_the_trajectory(depths, expected):
+    subject = worlds.training(depths=getattr(worlds.dimples, depths), seed=0, **SMALL).subject
+    assert judged(subject, PHASES)[PHASES].verdict == expected
+
+
+def test_one_untrained_network_is_no_look_at_untrained_networks():
+    """A network that is itself untrained differs clearly from any other one, but not from them all."""
+    names = ("boundary-clings-mechanism-builtin", "normal-gradient-growth-mechanism-builtin")
+    decided = 0
+    for seed in range(6):
+        findings = judged(views.subject(seed=50 + seed, samples=64, factory=views.network), *names)
+        decided += sum(finding.verdict != "inconclusive" for finding in findings.values())
+    assert decided <= 1
