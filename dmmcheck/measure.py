@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 
 from dmmcheck import stats
+from dmmcheck.attacks import margins
 from dmmcheck.attacks.base import Attack, Crossing
 from dmmcheck.attacks.search import Arm, boundary_search, search_arms
 from dmmcheck.errors import CheckError
 from dmmcheck.evidence import Floats
 from dmmcheck.fields import Field, TangentField
+from dmmcheck.models.memory import in_batches
 from dmmcheck.models.torch import TorchClassifier
 from dmmcheck.report.model import Cost
-from dmmcheck.sample import Sample, batched_like, batches, draw_sample, predict
+from dmmcheck.sample import Sample, draw_sample, predict
 from dmmcheck.seeding import seeded
 from dmmcheck.subject import MIN_INPUTS
 
@@ -271,7 +273,7 @@ class View:
         start = time.perf_counter()
         found = self.measure.search_in(slice(0, self.n), arm, self.field, self.effort)
         spent = Cost(gradient_evaluations=gradients(found), seconds=time.perf_counter() - start)
-        self._note(("view", id(self), arm), spent)
+        self._note(("view", len(self._used or ()), arm), spent)
         return found
 
     def distance(self, arm: ArmName) -> Floats:
@@ -299,13 +301,9 @@ class View:
 
     def margins(self) -> Tensor:
         """Margin of each input, z_y - max_{j != y} z_j, (n,)."""
-        classifier = self.measure.classifier
+        classifier, x, y = self.measure.classifier, self.x, self.y
         with classifier.evaluation(), torch.no_grad():
-            parts = [
-                margin(classifier.logits(x), y)
-                for x, y in zip(batches(self.x), batched_like(self.x, self.y), strict=True)
-            ]
-        return torch.cat(parts)
+            return in_batches(x, lambda rows: margins.margin_of(classifier.logits(x[rows]), y[rows]))
 
     def input_gradient(self) -> Tensor:
         """Gradient of the margin at the inputs, (n, D)."""
@@ -337,13 +335,11 @@ class View:
 
     def rivals(self, points: Tensor) -> Tensor:
         """The likeliest class (n,) beside the own one at points (n, D), one an input: across the boundary there."""
-        classifier = self.measure.classifier
+        classifier, own = self.measure.classifier, self.y[:, None]
         with classifier.evaluation(), torch.no_grad():
-            parts = [
-                classifier.logits(x).scatter(1, y[:, None], -torch.inf).argmax(1)
-                for x, y in zip(batches(points), batched_like(points, self.y), strict=True)
-            ]
-        return torch.cat(parts)
+            return in_batches(
+                points, lambda rows: classifier.logits(points[rows]).scatter(1, own[rows], -torch.inf).argmax(1)
+            )
 
     def noise(self, purpose: str) -> Tensor:
         """Standard normal vectors (n, D), one an input, the same however many inputs are in view."""
@@ -355,16 +351,16 @@ class View:
 
     def nearest_other_class(self) -> tuple[Floats, Tensor]:
         """Distance (n,) to the nearest example of another class, and that example (n, D)."""
-        examples = self.measure.examples
-        nearest: list[Tensor] = []
-        index: list[Tensor] = []
-        for x, y in zip(batches(self.x), batched_like(self.x, self.y), strict=True):
-            apart = torch.cdist(x, examples.x)
-            apart[y[:, None] == examples.y[None, :]] = torch.inf
-            closest = apart.min(1)
-            nearest.append(closest.values)
-            index.append(closest.indices)
-        return torch.cat(nearest).cpu().numpy().astype(np.float64), examples.x[torch.cat(index)]
+        examples, x, y = self.measure.examples, self.x, self.y
+
+        def index(rows: slice) -> Tensor:
+            apart = torch.cdist(x[rows], examples.x)
+            return apart.masked_fill(y[rows, None] == examples.y[None, :], torch.inf).argmin(1)
+
+        nearest = examples.x[in_batches(x, index)]
+        distance = (nearest - x).norm(dim=1)
+        none = (examples.y[None, :] == y[:, None]).all(1)  # no example of another class
+        return torch.where(none, torch.inf, distance).cpu().numpy().astype(np.float64), nearest
 
     def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
         """Classes, and the crossing of each input into each of them (not found into its own), with little effort."""
@@ -409,20 +405,10 @@ class View:
         return torch.where(crossing.found[rows].to(y.device)[:, None], gradient, torch.nan), len(y)
 
 
-def margin(logits: Tensor, y: Tensor) -> Tensor:
-    """z_y - max_{j != y} z_j of logits (m, C), (m,)."""
-    own = logits.gather(1, y[:, None]).squeeze(1)
-    return own - logits.scatter(1, y[:, None], -torch.inf).max(1).values
-
-
 def margin_gradient(classifier: TorchClassifier, points: Tensor, y: Tensor) -> Tensor:
-    """Gradient (m, D) of the margin at points (m, D)."""
-    parts: list[Tensor] = []
-    with classifier.evaluation(), torch.enable_grad():
-        for piece, labels in zip(batches(points), batched_like(points, y), strict=True):
-            leaf = piece.detach().clone().requires_grad_(True)
-            parts.append(torch.autograd.grad(margin(classifier.logits(leaf), labels).sum(), leaf)[0])
-    return torch.cat(parts)
+    """Gradient (m, D) of the margin at points (m, D); zero where the model does not depend on them."""
+    with classifier.evaluation():
+        return in_batches(points, lambda rows: margins.margin_gradient(classifier, points[rows], y[rows])[1])
 
 
 def joined(blocks: Sequence[Crossing], n: int) -> Crossing:

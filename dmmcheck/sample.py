@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from dmmcheck.errors import ModelError, SubjectError
+from dmmcheck.models.memory import in_batches, out_of_memory
 from dmmcheck.models.torch import TorchClassifier
 from dmmcheck.subject import MIN_INPUTS
-
-_BATCH_VALUES = 1 << 24  # values of x in one forward pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +69,7 @@ def predict(classifier: TorchClassifier, flat: Tensor) -> Tensor:
         ModelError: The model raises, or logits are NaN or infinite.
     """
     with classifier.evaluation(), torch.no_grad():
-        logits = torch.cat([_checked_logits(classifier, batch) for batch in batches(flat)])
+        logits = in_batches(flat, lambda rows: _logits(classifier, flat[rows]))
     bad = int((~torch.isfinite(logits)).any(1).sum())
     if bad:
         raise ModelError(
@@ -80,29 +79,17 @@ def predict(classifier: TorchClassifier, flat: Tensor) -> Tensor:
     return logits.argmax(1)
 
 
-def _checked_logits(classifier: TorchClassifier, batch: Tensor) -> Tensor:
+def _logits(classifier: TorchClassifier, batch: Tensor) -> Tensor:
     try:
         return classifier.logits(batch)
     except Exception as error:
+        if out_of_memory(error):
+            raise
         shape = (len(batch), *classifier.input_shape)
         raise ModelError(
             f"the model raised {type(error).__name__} in forward on a batch of shape {shape}: {error}; "
             "it must accept batches of any size"
         ) from error
-
-
-def batches(flat: Tensor) -> Iterator[Tensor]:
-    """Row blocks of a flat tensor (m, D), bounded in memory."""
-    yield from flat.split(_rows(flat))
-
-
-def batched_like(flat: Tensor, values: Tensor) -> Iterator[Tensor]:
-    """Values (m, ...) in the blocks of `batches`."""
-    yield from values.split(_rows(flat))
-
-
-def _rows(flat: Tensor) -> int:
-    return max(1, min(1024, _BATCH_VALUES // max(1, flat.shape[1])))
 
 
 def _content_key(flat: Tensor, labels: Tensor, seed: int) -> Callable[[int], bytes]:

@@ -76,15 +76,16 @@ def _model_hash(measure: Measure) -> str:
     """Of the weights where there are any, else of what the model says of the first inputs."""
     forward = measure.classifier.forward
     if isinstance(forward, nn.Module) and forward.state_dict():
-        parts = [
-            part
-            for name, value in forward.state_dict().items()
-            for part in (name.encode(), value.detach().cpu().contiguous().view(-1).numpy().tobytes())
-            if isinstance(value, torch.Tensor)
-        ]
+        weights = {name: value for name, value in forward.state_dict().items() if isinstance(value, torch.Tensor)}
+        parts = [part for name, value in weights.items() for part in (name.encode(), _bytes(value))]
         return _digest(*parts)
     with measure.classifier.evaluation(), torch.no_grad():
         return _digest(measure.classifier.logits(measure.sample.x[:8]).cpu().numpy().tobytes())
+
+
+def _bytes(value: torch.Tensor) -> bytes:
+    """Of any dtype, those that numpy does not know too."""
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
 def _digest(*parts: bytes) -> str:
