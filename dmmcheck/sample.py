@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -22,8 +21,8 @@ class Sample:
     Attributes:
         x: (n, D) flat, correctly classified.
         y: (n,) their labels.
-        accuracy: Share of all inputs classified correctly.
-        majority: Share of the most frequent label among all inputs.
+        accuracy: Share of all distinct inputs classified correctly.
+        majority: Share of the most frequent label among them.
         labelled: How many inputs the accuracy rests on.
     """
 
@@ -37,6 +36,8 @@ class Sample:
 def draw_sample(classifier: TorchClassifier, x: Tensor, y: Tensor, *, seed: int, limit: int) -> Sample:
     """At most `limit` correctly classified inputs, ordered by a keyed hash of their content.
 
+    An input given several times with the same label counts once, in the accuracy too: copies are no further evidence.
+
     Args:
         classifier: The model under test.
         x: (m, *input_shape).
@@ -48,18 +49,18 @@ def draw_sample(classifier: TorchClassifier, x: Tensor, y: Tensor, *, seed: int,
         ModelError: Logits are NaN or infinite.
         SubjectError: Fewer than 8 inputs are classified correctly.
     """
-    flat = classifier.flat(x)
-    labels = y.to(flat.device)
+    flat, labels = classifier.flat(x), y.to(classifier.device)
     correct = predict(classifier, flat) == labels
-    kept = torch.nonzero(correct).reshape(-1).tolist()
-    if len(kept) < MIN_INPUTS:
+    distinct = torch.tensor(_by_content(flat, labels, seed), device=labels.device)
+    right, n = distinct[correct[distinct]], len(distinct)
+    if len(right) < MIN_INPUTS:
         raise SubjectError(
-            f"the model classifies {len(kept)} of {len(x)} inputs correctly, at least {MIN_INPUTS} are needed; "
+            f"the model classifies {len(right)} of {n} distinct inputs correctly, at least {MIN_INPUTS} are needed; "
             "check that labels and inputs belong together and have the preprocessing of training, or pass more inputs"
         )
-    chosen = sorted(kept, key=_content_key(flat, labels, seed))[:limit]
-    counts = torch.bincount(labels, minlength=classifier.classes)
-    return Sample(flat[chosen], labels[chosen], len(kept) / len(x), float(counts.max()) / len(x), len(x))
+    kept = right[:limit]
+    majority = float(torch.bincount(labels[distinct]).max()) / n
+    return Sample(flat[kept], labels[kept], len(right) / n, majority, n)
 
 
 def predict(classifier: TorchClassifier, flat: Tensor) -> Tensor:
@@ -92,11 +93,11 @@ def _logits(classifier: TorchClassifier, batch: Tensor) -> Tensor:
         ) from error
 
 
-def _content_key(flat: Tensor, labels: Tensor, seed: int) -> Callable[[int], bytes]:
-    """Sort key by content, so that shuffled data give the same sample."""
-    rows, tags, key = flat.cpu().numpy(), labels.tolist(), seed.to_bytes(8, "big", signed=True)
-
-    def digest(row: int) -> bytes:
-        return hashlib.blake2b(rows[row].tobytes() + str(tags[row]).encode(), key=key, digest_size=16).digest()
-
-    return digest
+def _by_content(flat: Tensor, labels: Tensor, seed: int) -> list[int]:
+    """Rows in the order of a keyed hash of their content: shuffled data give the same sample, copies count once."""
+    key = seed.to_bytes(8, "big", signed=True)
+    first: dict[bytes, int] = {}
+    for row, (values, label) in enumerate(zip(flat.cpu().numpy(), labels.tolist(), strict=True)):
+        content = values.tobytes() + str(label).encode()
+        first.setdefault(hashlib.blake2b(content, key=key, digest_size=16).digest(), row)
+    return [first[digest] for digest in sorted(first)]

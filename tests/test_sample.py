@@ -48,6 +48,24 @@ def test_a_smaller_sample_is_the_beginning_of_a_larger_one():
     assert torch.equal(drawn(x, y, limit=10).x, drawn(x, y).x[:10])
 
 
+@pytest.mark.parametrize("copies", [2, 5])
+def test_an_input_given_several_times_counts_once(copies):
+    x, y = data()
+    y[:10] = 1 - y[:10]
+    one, many = drawn(x, y), drawn(x.repeat(copies, 1), y.repeat(copies))
+    assert torch.equal(one.x, many.x)
+    assert (one.accuracy, one.majority, one.labelled) == (many.accuracy, many.majority, many.labelled)
+    with pytest.raises(SubjectError, match=r"classifies 1 of 1 distinct inputs correctly, at least 8"):
+        drawn(x[-1:].repeat(20, 1), y[-1:].repeat(20))
+
+
+def test_one_input_with_two_labels_is_right_once():
+    x, y = data()
+    sample = drawn(torch.cat([x, x[:5]]), torch.cat([y, 1 - y[:5]]))
+    assert len(sample.x) == 40
+    assert sample.labelled == 45
+
+
 def test_another_seed_takes_other_inputs():
     x, y = data()
     assert set(rows(drawn(x, y, seed=0, limit=10).x)) != set(rows(drawn(x, y, seed=1, limit=10).x))
@@ -79,7 +97,9 @@ def test_misclassified_inputs_count_in_the_accuracy_and_are_not_measured():
 def test_fewer_than_eight_correct_inputs_are_too_few():
     x, y = data()
     y[7:] = 1 - y[7:]
-    with pytest.raises(SubjectError, match=r"classifies 7 of 40 inputs correctly, at least 8 are needed; check that"):
+    with pytest.raises(
+        SubjectError, match=r"classifies 7 of 40 distinct inputs correctly, at least 8 are needed; check that"
+    ):
         drawn(x, y)
     y[7] = 1 - y[7]
     assert len(drawn(x, y).x) == 8
