@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from dmmcheck.errors import ReportError
 from dmmcheck.pytest_plugin import github, options
-from dmmcheck.pytest_plugin.ledger import Entry, read
+from dmmcheck.pytest_plugin.ledger import read
 from dmmcheck.pytest_plugin.prepared import PREPARED, configured
 from dmmcheck.report import terminal
 from dmmcheck.report.model import Report
@@ -86,10 +85,11 @@ class Closing:
         """The table of each subject, and what the run as a whole has to say."""
         if self._config.getoption("collectonly"):
             return
-        command = _command(self._config)
         for label, report in self._reports.items():
             reporter.write_sep("=", f"dmmcheck: {label}" if label else "dmmcheck")
-            reporter.write_line(_table(self._config, report, self._ledger.reruns(label, command)))
+            nodeids = self._ledger.nodeids(label)
+            reruns = {test: options.rerun_command(self._config, nodeid) for test, nodeid in nodeids.items()}
+            reporter.write_line(_table(self._config, report, reruns))
         if not self._reports:
             reporter.write_sep("=", "dmmcheck")
             reporter.write_line(self._ledger.counts())
@@ -127,15 +127,3 @@ def _tell_github(reporter: pytest.TerminalReporter, reports: dict[str, Report]) 
         reporter.write_line(f"dmmcheck: {wrong}", red=True)
     for line in github.annotated(reports):
         reporter.write_line(line)
-
-
-def _command(config: pytest.Config) -> Callable[[Entry], str]:
-    """How to run one test again, from where this run was started."""
-    words = ["pytest", *(["--dmm"] if PREPARED in config.stash else []), *options.rerun_options(config)]
-
-    def command(entry: Entry) -> str:
-        path, separator, name = entry.nodeid.partition("::")
-        start = os.path.relpath(config.rootpath / path, config.invocation_params.dir)
-        return " ".join([*words, shlex.quote(f"{start}{separator}{name}")])
-
-    return command

@@ -8,6 +8,7 @@ from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.pytest_plugin import outcomes, tracebacks
 from dmmcheck.pytest_plugin.items import CheckItem, stand_of
 from dmmcheck.pytest_plugin.ledger import Entry
+from dmmcheck.pytest_plugin.options import rerun_command
 from dmmcheck.pytest_plugin.progress import teller
 
 STOPPED = pytest.StashKey[dict[str, str]]()
@@ -60,7 +61,9 @@ def _show(report: pytest.TestReport, item: pytest.Item, error: BaseException) ->
     ours = isinstance(item, CheckItem)
     if isinstance(error, (DmmError, pytest.UsageError)) or (ours and isinstance(error, outcomes.FAILURES)):
         style = item.config.getoption("tbstyle", "auto")
-        report.longrepr = tracebacks.shown(error, item.path, "long" if style == "auto" else style)
+        again = f"\nrerun      {rerun_command(item.config, item.nodeid)}" * isinstance(error, outcomes.FAILURES)
+        style = "long" if style == "auto" else style
+        report.longrepr = tracebacks.shown(error, f"{error}{again}", item.path, style)
     elif ours and report.skipped and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].partition(": ")[2]
         report.longrepr = (str(item.path), 1, f"Skipped: {reason}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -99,9 +99,9 @@ class Ledger:
                     "belong together; seed the training and the data, load them from files, or add --dist loadfile"
                 )
 
-    def reruns(self, suite: str, command: Callable[[Entry], str]) -> dict[str, str]:
-        """Finding id to the command that reruns it."""
-        return {entry.test: command(entry) for entry in self.entries.values() if entry.suite == suite}
+    def nodeids(self, suite: str) -> dict[str, str]:
+        """Where each test of a suite stands, by its id."""
+        return {entry.test: nodeid for nodeid, entry in self.entries.items() if entry.suite == suite}
 
 
 def _fingerprint(report: Mapping[str, Any]) -> tuple[Any, ...]:

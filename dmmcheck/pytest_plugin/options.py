@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from dmmcheck.keys import KEYS
+from dmmcheck.pytest_plugin.anchor import ANCHOR
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -55,12 +57,11 @@ def names(config: pytest.Config, option: str) -> list[str] | None:
     return None if given is None else [name.strip() for part in given for name in part.split(",") if name.strip()]
 
 
-def narrows(config: pytest.Config) -> bool:
-    """Whether an option of ours leaves something out."""
-    return any(config.getoption(option) for option in ("--dmm-checks", "--dmm-exclude", "--dmm-tier"))
-
-
-def rerun_options(config: pytest.Config) -> Iterator[str]:
-    """The options that another run needs for the same verdicts, as words of a shell."""
-    for name, text in given_keys(config).items():
-        yield from (KEYS[name].option, shlex.quote(text))
+def rerun_command(config: pytest.Config, nodeid: str) -> str:
+    """What to type in a shell to run one check again, where this run was started and with the same verdict."""
+    path, separator, name = nodeid.partition("::")
+    start = os.path.relpath(config.rootpath / path, config.invocation_params.dir)
+    settings = [word for name, text in given_keys(config).items() for word in (KEYS[name].option, text)]
+    return shlex.join(
+        ["pytest", *["--dmm"] * (ANCHOR in config.stash), *settings, f"{Path(start).as_posix()}{separator}{name}"]
+    )

@@ -66,7 +66,7 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
     if expected and finding.gating and not others_refuted():
         raise UnexpectedlySupportedError(
             f"{headline(finding)}, which was expected to fail ({expected}); remove expected-failure from "
-            f"[tool.dmmcheck.checks.{planned.check.id}]\n{describe(finding)}"
+            f"checks.{planned.check.id}\n{describe(finding)}"
         )
 
 
@@ -78,9 +78,9 @@ def word(finding: Finding) -> str:
 
 
 def headline(finding: Finding) -> str:
-    """The numbers in one line."""
+    """The numbers in one line, short enough for pytest's summary."""
     found = f"{wording.number(finding.estimate)} {wording.interval(finding.interval)}".strip()
-    return f"{finding.verdict}: found {found}, claimed {wording.threshold(finding)}"
+    return f"{found}, {'not ' * (finding.verdict == 'refuted')}{wording.threshold(finding)}"
 
 
 def describe(finding: Finding) -> str:

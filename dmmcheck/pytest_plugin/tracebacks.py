@@ -17,11 +17,12 @@ _OURS = tuple(
 )
 
 
-def shown(error: BaseException, path: Path, style: Any) -> Any:
+def shown(error: BaseException, text: str, path: Path, style: Any) -> Any:
     """A representation that pytest prints and that crosses to the controlling process.
 
     Args:
         error: An error of ours.
+        text: What to say of it.
         path: The file to name as the place of it, since our own source says nothing.
         style: How frames are drawn, an option of ``--tb``.
     """
@@ -29,12 +30,12 @@ def shown(error: BaseException, path: Path, style: Any) -> Any:
     if cause is not None and any(map(_is_theirs, pytest.ExceptionInfo.from_exception(cause).traceback)):
         info = pytest.ExceptionInfo.from_exception(cause)
         theirs = info.getrepr(style=style, tbfilter=lambda info: info.traceback.filter(_is_theirs), chain=True)
-        theirs.addsection("dmmcheck", str(error))
+        theirs.addsection("dmmcheck", text)
         return theirs
-    message = pytest.ExceptionInfo.from_exception(error).getrepr(style="value")
+    told = Exception(text).with_traceback(error.__traceback__)
+    message = pytest.ExceptionInfo.from_exception(told).getrepr(style="value", chain=False)
     if message.reprcrash is not None:
-        message.reprcrash.path, message.reprcrash.lineno = str(path), 1
-        message.reprcrash.message = str(error)
+        message.reprcrash.path, message.reprcrash.lineno, message.reprcrash.message = str(path), 1, text
     return message
 
 
