@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,6 +12,7 @@ from dmmcheck import geometry
 from dmmcheck.errors import ModelError
 from dmmcheck.models.torch import TorchClassifier
 
+BASES = 1 << 24  # values of bases that are copied, one a row
 NOISE = 100  # a projection below this many rounding errors of the gradient is none
 
 
@@ -28,6 +29,25 @@ class Arm:
     normal: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Rivals:
+    """Classes by rising first-order distance from each row's input.
+
+    Attributes:
+        classes: (m, c).
+        distances: (m, c) inf where the gradient says nothing.
+        margins: (m, c) towards them.
+        gradients: (m, c, D) of those, restricted to the row's subspace.
+        scale: (m,) first-order distance anywhere, a length scale of the problem.
+    """
+
+    classes: Tensor
+    distances: Tensor
+    margins: Tensor
+    gradients: Tensor
+    scale: Tensor
+
+
 class Problem:
     """Rows of all arms, arm after arm: row = arm * n + input. Steps are (m, D), rows (m,) indices.
 
@@ -38,6 +58,7 @@ class Problem:
         targets: Classes to reach (n,), or None for any other class.
         arms: Where to search.
         bounds: Box of the inputs, or None.
+        batch: Most rows in one model call; halved when memory runs out.
     """
 
     def __init__(
@@ -49,61 +70,75 @@ class Problem:
         targets: Tensor | None,
         arms: Sequence[Arm],
         bounds: tuple[float, float] | None,
+        batch: int = 512,
     ) -> None:
         self.classifier = classifier
         self.x, self.y, self.targets, self.arms, self.bounds = x, y, targets, list(arms), bounds
+        self.batch = batch
         self.n = len(x)
         self.rows = torch.arange(self.n * len(self.arms), device=x.device)
         self.forwards = torch.zeros_like(self.rows)
         self.backwards = torch.zeros_like(self.rows)
-        self._compact: tuple[Tensor, list[tuple[Tensor, Tensor]]] | None = None
+        self._compact: tuple[Tensor, list[tuple[Tensor, Tensor | None]]] | None = None
 
     def margin(self, step: Tensor, rows: Tensor) -> Tensor:
         """Margin (m,) at x + step: negative where the label has changed (to the target, where there is one)."""
-        self.forwards[rows] += 1
-        with torch.no_grad():
-            return self._margin(self._logits(self.x[rows % self.n] + step), rows)
+        self._count(self.forwards, rows)
+
+        def call(part: slice) -> tuple[Tensor]:
+            with torch.no_grad():
+                return (self._margin(self._logits(self.x[rows[part] % self.n] + step[part]), rows[part]),)
+
+        return self._in_batches(len(rows), call)[0]
 
     def gradient(self, step: Tensor, rows: Tensor, rivals: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Margin (m,), the margin towards a rival class (m,) and the restricted gradient of the latter (m, D).
 
-        Where no rivals (m,) are named both margins are the same. A gradient that is not finite, or whose projection
-        is rounding noise, is zero.
+        Where no rivals (m,) are named, or -1, both margins are the same. A gradient that is not finite, or whose
+        projection is rounding noise, is zero.
         """
-        self.forwards[rows] += 1
-        self.backwards[rows] += 1
-        with torch.enable_grad():
-            points = (self.x[rows % self.n] + step).requires_grad_(True)
-            logits = self._logits(points)
-            margin = self._margin(logits, rows)
-            toward = margin if rivals is None else self._toward(logits, rows, rivals)
-            raw = _gradient(toward, points)
-        return margin.detach(), toward.detach(), self.restrict(raw, rows)
+        self._count(self.forwards, rows)
+        self._count(self.backwards, rows)
 
-    def rivals(self, rows: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The classes nearest to first order at the inputs.
+        def call(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+            here = rows[part]
+            with torch.enable_grad():
+                points = (self.x[here % self.n] + step[part]).requires_grad_(True)
+                logits = self._logits(points)
+                margin = toward = self._margin(logits, here)
+                if rivals is not None:
+                    named = self._toward(logits, here, rivals[part].clamp_min(0))
+                    toward = torch.where(rivals[part] < 0, margin, named)
+                return margin.detach(), toward.detach(), _gradient(toward, points)
 
-        Returns:
-            margin (m,); classes (m, c) by rising first-order distance; those distances (m, c); and the first-order
-            free distance (m,), a length scale of the problem.
-        """
-        points = self.x[rows % self.n].clone().requires_grad_(True)
-        with torch.enable_grad():
-            logits = self._logits(points)
-            margin = self._margin(logits, rows)
-            classes = self._candidates(logits.detach(), rows, count)
-            found, free = [], []
-            for j in classes.unbind(1):
-                toward = self._toward(logits, rows, j)
-                raw = _gradient(toward, points, retain=True)
-                found.append(toward.detach().abs() / self.restrict(raw, rows).norm(dim=1))
-                free.append(toward.detach().abs() / raw.norm(dim=1))
-        self.forwards[rows] += 1
-        self.backwards[rows] += classes.shape[1]
-        distances = torch.stack(found, 1).nan_to_num(nan=torch.inf)
+        margin, toward, raw = self._in_batches(len(rows), call)
+        return margin, toward, self.restrict(raw, rows)
+
+    def rivals(self, rows: Tensor, count: int) -> tuple[Tensor, Rivals]:
+        """Margins (m,) and the classes nearest to first order at the inputs, of those with the largest logits."""
+
+        def call(part: slice) -> tuple[Tensor, ...]:
+            here = rows[part]
+            with torch.enable_grad():
+                points = self.x[here % self.n].clone().requires_grad_(True)
+                logits = self._logits(points)
+                classes = self._candidates(logits.detach(), here, count)
+                towards = [self._toward(logits, here, j) for j in classes.unbind(1)]
+                raw = [_gradient(toward, points, retain=True) for toward in towards]
+            return self._margin(logits.detach(), here), classes, torch.stack(towards, 1).detach(), torch.stack(raw, 1)
+
+        margin, classes, towards, raw = self._in_batches(len(rows), call)
+        self._count(self.forwards, rows)
+        self._count(self.backwards, rows, classes.shape[1])
+        scale = (towards.abs() / raw.norm(dim=2)).nan_to_num(nan=torch.inf).amin(1)
+        g = torch.stack([self.restrict(one, rows) for one in raw.unbind(1)], 1)
+        distances = (towards.abs() / g.norm(dim=2)).nan_to_num(nan=torch.inf)
         order = distances.argsort(dim=1, stable=True)
-        scale = torch.stack(free, 1).nan_to_num(nan=torch.inf).amin(1)
-        return margin.detach(), classes.gather(1, order), distances.gather(1, order), scale
+        whole = order[:, :, None].expand_as(g)
+        found = Rivals(
+            classes.gather(1, order), distances.gather(1, order), towards.gather(1, order), g.gather(1, whole), scale
+        )
+        return margin, found
 
     def restrict(self, v: Tensor, rows: Tensor) -> Tensor:
         """Part (m, D) of vectors inside each row's subspace."""
@@ -112,12 +147,24 @@ class Problem:
             if arm.subspace is None or not len(members):
                 continue
             part = result[members]
-            inside = geometry.project_tangent(part, basis)
+            inside = self._tangent_part(part, arm, members, rows, basis)
             if arm.normal:
                 inside = part - inside
-                inside = inside - geometry.project_tangent(inside, basis)  # once more: rounding leaves a tangent rest
+                again = self._tangent_part(inside, arm, members, rows, basis)
+                inside = inside - again  # once more: rounding leaves a tangent rest
             noise = NOISE * torch.finfo(v.dtype).eps * part.norm(dim=1, keepdim=True)
             result[members] = torch.where(inside.norm(dim=1, keepdim=True) > noise, inside, 0.0)
+        return result
+
+    def _tangent_part(self, v: Tensor, arm: Arm, members: Tensor, rows: Tensor, basis: Tensor | None) -> Tensor:
+        """Projection (m, D) onto the members' bases; input after input where one basis a row would be too large."""
+        if basis is not None:
+            return geometry.project_tangent(v, basis)
+        result = torch.empty_like(v)
+        inputs = rows[members] % self.n
+        for i in sorted(set(inputs.tolist())):
+            here = (inputs == i).nonzero().squeeze(1)
+            result[here] = geometry.project_tangent(v[here], arm.subspace[i])  # type: ignore[index]  # per input
         return result
 
     def feasible(self, step: Tensor, rows: Tensor, rounds: int = 8) -> Tensor:
@@ -132,13 +179,27 @@ class Problem:
             step = self.restrict(step.clamp(low, high), rows)
         return step * _room(step, low, high)[:, None]
 
+    def _in_batches(self, rows: int, call: Callable[[slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """A call for so many rows, in batches that memory holds."""
+        while True:
+            try:
+                parts = [call(slice(at, at + self.batch)) for at in range(0, rows, self.batch)]
+                return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if min(self.batch, rows) == 1 or not out_of_memory(error):
+                    raise
+                self.batch = max(1, min(self.batch, rows) // 2)
+
+    @staticmethod
+    def _count(passes: Tensor, rows: Tensor, times: int = 1) -> None:
+        """A row may be there several times."""
+        passes.index_add_(0, rows, torch.ones_like(rows), alpha=times)
+
     def _logits(self, points: Tensor) -> Tensor:
         try:
             return self.classifier.logits(points)
-        except (torch.OutOfMemoryError, MemoryError):
-            raise
         except Exception as error:
-            if "out of memory" in str(error) or "can't allocate memory" in str(error):
+            if out_of_memory(error):
                 raise
             shape = (len(points), *self.classifier.input_shape)
             raise ModelError(
@@ -166,20 +227,32 @@ class Problem:
         own = (self.y if self.targets is None else self.targets)[rows % self.n][:, None]
         return logits.scatter(1, own, -torch.inf).topk(min(count, logits.shape[1] - 1), dim=1).indices
 
-    def _bases(self, rows: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _bases(self, rows: Tensor) -> list[tuple[Tensor, Tensor | None]]:
         """For each arm the places of its rows, and their bases; kept while the rows stay the same."""
         if self._compact is None or self._compact[0] is not rows:
             self._compact = (rows, [self._basis(number, arm, rows) for number, arm in enumerate(self.arms)])
         return self._compact[1]
 
-    def _basis(self, number: int, arm: Arm, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def _basis(self, number: int, arm: Arm, rows: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Places of an arm's rows; the shared basis, or one a place (m, D, k), None where that would be too large."""
+        if arm.subspace is None:
+            return rows[:0], None
         members = torch.nonzero(rows // self.n == number).reshape(-1)
-        basis = arm.subspace
-        if basis is None or basis.ndim == 2:
-            return members, members if basis is None else basis
-        inputs = rows[members] % self.n
-        whole = len(inputs) == self.n and bool((inputs == torch.arange(self.n, device=inputs.device)).all())
-        return members, basis if whole else basis[inputs]
+        if arm.subspace.ndim == 2:
+            return members, arm.subspace
+        if len(members) * arm.subspace[0].numel() > BASES:
+            return members, None
+        return members, arm.subspace[rows[members] % self.n]
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """The allocator, of any device, has said no."""
+    words = str(error)
+    return (
+        isinstance(error, torch.OutOfMemoryError | MemoryError)
+        or "out of memory" in words
+        or "can't allocate memory" in words
+    )
 
 
 def _gradient(margin: Tensor, points: Tensor, *, retain: bool = False) -> Tensor:

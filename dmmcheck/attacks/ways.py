@@ -1,0 +1,78 @@
+"""Ways to the boundary, several from each row: where each one is, and its shortest crossing so far."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+TIE = 1e-6  # steps less than this share shorter are equally long
+
+
+class Ways:
+    """Ways to the boundary; a row may have several.
+
+    Attributes:
+        rows: (m,) of the problem, where each one starts.
+        step: (m, D) where each one is.
+        aims: (m,) class that it approaches; -1 for any.
+        best: (m, D) its shortest crossing known.
+        length: (m,) of that; inf where none is known.
+        margin: (m,) there.
+        guess: (m,) distance of the boundary to first order.
+    """
+
+    def __init__(self, rows: Tensor, step: Tensor, aims: Tensor | None = None) -> None:
+        self.rows, self.step = rows, step
+        self.aims = torch.full_like(rows, -1) if aims is None else aims
+        self.best = torch.zeros_like(step)
+        self.length = torch.full_like(step[:, 0], torch.inf)
+        self.margin = torch.zeros_like(step[:, 0])
+        self.guess = torch.full_like(step[:, 0], torch.inf)
+
+    def offer(self, step: Tensor, margin: Tensor, at: Tensor | None = None) -> Tensor:
+        """Keep steps (m, D) that cross and are clearly shorter, so that rounding decides nothing; says which (m,).
+
+        Args:
+            step: Of all ways, or of those at the given places.
+            margin: There (m,); negative where the step crosses.
+            at: Places (m,) among the ways.
+        """
+        length = step.norm(dim=1)
+        known = self.length if at is None else self.length[at]
+        better: Tensor = (margin < 0) & (length < known * (1 - TIE))
+        taken = better.nonzero().squeeze(1)
+        if len(taken):
+            to = taken if at is None else at[taken]
+            self.best[to] = step[taken]
+            self.length[to], self.margin[to] = length[taken], margin[taken]
+        return better
+
+    def nearest(self, count: int, slack: float) -> Ways:
+        """Each row's nearest ways: the nearest always, up to `count` while they are at most `slack` times as long."""
+        length = torch.where(torch.isfinite(self.length), self.length, self.guess)
+        order, first = self._ranked(length)
+        rank = torch.arange(len(order), device=order.device) - first
+        near = length[order] <= slack * length[order][first]
+        return self._part(order[(rank == 0) | (rank < count) & near])
+
+    def shortest(self, other: Ways) -> Ways:
+        """The shortest crossing of each row, among these ways and others; rows without one are left out."""
+        both = Ways(*(torch.cat([getattr(self, name), getattr(other, name)]) for name in ("rows", "step", "aims")))
+        for name in ("best", "length", "margin", "guess"):
+            setattr(both, name, torch.cat([getattr(self, name), getattr(other, name)]))
+        order, first = both._ranked(both.length)
+        winners = order[first == torch.arange(len(order), device=order.device)]
+        return both._part(winners[torch.isfinite(both.length[winners])])
+
+    def _ranked(self, length: Tensor) -> tuple[Tensor, Tensor]:
+        """Ways by row, then by length (m,); and for each of them the place of its row's first (m,)."""
+        order = length.argsort(stable=True)
+        order = order[self.rows[order].argsort(stable=True)]
+        rows = self.rows[order].contiguous()
+        return order, torch.searchsorted(rows, rows)
+
+    def _part(self, index: Tensor) -> Ways:
+        part = Ways(self.rows[index], self.step[index], self.aims[index])
+        for name in ("best", "length", "margin", "guess"):
+            setattr(part, name, getattr(self, name)[index])
+        return part
