@@ -1,0 +1,325 @@
+"""run: each finding depends on subject and settings alone; what goes wrong is said."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import dmmcheck
+from dmmcheck import worlds
+from dmmcheck.checks import base
+from dmmcheck.config import CheckSettings, Settings
+from dmmcheck.errors import CheckError, DmmError, ModelError, SubjectError
+from dmmcheck.evidence import Evidence
+from dmmcheck.plan import plan
+from dmmcheck.run import Run
+
+SHAPE = {"ambient_dim": 12, "dim": 3}
+STATED = ("stated", "mechanism")
+
+
+@cache
+def world(samples=64):
+    return worlds.sphere(**SHAPE, samples=samples, seed=0)
+
+
+@cache
+def whole():
+    """Everything said of the world, by id."""
+    return {finding.id: finding for finding in dmmcheck.run(world().subject).findings}
+
+
+def told(finding):
+    """A finding without the time it took."""
+    return replace(finding, cost=replace(finding.cost, seconds=0.0))
+
+
+def linear():
+    """A layer that changes nothing."""
+    layer = nn.Linear(2, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.eye(2))
+        layer.bias.zero_()
+    return layer
+
+
+@pytest.fixture
+def registry(monkeypatch):
+    """A registry to add checks to, gone after the test."""
+    base.registry()
+    monkeypatch.setattr(base, "_REGISTRY", dict(base._REGISTRY))
+
+
+def asked(ask, **options):
+    """Register a question as a check of its own and run it."""
+    ask.__doc__ = "A statistic."
+    dmmcheck.check("my-own", statement="mine", threshold=0.5, direction="greater", **options)(ask)
+    (finding,) = dmmcheck.run(world().subject, checks=["my-own"]).findings
+    return finding
+
+
+@pytest.mark.parametrize("selected", [["off-manifold-energy"], ["boundary-clings", "on-manifold-distance"]])
+def test_a_finding_does_not_depend_on_what_else_is_selected(selected):
+    report = dmmcheck.run(world().subject, checks=selected)
+    assert {finding.check for finding in report.findings} == set(selected)
+    for finding in report.findings:
+        assert told(finding) == told(whole()[finding.id])
+
+
+def test_a_finding_does_not_depend_on_the_order_of_the_checks():
+    session = Run(world().subject, Settings())
+    chosen = [item for item in session.planned if item.tier == "stated"]
+    for planned in reversed(chosen):
+        assert told(session.finding(planned)) == told(whole()[planned.id])
+
+
+def test_findings_come_in_the_order_of_the_plan():
+    names = ["boundary-clings", "off-manifold-energy"]
+    found = dmmcheck.run(world().subject, checks=names, tiers=STATED).findings
+    assert [finding.id for finding in found] == [
+        item.id for item in plan(Settings()) if item.check.id in names and item.tier in STATED
+    ]
+    assert found[0].check == "off-manifold-energy"
+
+
+def test_tiers_and_exclusions_select():
+    report = dmmcheck.run(world().subject, tiers=["stated"], exclude=["noise-like"])
+    assert {finding.tier for finding in report.findings} == {"stated"}
+    assert "noise-like" not in {finding.check for finding in report.findings}
+    assert (
+        report.summary.planned
+        == len(report.findings)
+        == sum(item.tier == "stated" and item.check.id != "noise-like" for item in plan(Settings()))
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x, y, order: (x[order], y[order]),
+        lambda x, y, order: (torch.cat([x, x[order[:20]]]), torch.cat([y, y[order[:20]]])),
+    ],
+    ids=["shuffled", "some twice"],
+)
+def test_a_finding_depends_neither_on_the_order_nor_on_copies_of_inputs(change):
+    subject = world().subject
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
+    x, y = change(subject.x, subject.y, order)
+    for finding in dmmcheck.run(replace(subject, x=x, y=y), checks=["off-manifold-energy", "boundary-clings"]).findings:
+        assert told(finding) == told(whole()[finding.id])
+
+
+def test_the_same_seed_gives_the_same_report_and_another_seed_other_numbers():
+    subject = world(200).subject
+    options = {"checks": ["off-manifold-energy"], "tiers": ["controlled"], "samples": 64}
+    one, same, other = (dmmcheck.run(subject, seed=seed, **options) for seed in (3, 3, 4))
+    assert [told(finding) for finding in one.findings] == [told(finding) for finding in same.findings]
+    assert one.soundness == same.soundness
+    assert one.distances == same.distances
+    assert one.subject == same.subject
+    assert one.findings[0].estimate != other.findings[0].estimate
+    assert (one.seed, other.seed) == (3, 4)
+
+
+def test_neither_global_generators_nor_the_model_are_touched():
+    model = nn.Sequential(world().subject.model, nn.Dropout(0.0), linear()).train()
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002  # that it is left alone
+    dmmcheck.run(replace(world().subject, model=model), checks=["off-manifold-energy"])
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state[1])  # noqa: NPY002
+    assert all(module.training for module in model)
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_clear_verdict_takes_few_inputs():
+    finding = Run(world(200).subject, Settings()).finding(plan(Settings())[0])
+    assert (finding.verdict, finding.n) == ("supported", 32)
+
+
+def test_every_finding_says_what_it_cost():
+    finding = whole()["off-manifold-energy-stated-builtin"]
+    assert finding.cost.gradient_evaluations > 32
+    assert finding.cost.seconds > 0
+    searched = whole()["on-manifold-distance-controlled-builtin"]
+    assert searched.cost.gradient_evaluations > finding.cost.gradient_evaluations  # the draws of the null count
+    assert whole()["two-phases-mechanism-builtin"].cost.gradient_evaluations == 0
+
+
+@pytest.mark.parametrize(
+    ("id", "words"),
+    [
+        ("two-phases-mechanism-builtin", "set `checkpoints`"),
+        ("adversarial-training-deepens-mechanism-depth", "set `reference` .* or `robust`"),
+        ("normal-gradient-growth-mechanism-builtin", "set `factory`"),
+        ("wrong-label-training-mechanism-builtin", "set `trainer`"),
+        ("every-class-near-stated-builtin", "at least three classes"),
+        ("off-manifold-energy-controlled-spectrum", "are not images"),
+        ("off-manifold-energy-controlled-same-class", "use a local manifold"),
+    ],
+)
+def test_what_cannot_run_says_what_it_needs(id, words):
+    finding = whole()[id]
+    assert finding.verdict == "not-run"
+    assert finding.estimate is None
+    assert re.search(words, finding.reason)
+
+
+def test_alpha_is_shared_by_the_gating_tests_that_the_subject_allows_whatever_is_selected():
+    session = Run(world().subject, Settings(alpha=0.04))
+    allowed = [item for item in session.planned if item.gating and set(item.test.needs) <= world().subject.companions]
+    assert session.gating_alpha == 0.04 / len(allowed)
+    assert len(allowed) == sum(finding.gating and finding.verdict != "not-run" for finding in whole().values())
+    assert whole()["off-manifold-energy-stated-builtin"].confidence == 1 - 0.05 / len(allowed)
+    assert whole()["off-manifold-energy-controlled-builtin"].confidence == 0.95  # advisory: alpha of its own
+
+
+def test_gating_is_what_the_settings_say():
+    report = dmmcheck.run(world().subject, checks=["off-manifold-energy"], gate=("controlled",))
+    assert {finding.tier: finding.gating for finding in report.findings} == {"stated": False, "controlled": True}
+
+
+def test_a_configured_threshold_is_that_of_the_stated_claim_alone():
+    checks = {"off-manifold-energy": CheckSettings(threshold=0.999)}
+    report = dmmcheck.run(world().subject, checks=["off-manifold-energy"], settings=Settings(checks=checks))
+    stated, controlled, *_ = report.findings
+    assert (stated.threshold, stated.verdict) == (0.999, "refuted")
+    assert told(controlled) == told(whole()[controlled.id])
+
+
+def test_a_configured_margin_moves_the_limit_of_the_controlled_claim():
+    id = "off-manifold-energy-controlled-builtin"
+    checks = {"off-manifold-energy": CheckSettings(margin=0.5)}
+    report = dmmcheck.run(world().subject, checks=["off-manifold-energy"], settings=Settings(checks=checks))
+    found = {finding.id: finding for finding in report.findings}[id]
+    room = 1 - found.control.estimate
+    assert found.threshold == pytest.approx(found.control.estimate + 0.5 * room)
+    assert whole()[id].threshold < found.threshold
+
+
+def test_an_expected_failure_is_no_failure():
+    checks = {"boundary-clings": CheckSettings(threshold=1e-6, expected_failure="tracked in #12")}
+    settings = Settings(checks=checks)
+    report = dmmcheck.run(world().subject, checks=["boundary-clings"], tiers=["stated"], settings=settings)
+    (finding,) = report.findings
+    assert (finding.verdict, finding.expected_failure) == ("refuted", "tracked in #12")
+    assert report.failures == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"checks": ["no-such"]}, "unknown check 'no-such'; valid: off-manifold-energy, "),
+        ({"exclude": ["no-such"]}, "unknown check 'no-such'"),
+        ({"tiers": ["loud"]}, "unknown tier 'loud'; valid: stated, controlled, mechanism"),
+    ],
+)
+def test_unknown_names_are_an_error_that_lists_the_valid_ones(options, words):
+    with pytest.raises(CheckError, match=words):
+        dmmcheck.run(world().subject, **options)
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_check_of_ones_own_is_judged_like_the_others():
+    finding = asked(lambda view: Evidence.of(view.distance("free") / view.distance("free")), unit="ratio")
+    assert (finding.verdict, finding.estimate, finding.n, finding.statistic) == ("supported", 1.0, 32, "A statistic")
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_check_that_raises_is_an_error_with_its_name_and_no_verdict():
+    def ask(view):
+        raise ZeroDivisionError("by nothing")
+
+    with pytest.raises(
+        CheckError, match="check 'my-own-stated-builtin' raised ZeroDivisionError: by nothing"
+    ) as caught:
+        asked(ask)
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_check_that_returns_no_evidence_is_an_error():
+    with pytest.raises(CheckError, match=r"returned a float, expected Evidence; return dmmcheck.Evidence.of\(values\)"):
+        asked(lambda view: 0.7)
+
+
+@pytest.mark.usefixtures("registry")
+def test_values_that_are_no_numbers_are_inconclusive():
+    finding = asked(lambda view: Evidence.of(np.full(view.n, np.nan)))
+    assert (finding.verdict, finding.n) == ("inconclusive", 64)
+
+
+def test_a_model_whose_logits_are_nan_is_an_error():
+    subject = world().subject
+    sometimes = nn.Sequential(subject.model, Poisoned())
+    with pytest.raises(ModelError, match="logits are NaN or infinite on 1 of 64 inputs"):
+        dmmcheck.run(replace(subject, model=sometimes))
+
+
+class Poisoned(nn.Module):
+    """NaN in one row of every larger batch."""
+
+    def forward(self, z):
+        return z if len(z) < 4 else torch.cat([z[:-1], torch.nan * z[-1:]])
+
+
+def test_labels_that_do_not_belong_to_the_inputs_are_an_error():
+    subject = world().subject
+    with pytest.raises(SubjectError, match="classifies 0 of 64 distinct inputs correctly, at least 8"):
+        dmmcheck.run(replace(subject, y=1 - subject.y))
+
+
+def test_another_device_gets_copies_of_the_models():
+    world = worlds.training(**SHAPE, samples=40, seed=0)
+    moved = Run(world.subject, Settings(device="cpu")).subject
+    assert moved.model is not world.subject.model
+    report, plain = (
+        dmmcheck.run(world.subject, checks=["off-manifold-energy"], tiers=STATED, device=device)
+        for device in ("cpu", None)
+    )
+    assert [told(finding) for finding in report.findings] == [told(finding) for finding in plain.findings]
+    assert report.device == "cpu"
+
+
+def test_a_device_that_is_not_there_is_an_error():
+    with pytest.raises(DmmError, match=r"device 'cuda:7' cannot be used here .* choose another, e.g. 'cpu'"):
+        dmmcheck.run(world().subject, device="cuda:7")
+
+
+def test_a_report_says_what_was_under_test():
+    subject = world().subject
+    report = dmmcheck.run(subject, checks=["off-manifold-energy"], tiers=["stated"])
+    said = report.subject
+    assert (said.model, said.classes, said.inputs, said.input_shape, said.ambient_dim) == ("Ball", 2, 64, (12,), 12)
+    assert (said.accuracy, said.manifold.name, said.manifold.dim) == (1.0, "linear", 3)
+    assert said.manifold.residual_median == pytest.approx(0, abs=1e-6)
+    assert said.manifold.label_agreement == 1.0
+    assert set(report.distances) == {"free", "on", "off"}
+    exact = world().distance
+    assert report.distances["on"].median == pytest.approx(float(exact["tangent"].median()), rel=0.1)
+    assert report.versions["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert {item.family for item in report.soundness} == {"model", "attack", "manifold"}
+
+
+def test_the_hash_of_a_model_is_that_of_its_weights():
+    subject = world().subject
+
+    def hashed(model):
+        return dmmcheck.run(replace(subject, model=model), checks=["off-manifold-energy"], tiers=["stated"]).subject
+
+    same, moved = worlds.sphere(**SHAPE, samples=64, seed=0).subject.model, worlds.sphere(**SHAPE, seed=0).subject.model
+    moved.centre += 1e-4
+    assert hashed(subject.model).model_hash == hashed(same).model_hash != hashed(moved).model_hash
+
+
+def test_weights_of_any_dtype_have_a_hash():
+    model = nn.Sequential(world().subject.model, linear())
+    model.register_buffer("counter", torch.tensor(3))
+    model.register_buffer("scale", torch.ones(2, dtype=torch.bfloat16))
+    report = dmmcheck.run(replace(world().subject, model=model), checks=["off-manifold-energy"], tiers=["stated"])
+    assert len(report.subject.model_hash) == 32
