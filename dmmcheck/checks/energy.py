@@ -7,6 +7,7 @@ from dmmcheck.evidence import Evidence
 from dmmcheck.measure import View
 
 SHARE_MARGIN = 0.05
+MOSTLY = 0.5
 
 _CHANCE = (
     "A random direction already has the share (D-k)/D off any k-dimensional manifold. So the same "
@@ -26,7 +27,7 @@ _READING = (
 @check(
     "off-manifold-energy",
     statement="adversarial perturbations lie mostly off-manifold",
-    threshold=0.5,
+    threshold=MOSTLY,
     direction="greater",
     unit="share",
     margin=SHARE_MARGIN,
@@ -52,7 +53,7 @@ def off_manifold_energy(measure: View) -> Evidence:
 @check(
     "boundary-parallel",
     statement="near the data the boundary runs along the manifold",
-    threshold=0.5,
+    threshold=MOSTLY,
     direction="greater",
     unit="share",
     margin=SHARE_MARGIN,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness import attack, manifold, model, probes
+from dmmcheck.soundness.dimensions import dimensions
 from dmmcheck.soundness.ground import Ground
 
 __all__ = ["Ground", "assess"]
@@ -20,4 +21,10 @@ def assess(ground: Ground) -> tuple[Soundness, ...]:
     by all inputs.
     """
     with ground.classifier.evaluation():
-        return (*model.items(ground), *attack.items(ground), *probes.items(ground), *manifold.items(ground))
+        return (
+            *model.items(ground),
+            *attack.items(ground),
+            *probes.items(ground),
+            *manifold.items(ground),
+            dimensions(ground),
+        )

@@ -1,0 +1,74 @@
+"""The row that says what another dimension of the manifold would have said."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import views
+
+from dmmcheck import geometry
+from dmmcheck.config import Settings
+from dmmcheck.manifolds import PCA, LocalPCA, Subspace
+from dmmcheck.run import Run
+
+
+class Nested:
+    """Spans of the leading axes, in an order in which the model's gradient comes at a known dimension."""
+
+    def __init__(self, axes: torch.Tensor, dim: int) -> None:
+        self.axes, self.dim, self.asked = axes, dim, []
+
+    def project_point(self, x):
+        return geometry.project_tangent(x, self.axes[:, : self.dim])
+
+    def tangent_basis(self, x):
+        return self.axes[:, : self.dim]
+
+    def refit(self, dim):
+        self.asked.append(dim)
+        return Nested(self.axes, dim)
+
+
+class Plane(torch.nn.Module):
+    def forward(self, x):
+        return torch.stack([x[:, 4], -x[:, 4]], 1)
+
+
+def row(manifold, model=None, x=None):
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(64, views.D, generator=generator) if x is None else x
+    model = Plane() if model is None else model
+    with torch.no_grad():
+        y = model(x).argmax(1)
+    subject = views.Subject(model=model, x=x, y=y, manifold=manifold)
+    return {item.name: item for item in Run(subject, Settings()).soundness}["dimensions"]
+
+
+def test_the_verdict_changes_where_the_gradient_enters_the_manifold():
+    manifold = Nested(torch.eye(views.D), 3)  # the gradient is axis 4: in the span from dimension 5 on
+    item = row(manifold)
+    assert manifold.asked == [1, 6, 2, 4]  # 3 // 2 = 1, 2 * 3, then 3 // 4 = 0 and 4 * 3 = D, which are none
+    assert item.ok is None
+    assert item.value == 1
+    assert "supported at 1, 2, 3, 4, refuted at 6" in item.message
+    assert "100% at 4, 0% at 6" in item.message
+
+
+def test_a_manifold_without_refit_says_that_this_is_not_known():
+    item = row(Subspace(torch.eye(views.D)[:, :3]))
+    assert item.value is None
+    assert "no refit(dim)" in item.message
+
+
+@pytest.mark.parametrize("estimator", [PCA, LocalPCA])
+def test_fitted_manifolds_are_looked_at_in_five_dimensions(estimator):
+    x_train = torch.randn(300, views.D, generator=torch.Generator().manual_seed(1))
+    item = row(estimator(dim=3).fit(x_train))
+    assert item.message.partition(";")[0].count(" at ") == 5
+
+
+def test_dimensions_beyond_the_rank_are_passed_over():
+    flat = torch.randn(300, views.D, generator=torch.Generator().manual_seed(2))
+    flat[:, 5:] = 0  # rank 5
+    item = row(PCA(dim=4).fit(flat), x=flat[:64])
+    assert [f" at {dim}" in item.message for dim in (1, 2, 3, 4, 5, 6)] == [True] * 5 + [False]
