@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 import views
 
 from dmmcheck import geometry
-from dmmcheck.config import Settings
 from dmmcheck.manifolds import PCA, LocalPCA, Subspace
-from dmmcheck.run import Run
+from dmmcheck.soundness.dimensions import dimensions
 
 
 class Nested:
@@ -40,8 +41,11 @@ def row(manifold, model=None, x=None):
     model = Plane() if model is None else model
     with torch.no_grad():
         y = model(x).argmax(1)
-    subject = views.Subject(model=model, x=x, y=y, manifold=manifold)
-    return {item.name: item for item in Run(subject, Settings()).soundness}["dimensions"]
+    seen = views.view(views.Subject(model=model, x=x, y=y, manifold=manifold))
+    basis = seen.field.basis(slice(0, seen.n))
+    return dimensions(
+        SimpleNamespace(x=seen.x, basis=basis, manifold=manifold, crossings={"free": seen.crossing("free")})
+    )
 
 
 def test_the_verdict_changes_where_the_gradient_enters_the_manifold():
