@@ -40,8 +40,11 @@ _EXPLANATION = Explanation(
         "1 / classes, or the largest class's share: chance. In the controlled tier one half of the inputs on which two "
         "networks differ."
     ),
-    assumptions="Judged on test inputs that the first model classifies correctly; the trainer trains to convergence.",
-    violation="Perturbations without information about the class: the new network is at chance.",
+    assumptions=(
+        "No label is right, so that a network which ignores the perturbations is below chance. Judged on test inputs "
+        "that the first model classifies correctly; the trainer trains to convergence."
+    ),
+    violation="Perturbations without information about the class: the new network is at chance, or below.",
     reading=(
         "builtin supported, shuffled not: it is the labels' noise and not the perturbations that the network "
         "learned from."
@@ -216,8 +219,18 @@ def _train(measure: Measure, condition: Condition, name: str) -> tuple[Floats, i
 
 def _training_set(measure: Measure, condition: Condition) -> tuple[Tensor, Tensor, int]:
     """Perturbed examples (m, D), the classes aimed at (m,), gradient evaluations spent."""
-    x, y = measure.examples.x[:MOST_EXAMPLES], measure.examples.y[:MOST_EXAMPLES]
-    targets = _targets(measure, y, condition.targets)
+    (x, targets, step), cost = measure.once(
+        ("wrong-labels", "steps", condition.targets), lambda: _stretched_steps(measure, condition.targets)
+    )
+    return x + _part(measure, x, step, condition.part), targets, cost.gradient_evaluations
+
+
+def _stretched_steps(measure: Measure, kind: str) -> tuple[tuple[Tensor, Tensor, Tensor], int]:
+    """Examples (m, D), a wrong class for each (m,), and a step some way into it (m, D), zero where none was found."""
+    count = len(measure.examples.x)
+    chosen = torch.linspace(0, count - 1, min(MOST_EXAMPLES, count)).round().long().to(measure.examples.y.device)
+    x, y = measure.examples.x[chosen], measure.examples.y[chosen]
+    targets = _targets(measure, y, kind)
     crossing = boundary_search(
         measure.classifier,
         x,
@@ -227,15 +240,16 @@ def _training_set(measure: Measure, condition: Condition) -> tuple[Tensor, Tenso
         generator=seeded(measure.seed, "search"),
     )
     step = torch.where(crossing.found[:, None], STRETCH * (crossing.point.to(x) - x), 0.0)
-    return x + _part(measure, x, step, condition.part), targets, int(crossing.backwards.sum())
+    return (x, targets, step), int(crossing.backwards.sum())
 
 
 def _targets(measure: Measure, y: Tensor, kind: str) -> Tensor:
+    """Never the own class: an example that needs no perturbation would be a clean one with its right label."""
     classes = measure.classifier.classes
     if kind == "next":
         return (y + 1) % classes
-    # all classes, the own one too: so the clean image alone says nothing of the label, for it or against it
-    return torch.randint(0, classes, y.shape, generator=seeded(measure.seed, "wrong-labels", "targets")).to(y)
+    draw = torch.randint(1, classes, y.shape, generator=seeded(measure.seed, "wrong-labels", "targets"))
+    return (y + draw.to(y)) % classes
 
 
 def _part(measure: Measure, x: Tensor, step: Tensor, part: str) -> Tensor:
