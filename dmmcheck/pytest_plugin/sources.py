@@ -77,7 +77,8 @@ def value_of(request: pytest.FixtureRequest, name: str) -> Any:
     except pytest.FixtureLookupError as error:
         raise ConfigError(f"the fixture {name} asks for a fixture {error.argname!r}, which is not found") from None
     except pytest.fail.Exception as error:
-        raise ConfigError(f"the fixture {name} cannot be set up: {error}") from None
+        reason = str(error).partition(" Requesting")[0].strip()  # what follows are the frames of pytest and of ours
+        raise ConfigError(f"the fixture {name} cannot be set up: {reason}") from None
     except Exception as error:
         raise UserCodeError(f"the fixture {name} raised {type(error).__name__}: {error}") from error
 

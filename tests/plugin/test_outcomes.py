@@ -5,7 +5,7 @@ from __future__ import annotations
 from xml.etree import ElementTree
 
 import pytest
-from projects import ID, ONE, SETTINGS, SUFFICES, configure, findings_in, said
+from projects import ID, ONE, SUFFICES, configure, findings_in, said
 
 FEW = ("--dmm-only", "--dmm-checks", f"{SUFFICES},component-flips,adversarial-training-deepens")
 EXPECTED = f'[tool.dmmcheck.checks.{SUFFICES}]\nexpected-failure = "tracked in #12"\n'
@@ -22,15 +22,12 @@ def test_each_verdict_has_its_word_letter_and_junit(project, workers):
     result = project.runpytest_inprocess(*FEW, *workers, "--junitxml=junit.xml", "--dmm-report", "r.json", "-rs")
     verdicts = {f"{f['check']}-{f['tier']}-{f['variant']}": f["verdict"] for f in findings_in(project.path / "r.json")}
     assert set(verdicts.values()) == {"supported", "refuted", "not-run"}
-    assert (
-        result.parseoutcomes()
-        == {
-            "passed": 1,
-            "skipped": sum(verdict == "not-run" for verdict in verdicts.values()),
-            "refuted (advisory)": 1,
-        }
-        or "1 refuted (advisory)" in result.outlines[-1]
-    )
+    assert result.parseoutcomes() == {
+        "passed": 1,
+        "skipped": sum(verdict == "not-run" for verdict in verdicts.values()),
+        "refuted": 1,
+    }
+    assert "1 refuted (advisory)" in said(result)
     cases = junit(project)
     assert cases[ID] == ""
     assert cases["component-flips-controlled-builtin"].startswith("skipped: 1.00 [")
@@ -46,14 +43,13 @@ def test_verbose_output_says_the_words(project):
         [
             f"*::{ID} PASSED*",
             "*::component-flips-controlled-builtin REFUTED (ADVISORY) *",
-            "*::adversarial-training-deepens-mechanism-depth SKIPPED (needs a*",
+            "*::adversarial-training-deepens-mechanism-depth SKIPPED *",
         ]
     )
 
 
 def test_an_inconclusive_claim_is_no_failure_unless_it_is_asked_to_be(project):
-    near = f"[tool.dmmcheck.checks.{SUFFICES}]\nthreshold = 1.0342\n[tool.dmmcheck.checks.boundary-clings]\nthreshold = 0.272\n"
-    configure(project, near)
+    configure(project, "[tool.dmmcheck.checks.boundary-clings]\nthreshold = 0.272\n")
     options = ("--dmm-only", "--dmm-checks", "boundary-clings,on-manifold-distance", "--dmm-tier", "stated")
     result = project.runpytest_inprocess(*options, "--junitxml=junit.xml", "-v")
     assert result.ret == 0
@@ -109,8 +105,8 @@ def test_an_expected_failure_that_does_not_come_is_an_error(project, workers):
 
 def test_an_expected_failure_is_met_where_one_of_the_gating_tests_of_the_check_fails(project):
     project.makepyfile(twins="import world\n\ndef untrained(seed):\n    return world.hyperplane(*[9.0] + [0.1] * 7)\n")
-    more = 'factory = "twins:untrained"\n[tool.dmmcheck.checks.boundary-clings]\nexpected-failure = "known"\nthreshold = 0.01\n'
-    configure(project, more)
+    table = '[tool.dmmcheck.checks.boundary-clings]\nexpected-failure = "known"\nthreshold = 0.01\n'
+    configure(project, f'factory = "twins:untrained"\n{table}')
     result = project.runpytest_inprocess("--dmm-only", "--dmm-checks", "boundary-clings", "--dmm-report", "r.json")
     gating = {f["tier"]: f["verdict"] for f in findings_in(project.path / "r.json") if f["gating"]}
     assert gating == {"stated": "refuted", "mechanism": "supported"}
@@ -152,4 +148,3 @@ def test_the_same_verdicts_come_from_any_order_and_selection(project):
     project.runpytest_inprocess("--dmm-only", "--dmm-checks", "noise-like", "--dmm-report", "part.json")
     part = findings_in(project.path / "part.json")
     assert part == [f for f in findings_in(project.path / "full.json") if f["check"] == "noise-like"]
-    assert SETTINGS
