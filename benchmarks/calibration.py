@@ -366,9 +366,9 @@ def short_table(tallies: Mapping[str, Tally]) -> str:
                 "world": name,
                 "runs": len(runs),
                 "runs with a false verdict": f"{decided} verdicts" if unsound else _rate(false, len(runs)),
-                "gating claims with a known answer": len({one.id for one in gating}),
+                "claims": len({one.id for one in gating}),
                 "decided rightly": f"{np.mean([one.right for one in gating]):.1%}" if gating else "",
-                "inputs used (mean)": f"{np.mean([one.n for one in gating]):.0f}" if gating else "",
+                "inputs": f"{np.mean([one.n for one in gating]):.0f}" if gating else "",
             }
         )
     return tabulate(rows, headers="keys", tablefmt="github")
@@ -466,9 +466,12 @@ counted over the runs that soundness let pass.
 
 ## Whole runs
 
-A run has a false verdict where any gating claim is supported and false, or refuted and true.
+A run has a false verdict where any gating claim is supported and false, or refuted and true. "claims": gating ones whose
+answer is known; "decided rightly": their share over the runs; "inputs": the mean number used.
 
+<!-- short form -->
 {short_table(tallies)}
+<!-- end of short form -->
 
 ## Claims that this manifold is special, where the classifier knows nothing of it
 

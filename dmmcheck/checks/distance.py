@@ -52,7 +52,7 @@ def on_manifold_distance(measure: View) -> Evidence:
 @check(
     "on-manifold-distance",
     tier="controlled",
-    statement="staying on the manifold needs larger perturbations than staying in a random subspace",
+    statement="staying on the manifold needs larger perturbations",
     threshold=1.0,
     direction="greater",
     unit="ratio",
@@ -125,7 +125,7 @@ def boundary_clings(measure: View) -> Evidence:
 @check(
     "boundary-clings",
     tier="controlled",
-    statement="the boundary is nearer to the manifold than that of a random network, and than to a random space",
+    statement="the boundary passes very close to the manifold",
     threshold=REACH,
     direction="less",
     unit="ratio",

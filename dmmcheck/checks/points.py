@@ -88,7 +88,7 @@ def projection_restores(measure: View) -> Evidence:
 @check(
     "projection-restores",
     tier="controlled",
-    statement="and more often than projecting to a space that means nothing, through the same point",
+    statement="projecting an adversarial example to the manifold restores its class",
     threshold=0.5,
     direction="greater",
     unit="rate",
