@@ -466,8 +466,8 @@ counted over the runs that soundness let pass.
 
 ## Whole runs
 
-A run has a false verdict where any gating claim is supported and false, or refuted and true. "claims": gating ones whose
-answer is known; "decided rightly": their share over the runs; "inputs": the mean number used.
+A run has a false verdict where any gating claim is supported and false, or refuted and true. "claims": gating ones
+whose answer is known; "decided rightly": their share over the runs; "inputs": the mean number used.
 
 <!-- short form -->
 {short_table(tallies)}
