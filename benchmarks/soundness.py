@@ -1,6 +1,7 @@
 """Which gates trip on sound and on masked networks, over many seeds; and how many planted boundaries are found.
 
     python -m benchmarks.soundness [--seeds 20] [--inputs 64]
+    python -m benchmarks.soundness --smoke      # one seed, under a minute
 
 Digits networks of a few epochs, each plain, with logits that are scaled or softmaxed, and masked in seven ways. A sound
 network must trip nothing, a masked one something. Prints a Markdown table.
@@ -136,7 +137,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--inputs", type=int, default=64)
+    parser.add_argument("--smoke", action="store_true", help="one seed and 32 inputs")
     options = parser.parse_args()
+    if options.smoke:
+        options.seeds, options.inputs = 1, 32
     split = data.load()
     tallies: dict[str, Tally] = {}
     for seed in range(options.seeds):

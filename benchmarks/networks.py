@@ -1,0 +1,180 @@
+"""Trained networks to search the boundaries of: digits and Fashion-MNIST, plain and adversarially trained.
+
+Fashion-MNIST is read from the IDX files of the Debian package ``dataset-fashion-mnist`` (or the folder that
+``FASHION_MNIST`` names); it is left out where they are missing. Networks are trained once and kept under ``build/``.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import math
+import os
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from examples.digits import data as digits
+from examples.digits.network import DigitsCNN
+from examples.digits.training import Recipe, accuracy, progress, worst_within
+
+BUILD = Path(__file__).parents[1] / "build"
+FASHION_EXAMPLES = 20_000
+
+
+@dataclass(frozen=True)
+class Case:
+    """One network: what it is trained on, its kind, how it is trained, and the seed."""
+
+    data: str
+    kind: str
+    training: str
+    seed: int
+
+    def __str__(self) -> str:
+        return f"{self.data} {self.kind}, {self.training}, seed {self.seed}"
+
+    @property
+    def group(self) -> str:
+        """What medians are taken over."""
+        return f"{self.data}, {self.training} training"
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images (n, 1, side, side) in [0, 1] with labels, to train on and to test on."""
+
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+
+
+class Residual(nn.Module):
+    """Two convolutions with batch norm, and the input added."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.body(x))
+
+
+def architecture(kind: str, side: int) -> nn.Module:
+    """An untrained network of a kind, without weights."""
+    if kind == "MLP":
+        return nn.Sequential(
+            nn.Flatten(), nn.Linear(side**2, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
+        )
+    if kind == "CNN":
+        return DigitsCNN()
+    stem = [nn.Conv2d(1, 16, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), Residual(16)]
+    down = [nn.Conv2d(16, 32, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), Residual(32)]
+    return nn.Sequential(*stem, *down, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
+
+
+def untrained(kind: str, side: int, seed: int) -> nn.Module:
+    """A network whose weights are a function of the seed alone, uniform with torch's default bounds."""
+    with torch.device("meta"):
+        network = architecture(kind, side)
+    network.to_empty(device="cpu")
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.reset_parameters()
+            elif isinstance(module, (nn.Conv2d, nn.Linear)):
+                bound = 1 / math.sqrt(module.weight[0].numel())
+                for parameter in module.parameters(recurse=False):
+                    parameter.uniform_(-bound, bound, generator=generator)
+    return network
+
+
+RECIPES = {
+    ("digits", "standard"): Recipe(epochs=30),
+    ("digits", "adversarial"): Recipe(epochs=40, radius=0.75),
+    ("Fashion-MNIST", "standard"): Recipe(epochs=6, batch=128),
+    ("Fashion-MNIST", "adversarial"): Recipe(epochs=4, batch=128, radius=1.0, attack_steps=4),
+}
+
+
+def network(case: Case) -> nn.Module:
+    """The trained network of a case."""
+    recipe = RECIPES[case.data, case.training]
+    key = hashlib.sha256(f"2 {case} {recipe} {FASHION_EXAMPLES}".encode()).hexdigest()[:12]
+    path = BUILD / f"benchmark-{key}.pt"
+    images = load(case.data)
+    model = untrained(case.kind, images.x_train.shape[-1], case.seed)
+    if path.exists():
+        model.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        fit(model, images, recipe, case)
+        path.parent.mkdir(exist_ok=True)
+        torch.save(model.state_dict(), path)
+    return model.eval().requires_grad_(False)
+
+
+def fit(model: nn.Module, images: Images, recipe: Recipe, case: Case) -> None:
+    """Train in place with Adam, the rate falling to zero."""
+    generator = torch.Generator().manual_seed(case.seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=recipe.rate)
+    steps = recipe.epochs * math.ceil(len(images.x_train) / recipe.batch)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.0, total_iters=steps)
+    for epoch in range(1, recipe.epochs + 1):
+        for index in torch.randperm(len(images.x_train), generator=generator).split(recipe.batch):
+            x, y = images.x_train[index], images.y_train[index]
+            if recipe.radius:
+                x = worst_within(model.eval(), x, y, recipe, generator)
+            loss = F.cross_entropy(model.train()(x), y)
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+        right = accuracy(model.eval(), images.x_test, images.y_test)
+        progress(
+            f"training {case}: epoch {epoch} of {recipe.epochs}, accuracy {right:.3f}",
+            first=epoch == 1,
+            last=epoch == recipe.epochs,
+        )
+
+
+@cache
+def load(name: str) -> Images:
+    """The data of that name.
+
+    Raises:
+        FileNotFoundError: Fashion-MNIST is not there.
+    """
+    if name == "digits":
+        split = digits.load()
+        return Images(split.train.x, split.train.y, split.test.x, split.test.y)
+    train = slice(FASHION_EXAMPLES)
+    return Images(_images("train")[train], _labels("train")[train], _images("t10k"), _labels("t10k"))
+
+
+def _images(part: str) -> Tensor:
+    return _idx(f"{part}-images-idx3-ubyte.gz", header=16).reshape(-1, 1, 28, 28).float() / 255
+
+
+def _labels(part: str) -> Tensor:
+    return _idx(f"{part}-labels-idx1-ubyte.gz", header=8).long()
+
+
+def _idx(name: str, *, header: int) -> Tensor:
+    path = Path(os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist")) / name
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} is missing; apt-get install dataset-fashion-mnist, or set FASHION_MNIST to the folder of the files"
+        )
+    return torch.frombuffer(bytearray(gzip.decompress(path.read_bytes())[header:]), dtype=torch.uint8)

@@ -1,0 +1,126 @@
+"""Minimal-L2 attacks of other libraries, called alike: images z in [0, 1] with labels in, adversarial images out.
+
+None of them searches a subspace. Where one is asked for, they are handed coordinates instead of images (the wrapper
+`dmmcheck.attacks.coordinates`); a length of one unit of the data is then `unit` in z. Arguments that are lengths are
+converted with it, everything else is the library's default unless the name says so. Libraries are imported when they
+are called, so that one that is not installed is a row that says so.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Call = Callable[[nn.Module, Tensor, Tensor, float], Tensor]
+REFERENCE = "adv-lib FMN 100"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One attack: its call, and whether it is slow and asked about a few inputs only, or a long run for d* alone."""
+
+    name: str
+    call: Call
+    slow: bool = False
+    long: bool = False
+
+
+def ddn(steps: int) -> Call:
+    def call(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
+        from adv_lib.attacks import ddn as attack  # noqa: PLC0415
+
+        return attack(model, z, y, steps=steps, init_norm=unit, levels=None)
+
+    return call
+
+
+def fmn(steps: int) -> Call:
+    def call(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
+        from adv_lib.attacks import fmn as attack  # noqa: PLC0415
+
+        return attack(model, z, y, norm=2, steps=steps, α_init=unit)
+
+    return call
+
+
+def pdgd(steps: int) -> Call:
+    def call(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
+        from adv_lib.attacks import pdgd as attack  # noqa: PLC0415
+
+        return attack(model, z, y, num_steps=steps, primal_lr=0.1 * unit)
+
+    return call
+
+
+def superdeepfool(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
+    from adv_lib.attacks import sdf  # noqa: PLC0415
+
+    return sdf(model, z, y)
+
+
+def fab(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
+    from adv_lib.attacks import fab as attack  # noqa: PLC0415
+
+    return attack(model, z, y, norm=2, n_iter=20)
+
+
+def foolbox_deepfool(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
+    from foolbox import PyTorchModel  # noqa: PLC0415
+    from foolbox.attacks import L2DeepFoolAttack  # noqa: PLC0415
+
+    return L2DeepFoolAttack()(PyTorchModel(model, bounds=(0, 1)), z, y, epsilons=None)[1]
+
+
+def foolbox_cw(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
+    from foolbox import PyTorchModel  # noqa: PLC0415
+    from foolbox.attacks import L2CarliniWagnerAttack  # noqa: PLC0415
+
+    attack = L2CarliniWagnerAttack(binary_search_steps=9, steps=500, stepsize=0.01 * unit)
+    return attack(PyTorchModel(model, bounds=(0, 1)), z, y, epsilons=None)[1]
+
+
+def _art(model: nn.Module, z: Tensor) -> object:
+    from art.estimators.classification import PyTorchClassifier  # noqa: PLC0415
+
+    return PyTorchClassifier(
+        model, F.cross_entropy, input_shape=tuple(z.shape[1:]), nb_classes=10, clip_values=(0, 1), device_type="cpu"
+    )
+
+
+def art_deepfool(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
+    from art.attacks.evasion import DeepFool  # noqa: PLC0415
+
+    made = DeepFool(_art(model, z), max_iter=50, batch_size=len(z), verbose=False).generate(z.numpy())
+    return z.new_tensor(made)
+
+
+def art_carlini(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
+    from art.attacks.evasion import CarliniL2Method  # noqa: PLC0415
+
+    attack = CarliniL2Method(_art(model, z), batch_size=len(z), verbose=False)
+    return z.new_tensor(attack.generate(z.numpy(), F.one_hot(y, 10).numpy()))
+
+
+PEERS = (
+    Peer(REFERENCE, fmn(100)),
+    Peer("adv-lib DDN 100", ddn(100)),
+    Peer("adv-lib PDGD 500", pdgd(500)),
+    Peer("adv-lib SuperDeepFool", superdeepfool),
+    Peer("adv-lib FAB 20", fab),
+    Peer("foolbox DeepFool", foolbox_deepfool),
+    Peer("foolbox CW 9 x 500", foolbox_cw, slow=True),
+    Peer("ART DeepFool", art_deepfool, slow=True),
+    Peer("ART CarliniL2", art_carlini, slow=True),
+    Peer("adv-lib FMN 500", fmn(500), long=True),
+)
+
+
+def quietly(call: Call, model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
+    """The attack without the warnings of its library."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return call(model, z, y, unit).detach()

@@ -1,0 +1,372 @@
+"""Our boundary search beside the minimal-L2 attacks of other libraries: how near, how often found, at what cost.
+
+    python -m benchmarks.search [--inputs 24] [--fresh]     writes benchmarks/RESULTS.md
+    python -m benchmarks.search --smoke                     digits, ours alone, with bounds that must hold
+
+Four arms: anywhere, in the normal and in the tangent space of a PCA (unboxed), and anywhere inside the box [0, 1].
+Distances are divided by d*, the smallest of all attacks and of long runs, input by input. Times are processor times of
+one thread, as ratios to FMN with 100 steps, which is measured anew between the others in the same arm. What a network
+gave is kept under ``build/`` until the search or the benchmark changes, so that an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measuring import OURS, SLOW_INPUTS, kept, progress, resident
+from benchmarks.networks import Case, Images, load, network
+from benchmarks.peers import REFERENCE
+from dmmcheck.attacks.search import boundary_search
+from dmmcheck.models.torch import TorchClassifier, adapt
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+ARMS = ("anywhere", "normal", "tangent", "boxed")
+CASES = tuple(  # three networks a group
+    Case(data, kind, training, seed)
+    for data, networks in (
+        ("digits", (("CNN", 0), ("MLP", 0), ("MLP", 1))),
+        ("Fashion-MNIST", (("ResNet", 0), ("MLP", 0), ("MLP", 1))),
+    )
+    for training in ("standard", "adversarial")
+    for kind, seed in networks
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attack in one arm of one network, or medians over networks."""
+
+    found: float
+    median: float
+    p90: float
+    off: float
+    forwards: float
+    backwards: float
+    time: float
+    megabytes: float
+
+    @classmethod
+    def of(cls, name: str, answers: dict[str, Any]) -> Row | str:
+        """Against the best of all answers; the note of an attack that did not run."""
+        answer = answers[name]
+        if not answer["distance"]:
+            return str(answer["note"])
+        n = len(answer["distance"])
+        best = np.full(n, np.inf)
+        for other in answers.values():
+            shared = min(n, len(other["distance"]))
+            best[:shared] = np.minimum(best[:shared], other["distance"][:shared])
+        known = np.isfinite(best)
+        ratio = np.sort(np.array(answer["distance"])[known] / best[known])
+        reference = answers.get(REFERENCE, {"seconds": 0.0, "distance": []})
+        a_reference_input = reference["seconds"] / max(1, len(reference["distance"]))
+        return cls(
+            found=float(np.isfinite(ratio).mean()),
+            median=float(np.quantile(ratio, 0.5, method="higher")),
+            p90=float(np.quantile(ratio, 0.9, method="higher")),
+            off=float((ratio > 1.05).mean()),
+            forwards=answer["forwards"],
+            backwards=answer["backwards"],
+            time=answer["seconds"] / n / a_reference_input if a_reference_input else float("nan"),
+            megabytes=answer["megabytes"],
+        )
+
+    def cells(self) -> str:
+        return (
+            f"{self.found:.1%} | {self.median:.4f} | {self.p90:.3f} | {self.off:.1%} | {self.forwards:.0f} | "
+            f"{self.backwards:.0f} | {self.time:.2f} | {self.megabytes:.0f}"
+        )
+
+
+def typical_row(rows: list[Row]) -> Row:
+    """Medians over networks, number by number."""
+    return Row(**{name: float(np.median([getattr(row, name) for row in rows])) for name in Row.__dataclass_fields__})
+
+
+Group = dict[str, dict[str, Row | str]]
+
+
+def grouped(results: dict[Case, dict[str, dict[str, Any]]]) -> dict[str, Group]:
+    """Group -> arm -> attack -> medians over the group's networks."""
+    groups: dict[str, Group] = {}
+    for group in dict.fromkeys(case.group for case in results):
+        members = [result for case, result in results.items() if case.group == group]
+        groups[group] = {}
+        for arm in ARMS:
+            names = [name for name, answer in members[0][arm].items() if not answer["long"]]
+            groups[group][arm] = {}
+            for name in names:
+                rows = [Row.of(name, member[arm]) for member in members if name in member[arm]]
+                numbers = [row for row in rows if isinstance(row, Row)]
+                groups[group][arm][name] = typical_row(numbers) if numbers else rows[0]
+    return groups
+
+
+@dataclass(frozen=True)
+class Target:
+    """A bound that one number of an effort must keep in an arm."""
+
+    effort: str
+    arm: str
+    number: str
+    bound: float
+    least: bool = False
+
+    def judge(self, groups: dict[str, Group]) -> tuple[list[float], bool]:
+        values = []
+        for group in groups.values():
+            row = group[self.arm][OURS + self.effort]
+            values.append(getattr(row, self.number) if isinstance(row, Row) else float("nan"))
+        return values, all(value >= self.bound if self.least else value <= self.bound for value in values)
+
+
+LIMITS = {
+    "quick": (1.015, 1.05, None, 0.35),
+    "default": (1.006, 1.03, 0.02, 0.6),
+    "thorough": (1.002, 1.015, None, None),
+}
+TARGETS = (
+    *(
+        Target(effort, arm, number, bound)
+        for effort, bounds in LIMITS.items()
+        for arm in ("anywhere", "normal", "tangent")
+        for number, bound in zip(("median", "p90", "off", "time"), bounds, strict=True)
+        if bound is not None
+    ),
+    Target("default", "boxed", "found", 0.99, least=True),
+    Target("default", "boxed", "median", 1.015),
+)
+SHOWN = {
+    "found": "found",
+    "median": "median d/d*",
+    "p90": "p90 of d/d*",
+    "off": "more than 5 % off",
+    "time": "time/FMN 100",
+}
+
+
+def targets_table(groups: dict[str, Group]) -> list[str]:
+    """Each bound beside what was measured, group by group."""
+    lines = [
+        "| effort | arm | number | bound | " + " | ".join(groups) + " | |",
+        "|---|---|---|---|" + "---|" * (len(groups) + 1),
+    ]
+    for target in TARGETS:
+        values, met = target.judge(groups)
+        sign = ">=" if target.least else "<="
+        cells = " | ".join(f"{value:.3f}" for value in values)
+        lines.append(
+            f"| {target.effort} | {target.arm} | {SHOWN[target.number]} | {sign} {target.bound} | {cells} | "
+            f"{'met' if met else '**missed**'} |"
+        )
+    return lines
+
+
+def group_tables(groups: dict[str, Group]) -> list[str]:
+    """One table a group and arm."""
+    lines: list[str] = []
+    for group, arms in groups.items():
+        for arm, rows in arms.items():
+            lines += [
+                f"\n### {group}: {arm}\n",
+                "| attack | found | median d/d* | p90 | > 5 % off | forward | backward | time | MB |",
+                "|---|---|---|---|---|---|---|---|---|",
+            ]
+            for name, row in rows.items():
+                cells = row.cells() if isinstance(row, Row) else f"{row} | | | | | | |"
+                lines.append(f"| {name} | {cells} |")
+    return lines
+
+
+def bare(classifier: TorchClassifier, calls: list[tuple[int, bool]], x: Tensor) -> float:
+    """Processor time of forward and backward passes of the given sizes and nothing else."""
+    start = time.process_time()
+    for rows, backward in calls:
+        batch = x[torch.arange(rows) % len(x)]
+        if backward:
+            batch.requires_grad_(True)
+            torch.autograd.grad(classifier.logits(batch)[:, 0].sum(), batch)
+        else:
+            with torch.no_grad():
+                classifier.logits(batch)
+    return time.process_time() - start
+
+
+def overhead(model: nn.Module, x: Tensor, effort: str, repeats: int = 3) -> float:
+    """Processor time of a search over that of the bare passes it asks for, the median of alternate runs."""
+    calls: list[tuple[int, bool]] = []
+
+    def recording(batch: Tensor) -> Tensor:
+        calls.append((len(batch), torch.is_grad_enabled()))
+        return model(batch)
+
+    y = model(x).argmax(1)
+    quietly_adapted = adapt(recording, x)
+    calls.clear()
+    flat = quietly_adapted.flat(x)
+    boundary_search(quietly_adapted, flat, y, effort=effort, generator=torch.Generator().manual_seed(0))
+    plan, classifier = list(calls), adapt(model, x)
+    ratios = []
+    for _ in range(repeats):
+        start = time.process_time()
+        boundary_search(classifier, flat, y, effort=effort, generator=torch.Generator().manual_seed(0))
+        ratios.append((time.process_time() - start) / bare(classifier, plan, flat))
+    return float(np.median(ratios))
+
+
+def resnet18(generator: torch.Generator) -> nn.Module:
+    """A network of the size of ResNet-18 (11 million weights, 0.6 billion multiplications on a 32 x 32 image)."""
+
+    class Block(nn.Module):
+        def __init__(self, wide_in: int, wide_out: int, stride: int) -> None:
+            super().__init__()
+            self.one = nn.Conv2d(wide_in, wide_out, 3, stride=stride, padding=1, bias=False)
+            self.two = nn.Conv2d(wide_out, wide_out, 3, padding=1, bias=False)
+            self.norms = nn.ModuleList([nn.BatchNorm2d(wide_out), nn.BatchNorm2d(wide_out)])
+            same = wide_in == wide_out and stride == 1
+            self.skip = nn.Identity() if same else nn.Conv2d(wide_in, wide_out, 1, stride=stride, bias=False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            inner = self.norms[0](self.one(x)).relu()
+            return (self.norms[1](self.two(inner)) + self.skip(x)).relu()
+
+    widths, blocks = (64, 128, 256, 512), []
+    before = 64
+    for stage, width in enumerate(widths):
+        blocks += [Block(before, width, 1 if stage == 0 else 2), Block(width, width, 1)]
+        before = width
+    net = nn.Sequential(
+        nn.Conv2d(3, 64, 3, padding=1, bias=False), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10)
+    )
+    with torch.no_grad():
+        for parameter in net.parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(0, (2 / parameter[0].numel()) ** 0.5, generator=generator)
+    return net.eval().requires_grad_(False)
+
+
+def cost_lines() -> list[str]:
+    """Overhead beside bare passes, and memory for few and many inputs."""
+    progress("overhead on the digits CNN")
+    images = load("digits")
+    model = network(Case("digits", "CNN", "standard", 0))
+    lines = [
+        "| search | time over that of the bare passes it asks for |",
+        "|---|---|",
+        *(
+            f"| {effort}, digits CNN, 256 inputs | {overhead(model, images.x_test[:256], effort):.3f} |"
+            for effort in ("quick", "default")
+        ),
+    ]
+    progress("overhead on a network of the size of ResNet-18")
+    generator = torch.Generator().manual_seed(0)
+    x = torch.rand(4, 3, 32, 32, generator=generator)
+    lines.append(f"| quick, ResNet-18 on 32 x 32, 4 inputs | {overhead(resnet18(generator), x, 'quick', 1):.3f} |")
+    return [*lines, "", *memory_lines(images, model)]
+
+
+def memory_lines(images: Images, model: nn.Module) -> list[str]:
+    """Peak memory of searches over more and more inputs."""
+    classifier = adapt(model, images.x_test)
+    lines = ["| inputs | peak memory of a quick search, MB, beyond what was resident |", "|---|---|"]
+    for n in (512, 2048, 8192):
+        x = classifier.flat(images.x_test[torch.arange(n) % len(images.x_test)])
+        y = classifier.logits(x).argmax(1)
+        before = resident(reset=True)
+        boundary_search(classifier, x, y, effort="quick", generator=torch.Generator().manual_seed(0))
+        lines.append(f"| {n} | {resident() - before:.0f} |")
+    return lines
+
+
+def smoke() -> int:
+    """Ours alone on four digits networks; says what does not hold, and how often."""
+    cases = [case for case in CASES if case.data == "digits"]
+    results = {case: kept(case, 24, fresh=True, peers=False) for case in cases}
+    groups = grouped(results)
+    wrong = [
+        f"{target.effort} {target.arm}: {SHOWN[target.number]} {values} beyond {target.bound}"
+        for target in TARGETS
+        if target.number != "time"
+        for values, met in [target.judge(groups)]
+        if not met
+    ]
+    for group, arms in groups.items():
+        for arm, rows in arms.items():
+            medians = [row.median for row in rows.values() if isinstance(row, Row)]
+            if medians != sorted(medians, reverse=True):
+                wrong.append(f"{group}, {arm}: medians of quick, default, thorough are {medians}, not falling")
+    print("\n".join([*targets_table(groups), *group_tables(groups)]))
+    print("\n".join(wrong) or "all bounds hold", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def report(results: dict[Case, dict[str, dict[str, Any]]], left_out: list[str], options: argparse.Namespace) -> str:
+    groups = grouped(results)
+    networks = {group: sum(case.group == group for case in results) for group in groups}
+    lines = [
+        "# The boundary search beside other libraries",
+        "",
+        f"Written by `python -m benchmarks.search` on {time.strftime('%Y-%m-%d')}: torch {torch.__version__}, "
+        f"{platform.machine()}, one thread. {options.inputs} correctly classified test images a network, the first "
+        f"{SLOW_INPUTS} of them for CW, ART and PGDL2, which are slow, and in half of the networks. Numbers are "
+        "medians over networks: " + ", ".join(f"{count} of {group}" for group, count in networks.items()) + ".",
+        "",
+        "d* is the smallest confirmed distance of any attack and of long runs (FMN 500, another thorough search), "
+        "input by input. Times are processor times an input, over FMN 100's in the same arm. Peers have no subspaces: "
+        "outside the box all of them work in the coordinates of our wrapper, in a cube whose walls are two median "
+        "distances away; inside the box on the images themselves. What a peer returns is taken as it is.",
+        *(f"\nLeft out: {line}" for line in left_out),
+        "\n## Bounds\n",
+        *targets_table(groups),
+        "\n## Overhead and memory\n",
+        *cost_lines(),
+        "\n## All attacks",
+        *group_tables(groups),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--smoke", action="store_true", help="digits, ours alone, under a minute")
+    parser.add_argument("--inputs", type=int, default=24, help="a network")
+    parser.add_argument("--fresh", action="store_true", help="measure anew what an earlier run has kept")
+    parser.add_argument("--only", default="", help="networks whose description contains this, printed, nothing written")
+    parser.add_argument("--ours", action="store_true", help="no peers")
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    if options.smoke:
+        return smoke()
+    results: dict[Case, dict[str, dict[str, Any]]] = {}
+    left_out: list[str] = []
+    for case in CASES:
+        if options.only not in str(case):
+            continue
+        try:
+            load(case.data)
+        except FileNotFoundError as error:
+            left_out += [str(error)] if str(error) not in left_out else []
+            continue
+        results[case] = kept(case, options.inputs, fresh=options.fresh, peers=not options.ours)
+    if options.only:
+        groups = grouped(results)
+        print("\n".join([*targets_table(groups), *group_tables(groups)]))
+        return 0
+    RESULTS.write_text(report(results, left_out, options))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
