@@ -118,7 +118,7 @@ def null_draws(view: View, ask: Callable[[View], Evidence], control: str, draws:
     def compute() -> tuple[Floats, int]:
         results = np.empty(draws)
         for number in range(draws):
-            drawn = null.draw(view, seeded(seed, "control", control, number))
+            drawn = replace(null.draw(view, seeded(seed, "control", control, number)), null=(control, number))
             results[number] = point_estimate(ask(replace(drawn, effort="quick" if searched else None)))
         return results, 0
 

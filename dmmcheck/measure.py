@@ -248,6 +248,7 @@ class View:
     attack: str = BUILTIN
     effort: Effort | None = None  # None: the run's own measurements; else searched anew for this view
     order: tuple[int, ...] | None = None  # of the checkpoints, where a control deals them anew
+    null: tuple[str, int] | None = None  # which draw of which control the field is
     _used: dict[tuple[object, ...], Cost] | None = None
 
     @property
@@ -262,23 +263,32 @@ class View:
 
     def crossing(self, arm: ArmName) -> Crossing:
         """Nearest label change anywhere (``"free"``), in x + T (``"tangent"``) or in x + N (``"normal"``)."""
-        own_field = self.field is self.measure.field
-        if self.effort is None or (arm == "free" and self.effort == "quick"):
-            if not own_field and arm != "free":
+        if self._is_kept(arm):
+            if self.field is not self.measure.field and arm != "free":
                 raise CheckError(f"the {arm} arm of another tangent field needs a search of its own; set an effort")
             found = self.measure.crossings(self.n, arm, self.attack)
             key = self.measure.crossing_key(arm, self.attack)
             self._note(key, self.measure.cost(key, self.n))
             return found
         start = time.perf_counter()
-        found = self.measure.search_in(slice(0, self.n), arm, self.field, self.effort)
+        found = self._search(arm)
         spent = Cost(gradient_evaluations=gradients(found), seconds=time.perf_counter() - start)
         self._note(("view", len(self._used or ()), arm), spent)
         return found
 
     def distance(self, arm: ArmName) -> Floats:
-        """L2 distance of `crossing`, in units of x (n,); inf where none was found."""
-        return self.crossing(arm).distance.cpu().numpy().astype(np.float64)
+        """L2 distance of `crossing`, in units of x (n,); inf where none was found.
+
+        In a draw of a control it is searched once for all who ask; the points, which may be large, are not kept.
+        """
+        if self._is_kept(arm) or (self.null is None and self.field is not self.measure.field):
+            return _floats(self.crossing(arm).distance)
+
+        def compute() -> tuple[Floats, int]:
+            found = self._search(arm)
+            return _floats(found.distance), gradients(found)
+
+        return self.once(("distance", self.null, arm, self.effort, self.n), compute)
 
     def step(self, arm: ArmName = "free") -> Tensor:
         """The smallest perturbation found, (n, D); NaN where none was."""
@@ -319,7 +329,7 @@ class View:
 
     def tangent_share(self, v: Tensor) -> Floats:
         """Share of the energy of vectors (n, D) in the tangent space of their input, rho_T (n,)."""
-        return self.field.share(v).cpu().numpy().astype(np.float64)
+        return _floats(self.field.share(v))
 
     def project_tangent(self, v: Tensor) -> Tensor:
         """Tangent part P_T v of vectors (n, D)."""
@@ -360,7 +370,7 @@ class View:
         nearest = examples.x[in_batches(x, index)]
         distance = (nearest - x).norm(dim=1)
         none = (examples.y[None, :] == y[:, None]).all(1)  # no example of another class
-        return torch.where(none, torch.inf, distance).cpu().numpy().astype(np.float64), nearest
+        return _floats(torch.where(none, torch.inf, distance)), nearest
 
     def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
         """Classes, and the crossing of each input into each of them (not found into its own), with little effort."""
@@ -381,13 +391,20 @@ class View:
     def training(self) -> View:
         """As many of the examples that the manifold was fitted on (or all), classified correctly."""
         measure = self.measure.training()
-        return replace(self, measure=measure, field=measure.field, n=min(self.n, len(measure.sample.x)))
+        return replace(self, measure=measure, field=measure.field, null=None, n=min(self.n, len(measure.sample.x)))
 
     def checkpoints(self) -> list[tuple[int, View]]:
         """(step, the same inputs under the model of that step), in the order of steps unless a control dealt them."""
         steps = self.measure.steps
         dealt = self.order or tuple(range(len(steps)))
         return [(step, self.twin(f"checkpoint {steps[dealt[place]]}")) for place, step in enumerate(steps)]
+
+    def _is_kept(self, arm: ArmName) -> bool:
+        """Whether the run's own measurements serve: there the free arm is good enough for little effort, too."""
+        return self.effort is None or (arm == "free" and self.effort == "quick")
+
+    def _search(self, arm: ArmName) -> Crossing:
+        return self.measure.search_in(slice(0, self.n), arm, self.field, self.effort or "default")
 
     def spent(self) -> Cost:
         """What the measurements used through this view took, shared ones counted in full."""
@@ -403,6 +420,10 @@ class View:
         y = self.measure.sample.y[rows]
         gradient = margin_gradient(self.measure.classifier, crossing.point[rows].to(self.x), y)
         return torch.where(crossing.found[rows].to(y.device)[:, None], gradient, torch.nan), len(y)
+
+
+def _floats(values: Tensor) -> Floats:
+    return values.cpu().numpy().astype(np.float64)
 
 
 def margin_gradient(classifier: TorchClassifier, points: Tensor, y: Tensor) -> Tensor:

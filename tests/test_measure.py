@@ -260,6 +260,31 @@ def test_a_field_of_a_null_is_searched_only_with_an_effort_of_its_own(measure):
     assert not np.allclose(turned.distance("tangent"), measure.view(16).distance("tangent"))
 
 
+def test_a_draw_of_a_control_is_searched_once_for_all_who_ask(measure, counting):
+    rotation = Haar(12, generator=torch.Generator().manual_seed(0))
+
+    def view():
+        field = RotatedField(measure.field, rotation)  # another object each time, the same spaces
+        return replace(measure.view(16), field=field, effort="quick", null=("rotation", 0), _used={})
+
+    first, again = view(), view()
+    found = first.distance("tangent")
+    calls = counting.calls
+    assert np.array_equal(again.distance("tangent"), found)
+    assert counting.calls == calls
+    assert again.spent() == first.spent()
+    assert first.spent().gradient_evaluations > 0
+    assert np.array_equal(_distances(replace(view(), null=None)), found)
+    assert counting.calls > calls
+    other = replace(view(), null=("rotation", 1), field=measure.field)
+    assert not np.array_equal(other.distance("tangent"), found)
+    assert len(replace(view(), n=15).distance("tangent")) == 15
+
+
+def _distances(view):
+    return view.crossing("tangent").distance.double().numpy()
+
+
 def test_once_is_once(measure):
     calls = []
 
