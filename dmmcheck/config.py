@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dmmcheck.errors import ConfigError
-from dmmcheck.keys import JUDGING, KEYS, SUBJECT, Key, day, did_you_mean, number, parse_toml, text
+from dmmcheck.keys import JUDGING, KEYS, OWN_FILE, PYPROJECT, SUBJECT, Key, day, did_you_mean, number, parse_toml, text
 from dmmcheck.report.model import Tier
 
 OnInconclusive = Literal["warn", "fail"]
-
-PYPROJECT, OWN_FILE = "pyproject.toml", "dmmcheck.toml"
 
 
 @dataclass(frozen=True, kw_only=True)

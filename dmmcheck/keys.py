@@ -11,6 +11,7 @@ from typing import Any
 
 from dmmcheck.report.model import TIERS
 
+PYPROJECT, OWN_FILE = "pyproject.toml", "dmmcheck.toml"
 SMALLEST_SAMPLE = 8
 LARGEST_SEED = 2**63 - 1
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dmmcheck.config import OWN_FILE, PYPROJECT, find_settings
 from dmmcheck.errors import ConfigError
+from dmmcheck.keys import OWN_FILE, PYPROJECT
 
 CONFTEST = "conftest.py"
 ANCHOR = pytest.StashKey[Path]()
@@ -23,6 +23,8 @@ def find_anchor(config: pytest.Config) -> Path:
     Raises:
         ConfigError: There is none, or the settings cannot be read.
     """
+    from dmmcheck.config import find_settings  # noqa: PLC0415  # not before there is something to run
+
     root = config.rootpath
     settings, _ = find_settings(root)
     found = settings or next((path for path in _candidates(config) if path.is_file()), None)
