@@ -16,10 +16,11 @@ from scipy import stats
 import dmmcheck
 from dmmcheck import worlds
 from dmmcheck.config import Settings
+from dmmcheck.plan import plan
 from dmmcheck.run import Run
 
 ARMS = ("free", "tangent", "normal")
-SAMPLES = 128
+SAMPLES = 96
 SOUND = [name for name in worlds.WORLDS if name not in worlds.KINDS]
 
 
@@ -39,7 +40,7 @@ SMALL = [
 
 @pytest.mark.parametrize(
     ("ambient_dim", "dim", "angle"),
-    [*SMALL, (784, 16, 89.5), (150528, 1, 0.5), (150528, 1, 70.0), (150528, 16, 45.0), (150528, 16, 89.5)],
+    [*SMALL, (784, 16, 89.5), (150528, 1, 70.0), (150528, 16, 0.5), (150528, 16, 89.5)],
 )
 def test_hyperplane_distances_are_the_closed_form(ambient_dim, dim, angle):
     found, exact = measured(worlds.hyperplane(ambient_dim=ambient_dim, dim=dim, angle=angle, samples=8, seed=1))
@@ -178,7 +179,8 @@ def test_an_unsound_measurement_says_why(kind, words):
 
 @pytest.mark.parametrize("name", ["random subspace", "rotated copy"])
 def test_a_manifold_that_means_nothing_supports_what_is_stated_and_not_what_is_controlled(name):
-    world, findings = judged(name)
+    world = worlds.WORLDS[name](seed=0, samples=64)
+    findings = {finding.id: finding for finding in dmmcheck.run(world.subject).findings}
     for id, truth in world.truth.items():
         if truth:
             assert findings[id].verdict == "supported", findings[id]
@@ -188,31 +190,33 @@ def test_a_manifold_that_means_nothing_supports_what_is_stated_and_not_what_is_c
     assert len(world.truth) >= 11
 
 
-@pytest.mark.parametrize("name", ["normal nearly in N", "normal in T", "shallow dimples", "deep dimples", "sphere"])
-def test_controlled_claims_on_energy_follow_the_truth(name):
-    world, findings = judged(name)
-    for id, truth in world.truth.items():
-        verdict = findings[id].verdict
-        assert verdict != ("refuted" if truth else "supported"), findings[id]
-        if id in {"off-manifold-energy-controlled-builtin", "boundary-parallel-controlled-builtin"}:
-            assert verdict == ("supported" if truth else "refuted"), findings[id]
-
-
 ENERGY = ("off-manifold-energy", "boundary-parallel")
-DRAWS = 24
+
+
+@pytest.mark.parametrize("name", ["normal nearly in N", "normal in T", "deep dimples"])
+def test_controlled_claims_on_energy_follow_the_truth(name):
+    world = worlds.WORLDS[name](seed=0, samples=SAMPLES)
+    report = dmmcheck.run(world.subject, checks=[*ENERGY, "on-manifold-distance"], tiers=["controlled"])
+    for finding in report.findings:
+        if finding.id in world.truth:
+            assert finding.verdict == ("supported" if world.truth[finding.id] else "refuted"), finding
+    assert {f"{check}-controlled-builtin" for check in ENERGY} <= set(world.truth)
+
+
+DRAWS = 40
 
 
 def test_a_haar_random_classifier_is_not_taken_for_one_that_knows_the_manifold():
-    # 24 draws of the world; benchmarks/calibration.py has 200 and more, of every check
-    false, refuted = 0, 0
+    # 40 draws of the world and one check; benchmarks/calibration.py has 200 draws of all of them
+    (planned,) = (item for item in plan(Settings()) if item.id == "off-manifold-energy-controlled-builtin")
+    verdicts = []
     for seed in range(DRAWS):
         world = worlds.haar(ambient_dim=50, dim=8, samples=64, seed=seed)
-        report = dmmcheck.run(world.subject, checks=ENERGY[:1], tiers=["controlled"], seed=seed)
-        finding = next(finding for finding in report.findings if finding.id in world.truth)
-        false += finding.verdict == "supported"
-        refuted += finding.verdict == "refuted"
-    assert stats.binomtest(false, DRAWS, 0.05, alternative="greater").pvalue > 0.01
-    assert refuted > 0  # the claim can come out false
+        session = Run(world.subject, Settings(seed=seed))
+        session.soundness = ()  # nothing is masked here, and to look would take most of the time
+        verdicts.append(session.finding(planned).verdict)
+    assert stats.binomtest(verdicts.count("supported"), DRAWS, 0.05, alternative="greater").pvalue > 0.01
+    assert "refuted" in verdicts  # the claim can come out false
 
 
 DEPTH, MAIN_EFFECT = (f"adversarial-training-deepens-mechanism-{variant}" for variant in ("depth", "main-effect"))
