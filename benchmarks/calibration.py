@@ -452,6 +452,7 @@ def written(tallies: Mapping[str, Tally], failures: list[str]) -> str:
     """The whole document."""
     runs = [run for tally in tallies.values() for run in tally.outcomes]
     minutes = sum(run.seconds for run in runs) / 60
+    source = ", ".join(sorted({run.source for run in runs}))
     bounds = (
         "All bounds hold." if not failures else "Bounds that do not hold:\n\n" + "\n".join(f"- {f}" for f in failures)
     )
@@ -459,6 +460,9 @@ def written(tallies: Mapping[str, Tally], failures: list[str]) -> str:
 
 Written by `python -m benchmarks.calibration`: {len(runs)} runs on worlds with known answers (`dmmcheck.worlds`),
 {minutes:.0f} minutes of one core. alpha is {ALPHA:.0%} for a whole run. Intervals are exact, 95 %. {bounds}
+
+Package source {source} (a hash of the modules that verdicts depend on). D is {SMALL["ambient_dim"]} and k {SMALL["dim"]};
+`wrong-label-training` needs trained networks and is not in it.
 
 Soundness is computed in full where the world is unsound, and for the first {SOUNDNESS_SEEDS} seeds elsewhere. Where it
 is left out nothing is inconclusive for its sake, which makes false verdicts no rarer. How many claims are decided is
