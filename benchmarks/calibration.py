@@ -461,8 +461,8 @@ def written(tallies: Mapping[str, Tally], failures: list[str]) -> str:
 Written by `python -m benchmarks.calibration`: {len(runs)} runs on worlds with known answers (`dmmcheck.worlds`),
 {minutes:.0f} minutes of one core. alpha is {ALPHA:.0%} for a whole run. Intervals are exact, 95 %. {bounds}
 
-Package source {source} (a hash of the modules that verdicts depend on). D is {SMALL["ambient_dim"]} and k {SMALL["dim"]};
-`wrong-label-training` needs trained networks and is not in it.
+Package source {source} (a hash of the modules that verdicts depend on). D is {SMALL["ambient_dim"]} and
+k {SMALL["dim"]}, mostly; `wrong-label-training` needs trained networks and is not in it.
 
 Soundness is computed in full where the world is unsound, and for the first {SOUNDNESS_SEEDS} seeds elsewhere. Where it
 is left out nothing is inconclusive for its sake, which makes false verdicts no rarer. How many claims are decided is

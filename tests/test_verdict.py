@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
+from dmmcheck import stats
 from dmmcheck.evidence import Evidence
 from dmmcheck.verdict import decide
 
@@ -159,6 +160,25 @@ def test_the_number_of_inputs_counts_those_that_the_statistic_leaves_out():
         for inputs in (32, 320)
     ]
     assert counts[1] == pytest.approx(10 * counts[0], rel=0.05)
+
+
+@pytest.mark.parametrize("shared", [0.0, 0.9], ids=["independent", "alike"])
+def test_a_whole_run_of_claims_at_their_limits_is_false_no_oftener_than_alpha(shared):
+    """Five claims whose medians are their limits, looked at four times as inputs come in: any verdict is false."""
+    rng, claims, runs = np.random.default_rng(5), 5, 300
+    sizes = stats.looks(256)
+    false = 0
+    for _ in range(runs):
+        common = rng.normal(size=256)
+        values = shared * common + math.sqrt(1 - shared**2) * rng.normal(size=(claims, 256))
+        false += any(
+            decide(Evidence.of(row[:n]), limit=0.0, direction="greater", alpha=0.2 / claims / len(sizes)).verdict
+            != "inconclusive"
+            for row in values
+            for n in sizes
+        )
+    assert false > 0
+    assert scipy_stats.binomtest(false, runs, 0.2, alternative="greater").pvalue > 1e-3
 
 
 def test_ratio_keeps_censoring_honest():
