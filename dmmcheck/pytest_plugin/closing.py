@@ -30,13 +30,17 @@ class Closing:
         self._reports = self._ledger.reports()
         self._notes: list[str] = []
         self._written: list[Path] = []
-        if session.exitstatus != pytest.ExitCode.INTERRUPTED and not session.config.getoption("collectonly"):
+        if self._ledger.unreached > 0 and not self._ledger.wrong:
+            self._notes.append(f"the run stopped early: {self._ledger.unreached} selected tests were not reached")
+        if session.exitstatus == pytest.ExitCode.INTERRUPTED:
+            self._notes += ["no report was written: the run was interrupted"] * bool(
+                self._config.getoption("--dmm-report")
+            )
+        elif not self._config.getoption("collectonly"):
             self._judge(session)
 
     def _judge(self, session: pytest.Session) -> None:
         status = pytest.ExitCode.OK
-        if self._ledger.unreached > 0 and not self._ledger.wrong:
-            self._notes.append(f"the run stopped early: {self._ledger.unreached} selected tests were not reached")
         if self._without_verdict():
             self._notes.append("no gating check reached a verdict, so nothing was tested, and the run fails")
             status = pytest.ExitCode.TESTS_FAILED

@@ -14,7 +14,7 @@ from dmmcheck.pytest_plugin.anchor import ANCHOR
 
 def add_options(parser: pytest.Parser) -> None:
     """Add the group ``dmmcheck`` to ``pytest --help``."""
-    group = parser.getgroup("dmmcheck", "geometry of a classifier's decision boundary")
+    group = parser.getgroup("dmmcheck", "dmmcheck (geometry of a classifier's decision boundary)")
     flags = (
         ("--dmm", "also run the checks on what is under test"),
         ("--dmm-only", "run the checks and nothing else"),

@@ -46,9 +46,11 @@ class Teller:
         if not self._open:
             return
         self._open = False
+        if self._reporter.showlongtestinfo:
+            return  # pytest starts a line of its own
         if self._reporter.showfspath:
             self._reporter.write_fspath_result(nodeid, "")
-        elif not self._reporter.showlongtestinfo:
+        else:
             self._writer.line()
 
 

@@ -148,3 +148,21 @@ def test_the_same_verdicts_come_from_any_order_and_selection(project):
     project.runpytest_inprocess("--dmm-only", "--dmm-checks", "noise-like", "--dmm-report", "part.json")
     part = findings_in(project.path / "part.json")
     assert part == [f for f in findings_in(project.path / "full.json") if f["check"] == "noise-like"]
+
+
+def test_an_interrupted_run_shows_what_it_found_and_writes_no_report(project):
+    project.makeconftest(
+        f"""
+        def pytest_runtest_teardown(item):
+            if item.name == "{ID}":
+                raise KeyboardInterrupt
+        """
+    )
+    options = ("--dmm-only", "--dmm-tier", "stated", "--dmm-report", "r.json", "-v")
+    result = project.runpytest_inprocess(*options, no_reraise_ctrlc=True)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    text = said(result)
+    assert "off-manifold-suffices stated" in text
+    assert "the run stopped early: " in text
+    assert "no report was written: the run was interrupted" in text
+    assert not (project.path / "r.json").exists()
