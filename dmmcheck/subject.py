@@ -30,7 +30,7 @@ class Subject:
             is unboxed by default, see the README.
         reference: The standard twin, where `model` is adversarially trained.
         robust: The adversarially trained twin, where `model` is the standard one.
-        factory: ``factory(seed) -> model``, untrained; or ``factory()``.
+        factory: ``factory(seed) -> model``, untrained; the same seed gives the same model.
         checkpoints: ``[(step, model), ...]`` along training, the first one untrained.
         trainer: ``trainer(x, y, seed) -> model``.
         x_train: Examples ``(m, *input_shape)`` the manifold was fitted on; neighbours are looked up here.

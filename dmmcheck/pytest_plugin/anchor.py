@@ -39,7 +39,7 @@ def find_anchor(config: pytest.Config) -> Path:
 def is_pasted(config: pytest.Config) -> bool:
     """Whether a node id of a check is among the arguments, e.g. ``pyproject.toml::boundary-clings-stated-builtin``."""
     named = [_path(config, arg) for arg in config.args if "::" in arg]
-    return any(path in named for path in _candidates(config) if path.suffix != ".py")
+    return any(path.resolve() in named for path in _candidates(config) if path.suffix != ".py")
 
 
 def extend_args(config: pytest.Config, anchor: Path, *, only: bool) -> None:
@@ -48,7 +48,7 @@ def extend_args(config: pytest.Config, anchor: Path, *, only: bool) -> None:
     if only and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args[:] = []
     paths = [_path(config, arg) for arg in config.args]
-    if anchor not in paths and anchor.parent not in paths:
+    if not {anchor.resolve(), anchor.parent.resolve()} & set(paths):
         config.args.append(str(anchor))
 
 

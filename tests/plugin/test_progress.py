@@ -1,0 +1,84 @@
+"""The lines that say what is going on: where they stand between pytest's letters, and how many there are."""
+
+from __future__ import annotations
+
+import pytest
+
+from dmmcheck.pytest_plugin import progress
+
+
+class Screen:
+    """A reporter and its writer, as far as progress uses them, that note what they are told."""
+
+    def __init__(self, terminal: bool, verbosity: int = 0) -> None:
+        self.hasmarkup, self.text = terminal, ""
+        self.showfspath, self.showlongtestinfo = verbosity >= 0, verbosity > 0
+        self.in_a_line = True
+
+    def ensure_newline(self):
+        self.text += "\n" * self.in_a_line
+        self.in_a_line = False
+
+    def write(self, text, flush=False):
+        self.text += text
+
+    def line(self):
+        self.text += "\n"
+
+    def rewrite(self, text, erase):
+        self.text = self.text.rpartition("\n")[0] + "\n" + text
+
+    def write_fspath_result(self, nodeid, letter):
+        self.text += f"\n{nodeid.partition('::')[0]} {letter}"
+
+
+class Config:
+    """A configuration with that screen."""
+
+    def __init__(self, screen: Screen, worker: bool = False) -> None:
+        self._screen, self.pluginmanager, self.stash = screen, self, pytest.Stash()
+        if worker:
+            self.workerinput = {}
+
+    def get_plugin(self, name):
+        return self._screen if name == "terminalreporter" else None
+
+    def get_terminal_writer(self):
+        return self._screen
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def told(screen: Screen, clock: list[float], times: list[float]) -> str:
+    screen.text = "a.py ."
+    tell = progress.teller(Config(screen))
+    for time in times:
+        clock[0] = time
+        tell(f"at {time:g}")
+    tell.close("a.py::b")
+    return screen.text
+
+
+def test_in_a_file_there_is_a_line_at_once_and_then_one_every_ten_seconds(clock):
+    assert told(Screen(terminal=False), clock, [0, 1, 9, 11, 12]) == "a.py .\ndmmcheck: at 0\ndmmcheck: at 11\na.py "
+
+
+def test_on_a_terminal_each_line_takes_the_place_of_the_one_before(clock):
+    assert told(Screen(terminal=True), clock, [0, 1, 2]) == "a.py .\ndmmcheck: at 2\na.py "
+
+
+@pytest.mark.parametrize(("verbosity", "end"), [(-1, "\n"), (0, "\na.py "), (1, "")])
+def test_pytest_goes_on_where_it_would_write(clock, verbosity, end):
+    assert told(Screen(terminal=False, verbosity=verbosity), clock, [0]) == f"a.py .\ndmmcheck: at 0{end}"
+
+
+def test_nothing_is_said_where_there_was_nothing_to_say_or_no_terminal(clock):
+    assert told(Screen(terminal=False), clock, []) == "a.py ."
+    screen = Screen(terminal=False)
+    progress.teller(Config(screen, worker=True))("busy")
+    assert screen.text == ""
