@@ -17,6 +17,7 @@ import platform
 import sys
 import time
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -189,35 +190,51 @@ def group_tables(groups: dict[str, Group]) -> list[str]:
     return lines
 
 
-def bare(classifier: TorchClassifier, calls: list[tuple[int, bool]], x: Tensor) -> float:
-    """Processor time of forward and backward passes of the given sizes and nothing else."""
+def network_table(results: dict[Case, dict[str, dict[str, Any]]]) -> list[str]:
+    """One line a network and arm: median d/d*, p90, share more than 5 % off, and time, of each effort."""
+    lines = ["| network | arm | quick | default | thorough |", "|---|---|---|---|---|"]
+    for case, arms in results.items():
+        for arm, answers in arms.items():
+            rows = [Row.of(OURS + effort, answers) for effort in LIMITS]
+            cells = [
+                f"{row.median:.4f}, {row.p90:.3f}, {row.off:.1%}, {row.time:.2f}"
+                for row in rows
+                if isinstance(row, Row)
+            ]
+            lines.append(f"| {case} | {arm} | {' | '.join(cells)} |")
+    return ["Median d/d*, p90 of d/d*, more than 5 % off, time/FMN 100.\n", *lines]
+
+
+def bare(classifier: TorchClassifier, calls: list[list[int]], x: Tensor) -> float:
+    """Processor time of forward and backward passes and nothing else; calls are [rows, backward passes]."""
     start = time.process_time()
-    for rows, backward in calls:
+    for rows, backwards in calls:
         batch = x[torch.arange(rows) % len(x)]
-        if backward:
-            batch.requires_grad_(True)
-            torch.autograd.grad(classifier.logits(batch)[:, 0].sum(), batch)
-        else:
-            with torch.no_grad():
-                classifier.logits(batch)
+        with torch.set_grad_enabled(backwards > 0):
+            logits = classifier.logits(batch.requires_grad_(backwards > 0))
+        for left in reversed(range(backwards)):
+            torch.autograd.grad(logits[:, left % logits.shape[1]].sum(), batch, retain_graph=left > 0)
     return time.process_time() - start
 
 
 def overhead(model: nn.Module, x: Tensor, effort: str, repeats: int = 3) -> float:
     """Processor time of a search over that of the bare passes it asks for, the median of alternate runs."""
-    calls: list[tuple[int, bool]] = []
+    calls: list[list[int]] = []
 
     def recording(batch: Tensor) -> Tensor:
-        calls.append((len(batch), torch.is_grad_enabled()))
-        return model(batch)
+        logits = model(batch)
+        call = [len(batch), 0]
+        calls.append(call)
+        if logits.requires_grad:
+            logits.register_hook(lambda gradient: call.__setitem__(1, call[1] + 1))
+        return logits
 
     y = model(x).argmax(1)
-    quietly_adapted = adapt(recording, x)
+    recorded, classifier = adapt(recording, x), adapt(model, x)
+    flat = classifier.flat(x)
     calls.clear()
-    flat = quietly_adapted.flat(x)
-    boundary_search(quietly_adapted, flat, y, effort=effort, generator=torch.Generator().manual_seed(0))
-    plan, classifier = list(calls), adapt(model, x)
-    ratios = []
+    boundary_search(recorded, flat, y, effort=effort, generator=torch.Generator().manual_seed(0))
+    plan, ratios = [list(call) for call in calls], []
     for _ in range(repeats):
         start = time.process_time()
         boundary_search(classifier, flat, y, effort=effort, generator=torch.Generator().manual_seed(0))
@@ -226,7 +243,7 @@ def overhead(model: nn.Module, x: Tensor, effort: str, repeats: int = 3) -> floa
 
 
 def resnet18(generator: torch.Generator) -> nn.Module:
-    """A network of the size of ResNet-18 (11 million weights, 0.6 billion multiplications on a 32 x 32 image)."""
+    """A network of the size of ResNet-18 (11 million weights, 0.14 billion multiplications on a 16 x 16 image)."""
 
     class Block(nn.Module):
         def __init__(self, wide_in: int, wide_out: int, stride: int) -> None:
@@ -262,17 +279,18 @@ def cost_lines() -> list[str]:
     images = load("digits")
     model = network(Case("digits", "CNN", "standard", 0))
     lines = [
+        "The bound is 1.15.\n",
         "| search | time over that of the bare passes it asks for |",
         "|---|---|",
         *(
-            f"| {effort}, digits CNN, 256 inputs | {overhead(model, images.x_test[:256], effort):.3f} |"
+            f"| {effort}, digits CNN, 128 inputs | {overhead(model, images.x_test[:128], effort):.3f} |"
             for effort in ("quick", "default")
         ),
     ]
     progress("overhead on a network of the size of ResNet-18")
     generator = torch.Generator().manual_seed(0)
-    x = torch.rand(4, 3, 32, 32, generator=generator)
-    lines.append(f"| quick, ResNet-18 on 32 x 32, 4 inputs | {overhead(resnet18(generator), x, 'quick', 1):.3f} |")
+    x = torch.rand(2, 3, 16, 16, generator=generator)
+    lines.append(f"| quick, ResNet-18 on 16 x 16, 2 inputs | {overhead(resnet18(generator), x, 'quick'):.3f} |")
     return [*lines, "", *memory_lines(images, model)]
 
 
@@ -280,7 +298,7 @@ def memory_lines(images: Images, model: nn.Module) -> list[str]:
     """Peak memory of searches over more and more inputs."""
     classifier = adapt(model, images.x_test)
     lines = ["| inputs | peak memory of a quick search, MB, beyond what was resident |", "|---|---|"]
-    for n in (512, 2048, 8192):
+    for n in (256, 1024, 4096):
         x = classifier.flat(images.x_test[torch.arange(n) % len(images.x_test)])
         y = classifier.logits(x).argmax(1)
         before = resident(reset=True)
@@ -290,23 +308,25 @@ def memory_lines(images: Images, model: nn.Module) -> list[str]:
 
 
 def smoke() -> int:
-    """Ours alone on four digits networks; says what does not hold, and how often."""
-    cases = [case for case in CASES if case.data == "digits"]
-    results = {case: kept(case, 24, fresh=True, peers=False) for case in cases}
-    groups = grouped(results)
+    """Ours alone on digits networks that are quickly trained; says which bounds do not hold.
+
+    Beside what takes peers to know, the share of inputs that are 5 % off is left out: it needs more inputs.
+    """
+    cases = [case for case in CASES if case.data == "digits" and (case.kind == "MLP" or case.training == "standard")]
+    groups = grouped({case: kept(case, 24, fresh=True, peers=False) for case in cases})
+    bounds = [target for target in TARGETS if target.number not in {"time", "off"}]
     wrong = [
-        f"{target.effort} {target.arm}: {SHOWN[target.number]} {values} beyond {target.bound}"
-        for target in TARGETS
-        if target.number != "time"
+        f"{target.effort}, {target.arm}: {SHOWN[target.number]} is {values}, bound {target.bound}"
+        for target in bounds
         for values, met in [target.judge(groups)]
         if not met
     ]
     for group, arms in groups.items():
         for arm, rows in arms.items():
             medians = [row.median for row in rows.values() if isinstance(row, Row)]
-            if medians != sorted(medians, reverse=True):
-                wrong.append(f"{group}, {arm}: medians of quick, default, thorough are {medians}, not falling")
-    print("\n".join([*targets_table(groups), *group_tables(groups)]))
+            if any(more > less + 1e-3 for less, more in pairwise(medians)):
+                wrong.append(f"{group}, {arm}: medians {medians} of quick, default, thorough do not fall")
+    print("\n".join(group_tables(groups)))
     print("\n".join(wrong) or "all bounds hold", file=sys.stderr)
     return 1 if wrong else 0
 
@@ -319,7 +339,7 @@ def report(results: dict[Case, dict[str, dict[str, Any]]], left_out: list[str], 
         "",
         f"Written by `python -m benchmarks.search` on {time.strftime('%Y-%m-%d')}: torch {torch.__version__}, "
         f"{platform.machine()}, one thread. {options.inputs} correctly classified test images a network, the first "
-        f"{SLOW_INPUTS} of them for CW, ART and PGDL2, which are slow, and in half of the networks. Numbers are "
+        f"{SLOW_INPUTS} of them for CW, ART and PGDL2, which are slow, and in the networks of seed 0. Numbers are "
         "medians over networks: " + ", ".join(f"{count} of {group}" for group, count in networks.items()) + ".",
         "",
         "d* is the smallest confirmed distance of any attack and of long runs (FMN 500, another thorough search), "
@@ -329,6 +349,8 @@ def report(results: dict[Case, dict[str, dict[str, Any]]], left_out: list[str], 
         *(f"\nLeft out: {line}" for line in left_out),
         "\n## Bounds\n",
         *targets_table(groups),
+        "\n## Ours, network by network\n",
+        *network_table(results),
         "\n## Overhead and memory\n",
         *cost_lines(),
         "\n## All attacks",
