@@ -10,7 +10,7 @@ import pytest
 HEAVY = {"torch", "numpy", "sklearn", "scipy", "hypothesis"}
 
 
-def imported(pytester, *options: str) -> set[str]:
+def imported(pytester) -> set[str]:
     """Every module that a collection imports, by the interpreter's own account; -s since capturing would swallow it."""
     pytester.makepyfile(test_mine="def test_mine():\n    pass\n")
     command = [
@@ -23,7 +23,6 @@ def imported(pytester, *options: str) -> set[str]:
         "-p",
         "no:hypothesispytest",
         "-s",
-        *options,
     ]
     done = subprocess.run(command, cwd=pytester.path, capture_output=True, text=True, check=False)
     assert "1 test collected" in done.stdout, done.stdout
