@@ -61,7 +61,7 @@ def polish(problem: Problem, ways: Ways, steps: int) -> None:
         rows, step = ways.rows[active], ways.best[active]
         margin, _, g = problem.gradient(step, rows)
         level = (g * step).sum(1) - margin
-        plane = nearest_on_plane(problem, rows, g, level * (1 + ACROSS))
+        plane = problem.feasible(nearest_on_plane(problem, rows, g, level * (1 + ACROSS)), rows)
         there = problem.margin(plane, rows)
         better = ways.offer(plane, there, active)
         slope = (g * plane).sum(1).abs() / plane.norm(dim=1)

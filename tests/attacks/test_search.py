@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 import torch
 from torch import nn
 
 from dmmcheck import geometry
-from dmmcheck.attacks.search import Arm, boundary_search, search_arms
+from dmmcheck.attacks.search import EFFORTS, Arm, boundary_search, search_arms
 from dmmcheck.errors import AttackError, ModelError
+from dmmcheck.models.torch import adapt
 
 
 def rng(seed=0):
@@ -20,7 +22,7 @@ def rng(seed=0):
 
 
 def plane(ambient_dim, dim, theta, *, dtype=torch.float32, n=8):
-    """A hyperplane whose normal makes the angle theta (degrees) with a linear manifold: inputs, model, basis, distances."""
+    """Inputs, model, basis, distances: a hyperplane whose normal is theta degrees from a linear manifold."""
     generator = rng(ambient_dim + dim)
     basis = geometry.random_basis(ambient_dim, dim, generator=generator, dtype=torch.float64)
     along = basis @ torch.randn(dim, generator=generator, dtype=torch.float64)
@@ -42,9 +44,7 @@ def plane(ambient_dim, dim, theta, *, dtype=torch.float32, n=8):
 
 
 @pytest.mark.parametrize("theta", [0.5, 45, 89.5])
-@pytest.mark.parametrize(
-    ("ambient_dim", "dim"), [(2, 1), (50, 1), (50, 16), (784, 1), (784, 16), (150528, 16)]
-)
+@pytest.mark.parametrize(("ambient_dim", "dim"), [(2, 1), (50, 1), (50, 16), (784, 1), (784, 16), (150528, 16)])
 def test_hyperplane_at_an_angle_to_a_linear_manifold(ambient_dim, dim, theta):
     x, model, basis, expected = plane(ambient_dim, dim, theta)
     arms = [Arm(), Arm(basis), Arm(basis, normal=True)]
@@ -167,6 +167,70 @@ def test_results_do_not_depend_on_the_batch_size(batch_size):
     torch.testing.assert_close(distances(batch_size=batch_size), BASELINE, rtol=1e-5, atol=0)
 
 
+def test_a_model_call_has_at_most_as_many_rows_as_the_batch_size():
+    seen = []
+
+    class Watched(Net):
+        def forward(self, x):
+            seen.append(len(x))
+            return super().forward(x)
+
+    torch.testing.assert_close(distances(model=Watched(), batch_size=5), BASELINE, rtol=1e-5, atol=0)
+    assert max(seen) == 5
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_passes_are_counted_as_the_model_sees_them(effort):
+    seen = Counter()
+
+    class Watched(Net):
+        def forward(self, x):
+            z = super().forward(x)
+            seen["forwards"] += len(x)
+            if z.requires_grad:
+                z.register_hook(lambda gradient: seen.update(backwards=len(gradient)))
+            return z
+
+    classifier = adapt(Watched(), X)
+    seen.clear()
+    found = search_arms(classifier, X, Y, ARMS, effort=effort, generator=rng())
+    assert seen["forwards"] == sum(int(crossing.forwards.sum()) for crossing in found)
+    assert seen["backwards"] == sum(int(crossing.backwards.sum()) for crossing in found)
+
+
+def test_bases_too_large_to_copy_give_the_same_answer(monkeypatch):
+    monkeypatch.setattr("dmmcheck.attacks.problem.BASES", 0)
+    torch.testing.assert_close(distances(), BASELINE, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("normal", [False, True])
+def test_a_crossing_inside_box_and_subspace_stays_in_both(normal):
+    x, basis = X.clamp(-1, 1), BASES
+    x[:, ::2] = x[:, ::2].sign()  # half of the entries sit on the walls
+    with torch.no_grad():
+        y = NET.eval()(x).argmax(1)
+    NET.train()
+    crossing = boundary_search(NET, x, y, subspace=basis, normal=normal, bounds=(-1.0, 1.0), generator=rng())
+    assert bool(crossing.found.any())
+    assert bool((crossing.point.abs() <= 1 + 1e-9).all())
+    step = crossing.point - x
+    inside = geometry.project_tangent(step, basis)
+    torch.testing.assert_close(inside, torch.zeros_like(step) if normal else step, atol=1e-9, rtol=0)
+
+
+def test_the_box_is_no_excuse_for_finding_nothing():
+    # every entry of every input sits on a wall
+    x = X.sign()
+    with torch.no_grad():
+        y = NET.eval()(x).argmax(1)
+    NET.train()
+    reachable = distances(x=x, y=y, arms=[Arm()], bounds=(-1.0, 1.0), effort="thorough")[0]
+    crossing = boundary_search(NET, x, y, bounds=(-1.0, 1.0), generator=rng())
+    assert bool((crossing.found == torch.isfinite(reachable)).all())
+    assert float(torch.isfinite(reachable).double().mean()) >= 0.95
+    assert float((crossing.distance / reachable).median()) <= 1.015
+
+
 def test_results_do_not_depend_on_the_order_of_inputs():
     order = torch.randperm(40, generator=rng(9))
     arms = [Arm(), Arm(BASES[order]), Arm(BASES[order], normal=True)]
@@ -244,7 +308,7 @@ def test_targets_are_reached_and_never_nearer_than_any_class():
         with torch.no_grad():
             assert bool((NET(crossing.point).argmax(1) == target)[crossing.found].all())
         NET.train()
-        other = Y != target
+        other = target != Y
         assert bool((crossing.distance[other] >= 0.999 * BASELINE[0][other]).all())
         assert bool((crossing.distance[~other] == 0).all())
 
@@ -376,7 +440,8 @@ basis[:] = torch.linalg.qr(torch.randn(D, k, generator=generator))[0]
 x, w = torch.randn(n, D, generator=generator), torch.randn(D, generator=generator)
 bias = 1 - (x @ w).min()
 model = lambda p: torch.stack([p @ w + bias, 0 * p[:, 0]], 1)
-found = search_arms(model, x, torch.zeros(n, dtype=torch.long), [Arm(), Arm(basis), Arm(basis, True)], generator=generator)
+arms = [Arm(), Arm(basis), Arm(basis, True)]
+found = search_arms(model, x, torch.zeros(n, dtype=torch.long), arms, generator=generator)
 assert all(bool(crossing.found.all()) for crossing in found)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6)
 """
