@@ -1,5 +1,5 @@
 # Each target does its own set-up: a virtual environment in the checkout, installed once and again only when
-# pyproject.toml or constraints.txt change.
+# pyproject.toml or constraints.txt change. The tests run in a process a core, with one thread each.
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,7 +16,7 @@ demo: $(INSTALLED)
 	  $(BIN)/python -m examples.verdicts $$? $(REPORT) $(JUNIT)
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

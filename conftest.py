@@ -72,12 +72,6 @@ def dmm_factory(digits: ModuleType) -> Any:
     return digits.factory
 
 
-@pytest.fixture(scope="session")
-def dmm_trainer(digits: ModuleType) -> Any:
-    """From images, labels and a seed to a trained network."""
-    return digits.trainer
-
-
 @contextmanager
 def _shown(config: pytest.Config) -> Iterator[None]:
     """Let the lines that training prints through pytest's capturing."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.errors import ModelError
+from dmmcheck.models.memory import out_of_memory
 from dmmcheck.models.torch import TorchClassifier
 
 BASES = 1 << 24  # values of bases that are copied, one a row
@@ -185,7 +186,7 @@ class Problem:
             try:
                 parts = [call(slice(at, at + self.batch)) for at in range(0, rows, self.batch)]
                 return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            except (RuntimeError, MemoryError) as error:
                 if min(self.batch, rows) == 1 or not out_of_memory(error):
                     raise
                 self.batch = max(1, min(self.batch, rows) // 2)
@@ -243,16 +244,6 @@ class Problem:
         if len(members) * arm.subspace[0].numel() > BASES:
             return members, None
         return members, arm.subspace[rows[members] % self.n]
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """The allocator, of any device, has said no."""
-    words = str(error)
-    return (
-        isinstance(error, torch.OutOfMemoryError | MemoryError)
-        or "out of memory" in words
-        or "can't allocate memory" in words
-    )
 
 
 def _gradient(margin: Tensor, points: Tensor, *, retain: bool = False) -> Tensor:

@@ -25,11 +25,12 @@ from torch import Tensor
 
 from dmmcheck.attacks.approach import approach, reach_out, starts
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.problem import Arm, Problem, out_of_memory
+from dmmcheck.attacks.problem import Arm, Problem
 from dmmcheck.attacks.ray import along_ray, draw_in
 from dmmcheck.attacks.refine import polish, refine, settle
 from dmmcheck.attacks.ways import Ways
 from dmmcheck.errors import AttackError
+from dmmcheck.models.memory import out_of_memory
 from dmmcheck.models.torch import adapt
 
 __all__ = ["EFFORTS", "Arm", "Effort", "boundary_search", "search_arms"]
@@ -168,7 +169,7 @@ def search_arms(
             problem = Problem(classifier, flat[rows], labels[rows], targets=aim, arms=local, bounds=bounds, batch=batch)
             try:
                 parts.append(_search(problem, EFFORTS[effort], restart, radius))
-            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            except (RuntimeError, MemoryError) as error:
                 if size == 1 or not out_of_memory(error):
                     raise
                 size = max(1, size // 2)
