@@ -160,7 +160,8 @@ def _subject(content: Object) -> SubjectSummary:
         input_shape=tuple(content["input_shape"]),
         accuracy=_number(content["accuracy"]),
         manifold=ManifoldSummary(
-            **{key: manifold[key] for key in ("name", "dim", "hash", "residual_median", "label_agreement")}
+            **{key: manifold[key] for key in ("name", "dim", "hash")},
+            **{key: _lost_or_none(manifold, key) for key in ("residual_median", "label_agreement")},
         ),
     )
 
@@ -211,6 +212,12 @@ def _word(content: Object, key: str, words: Any) -> Any:
 def _pair(ends: Any) -> tuple[float, float]:
     low, high = ends
     return _number(low), _number(high)
+
+
+def _lost_or_none(content: Object, key: str) -> float | None:
+    """NaN where a null's reason says that there was a number, None where there was none."""
+    value: float | None = content[key]
+    return math.nan if value is None and key in content.get("reason", "") else value
 
 
 def _number(value: float | None, otherwise: float = math.nan) -> float:

@@ -69,6 +69,14 @@ def test_a_finite_report_survives_unchanged():
     assert json.parse(json.render(FINITE)) == FINITE
 
 
+def test_a_residual_lost_and_one_that_never_was_are_told_apart():
+    subject = FINITE.subject
+    lost = replace(FINITE, subject=replace(subject, manifold=replace(subject.manifold, residual_median=math.inf)))
+    none = replace(FINITE, subject=replace(subject, manifold=replace(subject.manifold, residual_median=None)))
+    assert math.isnan(json.parse(json.render(lost)).subject.manifold.residual_median)
+    assert json.parse(json.render(none)).subject.manifold.residual_median is None
+
+
 @MANY
 @given(reports.reports)
 def test_any_report_follows_the_schema_and_survives(report: Report):
