@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Literal
@@ -45,6 +45,9 @@ class Settings:
         attacks: Further attacks, one more variant each of the checks that follow an attack.
         device: Where to compute; where the model lies if None.
         checks: Settings by check id.
+
+    Raises:
+        ConfigError: A value that the setting cannot have.
     """
 
     samples: int = 512
@@ -55,6 +58,28 @@ class Settings:
     attacks: tuple[str, ...] = ()
     device: str | None = None
     checks: Mapping[str, CheckSettings] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in JUDGING.values():
+            value = getattr(self, key.field)
+            if value is None:
+                continue
+            try:
+                key.read(value)
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"{key.field} is {value!r}, expected {error}") from error
+
+    def but(self, **changes: Any) -> Settings:
+        """The same settings with some changed, by name.
+
+        Raises:
+            ConfigError: An unknown name, or a value it cannot have.
+        """
+        known = [part.name for part in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise ConfigError(f"unknown setting {name!r}{did_you_mean(name, known)}; valid: {', '.join(known)}")
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)

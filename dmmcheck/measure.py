@@ -16,7 +16,7 @@ from dmmcheck import stats
 from dmmcheck.attacks import margins
 from dmmcheck.attacks.base import Attack, Crossing
 from dmmcheck.attacks.search import Arm, boundary_search, search_arms
-from dmmcheck.errors import CheckError
+from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.evidence import Floats
 from dmmcheck.fields import Field, TangentField
 from dmmcheck.models.memory import in_batches
@@ -95,22 +95,33 @@ class Measure:
         untrained network's errors say nothing of where its boundary is.
         """
         if name not in self._twins:
-            model = self._twin_models[name]()
-            if model is self.classifier:
-                return self
-            sample = self.sample
-            if name not in LABELLED_TWINS:
-                sample = replace(sample, y=predict(model, sample.x))
+            try:
+                model = self._twin_models[name]()
+                if model is self.classifier:
+                    return self
+                sample = self.sample
+                if name not in LABELLED_TWINS:
+                    sample = replace(sample, y=predict(model, sample.x))
+            except DmmError as error:
+                raise CheckError(f"the {name} model cannot be used: {error}") from error
             self._twins[name] = Measure(model, sample, self.field, examples=self.examples, seed=self.seed, joint=False)
         return self._twins[name]
 
     def right(self) -> Measure:
-        """The same measurements at the inputs that this model classifies correctly, all where these are few."""
+        """The same measurements at the inputs that this model classifies correctly, all where these are few.
+
+        Accuracy is this model's own, over the inputs of the sample.
+        """
         sample = self.sample
         right = predict(self.classifier, sample.x) == sample.y
-        if bool(right.all()) or int(right.sum()) < MIN_INPUTS:
+        if bool(right.all()):
             return self
-        kept = replace(sample, x=sample.x[right], y=sample.y[right])
+        largest = float(torch.bincount(sample.y).max())
+        known = replace(
+            sample, accuracy=float(right.double().mean()), majority=largest / len(right), labelled=len(right)
+        )
+        few = int(right.sum()) < MIN_INPUTS
+        kept = known if few else replace(known, x=sample.x[right], y=sample.y[right])
         field = TangentField(self.field.manifold, kept.x)
         return Measure(self.classifier, kept, field, examples=self.examples, seed=self.seed)
 

@@ -45,7 +45,7 @@ def plan(settings: Settings) -> tuple[Planned, ...]:
     checks = registry()
     for id, configured in settings.checks.items():
         _valid([id], checks, "check")
-        _of_use(checks[id], configured)
+        _of_use(checks[id], configured, settings.gate)
     return tuple(
         Planned(check, test, gating=test.tier in settings.gate)
         for check in checks.values()
@@ -85,7 +85,12 @@ def _valid(names: Iterable[str], known: Iterable[str], what: str) -> list[str]:
     return given
 
 
-def _of_use(check: Check, configured: CheckSettings) -> None:
+def _of_use(check: Check, configured: CheckSettings, gate: tuple[Tier, ...]) -> None:
+    if configured.expected_failure and not set(check.tiers) & set(gate):
+        raise CheckError(
+            f"an expected failure is set for {check.id!r}, none of whose tiers ({', '.join(check.tiers)}) gates; "
+            "add one to gate, or remove it"
+        )
     if configured.threshold is not None and "stated" not in check.tiers:
         raise CheckError(
             f"a threshold of {configured.threshold:g} is set for {check.id!r}, which has no stated claim to hold it "

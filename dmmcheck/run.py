@@ -54,9 +54,10 @@ def run(
 
     Raises:
         CheckError: An unknown check or tier.
+        ConfigError: An unknown setting, or a value it cannot have.
         DmmError: The subject cannot be measured (too few correct inputs, NaN logits, ...).
     """
-    chosen = replace(settings or Settings(), **overrides)
+    chosen = (settings or Settings()).but(**overrides)
     session = Run(subject, chosen, progress)
     selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers)
     return session.report([session.finding(planned) for planned in selected])
@@ -334,6 +335,13 @@ def _asked(test: Test, view: View) -> Evidence:
         raise CheckError(
             f"the check returned a {type(evidence).__name__}, expected Evidence; return dmmcheck.Evidence.of(values)"
         )
+    if len(evidence.values) > view.n:
+        raise CheckError(
+            f"the check returned {len(evidence.values)} numbers for {view.n} inputs; return one number an input"
+        )
+    values = evidence.values[~np.isnan(evidence.values)]
+    if evidence.summary == "mean" and not np.isin(values, (0.0, 1.0)).all():
+        raise CheckError('the check returned a rate of values other than 0 and 1; leave out summary="mean" for those')
     return evidence
 
 

@@ -305,8 +305,11 @@ def test_the_right_inputs_of_a_model_are_those_it_classifies_correctly(world):
     place = torch.arange(SAMPLES)
     measure.sample = replace(whole, y=torch.where(place < 50, whole.y, 1 - whole.y))
     assert torch.equal(measure.right().sample.x, whole.x[:50])
+    assert measure.right().sample.accuracy == 50 / SAMPLES  # its own, not that of the model under test
+    assert measure.right().sample.labelled == SAMPLES
     measure.sample = replace(whole, y=torch.where(place < 7, whole.y, 1 - whole.y))
-    assert measure.right() is measure  # seven are too few to look at
+    assert torch.equal(measure.right().sample.x, whole.x)  # seven are too few to look at
+    assert measure.right().sample.accuracy == 7 / SAMPLES
 
 
 def test_crossings_join_in_order(measure):

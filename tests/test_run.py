@@ -15,7 +15,7 @@ import dmmcheck
 from dmmcheck import worlds
 from dmmcheck.checks import base
 from dmmcheck.config import CheckSettings, Settings
-from dmmcheck.errors import CheckError, DmmError, ModelError, SubjectError
+from dmmcheck.errors import CheckError, ConfigError, DmmError, ModelError, SubjectError
 from dmmcheck.evidence import Evidence
 from dmmcheck.plan import plan
 from dmmcheck.run import Run
@@ -323,3 +323,57 @@ def test_weights_of_any_dtype_have_a_hash():
     model.register_buffer("scale", torch.ones(2, dtype=torch.bfloat16))
     report = dmmcheck.run(replace(world().subject, model=model), checks=["off-manifold-energy"], tiers=["stated"])
     assert len(report.subject.model_hash) == 32
+
+
+@pytest.mark.parametrize(
+    ("answer", "options", "words"),
+    [
+        (lambda view: view.x, {}, "returned 384 numbers for 32 inputs; return one number an input"),
+        (lambda view: view.x[:, 0], {"summary": "mean"}, "a rate of values other than 0 and 1"),
+    ],
+    ids=["a row an input", "fractions"],
+)
+@pytest.mark.usefixtures("registry")
+def test_what_is_not_one_number_an_input_gets_no_verdict(answer, options, words):
+    with pytest.raises(CheckError, match=words):
+        asked(lambda view: Evidence.of(answer(view), **options), needs=(), controls=())
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"alpha": 5}, "alpha is 5, expected a number above 0 and below 1"),
+        ({"samples": 3}, "samples is 3, expected a whole number"),
+        ({"samples": "64"}, "samples is '64', expected a whole number"),
+        ({"gate": ("statd",)}, "'statd' is none; did you mean 'stated'"),
+        ({"on_inconclusive": "Fail"}, "on_inconclusive is 'Fail', expected 'warn' or 'fail'"),
+        ({"sampels": 64}, "unknown setting 'sampels'.*samples.*valid: "),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_clear_error(options, words):
+    with pytest.raises(ConfigError, match=words):
+        dmmcheck.run(world().subject, checks=["off-manifold-energy"], **options)
+
+
+def test_an_expected_failure_of_what_does_not_gate_is_an_error():
+    settings = Settings(checks={"component-flips": CheckSettings(expected_failure="tracked")})
+    with pytest.raises(CheckError, match=r"'component-flips', none of whose tiers \(controlled\) gates"):
+        plan(settings)
+    assert plan(replace(settings, gate=("stated", "controlled")))
+
+
+def test_a_twin_at_chance_decides_nothing():
+    subject = worlds.pair(**SHAPE, samples=64, seed=0).subject
+    generator = torch.Generator().manual_seed(1)
+    weights = torch.randn((SHAPE["ambient_dim"], 2), generator=generator, dtype=subject.x.dtype)
+    key = "robust" if subject.robust is not None else "reference"
+    guessing = replace(subject, **{key: lambda x: (x - x.mean(0)) @ weights.to(x)})
+    report = dmmcheck.run(guessing, checks=["adversarial-training-deepens"])
+    assert {finding.verdict for finding in report.findings} == {"inconclusive"}
+    assert all("accuracy" in finding.reason for finding in report.findings)
+
+
+def test_a_companion_that_cannot_be_used_is_named():
+    subject = replace(world().subject, factory=lambda seed: lambda x: x[:, :2] * float("nan"))
+    with pytest.raises(CheckError, match=r"the untrained.* model cannot be used: .*NaN"):
+        dmmcheck.run(subject, checks=["normal-gradient-growth"])

@@ -53,6 +53,7 @@ class Test:
             one look at few inputs is all, with little effort.
         needs: Companions without which it does not run; keys of `NEEDS`.
         grounds: Families of soundness items it rests on.
+        against_chance: The evidence brings the level that takes the threshold's place.
         attack: Through which attack it looks.
     """
 
@@ -70,6 +71,7 @@ class Test:
     needs: tuple[str, ...] = ()
     grounds: tuple[str, ...] = ("model", "attack", "manifold")
     per_attack: bool = False
+    against_chance: bool = False
     attack: str = BUILTIN
 
     def limit(self, control: float) -> float:
@@ -160,6 +162,7 @@ def check(
     needs: tuple[str, ...] = (),
     grounds: tuple[str, ...] = ("model", "attack", "manifold"),
     per_attack: bool = False,
+    against_chance: bool = False,
     explanation: Explanation | None = None,
 ) -> Callable[[Question], Question]:
     """Register a question as a check, or as one more test of a check that exists.
@@ -183,6 +186,7 @@ def check(
         needs: What it does not run without; keys of `NEEDS`.
         grounds: Families of soundness items that must hold: ``model``, ``attack``, ``manifold``.
         per_attack: One more variant for each of ``--dmm-attacks``.
+        against_chance: The evidence brings the level that takes the threshold's place (`Evidence.chance`).
         explanation: The text of ``--dmm-explain``.
 
     Raises:
@@ -203,6 +207,7 @@ def check(
             needs=needs,
             grounds=grounds,
             per_attack=per_attack,
+            against_chance=against_chance,
             null="energy" if controls else null,
         )
         tests = [] if tier == "controlled" and controls else [base]

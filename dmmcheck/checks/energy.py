@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dmmcheck.checks.base import FIELD_CONTROLS, Explanation, check
 from dmmcheck.evidence import Evidence
 from dmmcheck.measure import View
@@ -47,7 +49,8 @@ _READING = (
 )
 def off_manifold_energy(measure: View) -> Evidence:
     """rho_N of the smallest perturbation."""
-    return Evidence.of(1 - measure.tangent_share(measure.step("free")))
+    share = 1 - measure.tangent_share(measure.step("free"))
+    return Evidence.of(share, censored=int(np.isnan(share).sum()))
 
 
 @check(
@@ -74,4 +77,5 @@ def off_manifold_energy(measure: View) -> Evidence:
 )
 def boundary_parallel(measure: View) -> Evidence:
     """rho_N of the margin gradient at the nearest boundary point."""
-    return Evidence.of(1 - measure.tangent_share(measure.boundary_gradient()))
+    share = 1 - measure.tangent_share(measure.boundary_gradient())
+    return Evidence.of(share, censored=int(np.isnan(share).sum()))

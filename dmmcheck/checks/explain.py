@@ -57,9 +57,18 @@ def _criterion(test: Test) -> str:
 
     sign = _SIGNS[test.claim.direction]
     if not test.control:
-        return f"{test.statistic} {sign} {test.claim.threshold:g}"
-    margin = f" by more than {test.claim.margin:.0%}" if test.claim.margin else ""
+        return f"{test.statistic} {sign} {'chance' if test.against_chance else f'{test.claim.threshold:g}'}"
+    margin = f" by more than {_margin(test)}" if test.claim.margin else ""
     return f"{test.statistic} {sign} the same under {CONTROLS[test.control].title}{margin}, and extreme among its draws"
+
+
+def _margin(test: Test) -> str:
+    """The margin in the words of `Test.limit`."""
+    if test.unit == "ratio":
+        return f"{test.claim.margin:.0%}"
+    if test.unit in {"share", "rate"}:
+        return f"{test.claim.margin:.0%} of what it lacks to {'1' if test.claim.direction == 'greater' else '0'}"
+    return f"{test.claim.margin:g}"
 
 
 def _configuration(check: Check) -> list[str]:

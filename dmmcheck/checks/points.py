@@ -82,7 +82,7 @@ def projection_restores(measure: View) -> Evidence:
     """Rate of label(project(x_adv)) = label(project(x))."""
     adversarial, found = _adversarial(measure)
     restored = _restored(measure, measure.project_point(adversarial))
-    return Evidence.of(torch.where(found, restored, torch.nan), summary="mean")
+    return Evidence.of(torch.where(found, restored, torch.nan), summary="mean", censored=int((~found).sum()))
 
 
 @check(
@@ -101,7 +101,7 @@ def projection_restores_controlled(measure: View) -> Evidence:
     adversarial, found = _adversarial(measure)
     clean = measure.project_point(measure.x)
     restored = _restored(measure, clean + measure.project_tangent(adversarial - clean))
-    return Evidence.of(torch.where(found, restored, torch.nan), summary="mean")
+    return Evidence.of(torch.where(found, restored, torch.nan), summary="mean", censored=int((~found).sum()))
 
 
 _NOISE = Explanation(

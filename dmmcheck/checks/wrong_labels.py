@@ -73,6 +73,7 @@ CONDITIONS: Mapping[str, Condition] = {
 @check(
     "wrong-label-training",
     tier="mechanism",
+    against_chance=True,
     statement="trained on adversarial images with wrong labels, a network still classifies clean ones",
     threshold=0.5,
     direction="greater",
@@ -88,6 +89,7 @@ def wrong_label_training(measure: View) -> Evidence:
 @check(
     "wrong-label-training",
     tier="mechanism",
+    against_chance=True,
     variant="next-class",
     statement="also where the wrong label is always the next class",
     threshold=0.5,
@@ -103,6 +105,7 @@ def wrong_label_next_class(measure: View) -> Evidence:
 @check(
     "wrong-label-training",
     tier="mechanism",
+    against_chance=True,
     variant="normal-only",
     statement="also where only the off-manifold part of the perturbation is added",
     threshold=0.5,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -50,7 +50,7 @@ def generate(metafunc: pytest.Metafunc) -> None:
         return
     with usage_errors():
         settings = mark.kwargs["settings"] or configured(metafunc.config).settings
-        chosen = replace(settings, **mark.kwargs["overrides"])
+        chosen = settings.but(**mark.kwargs["overrides"])
         selection = {name: mark.kwargs[name] for name in ("checks", "exclude", "tiers")}
         selected = select(plan(chosen), **selection)
     bounds = [

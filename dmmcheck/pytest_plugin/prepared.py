@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dmmcheck.config import Config, load_config
-from dmmcheck.errors import DmmError
+from dmmcheck.errors import ConfigError, DmmError
 from dmmcheck.plan import Planned, plan, select
 from dmmcheck.pytest_plugin import anchor, options
 
@@ -72,6 +72,10 @@ def prepare(config: pytest.Config) -> None:
             exclude=options.names(config, "--dmm-exclude") or (),
             tiers=options.names(config, "--dmm-tier"),
         )
+        if not selected:
+            raise ConfigError(
+                "--dmm-checks, --dmm-exclude and --dmm-tier leave no check; see --dmm-list for the ids and their tiers"
+            )
         _check_manifold(settings)
     config.stash[PREPARED] = Prepared(place, planned, selected)
     anchor.extend_args(config, place, only=config.getoption("--dmm-only"))
@@ -92,7 +96,6 @@ def check_reports(config: pytest.Config) -> None:
 
 def _check_manifold(settings: Config) -> None:
     """Refuse the name of a built-in manifold that there is not."""
-    from dmmcheck.errors import ConfigError  # noqa: PLC0415
     from dmmcheck.keys import did_you_mean  # noqa: PLC0415
     from dmmcheck.loading import is_reference  # noqa: PLC0415
     from dmmcheck.manifolds.builtin import BUILTIN  # noqa: PLC0415

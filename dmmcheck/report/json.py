@@ -161,7 +161,8 @@ def _subject(content: Object) -> SubjectSummary:
         accuracy=_number(content["accuracy"]),
         manifold=ManifoldSummary(
             **{key: manifold[key] for key in ("name", "dim", "hash")},
-            **{key: _lost_or_none(manifold, key) for key in ("residual_median", "label_agreement")},
+            residual_median=_lost_or_none(manifold, "residual_median"),
+            label_agreement=_lost_or_none(manifold, "label_agreement"),
         ),
     )
 

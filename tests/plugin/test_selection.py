@@ -176,3 +176,9 @@ def test_explain_tells_all_of_one_check(pytester):
 def test_collecting_alone_tests_nothing(project):
     configure(project, "", SETTINGS.replace("world:off", "world:nothing"))
     assert project.runpytest_inprocess(*ONE, "--collect-only").ret == 0
+
+
+def test_a_selection_that_leaves_no_check_is_a_usage_error(project):
+    result = project.runpytest_inprocess("--dmm", "--dmm-checks", "component-flips", "--dmm-tier", "mechanism")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "leave no check; see --dmm-list" in said(result)
