@@ -6,6 +6,7 @@ inputs are not n independent looks at whether this tangent field is special.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -19,9 +20,28 @@ from dmmcheck.rotations import Haar, Spectrum
 from dmmcheck.seeding import seeded
 from dmmcheck.verdict import point_estimate
 
-SEARCH_DRAWS = 39
-SEARCH_INPUTS = 64
-ENERGY_DRAWS = 199
+FEW_INPUTS = 64  # of tests that look once
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many draws of a null are made: as many as alpha asks for, between bounds that their cost sets.
+
+    Attributes:
+        least: Fewest draws.
+        most: Most draws; they cannot show a p-value below 1 / (most + 1).
+    """
+
+    least: int
+    most: int
+
+    def draws(self, alpha: float) -> int:
+        """Twice as many as can just show p = alpha, within the bounds."""
+        return min(self.most, max(self.least, math.ceil(2 / alpha) - 1))
+
+
+BUDGETS: Mapping[str, Budget] = {"energy": Budget(199, 4999), "forward": Budget(39, 1999), "search": Budget(39, 99)}
+"""By what a draw costs: no evaluation of the model, a few forward passes, a search."""
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from dmmcheck import ground, stats
 from dmmcheck.checks.base import BUILTIN, NEEDS, Test
 from dmmcheck.config import CheckSettings, Settings
-from dmmcheck.controls import CONTROLS, ENERGY_DRAWS, SEARCH_DRAWS, SEARCH_INPUTS, null_draws
+from dmmcheck.controls import BUDGETS, CONTROLS, FEW_INPUTS, null_draws
 from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.evidence import Evidence, Floats
 from dmmcheck.fields import TangentField
@@ -25,10 +25,9 @@ from dmmcheck.report.model import Control, DistanceSummary, Finding, Report, Sou
 from dmmcheck.sample import draw_sample
 from dmmcheck.subject import Subject
 from dmmcheck.summary import distances_of, summarise_subject, versions
-from dmmcheck.verdict import Decision, decide, point_estimate
+from dmmcheck.verdict import Decision, Rarity, decide, point_estimate
 
 FOUND_LIMIT = 0.95
-MAX_DRAWS = 4999
 
 
 def run(
@@ -124,7 +123,7 @@ class Run:
         if unsound:
             return replace(blank, verdict="inconclusive", reason=unsound)
         try:
-            return self._searched(planned, blank) if planned.test.null == "search" else self._looked(planned, blank)
+            return self._looked(planned, blank) if planned.test.null == "energy" else self._looked_once(planned, blank)
         except DmmError:
             raise
         except Exception as error:
@@ -222,9 +221,10 @@ class Run:
                 break
         return finding
 
-    def _searched(self, planned: Planned, blank: Finding) -> Finding:
-        """One look on a fixed part of the sample, where every draw of the null costs a search."""
-        view = replace(self._view(planned, min(SEARCH_INPUTS, len(self.measure.sample.x))), effort="quick")
+    def _looked_once(self, planned: Planned, blank: Finding) -> Finding:
+        """One look on a fixed part of the sample, where every draw of the null evaluates the model anew."""
+        view = self._view(planned, min(FEW_INPUTS, len(self.measure.sample.x)))
+        view = replace(view, effort="quick" if planned.test.null == "search" else None)
         alpha = self._alpha(planned)
         return self._judged(self._test(planned), view, blank, alpha, alpha)
 
@@ -241,29 +241,19 @@ class Run:
             limit_ends=None if null is None else _limit_ends(test, evidence, null, alpha_now),
             direction=test.claim.direction,
             alpha=alpha_now,
-            null_p_value=None if null is None else self._null_p_value(test, view, evidence, null),
+            rarity=None if null is None else _rarity(test, view, evidence, null),
             inputs=view.n,
+            most=None if test.null == "energy" else FEW_INPUTS,
         )
         weak = _weak_attack(test, view)
         if weak:
             decision = replace(decision, verdict="inconclusive", reason=weak)
         return _filled(blank, decision, evidence, limit=limit, control=control, confidence=1 - alpha, view=view)
 
-    def _null_p_value(self, test: Test, view: View, evidence: Evidence, null: Floats) -> float:
-        """By rank; a tail is fitted only where draws are dear and log-normal, as ratios of distances nearly are."""
-        searched = test.null == "search"
-        p_value = stats.tail_p_value if searched and test.unit == "ratio" else stats.rank_p_value
-        nulls = [null]
-        if weaker := CONTROLS[test.control].weaker:
-            nulls.append(null_draws(view, test.ask, weaker, len(null), searched=searched))
-        return max(p_value(point_estimate(evidence), drawn, test.claim.direction) for drawn in nulls)
-
     def _null(self, test: Test, view: View, alpha: float) -> tuple[Control | None, Floats | None]:
         if not test.control:
             return None, None
-        searched = test.null == "search"
-        draws = SEARCH_DRAWS if searched else min(MAX_DRAWS, max(ENERGY_DRAWS, math.ceil(2 / alpha) - 1))
-        null = null_draws(view, test.ask, test.control, draws, searched=searched)
+        null = null_draws(view, test.ask, test.control, BUDGETS[test.null].draws(alpha), searched=test.null == "search")
         known = null[~np.isnan(null)]  # an undefined draw says nothing of the level; in the p-value it is extreme
         low, middle, high = np.quantile(known, [0.025, 0.5, 0.975], method="nearest") if len(known) else [math.nan] * 3
         control = Control(name=CONTROLS[test.control].title, estimate=float(middle), interval=(float(low), float(high)))
@@ -321,6 +311,24 @@ def _limit_ends(test: Test, evidence: Evidence, null: Floats, alpha: float) -> t
     """Where the limit lies for sure: the control is the median of a limited number of draws."""
     low, high = stats.median_interval(null, alpha)
     return tuple(_stricter(test, test.limit(end), evidence.chance) for end in (low, high))  # type: ignore[return-value]
+
+
+def _rarity(test: Test, view: View, evidence: Evidence, null: Floats) -> Rarity:
+    """By rank; a tail is fitted only where draws are dear and ratios of distances, whose tails are light."""
+    searched, direction = test.null == "search", test.claim.direction
+    nulls = [null]
+    if weaker := CONTROLS[test.control].weaker:
+        nulls.append(null_draws(view, test.ask, weaker, len(null), searched=searched))
+    fitted = searched and test.unit == "ratio"
+    p_value = max(
+        (stats.tail_p_value if fitted else stats.rank_p_value)(point_estimate(evidence), drawn, direction)
+        for drawn in nulls
+    )
+    if evidence.distinct is not None and evidence.distinct <= len(null):
+        return Rarity(p_value=p_value, least=1 / evidence.distinct, draws=f"{evidence.distinct} draws that differ")
+    if fitted and all(stats.can_fit_tail(drawn, direction) for drawn in nulls):
+        return Rarity(p_value=p_value)
+    return Rarity(p_value=p_value, least=1 / (len(null) + 1), draws=f"{len(null)} draws")
 
 
 def _stricter(test: Test, limit: float, chance: float | None) -> float:

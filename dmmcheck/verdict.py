@@ -23,6 +23,21 @@ class Decision:
     reason: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rarity:
+    """How rare the statistic is among shared draws of a null.
+
+    Attributes:
+        p_value: Monte-Carlo p-value.
+        least: The smallest one that these draws can show, 0 where nothing bounds it.
+        draws: What they are, as the subject of "cannot show", e.g. ``39 draws``.
+    """
+
+    p_value: float
+    least: float = 0.0
+    draws: str = "draws"
+
+
 def decide(
     evidence: Evidence,
     *,
@@ -30,15 +45,17 @@ def decide(
     direction: Direction,
     alpha: float,
     limit_ends: tuple[float, float] | None = None,
-    null_p_value: float | None = None,
+    rarity: Rarity | None = None,
     inputs: int | None = None,
+    most: int | None = None,
 ) -> Decision:
     """Hold evidence against a limit.
 
     Supported where the whole interval lies on the claimed side of the limit *and*, in the controlled tier, the
-    statistic is extreme among the draws of the null (``null_p_value <= alpha``). Refuted where the whole interval
+    statistic is extreme among the draws of the null (``rarity.p_value <= alpha``). Refuted where the whole interval
     lies on the other side. Else inconclusive: no evidence is neither. In the controlled tier the limit is the control's
-    value moved by the margin, so "refuted" there says: shown not to exceed the control by what counts.
+    value moved by the margin, so "refuted" there says: shown not to exceed the control by what counts. What draws can
+    never show, because they are too few for alpha, is said.
 
     Args:
         evidence: One number an input.
@@ -46,27 +63,33 @@ def decide(
         direction: On which side of it the claim lies.
         alpha: Two-sided error of the interval; bounds false support and false refutation alike.
         limit_ends: Where the limit lies for sure, if it is an estimate itself: the interval must clear all of it.
-        null_p_value: Monte-Carlo p-value among shared draws of the null.
+        rarity: How rare the statistic is among shared draws of the null.
         inputs: How many inputs the evidence was taken from, where it leaves some out.
+        most: How many the test takes at most, where it does not take all there are.
     """
+    ends = limit_ends or (limit, limit)
     interval, by_draws = _interval(evidence, alpha)
     test = stats.rate_test if evidence.summary == "mean" else stats.sign_test
     p_value = test(evidence.values, limit, direction)
-    verdict, reason = _compare(interval, limit, limit_ends or (limit, limit), direction)
-    if verdict == "inconclusive":
-        reason += (
-            "; networks differ from one another by too much" if by_draws else _how_many(evidence, limit, alpha, inputs)
-        )
-    if verdict == "supported" and null_p_value is not None and not null_p_value <= alpha:
+    verdict, reason = _compare(interval, limit, ends, direction)
+    estimate = point_estimate(evidence)
+    too_few = rarity is not None and rarity.least > alpha
+    if verdict == "inconclusive" and by_draws:
+        reason += "; networks differ from one another by too much"
+    elif verdict == "inconclusive" and not (too_few and (estimate > limit) == (direction == "greater")):
+        reason += _how_many(evidence, ends, alpha, inputs, most)
+    if verdict == "supported" and rarity is not None and not rarity.p_value <= alpha:
         verdict = "inconclusive"
         reason = (
-            f"beyond the control, but not extreme among its shared draws (p = {null_p_value:.3g}, needs {alpha:.2g})"
+            f"beyond the control, but not extreme among its shared draws (p = {rarity.p_value:.3g}, needs {alpha:.2g})"
         )
+    if verdict == "inconclusive" and rarity is not None and too_few:
+        reason += f"; {rarity.draws} cannot show p < {rarity.least:.2g}, alpha here is {alpha:.2g}"
     return Decision(
         verdict=verdict,
-        estimate=point_estimate(evidence),
+        estimate=estimate,
         interval=interval,
-        p_value=p_value if null_p_value is None else null_p_value,
+        p_value=p_value if rarity is None else rarity.p_value,
         reason=reason,
     )
 
@@ -110,10 +133,19 @@ def _compare(
     return ("supported" if above == (direction == "greater") else "refuted"), ""
 
 
-def _how_many(evidence: Evidence, limit: float, alpha: float, inputs: int | None) -> str:
-    """How many inputs would likely decide, ``; about 600 inputs would likely decide``, or nothing."""
-    count = len(evidence.values)
-    needed = stats.inputs_to_decide(evidence.values, limit, alpha, evidence.summary)
+def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, inputs: int | None, most: int | None) -> str:
+    """How many inputs would likely decide, ``; about 600 inputs would likely decide``, or nothing.
+
+    Counted against the end of the limit that the estimate is beyond; no number decides between the ends.
+    """
+    count, estimate = len(evidence.values), point_estimate(evidence)
+    if not (estimate > max(ends) or estimate < min(ends)):
+        return ""
+    end = max(ends) if estimate > max(ends) else min(ends)
+    needed = stats.inputs_to_decide(evidence.values, end, alpha, evidence.summary)
     if needed is None or needed <= count:
         return ""
-    return f"; about {math.ceil(needed * (inputs or count) / count)} inputs would likely decide"
+    total = math.ceil(needed * (inputs or count) / count)
+    if most is not None and total > most:
+        return f"; about {total} inputs would be needed, this test takes {most} at most"
+    return f"; about {total} inputs would likely decide"

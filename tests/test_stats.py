@@ -104,35 +104,65 @@ def test_rank_p_value_counts_the_observation_itself():
     assert stats.rank_p_value(math.nan, draws, "less") == 1.0
 
 
-@pytest.mark.parametrize("level", [0.005, 0.025, 0.05, 0.1])
-def test_tail_p_value_is_small_no_oftener_than_it_says_where_draws_and_observation_are_alike(level):
-    rng = np.random.default_rng(1)
-    draws = np.exp(rng.normal(size=(4000, 40)))
-    hits = sum(stats.tail_p_value(float(row[0]), row[1:], "greater") <= level for row in draws)
-    assert scipy_stats.binomtest(hits, 4000, level, alternative="greater").pvalue > 1e-3
+TAILS = {
+    "exponential": scipy_stats.expon(),
+    "normal": scipy_stats.norm(),
+    # log(d_on / d_free) of a flat boundary under random k-dimensional spaces: -log(rho_T) / 2
+    **{f"flat, k = {k}": scipy_stats.beta(k / 2, (64 - k) / 2) for k in (1, 2, 4, 16)},
+}
+
+
+def drawn(name, shape, seed):
+    """Logarithms of a statistic and its draws, all alike."""
+    values = TAILS[name].rvs(shape, random_state=np.random.default_rng(seed))
+    return -np.log(values) / 2 if name.startswith("flat") else values
 
 
 @pytest.mark.parametrize("direction", ["greater", "less"])
-@pytest.mark.parametrize("dim", [1, 2, 8])
-@pytest.mark.parametrize("level", [0.025, 0.05])
-def test_tail_p_value_leans_on_ranks_where_the_draws_are_enough(level, dim, direction):
-    # d_on / d_free of a flat boundary under random k-dimensional spaces: rho_T ** -0.5, far from log-normal for small k
-    draws = scipy_stats.beta(dim / 2, (64 - dim) / 2).rvs((4000, 40), random_state=np.random.default_rng(dim)) ** -0.5
-    hits = sum(stats.tail_p_value(float(row[0]), row[1:], direction) <= level for row in draws)
-    assert scipy_stats.binomtest(hits, 4000, level, alternative="greater").pvalue > 1e-3
+@pytest.mark.parametrize("name", TAILS)
+@pytest.mark.parametrize("count", [39, 99])
+def test_tail_p_value_is_small_no_oftener_than_it_says_where_draws_and_observation_are_alike(name, direction, count):
+    draws = np.exp(drawn(name, (8000, count + 1), 1))
+    p_values = [stats.tail_p_value(float(row[0]), row[1:], direction) for row in draws]
+    for level in (0.001, 0.0036, 0.01, 0.025, 0.05):
+        hits = sum(p_value <= level for p_value in p_values)
+        assert scipy_stats.binomtest(hits, 8000, level, alternative="greater").pvalue > 1e-4, level
+
+
+def test_tail_p_value_is_exact_for_an_exponential_tail():
+    draws = np.exp(drawn("exponential", (8000, 40), 2))
+    p_values = [stats.tail_p_value(float(row[0]), row[1:], "greater") for row in draws]
+    for level in (0.0036, 0.01):
+        hits = sum(p_value <= level for p_value in p_values)
+        assert scipy_stats.binomtest(hits, 8000, level).pvalue > 1e-4, level
 
 
 def test_tail_p_value_goes_beyond_the_ranks_only_past_the_outermost_draw():
     draws = np.exp(np.random.default_rng(2).normal(size=39))
     inside = float(np.sort(draws)[-2])
     assert stats.tail_p_value(inside, draws, "greater") == stats.rank_p_value(inside, draws, "greater")
-    assert stats.tail_p_value(1e6, draws, "greater") < 1e-6
+    assert stats.tail_p_value(1e6, draws, "greater") < 1e-4
     assert stats.tail_p_value(float(draws.max()) * 1.0001, draws, "greater") <= 1 / 40
 
 
 def test_tail_p_value_falls_back_on_the_rank_where_a_draw_is_censored():
     draws = np.array([1.0, 2.0, np.inf])
     assert stats.tail_p_value(3.0, draws, "greater") == stats.rank_p_value(3.0, draws, "greater")
+
+
+@pytest.mark.parametrize("fill", [np.inf, np.nan, 0.0])
+def test_a_tail_is_fitted_to_the_draws_of_that_side_alone(fill):
+    draws = np.exp(np.random.default_rng(2).normal(size=39))
+    draws[:5] = fill
+    possible = {direction: stats.can_fit_tail(draws, direction) for direction in ("greater", "less")}
+    assert possible == {"greater": fill == 0, "less": fill == np.inf}
+    low = stats.tail_p_value(1e-6, draws, "less")
+    assert (low < 1e-3) == possible["less"]
+
+
+def test_no_tail_is_fitted_to_draws_that_are_all_the_same():
+    assert not stats.can_fit_tail(np.full(39, 2.0), "greater")
+    assert stats.tail_p_value(3.0, np.full(39, 2.0), "greater") == 1 / 40
 
 
 def test_draw_interval_is_students_for_one_more_draw():

@@ -13,7 +13,7 @@ from scipy import stats as scipy_stats
 
 from dmmcheck import stats
 from dmmcheck.evidence import Evidence
-from dmmcheck.verdict import decide
+from dmmcheck.verdict import Rarity, decide
 
 SPREAD = np.linspace(-1, 1, 64)
 
@@ -56,15 +56,15 @@ def test_too_few_inputs_never_decide():
 
 def test_beyond_the_control_is_not_enough_where_the_draw_is_not_extreme():
     evidence = Evidence.of(SPREAD + 5)
-    common = decide(evidence, limit=0.0, direction="greater", alpha=0.05, null_p_value=0.3)
-    extreme = decide(evidence, limit=0.0, direction="greater", alpha=0.05, null_p_value=0.005)
+    common = decide(evidence, limit=0.0, direction="greater", alpha=0.05, rarity=Rarity(p_value=0.3))
+    extreme = decide(evidence, limit=0.0, direction="greater", alpha=0.05, rarity=Rarity(p_value=0.005))
     assert (common.verdict, extreme.verdict) == ("inconclusive", "supported")
     assert "not extreme" in common.reason
 
 
 def test_an_extreme_draw_does_not_undo_a_refutation():
     assert (
-        decide(Evidence.of(SPREAD - 5), limit=0, direction="greater", alpha=0.05, null_p_value=0.001).verdict
+        decide(Evidence.of(SPREAD - 5), limit=0, direction="greater", alpha=0.05, rarity=Rarity(p_value=0.001)).verdict
         == "refuted"
     )
 
@@ -72,6 +72,72 @@ def test_an_extreme_draw_does_not_undo_a_refutation():
 def test_inconclusive_says_how_many_inputs_would_decide():
     values = np.array([1.0] * 40 + [-1.0] * 24)
     assert "inputs would likely decide" in decide(Evidence.of(values), limit=0, direction="greater", alpha=0.01).reason
+
+
+TOO_FEW = Rarity(p_value=0.025, least=0.025, draws="39 draws")
+CANNOT = "39 draws cannot show p < 0.025, alpha here is 0.01"
+
+
+def test_draws_too_few_for_alpha_are_said_beside_a_statistic_beyond_the_control():
+    decision = decide(Evidence.of(SPREAD + 5), limit=0.0, direction="greater", alpha=0.01, rarity=TOO_FEW)
+    assert decision.verdict == "inconclusive"
+    assert decision.reason.endswith(CANNOT)
+
+
+def test_draws_too_few_for_alpha_are_said_beside_an_interval_that_holds_the_limit_and_no_inputs_are_asked_for():
+    values = np.array([1.0] * 40 + [-1.0] * 24)
+    decision = decide(Evidence.of(values), limit=0, direction="greater", alpha=0.01, rarity=TOO_FEW)
+    assert decision.verdict == "inconclusive"
+    assert "holds the limit" in decision.reason
+    assert decision.reason.endswith(CANNOT)
+    assert "inputs" not in decision.reason
+    other = decide(Evidence.of(-values), limit=0, direction="greater", alpha=0.01, rarity=TOO_FEW)
+    assert "inputs would likely decide" in other.reason  # it can be refuted
+
+
+def test_draws_too_few_for_alpha_do_not_hinder_a_refutation():
+    decision = decide(Evidence.of(SPREAD - 5), limit=0.0, direction="greater", alpha=0.01, rarity=TOO_FEW)
+    assert (decision.verdict, decision.reason) == ("refuted", "")
+
+
+@pytest.mark.parametrize("least", [0.0, 0.01])
+def test_draws_that_are_enough_are_not_blamed(least):
+    rarity = Rarity(p_value=0.3, least=least, draws="99 draws")
+    decision = decide(Evidence.of(SPREAD + 5), limit=0.0, direction="greater", alpha=0.01, rarity=rarity)
+    assert decision.verdict == "inconclusive"
+    assert "cannot show" not in decision.reason
+
+
+def test_inputs_that_the_test_never_takes_are_not_offered():
+    values = np.array([1.0] * 40 + [-1.0] * 24)
+    few, many = (
+        decide(Evidence.of(values), limit=0, direction="greater", alpha=0.01, most=most).reason for most in (64, 4096)
+    )
+    assert re.search(r"about \d+ inputs would be needed, this test takes 64 at most$", few)
+    assert "inputs would likely decide" in many
+
+
+def test_the_number_of_inputs_counts_against_the_far_end_of_an_uncertain_limit():
+    def asked(limit, ends):
+        evidence = Evidence.of(SPREAD + 0.5)
+        reason = decide(evidence, limit=limit, limit_ends=ends, direction="greater", alpha=0.01).reason
+        found = re.search(r"about (\d+) inputs", reason)
+        return found and int(found[1])
+
+    assert asked(0.3, (0.0, 0.4)) == asked(0.4, (0.4, 0.4)) > asked(0.3, (0.3, 0.3))
+    assert asked(0.6, (0.0, 1.0)) is None  # more inputs would never leave the limit
+
+
+def test_inputs_without_a_value_count_against_the_number_of_inputs():
+    known = np.array([1.0] * 42 + [-1.0] * 22)
+    holed = np.array([1.0] * 42 + [np.nan] * 22)
+    lost = np.array([1.0] * 30 + [np.nan] * 34)
+    reasons = [
+        decide(Evidence.of(values), limit=0, direction="greater", alpha=0.005).reason for values in (known, holed, lost)
+    ]
+    counts = [re.search(r"about (\d+) inputs", reason) for reason in reasons]
+    assert counts[0][1] == counts[1][1]
+    assert counts[2] is None  # fewer than half have one: the median cannot be placed
 
 
 @given(

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from dmmcheck.errors import CheckError
 from dmmcheck.evidence import Claim, Evidence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dmmcheck.measure import View
 
 Question = Callable[["View"], Evidence]
-Null = Literal["energy", "search"]
+Null = Literal["energy", "forward", "search"]
 BUILTIN = "builtin"
 
 FIELD_CONTROLS = ("rotation", "spectrum", "same-class", "other-class")
@@ -49,8 +49,10 @@ class Test:
         claim: Threshold and direction.
         ask: The question: a view of the measurement to evidence.
         control: Name of the null (`dmmcheck.controls`), or "" where the threshold itself is the control.
-        null: ``energy`` where the statistic costs no more evaluations under the null, ``search`` where it does: then
-            one look at few inputs is all, with little effort.
+        null: What a draw of the null costs, which says how many there are (`dmmcheck.controls.BUDGETS`): ``energy``
+            where it is no evaluation of the model, ``forward`` where it is a few forward passes, ``search`` where it is
+            a search of its own. With the latter two one look at few inputs is all; with ``search`` all searches are
+            made with little effort.
         needs: Companions without which it does not run; keys of `NEEDS`.
         grounds: Families of soundness items it rests on.
         against_chance: The evidence brings the level that takes the threshold's place.
@@ -181,8 +183,9 @@ def check(
         margin: Controlled tests: the smallest difference from the control that counts (relative for ratios, relative to
             the rest of the unit interval for shares and rates, absolute otherwise).
         controls: Nulls to hold the same question against; each adds a test in the controlled tier.
-        null: ``search`` where the question evaluates the model anew in the null's tangent spaces, or (without controls)
-            for many networks: then one look at few inputs is all, with little effort.
+        null: ``search`` where the question searches anew in the null's tangent spaces, or (without controls) for many
+            networks: then one look at few inputs is all, with little effort. ``forward`` where it only evaluates the
+            model there: one look at few inputs, and as many draws as alpha asks for.
         needs: What it does not run without; keys of `NEEDS`.
         grounds: Families of soundness items that must hold: ``model``, ``attack``, ``manifold``.
         per_attack: One more variant for each of ``--dmm-attacks``.
@@ -216,7 +219,7 @@ def check(
         _add(id, statement, explanation, tests)
         return ask
 
-    _validate(id, needs, controls, tier)
+    _validate(id, needs, controls, tier, null)
     return register
 
 
@@ -235,13 +238,14 @@ def _controlled(test: Test, control: str, *, first: bool) -> Test:
     return replace(test, control=control, variant=control, per_attack=False)
 
 
-def _validate(id: str, needs: tuple[str, ...], controls: tuple[str, ...], tier: str) -> None:
+def _validate(id: str, needs: tuple[str, ...], controls: tuple[str, ...], tier: str, null: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", id):
         raise CheckError(f"check id {id!r} is malformed; use lower-case words joined by hyphens, e.g. 'my-check'")
     for what, given, valid in (
         ("need", needs, NEEDS),
         ("control", controls, CONTROL_NAMES),
         ("tier", (tier,), TIERS),
+        ("null", (null,), get_args(Null)),
     ):
         unknown = [name for name in given if name not in valid]
         if unknown:

@@ -55,7 +55,7 @@ def every_class_near(measure: View) -> Evidence:
     unit="cosine",
     margin=COSINE_MARGIN,
     controls=("rotation",),
-    null="search",
+    null="forward",
     explanation=Explanation(
         source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
         formula=(
@@ -82,7 +82,7 @@ def shared_sheet(measure: View) -> Evidence:
     classes, found = measure.targeted("free")
     steps = torch.stack([_unit(_normal_step(measure, crossing)) for crossing in found])  # (classes, n, D)
     place = _places(measure, classes)
-    pairs = _pairs(measure.x, torch.where(place >= 0, measure.y, -1))
+    pairs = measure.once(("pairs", measure.n), lambda: (_pairs(measure.x, torch.where(place >= 0, measure.y, -1)), 0))
     cosine = [float(_opposition(steps[:, a], steps[:, b], place[a], place[b])) for a, b in pairs.tolist()]
     return Evidence.of(cosine, censored=int(np.isnan(cosine).sum()))
 

@@ -26,11 +26,9 @@ REACH = 1.0  # of a random network, in units of |x| / sqrt(D)
         formula="stated: s_i = d_on / d_off; controlled: s_i = d_on / d_free beside d_S / d_free",
         control=(
             "A random k-dimensional subspace S shared by all inputs (C0) also makes perturbations longer, by about "
-            "sqrt(D/k): the controlled claim is that the tangent space costs more than that. A few tens of "
-            "shared draws are "
-            "searched with little effort, this manifold by the same search; so are spectrum-matched spaces (C1) "
-            "and those of other inputs (C2). The p-value is the rank among the draws, past the outermost of them "
-            "a fitted tail."
+            "sqrt(D/k): the controlled claim is that the tangent space costs more than that. Shared "
+            "draws are searched with little effort, this manifold by the same search; so are spectrum-matched spaces "
+            "(C1) and those of other inputs (C2)."
         ),
         threshold="1: on the manifold costs more than off it. Raise it to ask for 'much' more.",
         assumptions="Both searches are equally good; a weak tangent search flatters the claim.",

@@ -9,6 +9,16 @@ from dmmcheck.checks.base import NEEDS, Check, Test
 
 _SIGNS = {"greater": ">", "less": "<"}
 _WIDTH = 96
+_RANK = "p is the rank among them, no less than {p}; where that is above alpha the finding says that they are too few."
+_DRAWS = {
+    "energy": "2 / alpha of each control, from {least} to {most}: " + _RANK,
+    "forward": "2 / alpha of each control, from {least} to {most}, in one look at {inputs} inputs at most: " + _RANK,
+    "search": (
+        "2 / alpha of each control, from {least} to {most}, in one look at {inputs} inputs at most, since each draw is "
+        "a search (of little effort): " + _RANK + " For ratios p is smaller past the outermost draw: an exponential "
+        "tail is fitted there to the outermost quarter, which is too large a p for any lighter tail."
+    ),
+}
 
 
 def explain(check: Check) -> str:
@@ -35,6 +45,7 @@ def sections(check: Check) -> Iterator[tuple[str, str]]:
         ("Source", text.source),
         ("Statistic", text.formula),
         ("Control", text.control),
+        ("Draws", " ".join(_draws(check))),
         ("Threshold", text.threshold),
         ("Needs", "; ".join(NEEDS[need] for need in check.needs)),
         ("Assumes", text.assumptions),
@@ -60,6 +71,16 @@ def _criterion(test: Test) -> str:
         return f"{test.statistic} {sign} {'chance' if test.against_chance else f'{test.claim.threshold:g}'}"
     margin = f" by more than {_margin(test)}" if test.claim.margin else ""
     return f"{test.statistic} {sign} the same under {CONTROLS[test.control].title}{margin}, and extreme among its draws"
+
+
+def _draws(check: Check) -> Iterator[str]:
+    """How many draws its controls have, in the numbers that a run goes by, and what they can never show."""
+    from dmmcheck.controls import BUDGETS, FEW_INPUTS  # noqa: PLC0415  # as above
+
+    for cost in dict.fromkeys(test.null for test in check.tests if test.control):
+        budget = BUDGETS[cost]
+        bounds = {"inputs": FEW_INPUTS, "least": budget.least, "most": budget.most, "p": f"1/{budget.most + 1}"}
+        yield _DRAWS[cost].format(**bounds)
 
 
 def _margin(test: Test) -> str:

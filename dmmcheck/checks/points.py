@@ -43,7 +43,7 @@ _FLIPS = Explanation(
     unit="rate",
     margin=RATE_MARGIN,
     controls=FIELD_CONTROLS,
-    null="search",
+    null="forward",
     explanation=_FLIPS,
 )
 def component_flips(measure: View) -> Evidence:
@@ -81,8 +81,8 @@ _RESTORES = Explanation(
 def projection_restores(measure: View) -> Evidence:
     """Rate of label(project(x_adv)) = label(project(x))."""
     adversarial, found = _adversarial(measure)
-    restored = _restored(measure, measure.project_point(adversarial))
-    return Evidence.of(torch.where(found, restored, torch.nan), summary="mean", censored=int((~found).sum()))
+    restored = measure.labels(measure.project_point(adversarial)) == _projected(measure)[1]
+    return Evidence.of(torch.where(found, restored.double(), torch.nan), summary="mean", censored=int((~found).sum()))
 
 
 @check(
@@ -94,14 +94,14 @@ def projection_restores(measure: View) -> Evidence:
     unit="rate",
     margin=RATE_MARGIN,
     controls=FIELD_CONTROLS,
-    null="search",
+    null="forward",
 )
 def projection_restores_controlled(measure: View) -> Evidence:
     """Rate of label(p + P_T (x_adv - p)) = label(p), p = project(x)."""
     adversarial, found = _adversarial(measure)
-    clean = measure.project_point(measure.x)
-    restored = _restored(measure, clean + measure.project_tangent(adversarial - clean))
-    return Evidence.of(torch.where(found, restored, torch.nan), summary="mean", censored=int((~found).sum()))
+    clean, label = _projected(measure)
+    restored = measure.labels(clean + measure.project_tangent(adversarial - clean)) == label
+    return Evidence.of(torch.where(found, restored.double(), torch.nan), summary="mean", censored=int((~found).sum()))
 
 
 _NOISE = Explanation(
@@ -174,17 +174,24 @@ def _flips(measure: View, step: Tensor) -> Tensor:
 def _adversarial(measure: View) -> tuple[Tensor, Tensor]:
     """Adversarial examples (n, D) a little beyond the boundary, and where there is one (n,)."""
     step = measure.step("free")
-    found = torch.isfinite(step).all(1)
-    step = torch.where(found[:, None], step, 0.0)
-    far = measure.x + STRETCH * step
-    keeps = measure.labels(far) != measure.y
-    return torch.where(keeps[:, None], far, measure.crossing("free").point.to(far)), found
+
+    def compute() -> tuple[tuple[Tensor, Tensor], int]:
+        found = torch.isfinite(step).all(1)
+        far = measure.x + STRETCH * torch.where(found[:, None], step, 0.0)
+        keeps = measure.labels(far) != measure.y
+        return (torch.where(keeps[:, None], far, measure.crossing("free").point.to(far)), found), 0
+
+    return measure.once(("adversarial", measure.attack, measure.n), compute)
 
 
-def _restored(measure: View, points: Tensor) -> Tensor:
-    """1 where points (n, D) have the label of the projected clean input."""
-    clean = measure.labels(measure.project_point(measure.x))
-    return (measure.labels(points) == clean).to(points.dtype)
+def _projected(measure: View) -> tuple[Tensor, Tensor]:
+    """The inputs taken to the manifold (n, D), and what the model says of them (n,); once for all draws."""
+
+    def compute() -> tuple[tuple[Tensor, Tensor], int]:
+        clean = measure.project_point(measure.x)
+        return (clean, measure.labels(clean)), 0
+
+    return measure.once(("projected", measure.n), compute)
 
 
 def _likeness(measure: View, arm: ArmName) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 import views
 from scipy import stats as scipy_stats
 
+import dmmcheck
 from dmmcheck import stats, worlds
-from dmmcheck.checks import energy
+from dmmcheck.checks import base, energy, training
 from dmmcheck.config import Settings
-from dmmcheck.controls import CONTROLS, null_draws
+from dmmcheck.controls import BUDGETS, CONTROLS, null_draws
+from dmmcheck.evidence import Evidence
 from dmmcheck.fields import RotatedField
 from dmmcheck.rotations import Haar, Spectrum
 from dmmcheck.run import Run
@@ -194,3 +197,87 @@ def test_dealt_spaces_are_special_only_where_the_field_is():
         assert finding.p_value == max(p_values)
         smaller.append(p_values[0] < p_values[1])
     assert any(smaller)  # else this would not tell the two apart
+
+
+@pytest.mark.parametrize("cost", BUDGETS)
+@pytest.mark.parametrize("alpha", [0.3, 0.05, 0.01, 0.0036, 1e-3, 1e-6])
+def test_draws_are_enough_for_alpha_or_as_many_as_their_cost_allows(cost, alpha):
+    draws, most = BUDGETS[cost].draws(alpha), BUDGETS[cost].most
+    assert BUDGETS[cost].least <= draws <= most
+    assert 1 / (draws + 1) <= alpha or draws == most
+
+
+def test_every_test_has_draws_of_a_known_cost():
+    assert {test.null for one in base.registry().values() for test in one.tests} == set(BUDGETS)
+
+
+def judged(subject, id, **settings):
+    """One finding, soundness taken for granted."""
+    run = Run(subject, Settings(**settings))
+    run.soundness, run.pair_soundness = (), {}
+    return run.finding(next(one for one in run.planned if one.id == id))
+
+
+def test_a_claim_whose_draws_only_evaluate_the_model_can_be_supported_where_it_gates():
+    subject = worlds.hyperplane(angle=89, ambient_dim=32, dim=30, samples=64, seed=0).subject
+    finding = judged(subject, "component-flips-controlled-builtin", gate=("stated", "controlled"))
+    assert finding.gating
+    assert 1 - finding.confidence < 1 / 100
+    assert (finding.verdict, finding.estimate) == ("supported", 1.0)
+    assert finding.p_value <= 1 - finding.confidence
+
+
+def test_four_thousand_draws_that_are_too_few_say_so():
+    subject = worlds.hyperplane(angle=89, ambient_dim=16, dim=3, samples=64, seed=0).subject
+    finding = judged(subject, "off-manifold-energy-controlled-builtin", alpha=1e-4)
+    assert finding.verdict == "inconclusive"
+    assert finding.reason.endswith("; 4999 draws cannot show p < 0.0002, alpha here is 5e-05")  # one of two looks
+
+
+@pytest.mark.parametrize(("unit", "verdict"), [("ratio", "supported"), ("difference", "inconclusive")])
+def test_only_ratios_go_beyond_the_ranks_of_searched_draws(monkeypatch, unit, verdict):
+    monkeypatch.setattr(base, "_REGISTRY", dict(base.registry()))
+
+    @dmmcheck.check(
+        "costs-more",
+        tier="controlled",
+        statement="s",
+        threshold=1.0,
+        direction="greater",
+        unit=unit,
+        controls=("rotation",),
+        null="search",
+    )
+    def costs_more(measure):
+        """The distance on the manifold."""
+        return Evidence.of(measure.distance("tangent"))
+
+    subject = worlds.hyperplane(angle=89, ambient_dim=16, dim=8, samples=64, seed=0).subject
+    finding = judged(subject, "costs-more-controlled-builtin", alpha=0.004)
+    assert finding.verdict == verdict, finding
+    assert ("99 draws cannot show p < 0.01, alpha here is 0.004" in finding.reason) == (unit == "difference")
+
+
+@pytest.mark.parametrize("count", [5, 6, 7])
+def test_orders_of_checkpoints_that_do_as_well_are_as_many_as_is_said(count):
+    steps = np.arange(count) * 100.0
+
+    def phases(distances):
+        low, later = training._lowest(distances[:, None], steps)
+        return min(distances[0], distances[-1], distances[later]) / distances[low]
+
+    half = training._middle(steps)
+    falling_then_rising = np.array([9.0, *np.linspace(3.0, 1.0, half - 1), *np.linspace(5.0, 8.0, count - half)])
+    own = phases(falling_then_rising)
+    values = [phases(np.array(order)) for order in itertools.permutations(falling_then_rising)]
+    assert np.mean(np.array(values) >= own) == pytest.approx(1 / training._orders(steps))
+
+
+@pytest.mark.parametrize(("count", "verdict"), [(7, "inconclusive"), (11, "supported")])
+def test_checkpoints_too_few_for_alpha_are_said(count, verdict):
+    half = (count + 1) // 2
+    depths = (1.0, *np.linspace(0.2, 0.1, half - 1), *np.linspace(0.3, 0.6, count - half))
+    world = worlds.training(depths=depths, ambient_dim=16, dim=3, samples=64, seed=0)
+    finding = judged(world.subject, "two-phases-controlled-builtin")
+    assert finding.verdict == verdict
+    assert ("35 draws that differ cannot show p < 0.029, alpha here is 0.025" in finding.reason) == (count == 7)
