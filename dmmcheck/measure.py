@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from dmmcheck.models.torch import TorchClassifier
 from dmmcheck.report.model import Cost
 from dmmcheck.sample import Sample, draw_sample, predict
 from dmmcheck.seeding import seeded
-from dmmcheck.subject import MIN_INPUTS
+from dmmcheck.subject import MIN_INPUTS, TRAINING_DATA
 
 ArmName = Literal["free", "tangent", "normal"]
 Effort = Literal["quick", "default", "thorough"]
@@ -64,7 +64,7 @@ class Measure:
         attacks: Mapping[str, Attack] | None = None,
         twins: Mapping[str, Callable[[], TorchClassifier]] | None = None,
         steps: Sequence[int] = (),
-        trainer: Callable[..., Any] | None = None,
+        trainer: Callable[[Tensor, Tensor, int], TorchClassifier] | None = None,
         progress: Callable[[str], None] = lambda line: None,
         joint: bool = True,
     ) -> None:
@@ -103,7 +103,7 @@ class Measure:
                 if name not in LABELLED_TWINS:
                     sample = replace(sample, y=predict(model, sample.x))
             except DmmError as error:
-                raise CheckError(f"the {name} model cannot be used: {error}") from error
+                raise CheckError(f"{error}") from (error.__cause__ or error)
             self._twins[name] = Measure(model, sample, self.field, examples=self.examples, seed=self.seed, joint=False)
         return self._twins[name]
 
@@ -129,7 +129,10 @@ class Measure:
         """The same measurements at training examples, at most as many as there are inputs."""
         if TRAINING not in self._twins:
             limit, examples = len(self.sample.x), self.examples
-            sample = draw_sample(self.classifier, examples.x, examples.y, seed=self.seed, limit=limit)
+            try:
+                sample = draw_sample(self.classifier, examples.x, examples.y, seed=self.seed, limit=limit)
+            except DmmError as error:
+                raise CheckError(f"{TRAINING_DATA}: {error}") from (error.__cause__ or error)
             field = TangentField(self.field.manifold, sample.x)
             self._twins[TRAINING] = Measure(
                 self.classifier, sample, field, examples=examples, seed=self.seed, joint=False

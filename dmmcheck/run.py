@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -11,15 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from dmmcheck import ground, stats
+from dmmcheck import companions, ground, stats
 from dmmcheck.checks.base import BUILTIN, NEEDS, Test
 from dmmcheck.config import CheckSettings, Settings
 from dmmcheck.controls import BUDGETS, CONTROLS, FEW_INPUTS, null_draws
 from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.evidence import Evidence, Floats
 from dmmcheck.fields import TangentField
-from dmmcheck.measure import UNTRAINED, Examples, Measure, View
-from dmmcheck.models.torch import TorchClassifier, adapt
+from dmmcheck.measure import Examples, Measure, View
 from dmmcheck.plan import Planned, plan, select
 from dmmcheck.report.model import Control, DistanceSummary, Finding, Report, Soundness
 from dmmcheck.sample import draw_sample
@@ -88,9 +86,9 @@ class Run:
             examples=Examples(classifier.flat(examples[0]), examples[1].to(classifier.device)),
             seed=settings.seed,
             attacks=_panel(settings.attacks),
-            twins=_twins(subject, settings.seed),
+            twins=companions.twins(subject, settings.seed),
             steps=[step for step, _ in subject.checkpoints],
-            trainer=subject.trainer,
+            trainer=companions.trainer(subject),
             progress=self._progress,
         )
 
@@ -269,31 +267,6 @@ def _panel(names: tuple[str, ...]) -> Mapping[str, Any]:
     from dmmcheck.attacks.torchattacks import panel  # noqa: PLC0415  # an optional dependency
 
     return panel(names)
-
-
-def _twins(subject: Subject, seed: int) -> dict[str, Callable[[], TorchClassifier]]:
-    """How to get each companion model, adapted, when a check asks for it."""
-
-    def companion(model: Any) -> Callable[[], TorchClassifier]:
-        return lambda: subject.classifier if model is subject.model else adapt(model, subject.x)
-
-    twins: dict[str, Callable[[], TorchClassifier]] = {}
-    if subject.pair is not None:
-        twins |= {name: companion(model) for name, model in zip(("standard", "robust"), subject.pair, strict=True)}
-    factory = subject.factory
-    if factory is not None:
-        twins |= {name: _untrained(factory, seed + number, subject) for number, name in enumerate(UNTRAINED)}
-    twins |= {f"checkpoint {step}": companion(model) for step, model in subject.checkpoints}
-    return twins
-
-
-def _untrained(factory: Callable[..., Any], seed: int, subject: Subject) -> Callable[[], TorchClassifier]:
-    """A factory may take the seed or nothing."""
-    try:
-        inspect.signature(factory).bind(seed)
-    except (TypeError, ValueError):
-        return lambda: adapt(factory(), subject.x)
-    return lambda: adapt(factory(seed), subject.x)
 
 
 def _limit(test: Test, evidence: Evidence, blank: Finding, control: Control | None) -> float:

@@ -74,7 +74,7 @@ def predict(classifier: TorchClassifier, flat: Tensor) -> Tensor:
     bad = int((~torch.isfinite(logits)).any(1).sum())
     if bad:
         raise ModelError(
-            f"the model's logits are NaN or infinite on {bad} of {len(flat)} inputs; "
+            f"the logits of the {classifier.role} are NaN or infinite on {bad} of {len(flat)} inputs; "
             "check its weights and the preprocessing of the inputs"
         )
     return logits.argmax(1)
@@ -88,7 +88,7 @@ def _logits(classifier: TorchClassifier, batch: Tensor) -> Tensor:
             raise
         shape = (len(batch), *classifier.input_shape)
         raise ModelError(
-            f"the model raised {type(error).__name__} in forward on a batch of shape {shape}: {error}; "
+            f"the {classifier.role} raised {type(error).__name__} in forward on a batch of shape {shape}: {error}; "
             "it must accept batches of any size"
         ) from error
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dmmcheck.errors import ModelError, SubjectError
+from dmmcheck.errors import SubjectError
 from dmmcheck.manifolds.base import validate_manifold
-from dmmcheck.models.torch import TorchClassifier, adapt
+from dmmcheck.models.companion import companion, moved
+from dmmcheck.models.torch import UNDER_TEST, TorchClassifier, adapt
 
 MIN_INPUTS = 8
+TRAINING_DATA = "the training data (x_train and y_train, in settings manifold-data)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,7 @@ class Subject:
         robust: The adversarially trained twin, where `model` is the standard one.
         factory: ``factory(seed) -> model``, untrained; the same seed gives the same model.
         checkpoints: ``[(step, model), ...]`` along training, the first one untrained.
-        trainer: ``trainer(x, y, seed) -> model``.
+        trainer: ``trainer(x, y, seed) -> model``. x ``(m, *input_shape)`` comes on the device of x_train.
         x_train: Examples ``(m, *input_shape)`` the manifold was fitted on; neighbours are looked up here.
         y_train: Their labels (m,).
 
@@ -100,15 +101,12 @@ class Subject:
         return frozenset(name for name, present in has.items() if present)
 
     def to(self, device: str) -> Subject:
-        """The same subject with copies of its models on another device; the user's own models stay where they are.
+        """The same subject with a copy of its model on another device; companions follow it when they are used.
 
         Raises:
             SubjectError: There is no such device here.
+            ModelError: The model cannot be moved there.
         """
-
-        def moved(model: Any) -> Any:
-            return copy.deepcopy(model).to(device) if isinstance(model, nn.Module) else model
-
         try:
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError) as error:
@@ -116,13 +114,21 @@ class Subject:
             raise SubjectError(
                 f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'"
             ) from error
-        return replace(
-            self,
-            model=moved(self.model),
-            reference=moved(self.reference),
-            robust=moved(self.robust),
-            checkpoints=[(step, moved(model)) for step, model in self.checkpoints],
-        )
+        return replace(self, model=moved(self.model, device, role=UNDER_TEST))
+
+    def beside(self, model: Any, role: str) -> TorchClassifier:
+        """A companion as it is used: on the device, in the dtype and with the classes of the model under test.
+
+        Args:
+            model: The companion; the model under test itself is one, too.
+            role: What messages call it.
+
+        Raises:
+            ModelError: It does not fit, see `models.companion`.
+        """
+        if model is self.model:
+            return self.classifier
+        return companion(model, self.x, beside=self.classifier, role=role)
 
     def _check_companions(self) -> None:
         if self.reference is not None and self.robust is not None:
@@ -134,19 +140,26 @@ class Subject:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise SubjectError(f"{name} is a {type(value).__name__}, which cannot be called; pass a function")
-        for name, twin in (("reference", self.reference), ("robust", self.robust)):
-            if twin is None:
-                continue
-            found = adapt(twin, self.x).classes
-            if found != self.classifier.classes:
-                raise ModelError(
-                    f"{name} has {found} classes, the model {self.classifier.classes}; pass twins of the same task"
-                )
         steps = [entry[0] for entry in self.checkpoints if isinstance(entry, (tuple, list)) and len(entry) == 2]
         if len(steps) != len(self.checkpoints) or steps != sorted(set(steps)):
             raise SubjectError(
                 f"checkpoints have the steps {steps}, expected (step, model) pairs with rising steps; sort them by step"
             )
+        for name in ("reference", "robust"):
+            if getattr(self, name) is not None:
+                self.beside(getattr(self, name), twin_role(name))
+        for step, model in self.checkpoints:
+            self.beside(model, checkpoint_role(step))
+
+
+def twin_role(name: str) -> str:
+    """What messages call the twin of a pair, by the field it was given in."""
+    return f"{name} twin"
+
+
+def checkpoint_role(step: int) -> str:
+    """What messages call the checkpoint of a step."""
+    return f"checkpoint of step {step}"
 
 
 def inputs_of(x: Any, name: str) -> Tensor:
@@ -225,6 +238,13 @@ def _checked_bounds(bounds: Any, x: Tensor) -> tuple[float, float] | None:
 
 
 def _training_data(x_train: Any, y_train: Any, x: Tensor, classes: int) -> dict[str, Tensor]:
+    try:
+        return _checked_training_data(x_train, y_train, x, classes)
+    except SubjectError as error:
+        raise SubjectError(f"{TRAINING_DATA}: {error}") from error.__cause__
+
+
+def _checked_training_data(x_train: Any, y_train: Any, x: Tensor, classes: int) -> dict[str, Tensor]:
     examples = inputs_of(x_train, "x_train")
     if examples.shape[1:] != x.shape[1:] and examples[0].numel() != x[0].numel():
         raise SubjectError(

@@ -14,7 +14,7 @@ MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init_
 ROOMS = (
     *("errors", "seeding", "report.model", "evidence", "stats", "verdict", "keys", "config"),
     *("geometry", "rotations", "models", "manifolds", "attacks", "subject", "sample", "fields", "measure"),
-    *("controls", "checks", "soundness", "ground", "summary", "plan", "run", "worlds"),
+    *("companions", "controls", "checks", "soundness", "ground", "summary", "plan", "run", "worlds"),
     *("report", "loading", "examples", "weights", "assembly", "parametrize", "pytest_plugin"),
 )
 ARRAYS, TORCH = {"numpy", "scipy", "sklearn", "hypothesis"}, {"torch", "torchattacks"}

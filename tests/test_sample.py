@@ -113,7 +113,7 @@ def test_logits_that_are_no_numbers_are_an_error():
 
     bad = int((x[:, 1] > 1.0).sum())
     assert bad > 0
-    with pytest.raises(ModelError, match=rf"logits are NaN or infinite on {bad} of 40 inputs; check its weights"):
+    with pytest.raises(ModelError, match=rf"logits of the model are NaN or infinite on {bad} of 40 inputs; check"):
         drawn(x, y, model=model)
 
 

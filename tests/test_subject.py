@@ -78,7 +78,9 @@ def test_unusable_data_is_one_clear_error(changes, words):
 
 
 def test_a_twin_with_other_classes_is_refused():
-    with pytest.raises(ModelError, match="reference has 3 classes, the model 2"):
+    with pytest.raises(
+        ModelError, match="the reference twin has 3 classes, the model under test 2; give a model of the same task"
+    ):
         subject(reference=lambda x: torch.cat([model(x), x[:, :1]], 1))
 
 

@@ -12,11 +12,10 @@ from torch import Tensor
 from dmmcheck import geometry, stats
 from dmmcheck.attacks.search import boundary_search
 from dmmcheck.checks.base import Explanation, check
-from dmmcheck.errors import CheckError
+from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.evidence import Evidence, Floats
 from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.measure import Measure, View
-from dmmcheck.models.torch import adapt
 from dmmcheck.sample import predict
 from dmmcheck.seeding import seeded
 
@@ -210,12 +209,13 @@ def _train(measure: Measure, condition: Condition, name: str) -> tuple[Floats, i
     trainer = measure.trainer
     if trainer is None:
         raise CheckError("no trainer was given; set `trainer` ((x, y, seed) -> model)")
-    shape = measure.classifier.input_shape
     rows = []
     for seed in range(SEEDS):
         measure.progress(f"wrong-label-training: {name}, network {seed + 1} of {SEEDS}")
-        network = trainer(x.reshape(-1, *shape), targets, measure.seed + seed)
-        predicted = predict(adapt(network, x[:2].reshape(-1, *shape)), measure.sample.x)
+        try:
+            predicted = predict(trainer(x, targets, measure.seed + seed), measure.sample.x)
+        except DmmError as error:
+            raise CheckError(f"{error}") from (error.__cause__ or error)
         rows.append((predicted == measure.sample.y).double().cpu().numpy())
     return np.stack(rows), spent
 

@@ -41,13 +41,13 @@ def placement(
         if len(found) > 1:
             raise error(
                 f"the {what}'s parameters lie on {len(found)} {kind} ({', '.join(sorted(map(str, found)))}), one is "
-                f"supported; move it as a whole with {what}.to(...)"
+                f"supported; move it as a whole with .to(...)"
             )
     device = devices.pop() if devices else x.device
     if device.type == "meta":
         raise error(f"the {what}'s parameters are on the meta device and hold no values; load its weights first")
     dtype = dtypes.pop() if dtypes else x.dtype if x.is_floating_point() else torch.get_default_dtype()
     if dtype not in PRECISE:
-        remedy = f"pass {what}.float()" if module is not None else "pass inputs in float32"
+        remedy = "convert it with .float()" if module is not None else "pass inputs in float32"
         raise error(f"the {what} computes in {dtype}, float32 or float64 is needed to measure distances; {remedy}")
     return device, dtype

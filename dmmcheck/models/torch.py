@@ -14,6 +14,7 @@ from dmmcheck.errors import ModelError
 from dmmcheck.models.evaluation import evaluation, module_of
 from dmmcheck.models.placement import PRECISE, placement
 
+UNDER_TEST = "model"
 OutputForm = Literal["logits", "binary", "probabilities", "binary-probability"]
 
 _SUMS_TO_ONE = 1e-4
@@ -33,6 +34,7 @@ class TorchClassifier:
             non-negative and sum to one, read as log p; ``"binary-probability"`` for one p in [0, 1] an input, read as
             (log (1 - p), log p).
         classes: Number of classes C.
+        role: What messages call it.
     """
 
     forward: Callable[[Tensor], Any]
@@ -41,6 +43,7 @@ class TorchClassifier:
     dtype: torch.dtype
     form: OutputForm
     classes: int
+    role: str = UNDER_TEST
 
     @property
     def ambient_dim(self) -> int:
@@ -59,7 +62,7 @@ class TorchClassifier:
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits (n, C) of flat inputs (n, D); differentiable in x, which in-place models do not touch."""
-        output = _tensor_of(self.forward(x.reshape(-1, *self.input_shape).clone()))
+        output = _tensor_of(self.forward(x.reshape(-1, *self.input_shape).clone()), self.role)
         if self.form == "binary":
             score = output.reshape(-1)
             return torch.stack([torch.zeros_like(score), score], dim=1)
@@ -77,7 +80,7 @@ class TorchClassifier:
             yield self
 
 
-def adapt(model: Any, x: Tensor) -> TorchClassifier:
+def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> TorchClassifier:
     """Settle how `model` is called, from a forward pass over at most two of the inputs.
 
     Where their outputs could be probabilities, a second pass over points far from them decides: outputs that could be
@@ -88,6 +91,7 @@ def adapt(model: Any, x: Tensor) -> TorchClassifier:
             returns a tensor or an object with ``.logits``: (n, C) logits or probabilities, or one logit or
             probability of class 1 an input as (n,) or (n, 1).
         x: Inputs ``(n, *input_shape)``, at least one.
+        role: What messages call the model.
 
     Raises:
         ModelError: The model is not callable, lies on more than one device or dtype, computes in half
@@ -97,14 +101,14 @@ def adapt(model: Any, x: Tensor) -> TorchClassifier:
         return model
     if not callable(model):
         raise ModelError(
-            f"the model is a {type(model).__name__}, which cannot be called; "
+            f"the {role} is a {type(model).__name__}, which cannot be called; "
             "pass a torch.nn.Module or a function from a tensor to logits"
         )
-    device, dtype = placement(model, x)
-    draft = TorchClassifier(model, tuple(x.shape[1:]), device, dtype, "logits", 0)
+    device, dtype = placement(model, x, what=role)
+    draft = TorchClassifier(model, tuple(x.shape[1:]), device, dtype, "logits", 0, role)
     inputs = draft.flat(x[:2])
     output = _probe(draft, inputs)
-    classes = _classes(output, len(inputs))
+    classes = _classes(output, len(inputs), role)
     likely = _likely(output) and _likely_far_away(draft, inputs)
     forms: tuple[OutputForm, OutputForm] = ("probabilities", "logits")
     if output.shape != (len(inputs), classes):
@@ -121,26 +125,28 @@ def _probe(draft: TorchClassifier, inputs: Tensor) -> Tensor:
             raise
         except Exception as error:
             remedy = "check that the data have the shape the model expects"
+            if draft.role != UNDER_TEST:
+                remedy = "it must take the inputs of the model under test: check their shape"
             if module_of(draft.forward) is None:
                 remedy += ", and its dtype and device; inputs follow those of a torch.nn.Module that is passed itself"
             raise ModelError(
-                f"the model raised {type(error).__name__} in forward on an input of shape "
+                f"the {draft.role} raised {type(error).__name__} in forward on an input of shape "
                 f"{(len(inputs), *draft.input_shape)}, {draft.dtype}, on {draft.device}: {error}; {remedy}"
             ) from error
 
 
-def _tensor_of(output: Any) -> Tensor:
+def _tensor_of(output: Any, role: str) -> Tensor:
     """The output itself, or its ``.logits``."""
     tensor = getattr(output, "logits", output)
     if not isinstance(tensor, Tensor):
         raise ModelError(
-            f"the model returned a {type(output).__name__}, expected a tensor or an object with .logits; "
+            f"the {role} returned a {type(output).__name__}, expected a tensor or an object with .logits; "
             "wrap it in a function that returns the logits"
         )
     return tensor
 
 
-def _classes(output: Tensor, n: int) -> int:
+def _classes(output: Tensor, n: int, role: str) -> int:
     """How many classes the rows of an output for n inputs tell apart.
 
     Raises:
@@ -149,14 +155,14 @@ def _classes(output: Tensor, n: int) -> int:
     shape, single = tuple(output.shape), tuple(output.shape) in {(n,), (n, 1)}
     if not single and (len(shape) != 2 or shape[0] != n or shape[1] == 0):
         raise ModelError(
-            f"the model returned shape {shape} for {n} inputs, expected ({n}, classes), ({n}, 1) or ({n},); "
+            f"the {role} returned shape {shape} for {n} inputs, expected ({n}, classes), ({n}, 1) or ({n},); "
             "flatten or pool the output to one row of logits an input"
         )
     if not output.is_floating_point():
-        raise ModelError(f"the model returned {output.dtype}, expected floating-point logits, not labels")
+        raise ModelError(f"the {role} returned {output.dtype}, expected floating-point logits, not labels")
     if output.dtype not in PRECISE:
         raise ModelError(
-            f"the model returned {output.dtype}, too coarse to find a boundary by; compute logits in float32, "
+            f"the {role} returned {output.dtype}, too coarse to find a boundary by; compute logits in float32, "
             "without autocast"
         )
     return 2 if single else int(output.shape[1])

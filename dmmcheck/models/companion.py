@@ -1,0 +1,63 @@
+"""Companions of the model under test: adapted as it is, on its device, in its dtype, with its classes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dmmcheck.errors import ModelError
+from dmmcheck.models.evaluation import module_of
+from dmmcheck.models.placement import placement
+from dmmcheck.models.torch import TorchClassifier, adapt
+
+
+def companion(model: Any, x: Tensor, *, beside: TorchClassifier, role: str) -> TorchClassifier:
+    """A companion model that takes the inputs of the model under test where that one takes them.
+
+    A module that lies elsewhere, or computes in another dtype, is copied; the given one stays as it is. A function is
+    called with inputs on the device and in the dtype of the model under test, and has to follow them.
+
+    Args:
+        model: A module or a function, see `models.torch.adapt`.
+        x: Inputs ``(n, *input_shape)``, at least one.
+        beside: The model under test.
+        role: What messages call the companion.
+
+    Raises:
+        ModelError: It cannot be called on these inputs, cannot be moved, or has another number of classes.
+    """
+    x = x[:2].to(beside.device, beside.dtype)
+    if module_of(model) is not None and placement(model, x, what=role) != (beside.device, beside.dtype):
+        model = moved(model, beside.device, beside.dtype, role=role)
+    adapted = adapt(model, x, role=role)
+    if adapted.classes != beside.classes:
+        raise ModelError(
+            f"the {role} has {adapted.classes} classes, the model under test {beside.classes}; "
+            "give a model of the same task"
+        )
+    return adapted
+
+
+def moved(function: Any, device: torch.device | str, dtype: torch.dtype | None = None, *, role: str) -> Any:
+    """A copy of a module, or of a bound method of one, on another device and in another dtype; else the function.
+
+    Raises:
+        ModelError: It cannot be copied or moved.
+    """
+    if module_of(function) is None:
+        return function
+    try:
+        copied = copy.deepcopy(function)
+        module = module_of(copied)
+        assert module is not None
+        module.to(device=device, dtype=dtype)
+    except Exception as error:
+        there = f"{device}" if dtype is None else f"{device} in {dtype}"
+        raise ModelError(
+            f"the {role} cannot be copied to {there}, where it is needed ({type(error).__name__}: {error}); "
+            "give it there, with .to(...)"
+        ) from error
+    return copied

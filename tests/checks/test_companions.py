@@ -1,0 +1,243 @@
+"""Companions are used on the device and in the dtype of the model under test, and named where they do not fit it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+import views
+from torch import nn
+
+from dmmcheck import companions
+from dmmcheck.config import Settings
+from dmmcheck.errors import CheckError, ModelError
+from dmmcheck.models.companion import companion, moved
+from dmmcheck.models.torch import adapt
+from dmmcheck.run import Run
+
+CHECKS = ["adversarial-training-deepens", "normal-gradient-growth", "two-phases", "wrong-label-training"]
+NARROW = nn.Linear(views.D - 1, views.CLASSES)
+WIDE = views.network(1, classes=7)
+SAMPLES = 16
+
+
+class Elsewhere(nn.Module):
+    """Computes as a network does, and keeps where it was sent; its own weights tell no device."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.sent = network, []
+
+    def to(self, device=None, dtype=None):
+        self.sent.append((device, dtype))
+        return super().to(device=device, dtype=dtype)
+
+    def forward(self, x):
+        return self.network(x)
+
+
+def of_everything(**changes):
+    """A subject with each kind of companion, all of them in double precision beside a model in single."""
+
+    def double(seed):
+        return views.network(seed).double()
+
+    def trainer(x, y, seed):
+        assert (x.device, y.device) == (torch.device("cpu"), torch.device("cpu"))
+        assert (x.dtype, x.shape[1:]) == (torch.float32, (views.D,))
+        return double(seed)
+
+    given = {
+        "reference": double(1),
+        "factory": double,
+        "checkpoints": [(step, double(step)) for step in range(6)],
+        "trainer": trainer,
+    }
+    return views.subject(**{**given, **changes}, samples=SAMPLES)
+
+
+def found(subject, checks):
+    """Findings of a few inputs, sound or not."""
+    run = Run(subject, Settings(samples=subject.x.shape[0]))
+    run.soundness, run.pair_soundness = (), {}
+    return [
+        run.finding(planned)
+        for planned in run.planned
+        if (planned.check.id in checks and planned.tier != "controlled") or planned.id in checks
+    ]
+
+
+def test_companions_in_another_dtype_are_measured_as_if_they_had_the_models():
+    def single(seed):
+        return views.network(seed)
+
+    same = of_everything(
+        reference=single(1),
+        factory=single,
+        checkpoints=[(step, single(step)) for step in range(6)],
+        trainer=lambda x, y, seed: single(seed),
+    )
+    one, other = (found(subject, CHECKS) for subject in (of_everything(), same))
+    assert [finding.estimate for finding in one] == [finding.estimate for finding in other]
+    assert all(finding.estimate is not None for finding in one)
+
+
+def test_the_users_own_companions_stay_as_they_are():
+    twin = views.network(1).double()
+    subject = of_everything(reference=twin)
+    assert subject.beside(twin, "reference twin").dtype == torch.float32
+    assert {weights.dtype for weights in twin.parameters()} == {torch.float64}
+
+
+@pytest.mark.parametrize("bound", [False, True], ids=["module", "bound-method"])
+def test_a_companion_elsewhere_is_copied_to_the_device_of_the_model(bound, monkeypatch):
+    twin = Elsewhere(views.network(1))
+    given = twin.forward if bound else twin
+    beside = adapt(views.network(0), torch.zeros(2, views.D))
+    monkeypatch.setattr("dmmcheck.models.companion.placement", lambda *_, **__: (torch.device("meta"), torch.float32))
+    made = companion(given, torch.zeros(2, views.D), beside=beside, role="reference twin")
+    used = made.forward.__self__ if bound else made.forward
+    assert used is not twin
+    assert used.sent == [(torch.device("cpu"), torch.float32)]
+    assert twin.sent == []
+
+
+def test_a_device_asked_for_moves_the_model_and_the_companions_follow_it(monkeypatch):
+    asked = []
+    original = companions.Subject.beside
+    monkeypatch.setattr(
+        companions.Subject,
+        "beside",
+        lambda self, model, role: asked.append((role, self.classifier.device)) or original(self, model, role),
+    )
+    run = Run(of_everything(), Settings(device="cpu", samples=SAMPLES))
+    asked.clear()
+    made = companions.twins(run.subject, seed=3)
+    for name in made:
+        assert made[name]().device == run.subject.classifier.device
+    roles = [role for role, _ in asked]
+    assert roles == [
+        *("reference twin",) * 2,
+        *(f"model of factory({seed})" for seed in range(3, 11)),
+        *(f"checkpoint of step {step}" for step in range(6)),
+    ]
+
+
+def test_a_bound_method_is_moved_with_its_module():
+    twin = Elsewhere(views.network(1))
+    assert moved(twin.forward, "cpu", role="model").__self__.sent == [("cpu", None)]
+    assert moved(len, "cpu", role="model") is len
+
+
+def test_a_model_that_cannot_be_copied_is_one_clear_error():
+    class Single(nn.Linear):
+        def __deepcopy__(self, memo):
+            raise RuntimeError("there is but one")
+
+    with pytest.raises(
+        ModelError, match=r"the reference twin cannot be copied to cpu in torch.float32.*there is but one.*\.to"
+    ):
+        views.subject(reference=Single(views.D, views.CLASSES).double())
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"reference": "MODEL"}, "the reference twin"),
+        ({"robust": "MODEL", "reference": None}, "the robust twin"),
+        ({"checkpoints": [(0, views.network(0)), (30, "MODEL")]}, "the checkpoint of step 30"),
+    ],
+    ids=["reference", "robust", "checkpoint"],
+)
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (WIDE, "has 7 classes, the model under test 4"),
+        (
+            NARROW,
+            r"raised RuntimeError in forward on an input of shape \(2, 12\).*take the inputs of the model under test",
+        ),
+    ],
+    ids=["classes", "shape"],
+)
+def test_a_companion_that_does_not_fit_is_refused_at_the_door_by_its_name(changes, name, model, words):
+    changes = copy.copy(changes)
+    for key, value in changes.items():
+        if value == "MODEL":
+            changes[key] = model
+        elif value is not None:
+            changes[key] = [(step, model if entry == "MODEL" else entry) for step, entry in value]
+    with pytest.raises(ModelError, match=f"{name} {words}"):
+        of_everything(**changes)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (lambda: WIDE, "the {} has 7 classes, the model under test 4"),
+        (lambda: NARROW, r"the {} raised RuntimeError in forward .* the inputs of the model under test"),
+        (lambda: None, "the {} is a NoneType, which cannot be called"),
+        (lambda: views.network(0).half(), "the {} computes in torch.float16"),
+        (lambda: lambda x: x[:, : views.CLASSES] * torch.nan, "the logits of the {} are NaN"),
+    ],
+    ids=["classes", "shape", "none", "half", "nan"],
+)
+@pytest.mark.parametrize(
+    ("key", "check", "role"),
+    [
+        ("factory", "normal-gradient-growth", r"model of factory\(0\)"),
+        ("trainer", "wrong-label-training", r"model of trainer\(x \(16, 12\), y \(16,\), seed 0\)"),
+    ],
+    ids=["factory", "trainer"],
+)
+def test_what_a_function_returns_and_cannot_be_used_fails_its_check_by_its_name(key, check, role, model, words):
+    subject = of_everything(**{key: lambda *_: model()})
+    with pytest.raises(CheckError, match=words.format(role)):
+        found(subject, [check])
+
+
+@pytest.mark.parametrize(
+    ("key", "check", "words"),
+    [
+        ("factory", "normal-gradient-growth", r"^factory\(0\) raised ZeroDivisionError: division by zero"),
+        ("trainer", "wrong-label-training", r"^trainer\(x \(16, 12\), y \(16,\), seed 0\) raised ZeroDivisionError"),
+    ],
+)
+def test_a_function_that_raises_is_named(key, check, words):
+    subject = of_everything(**{key: lambda *_: 1 / 0})
+    with pytest.raises(CheckError, match=words) as error:
+        found(subject, [check])
+    assert isinstance(error.value.__cause__, ZeroDivisionError)
+
+
+def test_a_factory_without_a_seed_is_called_without():
+    subject = of_everything(factory=lambda: views.network(1))
+    made = companions.twins(subject, seed=0)["untrained 5"]()
+    assert (made.role, made.classes) == ("model of factory()", views.CLASSES)
+
+
+def test_a_trainer_gets_images_in_their_own_shape():
+    shapes = []
+
+    def trainer(x, y, seed):
+        shapes.append((tuple(x.shape), tuple(y.shape)))
+        return nn.Sequential(nn.Flatten(), views.network(0))
+
+    flat = views.subject(samples=SAMPLES)
+    images = {name: getattr(flat, name).reshape(-1, 3, 4) for name in ("x", "x_train")}
+    model = nn.Sequential(nn.Flatten(), flat.model)
+    subject = replace(flat, **images, model=model, trainer=trainer)
+    made = companions.trainer(subject)(torch.zeros(5, views.D), torch.zeros(5, dtype=torch.long), 0)
+    assert shapes == [((5, 3, 4), (5,))]
+    assert made.input_shape == (3, 4)
+
+
+def test_training_data_that_the_model_is_wrong_about_are_named_as_such():
+    subject = views.subject(samples=48)
+    wrong = replace(subject, y_train=(subject.y_train + 1) % views.CLASSES)
+    with pytest.raises(
+        CheckError, match=r"the training data \(x_train and y_train, .*manifold-data\): the model class"
+    ):
+        found(wrong, ["dimples-shallow-controlled-training-points"])
