@@ -32,11 +32,18 @@ def answer(config: pytest.Config) -> int:
     return pytest.ExitCode.OK
 
 
+def _need(check: Check, need: str) -> str:
+    """What is needed, and by which tiers where others go without."""
+    without = {test.tier for test in check.tests if need not in test.needs}
+    by = [tier for tier in check.tiers if tier not in without]
+    return NEEDS[need] + (f", for the tier {', '.join(by)}" if by and without else "")
+
+
 def _entry(check: Check) -> Iterator[str]:
     yield f"{check.id} ({', '.join(check.tiers)})"
     facts = (
         ("claim", check.statement),
-        ("needs", "; ".join(NEEDS[need] for need in check.needs)),
+        ("needs", "; ".join(_need(check, need) for need in check.needs)),
         ("source", check.source),
     )
     width = max(60, shutil.get_terminal_size().columns)

@@ -78,13 +78,17 @@ def _open_questions(report: Report, width: int) -> Iterator[str]:
 
 
 def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: bool) -> Iterator[str]:
-    """Each refuted gating finding, with the line that reruns it, never broken: it is there to be copied."""
+    """Of each refuted gating finding the line that reruns it, never broken; where there is none, what was found.
+
+    What reruns findings is pytest, and it names the failed ones itself.
+    """
     for finding in report.failures:
+        if finding.id in reruns:
+            yield "rerun".ljust(LABEL) + reruns[finding.id]
+            continue
         first, *more = _line("failed", wording.failure(finding), width)
         yield table.coloured(first, table.FAILURE_COLOUR) if colour else first
         yield from more
-        if finding.id in reruns:
-            yield " " * LABEL + reruns[finding.id]
 
 
 def _line(label: str, text: str, width: int, indent: int = LABEL) -> list[str]:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness, SubjectSummary
 
 BUILTIN = "builtin"
+IN_ORDER = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0, "gradients-normal": 0.0}
+"""Values of what only informs that say that nothing is censored, or vanishes."""
 
 
 def number(value: float | None) -> str:
@@ -179,8 +181,11 @@ def soundness(items: Iterable[Soundness]) -> str:
 
 
 def remarkable(items: Iterable[Soundness]) -> list[Soundness]:
-    """What failed, then what only informs."""
-    return sorted((item for item in items if item.ok is not True), key=lambda item: item.ok is None)
+    """What failed, then what only informs, unless that is that nothing is amiss."""
+    told = (
+        item for item in items if item.ok is False or (item.ok is None and item.value != IN_ORDER.get(item.name, ...))
+    )
+    return sorted(told, key=lambda item: item.ok is None)
 
 
 def distances(arms: Mapping[str, DistanceSummary]) -> str:

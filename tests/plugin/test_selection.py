@@ -161,6 +161,12 @@ def test_the_list_names_every_check_with_claim_needs_and_source(pytester):
         assert f"{check.id} ({', '.join(check.tiers)})" in result.outlines
         assert check.statement in said(result)
     assert "set `checkpoints`" in said(result)
+    clings, growth = (
+        said(result).partition(f"{id} (")[2].partition(" source ")[0]
+        for id in ("boundary-clings", "normal-gradient-growth")
+    )
+    assert clings.endswith("set `factory` (seed -> model), for the tier mechanism")
+    assert growth.endswith("set `factory` (seed -> model)")
     assert "arXiv 2106.10151" in said(result)
 
 

@@ -146,6 +146,13 @@ def test_what_is_unsound_is_named_before_what_only_informs():
     assert "eval-mode" not in text
 
 
+def test_failures_are_named_where_nothing_else_does():
+    text = terminal.render(reports.report(), width=200)
+    assert row_of(text, "failed ").startswith(
+        "failed       on-manifold-distance (stated): 0.710 [0.660, inf], claimed > 1"
+    )
+
+
 def test_findings_with_one_reason_share_a_line():
     text = terminal.render(reports.report(), width=200)
     assert row_of(text, "not run ", "needs").startswith(
@@ -157,8 +164,10 @@ def test_findings_with_one_reason_share_a_line():
 def test_gating_failures_carry_the_line_that_reruns_them_unbroken():
     reruns = {finding.id: f"rerun {finding.id}" for finding in reports.report().findings}
     reruns[reports.DISTANCE.id] = RERUN + " " * 3 + "x" * 100
-    lines = terminal.render(reports.report(), reruns=reruns, width=80).splitlines()
-    assert lines[-1].strip() == reruns[reports.DISTANCE.id]
+    text = terminal.render(reports.report(), reruns=reruns, width=80)
+    lines = text.splitlines()
+    assert lines[-1] == f"rerun        {reruns[reports.DISTANCE.id]}"
+    assert "failed " not in text.split("\n\n")[-1]  # pytest has said so, above and below
     assert not any("rerun off-manifold-energy" in line for line in lines)  # refuted, but advisory
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
+import reports
 
 from dmmcheck.report import wording
 
@@ -30,3 +32,22 @@ from dmmcheck.report import wording
 )
 def test_three_significant_digits(value: float | None, text: str):
     assert wording.number(value) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("found-tangent", 1.0, False),
+        ("found-tangent", 0.98, True),
+        ("gradients-normal", 0.0, False),
+        ("gradients-normal", 0.02, True),
+        ("flatness", 0.0, True),
+        ("flatness", 1.0, True),
+        ("flatness", None, True),
+    ],
+)
+def test_what_informs_of_nothing_amiss_is_left_to_the_json_report(name, value, shown):
+    item = replace(reports.FLATNESS, name=name, value=value)
+    assert wording.remarkable([item]) == [item] * shown
+    failed = replace(item, ok=False)
+    assert wording.remarkable([failed]) == [failed]
