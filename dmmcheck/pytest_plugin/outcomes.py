@@ -91,6 +91,7 @@ def describe(finding: Finding) -> str:
         ("claim", wording.statement(finding)),
         ("statistic", f"{finding.statistic} ({share}{finding.n} inputs{censored})"),
         ("control", wording.control_in_full(finding)),
+        ("note", "" if finding.verdict == "inconclusive" else finding.reason),
         ("more", f"pytest --dmm-explain {finding.check}"),
     ]
     return "\n".join(f"{label:<11}{text}" for label, text in lines if text)

@@ -58,6 +58,7 @@ def _facts(report: Report) -> Iterator[str]:
 def _open_questions(report: Report) -> Iterator[str]:
     chance = wording.not_beyond_chance(report)
     lines = [f"**chance**: {_escaped(chance)}"] if chance else []
+    lines += [f"**note**: {_escaped(name)}: {_escaped(note)}" for name, note in wording.notes(report)]
     lines += [f"**{kind}**: {_escaped(names)}: {_escaped(reason)}" for kind, names, reason in wording.unsettled(report)]
     if lines:
         yield _listed(lines)

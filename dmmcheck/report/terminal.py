@@ -69,10 +69,12 @@ def _soundness(report: Report, width: int) -> Iterator[str]:
 
 
 def _open_questions(report: Report, width: int) -> Iterator[str]:
-    """What is supported but may be chance, and why something is not settled."""
+    """What is supported but may be chance, what else was seen, and why something is not settled."""
     chance = wording.not_beyond_chance(report)
     if chance:
         yield from _line("chance", chance, width)
+    for name, note in wording.notes(report):
+        yield from _line("note", f"{name}: {note}", width)
     for kind, names, reason in wording.unsettled(report):
         yield from _line(kind, f"{names}: {reason}", width)
 

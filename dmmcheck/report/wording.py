@@ -126,6 +126,13 @@ def unsettled(report: Report) -> Iterator[tuple[str, str, str]]:
             yield kind.replace("-", " "), names_of(group), reason
 
 
+def notes(report: Report) -> Iterator[tuple[str, str]]:
+    """(name, what else was seen) for each verdict that came with more than its number."""
+    for finding in report.findings:
+        if finding.verdict in {"supported", "refuted"} and finding.reason:
+            yield names_of([finding]), finding.reason
+
+
 def names_of(findings: Iterable[Finding]) -> str:
     """Checks with the tiers and variants concerned: ``two-phases (mechanism), noise-like (stated, controlled)``."""
     parts = []

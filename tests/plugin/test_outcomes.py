@@ -166,3 +166,20 @@ def test_an_interrupted_run_shows_what_it_found_and_writes_no_report(project):
     assert "the run stopped early: " in text
     assert "no report was written: the run was interrupted" in text
     assert not (project.path / "r.json").exists()
+
+
+def test_a_failure_tells_what_was_seen_beside_its_number(project):
+    project.makeconftest(
+        """
+        import dmmcheck
+
+        @dmmcheck.check("is-noted", statement="s", threshold=1.0, direction="greater")
+        def is_noted(measure):
+            return dmmcheck.Evidence.of(measure.x[:, 0] * 0, note="lowest at step 16")
+        """
+    )
+    result = project.runpytest_inprocess("--dmm-only", "--dmm-checks", "is-noted")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(
+        ["note * lowest at step 16", "*= dmmcheck =*", "note * is-noted (stated): lowest at step 16"]
+    )

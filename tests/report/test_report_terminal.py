@@ -10,7 +10,7 @@ import reports
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dmmcheck.report import terminal
+from dmmcheck.report import markdown, terminal
 from dmmcheck.report.model import Report
 
 COLOUR = re.compile(r"\033\[[\d;]*m")
@@ -144,6 +144,14 @@ def test_what_is_unsound_is_named_before_what_only_informs():
     assert re.search(r"FAILED +success-on +0.710 +limit 0.950 +found within", text)
     assert text.index("success-on") < text.index("flatness-identity")
     assert "eval-mode" not in text
+
+
+@pytest.mark.parametrize("verdict", ["supported", "refuted"])
+def test_what_was_seen_beside_the_number_of_a_verdict_is_told(verdict):
+    finding = replace(reports.DISTANCE, verdict=verdict, reason="lowest at step 16")
+    text = terminal.render(reports.report(finding), width=200)
+    assert row_of(text, "note ") == "note         on-manifold-distance (stated): lowest at step 16"
+    assert "**note**: on-manifold-distance (stated): lowest at step 16" in markdown.render(reports.report(finding))
 
 
 def test_failures_are_named_where_nothing_else_does():
