@@ -36,6 +36,26 @@ def find_anchor(config: pytest.Config) -> Path:
     return found
 
 
+def refuse_settings_passed_over(config: pytest.Config) -> None:
+    """See to it that settings beside the user are the ones that are read, where no root directory was asked for.
+
+    Raises:
+        ConfigError: Between the current directory and the root directory lie others.
+    """
+    from dmmcheck.config import find_settings  # noqa: PLC0415  # not before there is something to run
+
+    here, root = config.invocation_params.dir.resolve(), config.rootpath.resolve()
+    if config.getoption("rootdir") or config.getoption("inifilename") or not here.is_relative_to(root):
+        return
+    for folder in [here, *here.parents][: len(here.parts) - len(root.parts)]:
+        found, _ = find_settings(folder)
+        if found is not None:
+            raise ConfigError(
+                f"{found} is not read: pytest's root directory is {root}, and settings are read there; "
+                f"add [tool.pytest.ini_options] to it, or --rootdir {folder} to the command"
+            )
+
+
 def is_pasted(config: pytest.Config) -> bool:
     """Whether a node id of a check is among the arguments, e.g. ``pyproject.toml::boundary-clings-stated-builtin``."""
     named = [_path(config, arg) for arg in config.args if "::" in arg]

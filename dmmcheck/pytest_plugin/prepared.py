@@ -63,6 +63,7 @@ def prepare(config: pytest.Config) -> None:
         UsageError: Something in the settings is wrong.
     """
     with usage_errors():
+        anchor.refuse_settings_passed_over(config)
         settings = configured(config)
         place = anchor.find_anchor(config)
         planned = plan(settings.settings)

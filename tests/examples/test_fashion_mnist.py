@@ -57,3 +57,10 @@ def test_missing_files_are_named_with_the_remedy(tmp_path):
     assert ended.returncode == 4
     assert "apt-get install dataset-fashion-mnist" in ended.stdout + ended.stderr
     assert "INTERNALERROR" not in ended.stdout + ended.stderr
+
+
+def test_the_command_in_the_folder_itself_is_about_fashion_mnist():
+    command = [sys.executable, "-m", "pytest", "--dmm", "--collect-only", "-p", "no:cacheprovider"]
+    ended = subprocess.run(command, cwd=EXAMPLE, text=True, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert f"rootdir: {EXAMPLE}\n" in ended.stdout

@@ -188,3 +188,17 @@ def test_a_selection_that_leaves_no_check_is_a_usage_error(project):
     result = project.runpytest_inprocess("--dmm", "--dmm-checks", "component-flips", "--dmm-tier", "mechanism")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "leave no check; see --dmm-list" in said(result)
+
+
+@pytest.mark.parametrize("options", [["--dmm-only"], ["--dmm-only", "--rootdir", ".."]], ids=["found", "asked-for"])
+def test_settings_below_the_root_directory_are_not_passed_over_in_silence(project, monkeypatch, options):
+    configure(project, '[tool.pytest.ini_options]\naddopts = ""\n')
+    below = project.mkdir("below")
+    (below / "pyproject.toml").write_text('[tool.dmmcheck]\nmodel = "world:on"\n')
+    monkeypatch.chdir(below)
+    result = project.runpytest_inprocess(*options, "--dmm-checks", SUFFICES)
+    words = f"{below / 'pyproject.toml'} is not read: pytest's root directory is {project.path}"
+    refused = len(options) == 1
+    assert result.ret == (pytest.ExitCode.USAGE_ERROR if refused else 0)
+    assert (words in said(result)) is refused
+    assert ("add [tool.pytest.ini_options] to it, or --rootdir" in said(result)) is refused
