@@ -144,6 +144,18 @@ LATER = {
     "device": ({"device": "cuda:99"}, ["device 'cuda:99' cannot be used here"]),
     "attack": ({"attacks": '["no-such"]'}, ["no-such"]),
     "checkpoints": ({"checkpoints": "weights/*.pt"}, ["files of weights", "set factory too"]),
+    "twin-classes": (
+        {"reference": "other:three_classes"},
+        ["the reference twin has 3 classes, the model under test 2"],
+    ),
+    "checkpoint-shape": (
+        {"checkpoints": "other:history"},
+        ["the checkpoint of step 5 raised RuntimeError in forward", "it must take the inputs of the model under test"],
+    ),
+    "training-labels": (
+        {"manifold-data": "other:short"},
+        ["the training data (x_train and y_train, in settings manifold-data): y_train has shape (39,), expected (40,)"],
+    ),
 }
 OTHER = """
     import torch
@@ -163,6 +175,14 @@ OTHER = """
     flat = x[:, :2] @ torch.eye(8)[:2], y
     half = torch.nn.Linear(8, 2).half()
     meta = torch.nn.Linear(8, 2, device="meta")
+
+    history = [(0, torch.nn.Linear(8, 2)), (5, torch.nn.Linear(7, 2))]
+
+    def three_classes(x):
+        return torch.cat([off(x), off(x)[:, :1]], 1)
+
+    def factory(seed):
+        return torch.nn.Linear(8, 3)
 
     def deep(x):
         return off(x)[:, None]
@@ -252,6 +272,18 @@ def test_a_check_that_raises_fails_with_its_own_traceback_and_nothing_else_stops
     ):
         assert words in text
     assert "dmmcheck/run.py" not in text
+
+
+@WORKERS
+def test_an_untrained_model_that_does_not_fit_fails_the_tests_that_ask_for_it_and_no_others(project, workers):
+    project.makepyfile(other=OTHER)
+    chosen = ("--dmm-only", "--dmm-checks", f"normal-gradient-growth,{SUFFICES}", "--dmm-factory", "other:factory")
+    result = project.runpytest_inprocess(*chosen, *workers)
+    assert result.ret == 1
+    result.assert_outcomes(failed=2, passed=1)
+    assert "the model of factory(0) has 3 classes, the model under test 2; give a model of the same task" in said(
+        result
+    )
 
 
 def test_a_broken_conftest_is_pytests_own_error(project):
