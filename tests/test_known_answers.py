@@ -177,6 +177,31 @@ def test_an_unsound_measurement_says_why(kind, words):
     assert re.search(words, findings["off-manifold-energy-stated-builtin"].reason)
 
 
+def test_a_manifold_that_means_nothing_has_an_answer_to_every_controlled_claim():
+    """So that the calibration study asks all of them where the classifier knows nothing of the manifold."""
+    known = {
+        id
+        for world in (
+            worlds.random_subspace(image=(4, 8), ambient_dim=32, dim=4, companions=9, samples=16, seed=0),
+            worlds.rotated(ambient_dim=32, dim=4, samples=16, seed=0),
+        )
+        for id, truth in world.truth.items()
+        if truth is False
+    }
+    asked = {item.id for item in plan(Settings()) if item.tier == "controlled" and item.test.control}
+    assert asked == {id for id in known if "-controlled-" in id}
+
+
+def test_networks_trained_alike_are_twins_and_checkpoints_on_images():
+    world = worlds.random_subspace(image=(4, 8), ambient_dim=32, dim=4, companions=9, samples=64, seed=0)
+    assert world.subject.input_shape == (4, 8)
+    answers = verdicts(world, controlled=lambda item: item.id in world.truth)
+    ran = {id: verdict for id, verdict in answers.items() if id in world.truth and verdict != "not-run"}
+    assert all(verdict != "supported" for id, verdict in ran.items() if not world.truth[id])
+    assert {id for id, truth in world.truth.items() if truth} <= {id for id, v in ran.items() if v == "supported"}
+    assert {"two-phases-controlled-builtin", "off-manifold-energy-controlled-spectrum"} <= set(ran)
+
+
 @pytest.mark.parametrize("name", ["random subspace", "rotated copy"])
 def test_a_manifold_that_means_nothing_supports_what_is_stated_and_not_what_is_controlled(name):
     world = worlds.WORLDS[name](seed=0, samples=64)
@@ -242,19 +267,62 @@ def test_three_checkpoints_are_too_few_for_two_phases():
     assert "3 checkpoints cannot show two phases; give at least 5" in finding.reason
 
 
+SEEN = {
+    "turned": lambda world: worlds.turned(world, seed=1),
+    "scaled": lambda world: worlds.scaled(world, inputs=0.01, logits=100.0),
+    "shuffled": lambda world: worlds.shuffled(world, seed=1),
+}
+
+
 @pytest.mark.parametrize("name", ["normal nearly in N", "half way", "standard and robust", "saturated"])
-@pytest.mark.parametrize(
-    "seen",
-    [
-        lambda world: worlds.turned(world, seed=1),
-        lambda world: worlds.scaled(world, inputs=0.01, logits=100.0),
-        lambda world: worlds.shuffled(world, seed=1),
-    ],
-    ids=["turned", "scaled", "shuffled"],
-)
+@pytest.mark.parametrize("seen", SEEN)
 def test_a_world_seen_otherwise_has_the_same_verdicts(name, seen):
     world, findings = judged(name, tiers=("stated", "mechanism"))
-    report = dmmcheck.run(seen(world).subject, tiers=("stated", "mechanism"))
+    report = dmmcheck.run(SEEN[seen](world).subject, tiers=("stated", "mechanism"))
     assert {finding.id: finding.verdict for finding in report.findings} == {
         id: finding.verdict for id, finding in findings.items()
     }
+
+
+def verdicts(world, *, controlled):
+    """What is said of a world by finding, soundness taken for granted; of controlled claims only some."""
+    session = Run(world.subject, Settings(samples=64))
+    session.soundness, session.pair_soundness = (), {}
+    return {
+        item.id: session.finding(item).verdict
+        for item in session.planned
+        if item.tier != "controlled" or controlled(item)
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("normal in N", "normal in T", "sphere", "shallow dimples", "deep dimples", "blind off-manifold"),
+        *("classes on a line", "classes that change places", "robust and standard", "two phases", "reversed phases"),
+    ],
+)
+@pytest.mark.parametrize("seen", SEEN)
+def test_verdicts_follow_a_world_through_coordinates_units_and_order(name, seen):
+    world = worlds.WORLDS[name](seed=1, samples=64)
+
+    def clear(item):
+        """Other coordinates have other rotated spaces, which leaves only clear verdicts as they are."""
+        return item.check.id in ENERGY and item.id in world.truth
+
+    before, after = (verdicts(one, controlled=clear) for one in (world, SEEN[seen](world)))
+    assert before == after
+    assert sum(verdict in {"supported", "refuted"} for verdict in before.values()) >= 5
+
+
+def test_controlled_verdicts_follow_a_world_through_units_and_order():
+    world = worlds.rotated(ambient_dim=16, dim=4, samples=40, seed=1)
+
+    def affordable(item):
+        return item.test.null != "search" or item.id == "on-manifold-distance-controlled-builtin"
+
+    before, *after = (
+        verdicts(one, controlled=affordable) for one in (world, SEEN["scaled"](world), SEEN["shuffled"](world))
+    )
+    assert after == [before, before]
+    assert sum(verdict == "refuted" for id, verdict in before.items() if "-controlled-" in id) >= 5

@@ -27,6 +27,15 @@ BY_CHANCE = (
 """What is true of almost any manifold of few dimensions: a random direction has the share k / D in it."""
 DATA = ("noise-like-controlled-builtin",)
 """False where the data, too, have nothing to do with the tangent spaces."""
+LOCAL = tuple(
+    f"{check}-controlled-{control}"
+    for check in (
+        *("off-manifold-energy", "boundary-parallel", "on-manifold-distance"),
+        *("component-flips", "projection-restores", "noise-like"),
+    )
+    for control in ("spectrum", "same-class", "other-class")
+)
+"""The same under the other controls of tangent spaces: false where the model and the data know nothing of them."""
 
 
 class Network(nn.Module):
@@ -84,8 +93,24 @@ class Torus:
         return radial
 
 
+COMPANIONS = (
+    "adversarial-training-deepens-controlled-main-effect",
+    "robust-turns-tangential-controlled-builtin",
+    "two-phases-controlled-builtin",
+)
+"""False of networks that were trained alike, and of any order of them."""
+
+
 def random_subspace(
-    *, ambient_dim: int = 100, dim: int = 8, classes: int = 4, spread: float = 0.3, samples: int = 256, seed: int
+    *,
+    ambient_dim: int = 100,
+    dim: int = 8,
+    classes: int = 4,
+    spread: float = 0.3,
+    samples: int = 256,
+    image: tuple[int, int] | None = None,
+    companions: int = 0,
+    seed: int,
 ) -> World:
     """A trained network and a manifold that is a random subspace of the same dimension through each class.
 
@@ -100,6 +125,9 @@ def random_subspace(
         classes: C.
         spread: Standard deviation of the clusters, in units of the distance between them.
         samples: Inputs, and as many examples to train on and for neighbours.
+        image: Shape of the inputs, height times width being D, so that the spectrum-matched control can be drawn.
+        companions: More networks, trained alike from other weights: they are the checkpoints, in an order that means
+            nothing, and the first is the standard twin of a pair. At least 9 for `two-phases` to be able to say so.
         seed: Of everything random.
     """
     generator = seeded(seed, "random subspace")
@@ -109,10 +137,23 @@ def random_subspace(
     x, x_train, anchors = (points @ basis.T for points in (x, x_train, middles))
     network = Network(ambient_dim, classes, generator=generator).fit(x_train, y_train)
     other = geometry.random_basis(ambient_dim, dim, generator=generator)
-    manifold = Through(other, anchors)
-    subject = Subject(model=network, x=x, y=y, manifold=manifold, x_train=x_train, y_train=y_train)
-    truth = dict.fromkeys(BY_CHANCE, True) | dict.fromkeys((*UNRELATED, *DATA), False)
-    return World("trained network, random subspace", subject, truth=truth)
+    others = [Network(ambient_dim, classes, generator=generator).fit(x_train, y_train) for _ in range(companions)]
+    shape = image or (ambient_dim,)
+    models = [nn.Sequential(nn.Flatten(), model).eval() if image else model for model in (network, *others)]
+    subject = Subject(
+        model=models[0],
+        x=x.reshape(-1, *shape),
+        y=y,
+        manifold=Through(other, anchors),
+        x_train=x_train.reshape(-1, *shape),
+        y_train=y_train,
+        reference=models[1] if companions else None,
+        checkpoints=[(100 * number, model) for number, model in enumerate(models[1:])],
+    )
+    false = (*UNRELATED, *DATA, *LOCAL, *(COMPANIONS if companions else ()))
+    return World(
+        "trained network, random subspace", subject, truth=dict.fromkeys(BY_CHANCE, True) | dict.fromkeys(false, False)
+    )
 
 
 def rotated(
@@ -143,12 +184,8 @@ def rotated(
     network = Network(ambient_dim, classes, generator=generator).fit(x_train, y_train)
     manifold = Torus(after, before, name="torus before rotation")
     subject = Subject(model=network, x=x, y=y, manifold=manifold, x_train=x_train, y_train=y_train)
-    others = [f"{check}-controlled-{deal}" for check in ("off-manifold-energy", "boundary-parallel") for deal in DEALT]
-    truth = dict.fromkeys(BY_CHANCE, True) | dict.fromkeys((*UNRELATED, *DATA, *others), False)
+    truth = dict.fromkeys(BY_CHANCE, True) | dict.fromkeys((*UNRELATED, *DATA, *LOCAL), False)
     return World("trained network, rotated copy", subject, truth=truth)
-
-
-DEALT = ("same-class", "other-class")
 
 
 def _clusters(
