@@ -52,8 +52,18 @@ def refuse_settings_passed_over(config: pytest.Config) -> None:
         if found is not None:
             raise ConfigError(
                 f"{found} is not read: pytest's root directory is {root}, and settings are read there; "
-                f"add [tool.pytest.ini_options] to it, or --rootdir {folder} to the command"
+                f"{_remedy(config, folder)}"
             )
+
+
+def _remedy(config: pytest.Config, folder: Path) -> str:
+    """What brings the root directory to a folder; pytest takes the values of our options for places of tests."""
+    given = config.invocation_params
+    values = [arg for arg in given.args if arg not in config.args and not arg.startswith("-")]
+    outside = next((arg for arg in values if (given.dir / arg).exists()), None)
+    if outside is not None:
+        return f"pytest looks for it from {outside}, too: join that to its option with =, or add --rootdir {folder}"
+    return f"add [tool.pytest.ini_options] to it, or --rootdir {folder} to the command"
 
 
 def is_pasted(config: pytest.Config) -> bool:

@@ -202,3 +202,13 @@ def test_settings_below_the_root_directory_are_not_passed_over_in_silence(projec
     assert result.ret == (pytest.ExitCode.USAGE_ERROR if refused else 0)
     assert (words in said(result)) is refused
     assert ("add [tool.pytest.ini_options] to it, or --rootdir" in said(result)) is refused
+
+
+def test_a_report_elsewhere_that_moves_the_root_directory_is_named(project, monkeypatch):
+    below = project.mkdir("below")
+    (below / "pyproject.toml").write_text('[tool.dmmcheck]\nmodel = "world:on"\n')
+    (project.path / "r.json").write_text("{}")
+    monkeypatch.chdir(below)
+    result = project.runpytest_inprocess("--dmm-only", "--dmm-report", str(project.path / "r.json"))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert f"looks for it from {project.path / 'r.json'}, too: join that to its option with =" in said(result)
