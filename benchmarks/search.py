@@ -1,6 +1,6 @@
 """Our boundary search beside the minimal-L2 attacks of other libraries: how near, how often found, at what cost.
 
-    python -m benchmarks.search [--inputs 24] [--fresh]     writes benchmarks/RESULTS.md
+    python -m benchmarks.search [--inputs 50] [--fresh]     writes benchmarks/RESULTS.md
     python -m benchmarks.search --smoke                     digits, ours alone, with bounds that must hold
 
 Four arms: anywhere, in the normal and in the tangent space of a PCA (unboxed), and anywhere inside the box [0, 1].
@@ -362,7 +362,7 @@ def report(results: dict[Case, dict[str, dict[str, Any]]], left_out: list[str], 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="digits, ours alone, under a minute")
-    parser.add_argument("--inputs", type=int, default=24, help="a network")
+    parser.add_argument("--inputs", type=int, default=50, help="a network")
     parser.add_argument("--fresh", action="store_true", help="measure anew what an earlier run has kept")
     parser.add_argument("--only", default="", help="networks whose description contains this, printed, nothing written")
     parser.add_argument("--ours", action="store_true", help="no peers")

@@ -10,12 +10,14 @@ from dmmcheck.attacks.problem import Problem, Rivals
 from dmmcheck.attacks.ways import Ways
 
 OVERSHOOT = 1.02
+FIRST = 0.5  # share of the way to the linearised boundary in the first step: gradients grow on the way there
+DAMPED = 0.6  # share of each HL-RF step but the last, as in improved HL-RF: whole ones overshoot curved boundaries
 DEEPFOOL = 10  # most steps of rows that HL-RF has not taken across
 DOUBLINGS = 4
 
 
 def starts(problem: Problem, rows: Tensor, rivals: Rivals, restart: Tensor) -> Ways:
-    """First steps: to first order onto the boundaries of the nearest classes, then in random directions.
+    """First steps: part of the way to the boundaries of the nearest classes, to first order; then in random directions.
 
     Args:
         problem: The search problem.
@@ -36,19 +38,24 @@ def starts(problem: Problem, rows: Tensor, rivals: Rivals, restart: Tensor) -> W
         away = finite(away * (rivals.distances[rows, 0] / away.norm(dim=1))[:, None])
         steps.append(problem.feasible(away, rows))
         aims.append(torch.full_like(rows, -1))
-    step = torch.stack(steps, 1).reshape(-1, steps[0].shape[1])
+    step = FIRST * torch.stack(steps, 1).reshape(-1, steps[0].shape[1])
     return Ways(rows.repeat_interleave(len(steps)), step, torch.stack(aims, 1).reshape(-1))
 
 
 def approach(problem: Problem, ways: Ways, steps: int) -> None:
-    """HL-RF: each time to the nearest point of the linearised boundary; of any class in the last step."""
+    """HL-RF: each time towards the nearest point of the linearised boundary; in the last step onto it, of any class.
+
+    Source: Liu & Der Kiureghian 1991, Optimization algorithms for structural reliability, for the damping.
+    """
     for number in range(steps):
-        margin, toward, g = problem.gradient(ways.step, ways.rows, ways.aims if number < steps - 1 else None)
+        last = number == steps - 1
+        margin, toward, g = problem.gradient(ways.step, ways.rows, None if last else ways.aims)
         ways.offer(ways.step, margin)
         level = (g * ways.step).sum(1) - toward
         plane = problem.feasible(nearest_on_plane(problem, ways.rows, g, OVERSHOOT * level), ways.rows)
-        ways.step = torch.where((level < 0)[:, None], plane, ways.step)
-        ways.guess = ways.step.norm(dim=1)
+        plane = torch.where((level < 0)[:, None], plane, ways.step)
+        ways.guess = plane.norm(dim=1)
+        ways.step = plane if last else torch.lerp(ways.step, plane, DAMPED)
 
 
 def reach_out(problem: Problem, ways: Ways, reach: Tensor) -> None:

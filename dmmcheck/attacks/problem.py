@@ -14,6 +14,7 @@ from dmmcheck.models.memory import out_of_memory
 from dmmcheck.models.torch import TorchClassifier
 
 BASES = 1 << 24  # values of bases that are copied, one a row
+CANCELLED = 0.7  # a normal part below this share of the whole is projected twice, for its rounding (Kahan's criterion)
 NOISE = 100  # a projection below this many rounding errors of the gradient is none
 
 
@@ -143,18 +144,24 @@ class Problem:
 
     def restrict(self, v: Tensor, rows: Tensor) -> Tensor:
         """Part (m, D) of vectors inside each row's subspace."""
-        result = torch.where(torch.isfinite(v).all(1, keepdim=True), v, 0.0)
+        length = v.norm(dim=1, keepdim=True)
+        known = torch.isfinite(length)
+        result = v if bool(known.all()) else torch.where(known, v, 0.0)
         for arm, (members, basis) in zip(self.arms, self._bases(rows), strict=True):
             if arm.subspace is None or not len(members):
                 continue
-            part = result[members]
+            whole = len(members) == len(rows)
+            part, size = (result, length) if whole else (result[members], length[members])
             inside = self._tangent_part(part, arm, members, rows, basis)
             if arm.normal:
                 inside = part - inside
-                again = self._tangent_part(inside, arm, members, rows, basis)
-                inside = inside - again  # once more: rounding leaves a tangent rest
-            noise = NOISE * torch.finfo(v.dtype).eps * part.norm(dim=1, keepdim=True)
-            result[members] = torch.where(inside.norm(dim=1, keepdim=True) > noise, inside, 0.0)
+                cancelled = inside.norm(dim=1, keepdim=True) < CANCELLED * size
+                if bool(cancelled.any()):
+                    again = self._tangent_part(inside, arm, members, rows, basis)
+                    inside = torch.where(cancelled, inside - again, inside)
+            noise = NOISE * torch.finfo(v.dtype).eps * size
+            inside = torch.where(inside.norm(dim=1, keepdim=True) > noise, inside, 0.0)
+            result = inside if whole else result.index_copy(0, members, inside)
         return result
 
     def _tangent_part(self, v: Tensor, arm: Arm, members: Tensor, rows: Tensor, basis: Tensor | None) -> Tensor:

@@ -11,8 +11,8 @@ from dmmcheck.attacks.box import nearest_on_plane
 from dmmcheck.attacks.problem import Problem
 from dmmcheck.attacks.ways import Ways
 
-TURN = (0.005, 0.7)  # of the direction in a step, last and first, in units of the radius
-SHRINK = (0.001, 0.03)  # of the radius, last and first
+TURN = (0.005, 1.2)  # along the sphere in a step, last and first, in units of the radius where g is tangent to it
+SHRINK = (0.001, 0.08)  # of the radius, last and first
 FASTEST = 3.0  # the radius changes by at most as many shrinks in a step
 BEYOND = 0.3  # of a shrink: how far beyond the linearised boundary a step goes
 INSIDE = 0.5  # of a shrink: how far below the best crossing known it stays
@@ -23,8 +23,9 @@ PUSH = 1e-5  # relative step beyond the boundary, so that a repeated forward pas
 def refine(problem: Problem, ways: Ways, numbers: range, steps: int) -> None:
     """Turn each step against the gradient, less and less, and take it to where the boundary is to first order.
 
-    With turns that fall like an average's weights the direction averages the gradients of many points, so that kinks
-    of the boundary do not throw it about. After DDN and FMN (Rony et al., 1811.09600; Pintor et al., 2102.12827), with
+    A turn goes along the sphere through the step, by the part of the unit gradient that is tangent to it: long steps
+    where the direction is wrong, short ones where it is nearly right. With turns that fall like an average's weights
+    the direction averages the gradients of many points, so that kinks of the boundary do not throw it about. After DDN and FMN (Rony et al., 1811.09600; Pintor et al., 2102.12827), with
     a Newton step for the radius in place of a fixed factor.
 
     Args:
@@ -39,8 +40,9 @@ def refine(problem: Problem, ways: Ways, numbers: range, steps: int) -> None:
         step, radius = ways.step, ways.step.norm(dim=1)
         margin, _, g = problem.gradient(step, ways.rows)
         ways.offer(step, margin)
-        turned = step - finite((turn * radius / g.norm(dim=1))[:, None] * g)
-        turned = problem.feasible(turned, ways.rows)
+        unit = finite(g / g.norm(dim=1, keepdim=True))
+        along = (unit * step).sum(1) / radius.square()
+        turned = problem.feasible(step - (turn * radius)[:, None] * finite(unit - along[:, None] * step), ways.rows)
         turned = turned / turned.norm(dim=1, keepdim=True)
         aim = finite(((g * step).sum(1) - margin) / (g * turned).sum(1))
         aim = torch.where(aim > 0, aim * (1 + BEYOND * shrink), radius)

@@ -75,8 +75,8 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(rivals=6, starts=3, approach=3, stages=(Stage(2, 1.2, 3), Stage(1, 1.0, 8))),
-    "default": Effort(rivals=9, starts=5, approach=3, stages=(Stage(3, 1.5, 4), Stage(2, 1.15, 12))),
+    "quick": Effort(rivals=4, starts=3, approach=2, stages=(Stage(2, 1.15, 2), Stage(1, 1.0, 7))),
+    "default": Effort(rivals=6, starts=4, approach=3, stages=(Stage(3, 1.4, 4), Stage(2, 1.1, 12))),
     "thorough": Effort(rivals=9, starts=12, approach=4, stages=(Stage(10, 1.8, 12), Stage(6, 1.4, 48))),
 }
 
