@@ -69,7 +69,7 @@ MASKED: dict[str, tuple[Callable[[nn.Module], nn.Module], set[str]]] = {
     "rounded logits": (lambda f: Masked(f, after=lambda z: z.round()), {"gradients", "segment"}),
     "step": (lambda f: Masked(f, lambda x: (x > 0.5).to(x.dtype)), {"gradients", "transfer", "planted-tangent"}),
     "ripple": (lambda f: Masked(f, lambda x: x + 0.02 * torch.sin(400 * x)), {"finite-differences"}),
-    "noise": (noise, {"deterministic", "labels-confirmed"}),
+    "noise": (noise, {"deterministic", "found-free"}),
     "constant": (lambda f: Masked(f, after=lambda z: 0 * z + torch.eye(10)[3]), {"not-constant", "above-chance"}),
 }
 HARMLESS: dict[str, Callable[[nn.Module], nn.Module]] = {

@@ -25,8 +25,9 @@ def refine(problem: Problem, ways: Ways, numbers: range, steps: int) -> None:
 
     A turn goes along the sphere through the step, by the part of the unit gradient that is tangent to it: long steps
     where the direction is wrong, short ones where it is nearly right. With turns that fall like an average's weights
-    the direction averages the gradients of many points, so that kinks of the boundary do not throw it about. After DDN and FMN (Rony et al., 1811.09600; Pintor et al., 2102.12827), with
-    a Newton step for the radius in place of a fixed factor.
+    the direction averages the gradients of many points, so that kinks of the boundary do not throw it about. After
+    DDN and FMN (Rony et al., 1811.09600; Pintor et al., 2102.12827), with a Newton step for the radius in place of a
+    fixed factor.
 
     Args:
         problem: The search problem.
