@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 import torch
+from scipy import optimize
 from torch import nn
 
 from dmmcheck import geometry
@@ -73,19 +74,52 @@ def test_sphere(arm):
     torch.testing.assert_close(crossing.distance, expected, rtol=1e-2, atol=0)
 
 
-def test_polytope_is_left_through_its_nearest_face():
+def polytope():
+    """A classifier (0 inside, else the face that is crossed), unit normals (40, 10) of the faces, inputs (24, 10)."""
     faces = torch.randn(40, 10, generator=rng(3), dtype=torch.float64)
     faces = faces / faces.norm(dim=1, keepdim=True)
     x = 0.4 * torch.randn(24, 10, generator=rng(4), dtype=torch.float64) / math.sqrt(10)
-    gaps = 1 - x @ faces.T  # distance to each face
+    return (lambda p: torch.cat([torch.ones_like(p[:, :1]), p @ faces.T], 1)), faces, x
+
+
+@pytest.mark.parametrize("effort", ["quick", "default", "thorough"])
+def test_polytope_is_left_through_its_nearest_face(effort):
+    model, faces, x = polytope()
+    crossing = boundary_search(model, x, torch.zeros(24, dtype=torch.long), effort=effort, generator=rng())
+    torch.testing.assert_close(crossing.distance, (1 - x @ faces.T).amin(1), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(("effort", "share"), [("quick", 0.8), ("default", 0.9), ("thorough", 0.9)])
+def test_polytope_inside_a_box(effort, share):
+    # the box cuts off most faces' nearest points: which of 40 faces is the nearest one cannot be seen from the input
+    model, faces, x = polytope()
+    side = float(x.abs().amax()) + 0.05
     crossing = boundary_search(
-        lambda p: torch.cat([torch.ones_like(p[:, :1]), p @ faces.T], 1),
-        x,
-        torch.zeros(24, dtype=torch.long),
-        effort="thorough",
-        generator=rng(),
+        model, x, torch.zeros(24, dtype=torch.long), bounds=(-side, side), effort=effort, generator=rng()
     )
-    torch.testing.assert_close(crossing.distance, gaps.amin(1), rtol=1e-3, atol=0)
+    exact = torch.tensor([[_onto(row, face, side) for face in faces] for row in x], dtype=torch.float64)
+    beyond = crossing.distance[:, None] / exact - 1
+    assert bool(crossing.found.all())
+    assert bool((crossing.point.abs() <= side).all())
+    assert bool((beyond.amax(1) >= -1e-6).all())
+    assert bool((beyond.abs().amin(1) <= 1e-3).all()), "a crossing is not the nearest point of any face"
+    assert float((beyond.amax(1) <= 1e-3).double().mean()) >= share
+
+
+def _onto(x, face, side):
+    """Distance from x to the plane face . p = 1 inside the box, by an SLSQP of scipy; inf where the box misses it."""
+    if float(face.abs().sum()) * side < 1:
+        return math.inf
+    x, face = x.numpy(), face.numpy()
+    best = optimize.minimize(
+        lambda p: ((p - x) ** 2).sum(),
+        x,
+        jac=lambda p: 2 * (p - x),
+        bounds=[(-side, side)] * len(x),
+        constraints={"type": "eq", "fun": lambda p: face @ p - 1, "jac": lambda p: face},
+        options={"ftol": 1e-14, "maxiter": 500},
+    )
+    return math.sqrt(best.fun) if best.success else math.inf
 
 
 def test_hyperplane_inside_a_box():
