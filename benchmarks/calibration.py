@@ -48,6 +48,7 @@ ALPHA = 0.05
 POWER = 0.95
 SAVED = 0.30  # share of 512 inputs that early stopping may use
 SURE = 1e-3  # a bound is broken where the count is this improbable under it
+LEVELS = (0.0036, 0.01, 0.025, 0.05)
 SOUNDNESS_SEEDS = 20
 SMALL = {"ambient_dim": 32, "dim": 4}
 
@@ -143,6 +144,7 @@ class Asked:
     verdict: str
     n: int
     truth: bool | None
+    p_value: float | None = None
 
     @property
     def false(self) -> bool:
@@ -196,7 +198,8 @@ def perform(job: Job, source: str) -> Outcome:
     for planned in _wanted(run.planned, case, world):
         finding = run.finding(planned)
         if finding.verdict != "not-run":
-            asked.append(Asked(planned.id, planned.gating, finding.verdict, finding.n, world.truth.get(planned.id)))
+            truth = world.truth.get(planned.id)
+            asked.append(Asked(planned.id, planned.gating, finding.verdict, finding.n, truth, finding.p_value))
             evaluations = max(evaluations, finding.cost.gradient_evaluations)
     return Outcome(name, seed, kind, source, failed, asked, evaluations, time.process_time() - start)
 
@@ -405,6 +408,21 @@ def unrelated_table(tallies: Mapping[str, Tally]) -> str:
     return tabulate(rows, headers="keys", tablefmt="github")
 
 
+def p_value_table(tallies: Mapping[str, Tally]) -> str:
+    """How small the p-values of false controlled claims are, over all unrelated worlds: no oftener than they say."""
+    p_values = defaultdict(list)
+    for name, tally in tallies.items():
+        for finding, asked in tally.findings().items():
+            if CASES[name].unrelated and "-controlled-" in finding and asked[0].truth is False:
+                p_values[finding].extend(one.p_value for one in asked if one.p_value is not None)
+    rows = [
+        {"finding": finding, "draws": len(found)}
+        | {f"p <= {level}": f"{np.mean(np.array(found) <= level):.2%}" for level in LEVELS}
+        for finding, found in p_values.items()
+    ]
+    return tabulate(rows, headers="keys", tablefmt="github")
+
+
 def soundness_table(tallies: Mapping[str, Tally]) -> str:
     """In how many runs an item failed, and which."""
     rows = []
@@ -478,6 +496,11 @@ Each controlled claim has an alpha of {ALPHA:.0%} of its own. "True" ones are tr
 true of a tangent space in which the data lie, whatever the model.
 
 {unrelated_table(tallies)}
+
+A gating claim has a small share of alpha. How often the Monte-Carlo p-value of a false claim is at or below such a
+level, over all these worlds:
+
+{p_value_table(tallies)}
 
 ## Stopping early
 

@@ -28,8 +28,6 @@ class Evidence:
             controlled test beside the control, whichever asks for more.
         draws: (m,) the median (or rate) for each of a few networks, where the claim is about more than one of them:
             the verdict must hold for a new one too. Positive where the claim is about the median.
-        distinct: How many draws of the control differ in this statistic at most, where they are few: orders of a few
-            checkpoints.
         note: Said beside the verdict, e.g. where a change point lies.
     """
 
@@ -39,7 +37,6 @@ class Evidence:
     chance: float | None = None
     draws: Floats | None = None
     note: str = ""
-    distinct: int | None = None
 
     @classmethod
     def of(

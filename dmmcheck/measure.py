@@ -279,7 +279,10 @@ class View:
         """Nearest label change anywhere (``"free"``), in x + T (``"tangent"``) or in x + N (``"normal"``)."""
         if self._is_kept(arm):
             if self.field is not self.measure.field and arm != "free":
-                raise CheckError(f"the {arm} arm of another tangent field needs a search of its own; set an effort")
+                raise CheckError(
+                    f"the {arm} arm of another tangent field needs a search of its own; "
+                    'declare the check with null="search"'
+                )
             found = self.measure.crossings(self.n, arm, self.attack)
             key = self.measure.crossing_key(arm, self.attack)
             self._note(key, self.measure.cost(key, self.n))

@@ -292,16 +292,12 @@ def _rarity(test: Test, view: View, evidence: Evidence, null: Floats) -> Rarity:
     nulls = [null]
     if weaker := CONTROLS[test.control].weaker:
         nulls.append(null_draws(view, test.ask, weaker, len(null), searched=searched))
-    fitted = searched and test.unit == "ratio"
-    p_value = max(
-        (stats.tail_p_value if fitted else stats.rank_p_value)(point_estimate(evidence), drawn, direction)
-        for drawn in nulls
-    )
-    if evidence.distinct is not None and evidence.distinct <= len(null):
-        return Rarity(p_value=p_value, least=1 / evidence.distinct, draws=f"{evidence.distinct} draws that differ")
-    if fitted and all(stats.can_fit_tail(drawn, direction) for drawn in nulls):
-        return Rarity(p_value=p_value)
-    return Rarity(p_value=p_value, least=1 / (len(null) + 1), draws=f"{len(null)} draws")
+    estimate = point_estimate(evidence)
+    fitted = searched and test.unit == "ratio" and 0 < estimate < math.inf
+    p_value = max((stats.tail_p_value if fitted else stats.rank_p_value)(estimate, drawn, direction) for drawn in nulls)
+    fitted = fitted and all(stats.can_fit_tail(drawn, direction) for drawn in nulls)
+    least = (stats.TAIL_FLOOR if fitted else 1.0) / (len(null) + 1)
+    return Rarity(p_value=p_value, least=least, draws=f"{len(null)} draws")
 
 
 def _stricter(test: Test, limit: float, chance: float | None) -> float:

@@ -12,6 +12,7 @@ from dmmcheck.report.model import Direction
 
 FIRST_LOOK = 32
 TAIL = 4  # one in so many draws is the tail that is extrapolated
+TAIL_FLOOR = 0.1  # of the smallest p by rank: how far it is extrapolated
 
 
 def looks(inputs: int) -> tuple[int, ...]:
@@ -96,7 +97,8 @@ def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
     `mean` beyond it on average. That is exact for an exponential tail and too large for a lighter one, so for every
     statistic whose logarithm has a log-concave density: d_on / d_free = rho_T^(-1/2) of a flat boundary, rho_T being a
     Beta variable, and a log-normal one. (A normal tail is too small for the former, five times at k = 1, p = 0.004.)
-    Where `can_fit_tail` says no the rank is all there is.
+    For a heavier tail, such as a few draws in a hundred far beyond the rest, it is too small; so it says no less than a
+    tenth of what the rank does. Where `can_fit_tail` says no the rank is all there is.
 
     Source: Knijnenburg, Wessels, Reinders, Shmulevich, Bioinformatics 25 (2009), for a tail in place of more draws.
     """
@@ -108,13 +110,16 @@ def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
     logs, count = sign * np.log(_outermost(draws, direction)), len(draws) // TAIL
     mean = float(np.mean(logs[:count] - logs[count]))
     excess = sign * math.log(observed) - float(logs[count])
-    return min(rank, (count + 1) / (len(draws) + 1) * (1 + excess / (count * mean)) ** -count)
+    fitted = (count + 1) / (len(draws) + 1) * (1 + excess / (count * mean)) ** -count
+    return min(rank, max(fitted, TAIL_FLOOR / (len(draws) + 1)))
 
 
 def can_fit_tail(draws: Floats, direction: Direction) -> bool:
-    """Whether the outermost quarter of the draws is there, positive, finite and not all the same."""
+    """Whether the outermost quarter of the draws is there, positive, finite and free of ties."""
     outer = _outermost(draws, direction)
-    return len(outer) > 1 and bool(np.isfinite(outer).all() and (outer > 0).all() and outer[0] != outer[-1])
+    return len(outer) > 1 and bool(
+        np.isfinite(outer).all() and (outer > 0).all() and len(np.unique(outer)) == len(outer)
+    )
 
 
 def _outermost(draws: Floats, direction: Direction) -> Floats:

@@ -114,7 +114,9 @@ class Subject:
             raise SubjectError(
                 f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'"
             ) from error
-        return replace(self, model=moved(self.model, device, role=UNDER_TEST))
+        model = moved(self.model, device, role=UNDER_TEST)
+        checkpoints = tuple((step, model if one is self.model else one) for step, one in self.checkpoints)
+        return replace(self, model=model, checkpoints=checkpoints)
 
     def beside(self, model: Any, role: str) -> TorchClassifier:
         """A companion as it is used: on the device, in the dtype and with the classes of the model under test.

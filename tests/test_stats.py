@@ -141,7 +141,7 @@ def test_tail_p_value_goes_beyond_the_ranks_only_past_the_outermost_draw():
     draws = np.exp(np.random.default_rng(2).normal(size=39))
     inside = float(np.sort(draws)[-2])
     assert stats.tail_p_value(inside, draws, "greater") == stats.rank_p_value(inside, draws, "greater")
-    assert stats.tail_p_value(1e6, draws, "greater") < 1e-4
+    assert stats.tail_p_value(1e6, draws, "greater") == pytest.approx(stats.TAIL_FLOOR / 40)
     assert stats.tail_p_value(float(draws.max()) * 1.0001, draws, "greater") <= 1 / 40
 
 
@@ -157,7 +157,22 @@ def test_a_tail_is_fitted_to_the_draws_of_that_side_alone(fill):
     possible = {direction: stats.can_fit_tail(draws, direction) for direction in ("greater", "less")}
     assert possible == {"greater": fill == 0, "less": fill == np.inf}
     low = stats.tail_p_value(1e-6, draws, "less")
-    assert (low < 1e-3) == possible["less"]
+    assert (low < 1 / 40) == possible["less"]
+
+
+def test_a_heavy_tail_misleads_by_no_more_than_the_floor():
+    rng = np.random.default_rng(3)
+    far = 1 + 20 * (rng.random((4000, 100)) < 0.02)  # of both the observation and its draws
+    draws = np.exp(far * rng.normal(size=(4000, 100)))
+    p_values = [stats.tail_p_value(float(row[0]), row[1:], "greater") for row in draws]
+    assert min(p_values) == pytest.approx(stats.TAIL_FLOOR / 100)
+    hits = sum(p_value <= 0.01 for p_value in p_values)  # what the rank alone may say
+    assert scipy_stats.binomtest(hits, 4000, 0.01, alternative="greater").pvalue > 1e-4
+
+
+def test_no_tail_is_fitted_to_draws_that_are_tied():
+    tied = np.array([5.0, *[1.0] * 98])
+    assert stats.tail_p_value(6.0, tied, "greater") == 1 / 100
 
 
 def test_no_tail_is_fitted_to_draws_that_are_all_the_same():

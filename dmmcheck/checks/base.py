@@ -179,7 +179,8 @@ def check(
         tier: stated, controlled or mechanism.
         variant: Tells tests of the same id and tier apart.
         statistic: What the number is; the first line of the function's docstring where it is empty.
-        unit: Unit of the statistic; ``share`` and ``ratio`` have a meaning for margins.
+        unit: Unit of the statistic; ``share`` and ``ratio`` have a meaning for margins, and ``ratio`` has a fitted tail
+            past the outermost draw where `null` is ``search``.
         margin: Controlled tests: the smallest difference from the control that counts (relative for ratios, relative to
             the rest of the unit interval for shares and rates, absolute otherwise).
         controls: Nulls to hold the same question against; each adds a test in the controlled tier.

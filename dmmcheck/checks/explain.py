@@ -16,7 +16,8 @@ _DRAWS = {
     "search": (
         "2 / alpha of each control, from {least} to {most}, in one look at {inputs} inputs at most, since each draw is "
         "a search (of little effort): " + _RANK + " For ratios p is smaller past the outermost draw: an exponential "
-        "tail is fitted there to the outermost quarter, which is too large a p for any lighter tail."
+        "tail is fitted there to the outermost quarter, too large a p for any lighter tail and too small for a heavier "
+        "one; it says no less than a tenth of what the rank does."
     ),
 }
 

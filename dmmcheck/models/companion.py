@@ -50,10 +50,11 @@ def moved(function: Any, device: torch.device | str, dtype: torch.dtype | None =
     if module_of(function) is None:
         return function
     try:
-        copied = copy.deepcopy(function)
-        module = module_of(copied)
-        assert module is not None
-        module.to(device=device, dtype=dtype)
+        with torch.no_grad():  # else the parameters of a scripted module's copy are no leaves
+            copied = copy.deepcopy(function)
+            module = module_of(copied)
+            assert module is not None
+            module.to(device=device, dtype=dtype)
     except Exception as error:
         there = f"{device}" if dtype is None else f"{device} in {dtype}"
         raise ModelError(

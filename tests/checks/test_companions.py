@@ -38,6 +38,16 @@ class Elsewhere(nn.Module):
         return self.network(x)
 
 
+def test_a_traced_companion_is_moved_as_a_module_is():
+    subject = of_everything()
+    traced = torch.jit.trace(nn.Linear(views.D, views.CLASSES).double(), torch.zeros(2, views.D).double())
+    beside = adapt(subject.model, subject.x)
+    adapted = companion(traced, subject.x, beside=beside, role="reference twin")
+    with adapted.evaluation():
+        assert adapted.logits(adapted.flat(subject.x)).dtype == beside.dtype
+    assert traced.weight.dtype == torch.float64
+
+
 def of_everything(**changes):
     """A subject with each kind of companion, all of them in double precision beside a model in single."""
 

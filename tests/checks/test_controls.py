@@ -204,7 +204,7 @@ def test_dealt_spaces_are_special_only_where_the_field_is():
 def test_draws_are_enough_for_alpha_or_as_many_as_their_cost_allows(cost, alpha):
     draws, most = BUDGETS[cost].draws(alpha), BUDGETS[cost].most
     assert BUDGETS[cost].least <= draws <= most
-    assert 1 / (draws + 1) <= alpha or draws == most
+    assert 2 / (draws + 1) <= alpha or draws == most
 
 
 def test_every_test_has_draws_of_a_known_cost():
@@ -259,7 +259,7 @@ def test_only_ratios_go_beyond_the_ranks_of_searched_draws(monkeypatch, unit, ve
 
 
 @pytest.mark.parametrize("count", [5, 6, 7])
-def test_orders_of_checkpoints_that_do_as_well_are_as_many_as_is_said(count):
+def test_orders_of_checkpoints_that_do_as_well_are_as_many_as_is_said_where_inputs_agree(count):
     steps = np.arange(count) * 100.0
 
     def phases(distances):
@@ -270,7 +270,8 @@ def test_orders_of_checkpoints_that_do_as_well_are_as_many_as_is_said(count):
     falling_then_rising = np.array([9.0, *np.linspace(3.0, 1.0, half - 1), *np.linspace(5.0, 8.0, count - half)])
     own = phases(falling_then_rising)
     values = [phases(np.array(order)) for order in itertools.permutations(falling_then_rising)]
-    assert np.mean(np.array(values) >= own) == pytest.approx(1 / training._orders(steps))
+    orders = round(1 / np.mean(np.array(values) >= own))
+    assert f"of {count} checkpoints about {orders} orders differ" in training._few(steps)
 
 
 @pytest.mark.parametrize(("count", "verdict"), [(7, "inconclusive"), (11, "supported")])
@@ -280,4 +281,4 @@ def test_checkpoints_too_few_for_alpha_are_said(count, verdict):
     world = worlds.training(depths=depths, ambient_dim=16, dim=3, samples=64, seed=0)
     finding = judged(world.subject, "two-phases-controlled-builtin")
     assert finding.verdict == verdict
-    assert ("35 draws that differ cannot show p < 0.029, alpha here is 0.025" in finding.reason) == (count == 7)
+    assert ("of 7 checkpoints about 35 orders differ" in finding.reason) == (count == 7)
