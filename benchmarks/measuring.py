@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +248,7 @@ def kept(case: Case, inputs: int, *, fresh: bool, peers: bool) -> dict[str, dict
     own = [Path(__file__).with_name(name) for name in ("measuring.py", "peers.py", "networks.py")]
     sources = sorted([*(ROOT / "dmmcheck" / "attacks").glob("*.py"), *own])
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
-    code.update(f"{case} {inputs} {peers} {installed('adv_lib')}".encode())
+    code.update(f"{case} {inputs} {peers} {find_spec('adv_lib') is not None}".encode())
     path = BUILD / f"search-{code.hexdigest()[:16]}.json"
     if path.exists() and not fresh:
         return json.loads(path.read_text())
@@ -255,14 +256,6 @@ def kept(case: Case, inputs: int, *, fresh: bool, peers: bool) -> dict[str, dict
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result))
     return result
-
-
-def installed(module: str) -> bool:
-    try:
-        __import__(module)
-    except ImportError:
-        return False
-    return True
 
 
 def progress(text: str) -> None:

@@ -8,9 +8,13 @@ are called, so that one that is not installed is a row that says so.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,43 +33,49 @@ class Peer:
     long: bool = False
 
 
+def adv_lib() -> Any:
+    """The attacks of adv-lib, with nothing in place of what it imports and none of these attacks uses.
+
+    That is torchvision, for perceptual distances, whose build has to fit torch's, and visdom, for plots.
+    """
+    for name, parts in (("torchvision", ("models",)), ("visdom", ())):
+        try:
+            import_module(name)
+        except (ImportError, RuntimeError):  # torchvision raises the latter beside a torch it was not built for
+            absent = ModuleType(name)
+            for part in parts:
+                setattr(absent, part, ModuleType(f"{name}.{part}"))
+            sys.modules[name] = absent
+    return import_module("adv_lib.attacks")
+
+
 def ddn(steps: int) -> Call:
     def call(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
-        from adv_lib.attacks import ddn as attack  # noqa: PLC0415
-
-        return attack(model, z, y, steps=steps, init_norm=unit, levels=None)
+        return adv_lib().ddn(model, z, y, steps=steps, init_norm=unit, levels=None)
 
     return call
 
 
 def fmn(steps: int) -> Call:
     def call(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
-        from adv_lib.attacks import fmn as attack  # noqa: PLC0415
-
-        return attack(model, z, y, norm=2, steps=steps, α_init=unit)
+        return adv_lib().fmn(model, z, y, norm=2, steps=steps, α_init=unit)
 
     return call
 
 
 def pdgd(steps: int) -> Call:
     def call(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
-        from adv_lib.attacks import pdgd as attack  # noqa: PLC0415
-
-        return attack(model, z, y, num_steps=steps, primal_lr=0.1 * unit)
+        return adv_lib().pdgd(model, z, y, num_steps=steps, primal_lr=0.1 * unit)
 
     return call
 
 
 def superdeepfool(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
-    from adv_lib.attacks import sdf  # noqa: PLC0415
-
-    return sdf(model, z, y)
+    return adv_lib().sdf(model, z, y)
 
 
 def fab(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
-    from adv_lib.attacks import fab as attack  # noqa: PLC0415
-
-    return attack(model, z, y, norm=2, n_iter=20)
+    return adv_lib().fab(model, z, y, norm=2, n_iter=20)
 
 
 def foolbox_deepfool(model: nn.Module, z: Tensor, y: Tensor, unit: float) -> Tensor:
