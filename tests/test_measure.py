@@ -253,7 +253,7 @@ def test_searches_of_a_view_of_its_own_all_count(measure):
 def test_a_field_of_a_null_is_searched_only_with_an_effort_of_its_own(measure):
     rotation = Haar(12, generator=torch.Generator().manual_seed(0))
     view = replace(measure.view(16), field=RotatedField(measure.field, rotation))
-    with pytest.raises(CheckError, match="the tangent arm of another tangent field needs a search of its own; set an"):
+    with pytest.raises(CheckError, match="the tangent arm of another tangent field needs a search of its own; declare"):
         view.distance("tangent")
     assert np.array_equal(view.distance("free"), measure.view(16).distance("free"))
     turned = replace(view, effort="quick")

@@ -38,6 +38,7 @@ class Elsewhere(nn.Module):
         return self.network(x)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit")  # deprecated, and still about
 def test_a_traced_companion_is_moved_as_a_module_is():
     subject = of_everything()
     traced = torch.jit.trace(nn.Linear(views.D, views.CLASSES).double(), torch.zeros(2, views.D).double())

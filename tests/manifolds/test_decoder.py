@@ -185,7 +185,7 @@ def fades(z):
         (lambda x: x.long(), flat(2), {}, ["torch.int64", "floating-point codes"]),
         (lambda x: x, lambda z: z, {}, [f"k = {D} values", f"D = {D}", "below D"]),
         (flat(3), lambda z: z, {"dim": 2}, ["codes have 3 values, dim is 2"]),
-        (nn.Linear(D, 2).half(), flat(2), {}, ["encoder computes in torch.float16", "encoder.float()"]),
+        (nn.Linear(D, 2).half(), flat(2), {}, ["encoder computes in torch.float16", "convert it with .float()"]),
         (flat(2), nn.Linear(2, D, device="meta"), {}, ["decoder's parameters are on the meta device"]),
     ],
     ids=[
