@@ -24,7 +24,7 @@ def nearest_on_plane(problem: Problem, rows: Tensor, g: Tensor, level: Tensor) -
     """
     if problem.bounds is None:
         return (level / g.square().sum(1))[:, None].nan_to_num(nan=0.0, posinf=0.0, neginf=0.0) * g
-    x = problem.x[rows % problem.n]
+    x = problem.at(rows).x
     low, high = problem.bounds[0] - x, problem.bounds[1] - x
     if all(arm.subspace is None for arm in problem.arms):
         return in_box(g, level, low, high)

@@ -15,6 +15,7 @@ from dmmcheck.models.torch import TorchClassifier
 
 BASES = 1 << 24  # values of bases that are copied, one a row
 CANCELLED = 0.7  # a normal part below this share of the whole is projected twice, for its rounding (Kahan's criterion)
+ROUNDING = 4  # of the largest logit, in its rounding errors: margins below are none
 NOISE = 100  # a projection below this many rounding errors of the gradient is none
 
 
@@ -41,6 +42,7 @@ class Rivals:
         margins: (m, c) towards them.
         gradients: (m, c, D) of those, restricted to the row's subspace.
         scale: (m,) first-order distance anywhere, a length scale of the problem.
+        noise: (m,) rounding of margins, in units of the logits.
     """
 
     classes: Tensor
@@ -48,6 +50,24 @@ class Rivals:
     margins: Tensor
     gradients: Tensor
     scale: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """What the rows of a call ask for, kept while they stay the same.
+
+    Attributes:
+        rows: (m,).
+        x: (m, D) their inputs.
+        own: (m, 1) their labels; their targets where there are any.
+        bases: For each arm the places of its rows among these, and their bases.
+    """
+
+    rows: Tensor
+    x: Tensor
+    own: Tensor
+    bases: list[tuple[Tensor, Tensor | None]]
 
 
 class Problem:
@@ -81,15 +101,16 @@ class Problem:
         self.rows = torch.arange(self.n * len(self.arms), device=x.device)
         self.forwards = torch.zeros_like(self.rows)
         self.backwards = torch.zeros_like(self.rows)
-        self._compact: tuple[Tensor, list[tuple[Tensor, Tensor | None]]] | None = None
+        self._place: Place | None = None
 
     def margin(self, step: Tensor, rows: Tensor) -> Tensor:
         """Margin (m,) at x + step: negative where the label has changed (to the target, where there is one)."""
         self._count(self.forwards, rows)
+        place = self.at(rows)
 
         def call(part: slice) -> tuple[Tensor]:
             with torch.no_grad():
-                return (self._margin(self._logits(self.x[rows[part] % self.n] + step[part]), rows[part]),)
+                return (self._margin(self._logits(place.x[part] + step[part]), place.own[part]),)
 
         return self._in_batches(len(rows), call)[0]
 
@@ -101,15 +122,16 @@ class Problem:
         """
         self._count(self.forwards, rows)
         self._count(self.backwards, rows)
+        place = self.at(rows)
 
         def call(part: slice) -> tuple[Tensor, Tensor, Tensor]:
-            here = rows[part]
+            own = place.own[part]
             with torch.enable_grad():
-                points = (self.x[here % self.n] + step[part]).requires_grad_(True)
+                points = (place.x[part] + step[part]).requires_grad_(True)
                 logits = self._logits(points)
-                margin = toward = self._margin(logits, here)
+                margin = toward = self._margin(logits, own)
                 if rivals is not None:
-                    named = self._toward(logits, here, rivals[part].clamp_min(0))
+                    named = self._toward(logits, own, rivals[part].clamp_min(0))
                     toward = torch.where(rivals[part] < 0, margin, named)
                 return margin.detach(), toward.detach(), _gradient(toward, points)
 
@@ -118,18 +140,21 @@ class Problem:
 
     def rivals(self, rows: Tensor, count: int) -> tuple[Tensor, Rivals]:
         """Margins (m,) and the classes nearest to first order at the inputs, of those with the largest logits."""
+        place = self.at(rows)
 
         def call(part: slice) -> tuple[Tensor, ...]:
-            here = rows[part]
+            own = place.own[part]
             with torch.enable_grad():
-                points = self.x[here % self.n].clone().requires_grad_(True)
+                points = place.x[part].clone().requires_grad_(True)
                 logits = self._logits(points)
-                classes = self._candidates(logits.detach(), here, count)
-                towards = [self._toward(logits, here, j) for j in classes.unbind(1)]
+                classes = self._candidates(logits.detach(), own, count)
+                towards = [self._toward(logits, own, j) for j in classes.unbind(1)]
                 raw = [_gradient(toward, points, retain=True) for toward in towards]
-            return self._margin(logits.detach(), here), classes, torch.stack(towards, 1).detach(), torch.stack(raw, 1)
+            noise = (ROUNDING * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(1)).to(self.x.dtype)
+            margin = self._margin(logits.detach(), own)
+            return margin, noise, classes, torch.stack(towards, 1).detach(), torch.stack(raw, 1)
 
-        margin, classes, towards, raw = self._in_batches(len(rows), call)
+        margin, noise, classes, towards, raw = self._in_batches(len(rows), call)
         self._count(self.forwards, rows)
         self._count(self.backwards, rows, classes.shape[1])
         scale = (towards.abs() / raw.norm(dim=2)).nan_to_num(nan=torch.inf).amin(1)
@@ -137,17 +162,15 @@ class Problem:
         distances = (towards.abs() / g.norm(dim=2)).nan_to_num(nan=torch.inf)
         order = distances.argsort(dim=1, stable=True)
         whole = order[:, :, None].expand_as(g)
-        found = Rivals(
-            classes.gather(1, order), distances.gather(1, order), towards.gather(1, order), g.gather(1, whole), scale
-        )
-        return margin, found
+        classes, distances, towards = (column.gather(1, order) for column in (classes, distances, towards))
+        return margin, Rivals(classes, distances, towards, g.gather(1, whole), scale, noise)
 
     def restrict(self, v: Tensor, rows: Tensor) -> Tensor:
         """Part (m, D) of vectors inside each row's subspace."""
         length = v.norm(dim=1, keepdim=True)
         known = torch.isfinite(length)
         result = v if bool(known.all()) else torch.where(known, v, 0.0)
-        for arm, (members, basis) in zip(self.arms, self._bases(rows), strict=True):
+        for arm, (members, basis) in zip(self.arms, self.at(rows).bases, strict=True):
             if arm.subspace is None or not len(members):
                 continue
             whole = len(members) == len(rows)
@@ -179,7 +202,7 @@ class Problem:
         """A step (m, D) near the given one that stays in subspace and box; the step itself where there is no box."""
         if self.bounds is None:
             return step
-        x = self.x[rows % self.n]
+        x = self.at(rows).x
         low, high = self.bounds[0] - x, self.bounds[1] - x
         if all(arm.subspace is None for arm in self.arms):
             return step.clamp(low, high)
@@ -215,31 +238,30 @@ class Problem:
                 "it must accept batches of any size"
             ) from error
 
-    def _margin(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """z_y - max of the rest; with targets: max of the rest - z_target."""
-        own = (self.y if self.targets is None else self.targets)[rows % self.n][:, None]
+    def _margin(self, logits: Tensor, own: Tensor) -> Tensor:
+        """z_y - max of the rest; with targets: max of the rest - z_target. In the dtype of x, whatever the logits'."""
         rest = logits.scatter(1, own, -torch.inf).amax(1)
-        difference = logits.gather(1, own).squeeze(1) - rest
+        difference = (logits.gather(1, own).squeeze(1) - rest).to(self.x.dtype)
         return difference if self.targets is None else -difference
 
-    def _toward(self, logits: Tensor, rows: Tensor, rivals: Tensor) -> Tensor:
+    def _toward(self, logits: Tensor, own: Tensor, rivals: Tensor) -> Tensor:
         """z_y - z_rival; with targets: z_rival - z_target."""
-        if self.targets is None:
-            one, other = self.y[rows % self.n], rivals
-        else:
-            one, other = rivals, self.targets[rows % self.n]
-        return (logits.gather(1, one[:, None]) - logits.gather(1, other[:, None])).squeeze(1)
+        difference = (logits.gather(1, own) - logits.gather(1, rivals[:, None])).squeeze(1).to(self.x.dtype)
+        return difference if self.targets is None else -difference
 
-    def _candidates(self, logits: Tensor, rows: Tensor, count: int) -> Tensor:
+    @staticmethod
+    def _candidates(logits: Tensor, own: Tensor, count: int) -> Tensor:
         """Classes (m, c) with the largest logits, the row's own (or target) class left out."""
-        own = (self.y if self.targets is None else self.targets)[rows % self.n][:, None]
         return logits.scatter(1, own, -torch.inf).topk(min(count, logits.shape[1] - 1), dim=1).indices
 
-    def _bases(self, rows: Tensor) -> list[tuple[Tensor, Tensor | None]]:
-        """For each arm the places of its rows, and their bases; kept while the rows stay the same."""
-        if self._compact is None or self._compact[0] is not rows:
-            self._compact = (rows, [self._basis(number, arm, rows) for number, arm in enumerate(self.arms)])
-        return self._compact[1]
+    def at(self, rows: Tensor) -> Place:
+        """What these rows ask for."""
+        if self._place is None or self._place.rows is not rows:
+            inputs = rows % self.n
+            own = (self.y if self.targets is None else self.targets)[inputs][:, None]
+            bases = [self._basis(number, arm, rows) for number, arm in enumerate(self.arms)]
+            self._place = Place(rows, self.x[inputs], own, bases)
+        return self._place
 
     def _basis(self, number: int, arm: Arm, rows: Tensor) -> tuple[Tensor, Tensor | None]:
         """Places of an arm's rows; the shared basis, or one a place (m, D, k), None where that would be too large."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import Tensor
 
 from dmmcheck.attacks.approach import OVERSHOOT, finite
 from dmmcheck.attacks.box import nearest_on_plane
@@ -17,7 +18,7 @@ FASTEST = 3.0  # the radius changes by at most as many shrinks in a step
 BEYOND = 0.3  # of a shrink: how far beyond the linearised boundary a step goes
 INSIDE = 0.5  # of a shrink: how far below the best crossing known it stays
 ACROSS = 1e-4  # share by which polishing steps beyond the linearised boundary
-PUSH = 1e-5  # relative step beyond the boundary, so that a repeated forward pass agrees on the label
+PUSHES = (1e-5, 1e-4, 1e-3, 0.0)  # relative steps beyond the boundary, until the label change is beyond rounding
 
 
 def refine(problem: Problem, ways: Ways, numbers: range, steps: int) -> None:
@@ -40,16 +41,23 @@ def refine(problem: Problem, ways: Ways, numbers: range, steps: int) -> None:
         turn, shrink = (last + (first - last) * anneal for last, first in (TURN, SHRINK))
         step, radius = ways.step, ways.step.norm(dim=1)
         margin, _, g = problem.gradient(step, ways.rows)
-        ways.offer(step, margin)
-        unit = finite(g / g.norm(dim=1, keepdim=True))
-        along = (unit * step).sum(1) / radius.square()
-        turned = problem.feasible(step - (turn * radius)[:, None] * finite(unit - along[:, None] * step), ways.rows)
-        turned = turned / turned.norm(dim=1, keepdim=True)
-        aim = finite(((g * step).sum(1) - margin) / (g * turned).sum(1))
+        ways.offer(step, margin, length=radius)
+        steep, along = g.norm(dim=1), (g * step).sum(1)
+        cosine = finite(along / (radius * steep)).clamp(-1, 1)
+        sine_squared = 1 - cosine.square()
+        bend = torch.where(steep > 0, turn, 0.0)
+        turned = (1 + bend * cosine)[:, None] * step - finite(bend * radius / steep)[:, None] * g
+        if problem.bounds is None:  # in the plane of step and g: their lengths and their angle say the rest
+            length = radius * torch.sqrt(1 + bend.square() * sine_squared)
+            slope = steep * radius * (cosine - bend * sine_squared)
+        else:
+            turned = problem.feasible(turned, ways.rows)
+            length, slope = turned.norm(dim=1), (g * turned).sum(1)
+        aim = finite((along - margin) * length / slope)
         aim = torch.where(aim > 0, aim * (1 + BEYOND * shrink), radius)
-        aim = torch.minimum(torch.maximum(aim, radius * (1 - FASTEST * shrink)), radius * (1 + FASTEST * shrink))
+        aim = aim.clamp(radius * (1 - FASTEST * shrink), radius * (1 + FASTEST * shrink))
         aim = torch.minimum(aim, ways.length * (1 - INSIDE * shrink))
-        ways.step = problem.feasible(finite(turned * aim[:, None]), ways.rows)
+        ways.step = problem.feasible(finite(aim / length)[:, None] * turned, ways.rows)
 
 
 def polish(problem: Problem, ways: Ways, steps: int) -> None:
@@ -78,19 +86,30 @@ def polish(problem: Problem, ways: Ways, steps: int) -> None:
         active = active[better]
 
 
-def settle(problem: Problem, ways: Ways) -> None:
-    """Move crossings beyond the boundary by as little as a repeated forward pass needs to agree on the label."""
-    settled = torch.zeros_like(ways.rows, dtype=torch.bool)
-    for push in (PUSH, 10 * PUSH, 100 * PUSH):
-        left = (~settled).nonzero().squeeze(1)
+def settle(problem: Problem, ways: Ways, noise: Tensor) -> Tensor:
+    """Move crossings beyond the boundary by as little as a repeated forward pass needs to agree on the label.
+
+    Args:
+        problem: The search problem.
+        ways: Their crossings are moved; those that do not hold are taken back.
+        noise: Rounding of each way's margins (m,).
+
+    Returns:
+        Cosines (m,) of the angles between the crossings and the way down the margin there: 1 at a nearest point.
+    """
+    cosine = torch.full_like(ways.length, torch.nan)
+    best, left = ways.best.clone(), torch.arange(len(ways.rows), device=ways.rows.device)
+    ways.length.fill_(torch.inf)
+    for push in PUSHES:
+        if push == 0:
+            left = left[torch.isinf(ways.length[left])]
         if not len(left):
-            return
-        pushed = problem.feasible(ways.best[left] * (1 + push), ways.rows[left])
-        holds = problem.margin(pushed, ways.rows[left]) < 0
-        done = left[holds]
-        ways.best[done], ways.length[done] = pushed[holds], pushed[holds].norm(dim=1)
-        settled[done] = True
-    lost = (~settled).nonzero().squeeze(1)
-    if len(lost):
-        holds = problem.margin(ways.best[lost], ways.rows[lost]) < 0
-        ways.length[lost] = torch.where(holds, ways.length[lost], torch.inf)
+            break
+        pushed = problem.feasible(best[left] * (1 + push), ways.rows[left])
+        margin, _, g = problem.gradient(pushed, ways.rows[left])
+        holds = margin < 0
+        to = left[holds]
+        ways.best[to], ways.length[to], ways.margin[to] = pushed[holds], pushed[holds].norm(dim=1), margin[holds]
+        cosine[to] = -torch.cosine_similarity(pushed[holds], g[holds], dim=1)
+        left = left[margin >= -noise[left]]
+    return cosine

@@ -3,12 +3,13 @@
 Several ways from each input, walked side by side in the same batches; all decisions are taken way by way, so that an
 answer depends neither on the batch nor on the order of inputs:
 
-1. approach: to first order onto the boundaries of the nearest classes, then HL-RF steps, as in structural reliability,
-   where it is the same problem (Hasofer & Lind 1974; Rackwitz & Fiessler 1978): to the point of the linearised boundary
-   nearest to the input;
+1. approach: half way to the boundaries of the nearest classes, to first order, then HL-RF steps, as in structural
+   reliability, where it is the same problem (Hasofer & Lind 1974; Rackwitz & Fiessler 1978): to the point of the
+   linearised boundary nearest to the input;
 2. refinement of the nearest ways, fewer and fewer: annealed turns of the direction, as in DDN and FMN, and Newton steps
-   for the radius;
-3. polishing of the nearest one: HL-RF again, and a last search along its ray.
+   for the radius; rows that no way has taken across are reached out for;
+3. of the shortest one: a search along its ray, HL-RF again, a last search along its ray, and as small a step beyond the
+   boundary as the rounding of the logits asks for, which confirms the label change and gives the gradient there.
 
 Ways differ in the class that is approached, then in a random direction shared by all inputs. Nothing in here has a
 unit: lengths are relative to the way's own, so that scaling inputs or logits scales the answer.
@@ -40,7 +41,7 @@ EffortName = Literal["quick", "default", "thorough"]
 REACH = 1e4  # of the search, in first-order distances to the boundary
 ROWS = 512  # rows in one model call
 VALUES = 1 << 22  # values of x in one model call
-POLISH = 2  # HL-RF steps after the refinement, which leave a smooth boundary's nearest point by their last step
+POLISH = 1  # HL-RF steps after the refinement
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(rivals=4, starts=3, approach=2, stages=(Stage(2, 1.15, 2), Stage(1, 1.0, 7))),
-    "default": Effort(rivals=6, starts=4, approach=3, stages=(Stage(3, 1.4, 4), Stage(2, 1.1, 12))),
+    "quick": Effort(rivals=6, starts=3, approach=2, stages=(Stage(3, 1.5, 2), Stage(1, 1.0, 8))),
+    "default": Effort(rivals=9, starts=4, approach=3, stages=(Stage(4, 1.8, 4), Stage(2, 1.2, 9))),
     "thorough": Effort(rivals=9, starts=12, approach=4, stages=(Stage(10, 1.8, 12), Stage(6, 1.4, 48))),
 }
 
@@ -183,52 +184,46 @@ def _search(problem: Problem, effort: Effort, restart: Tensor, radius: float | N
     """All rows of a problem, from the first steps to the confirmed crossing."""
     margin, rivals = problem.rivals(problem.rows, effort.rivals)
     reach = REACH * rivals.scale if radius is None else torch.full_like(margin, radius)
-    best = Ways(problem.rows, problem.x.new_zeros(len(problem.rows), problem.x.shape[1]))
-    rows = problem.rows[margin >= 0]
+    already = margin < 0
+    step = torch.zeros_like(problem.at(problem.rows).x)
+    distance, at_margin = torch.where(already, torch.zeros_like(margin), torch.inf), margin.where(already, torch.nan)
+    cosine = torch.full_like(margin, torch.nan)
+    rows = problem.rows[~already]
     if len(rows):
         ways = starts(problem, rows, rivals, restart)
         approach(problem, ways, effort.approach)
-        reach_out(problem, ways, reach)
         draw_in(problem, ways, margin, forwards=3)
-        ways = _refined(problem, ways, effort)
+        ways = _refined(problem, ways, effort, reach)
+        draw_in(problem, ways, margin, forwards=3)
         polish(problem, ways, POLISH)
-        along_ray(problem, ways, lowest=0.97, forwards=4)
-        settle(problem, ways)
-        best.best[ways.rows], best.length[ways.rows] = ways.best, ways.length
-    return _crossings(problem, best, margin, reach)
+        along_ray(problem, ways, lowest=0.97, forwards=3)
+        angle = settle(problem, ways, rivals.noise[ways.rows])
+        kept = ways.length <= reach[ways.rows]
+        to = ways.rows[kept]
+        distance[to], at_margin[to], cosine[to] = ways.length[kept], ways.margin[kept], angle[kept]
+        step[to] = ways.best[kept]
+    found, point = torch.isfinite(distance), problem.at(problem.rows).x + step
+    if problem.bounds is not None:  # x + (bound - x) may be a rounding error beyond the bound
+        point = torch.where(found[:, None], point.clamp(*problem.bounds), point)
+    columns = (point, distance, found, reach, problem.forwards, problem.backwards, at_margin, cosine)
+    n = problem.n
+    return [Crossing(*(column[at : at + n] for column in columns)) for at in range(0, len(margin), n)]
 
 
-def _refined(problem: Problem, ways: Ways, effort: Effort) -> Ways:
-    """The shortest way of each row, after the refinement of the nearest ones."""
+def _refined(problem: Problem, ways: Ways, effort: Effort, reach: Tensor) -> Ways:
+    """The shortest way of each row, after the refinement of the nearest ones; only of rows that have crossed."""
     near, done = ways, 0
     near.step = torch.where(torch.isfinite(near.length)[:, None], near.best, near.step)
     for stage in effort.stages:
         near = near.nearest(stage.ways, stage.slack)
         refine(problem, near, range(done, done + stage.steps), effort.refine)
+        if not done:
+            reach_out(problem, near, reach)
         done += stage.steps
     near.offer(near.step, problem.margin(near.step, near.rows))
-    return near.shortest(ways)
-
-
-def _crossings(problem: Problem, best: Ways, margin: Tensor, reach: Tensor) -> list[Crossing]:
-    """What was found, confirmed by one more pass that also gives margin and gradient there."""
-    at_margin, cosine = torch.full_like(margin, torch.nan), torch.full_like(margin, torch.nan)
-    crossed = problem.rows[torch.isfinite(best.length)]
-    if len(crossed):
-        at_margin[crossed], _, g = problem.gradient(best.best[crossed], crossed)
-        cosine[crossed] = -torch.cosine_similarity(best.best[crossed], g, dim=1)
-    already = margin < 0
-    found = already | (torch.isfinite(best.length) & (best.length <= reach) & (at_margin < 0))
-    distance = torch.where(already, 0.0, torch.where(found, best.length, torch.inf))
-    step = torch.where((found & ~already)[:, None], best.best, 0.0)
-    at_margin = torch.where(already, margin, torch.where(found, at_margin, torch.nan))
-    cosine = torch.where(found & ~already, cosine, torch.nan)
-    columns = (distance, found, reach, problem.forwards, problem.backwards, at_margin, cosine)
-    n = problem.n
-    return [
-        Crossing(problem.x + step[at : at + n], *(column[at : at + n] for column in columns))
-        for at in range(0, len(margin), n)
-    ]
+    every = near.joined(ways)
+    reach_out(problem, every, reach)
+    return every.shortest()
 
 
 def nested(found: list[Crossing], arms: Sequence[Arm]) -> list[Crossing]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+KNOWN = ("best", "length", "margin", "guess")  # what is known of a way, besides where it is
 TIE = 1e-6  # steps less than this share shorter are equally long
 
 
@@ -29,15 +30,16 @@ class Ways:
         self.margin = torch.zeros_like(step[:, 0])
         self.guess = torch.full_like(step[:, 0], torch.inf)
 
-    def offer(self, step: Tensor, margin: Tensor, at: Tensor | None = None) -> Tensor:
+    def offer(self, step: Tensor, margin: Tensor, at: Tensor | None = None, *, length: Tensor | None = None) -> Tensor:
         """Keep steps (m, D) that cross and are clearly shorter, so that rounding decides nothing; says which (m,).
 
         Args:
             step: Of all ways, or of those at the given places.
             margin: There (m,); negative where the step crosses.
             at: Places (m,) among the ways.
+            length: Of the steps (m,), where it is known.
         """
-        length = step.norm(dim=1)
+        length = step.norm(dim=1) if length is None else length
         known = self.length if at is None else self.length[at]
         better: Tensor = (margin < 0) & (length < known * (1 - TIE))
         taken = better.nonzero().squeeze(1)
@@ -55,14 +57,18 @@ class Ways:
         near = length[order] <= slack * length[order][first]
         return self._part(order[(rank == 0) | (rank < count) & near])
 
-    def shortest(self, other: Ways) -> Ways:
-        """The shortest crossing of each row, among these ways and others; rows without one are left out."""
+    def joined(self, other: Ways) -> Ways:
+        """These ways, then others."""
         both = Ways(*(torch.cat([getattr(self, name), getattr(other, name)]) for name in ("rows", "step", "aims")))
-        for name in ("best", "length", "margin", "guess"):
+        for name in KNOWN:
             setattr(both, name, torch.cat([getattr(self, name), getattr(other, name)]))
-        order, first = both._ranked(both.length)
+        return both
+
+    def shortest(self) -> Ways:
+        """The shortest crossing of each row; rows without one are left out."""
+        order, first = self._ranked(self.length)
         winners = order[first == torch.arange(len(order), device=order.device)]
-        return both._part(winners[torch.isfinite(both.length[winners])])
+        return self._part(winners[torch.isfinite(self.length[winners])])
 
     def _ranked(self, length: Tensor) -> tuple[Tensor, Tensor]:
         """Ways by row, then by length (m,); and for each of them the place of its row's first (m,)."""
@@ -73,6 +79,6 @@ class Ways:
 
     def _part(self, index: Tensor) -> Ways:
         part = Ways(self.rows[index], self.step[index], self.aims[index])
-        for name in ("best", "length", "margin", "guess"):
+        for name in KNOWN:
             setattr(part, name, getattr(self, name)[index])
         return part

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections import Counter
+from itertools import count
 
 import pytest
 import torch
@@ -399,6 +400,33 @@ def test_the_dtype_of_the_model_is_followed(dtype):
     crossing = boundary_search(model, X, Y, generator=rng())
     assert crossing.distance.dtype == dtype
     torch.testing.assert_close(crossing.distance.double(), BASELINE[0], rtol=2e-2, atol=0)
+
+
+def test_logits_may_have_another_dtype_than_the_inputs():
+    def model(points):
+        return torch.stack([points[:, 0], torch.ones_like(points[:, 0])], 1).float()
+
+    x = torch.tensor([[2.0, 0.0], [3.0, 1.0]], dtype=torch.float64)
+    found = boundary_search(model, x, torch.zeros(2, dtype=torch.long), generator=rng())
+    assert found.point.dtype == found.distance.dtype == found.margin.dtype == torch.float64
+    torch.testing.assert_close(found.distance, torch.tensor([1.0, 2.0], dtype=torch.float64), rtol=0.01, atol=0)
+
+
+def test_crossings_are_beyond_what_logits_differ_by_from_call_to_call():
+    n, calls = 256, count()
+    w = nn.functional.normalize(torch.randn(40, generator=rng(3)), dim=0)
+    x = torch.randn(n, 40, generator=rng(2))
+    x = x + (torch.linspace(0.01, 1.0, n) - x @ w)[:, None] * w  # 0.01 to 1 from the plane
+
+    def model(points):  # rounded otherwise in every call, as with other batches; logits about 100
+        last_bits = 1e-5 * (-1) ** next(calls)
+        return torch.stack([points @ w + 100 + last_bits, torch.full_like(points[:, 0], 100.0)], 1)
+
+    found = boundary_search(model, x, torch.zeros(n, dtype=torch.long), generator=rng())
+    assert bool(found.found.all())
+    margin = found.point.double() @ w.double()
+    assert bool((margin < -1e-5).all()), "a crossing that another call takes back"
+    assert bool((margin > -0.01 * found.distance).all())
 
 
 def test_the_users_model_is_left_as_it_was_and_the_global_generator_untouched():
