@@ -52,7 +52,7 @@ def decide(
     """Hold evidence against a limit.
 
     Supported where the whole interval lies on the claimed side of the limit *and*, in the controlled tier, the
-    statistic is extreme among the draws of the null (``rarity.p_value <= alpha``). Refuted where the whole interval
+    statistic is extreme among the draws of the null (``rarity.p_value < alpha``). Refuted where the whole interval
     lies on the other side. Else inconclusive: no evidence is neither. In the controlled tier the limit is the control's
     value moved by the margin, so "refuted" there says: shown not to exceed the control by what counts. What draws can
     never show, because they are too few for alpha, is said.
@@ -73,16 +73,15 @@ def decide(
     p_value = test(evidence.values, limit, direction)
     verdict, reason = _compare(interval, limit, ends, direction)
     estimate = point_estimate(evidence)
-    too_few = rarity is not None and rarity.least > alpha
+    too_few = rarity is not None and rarity.least >= alpha
     if verdict == "inconclusive" and by_draws:
         reason += "; networks differ from one another by too much"
     elif verdict == "inconclusive" and not (too_few and (estimate > limit) == (direction == "greater")):
         reason += _how_many(evidence, ends, alpha, inputs, most)
-    if verdict == "supported" and rarity is not None and not rarity.p_value <= alpha:
+    if verdict == "supported" and rarity is not None and not rarity.p_value < alpha:
         verdict = "inconclusive"
-        reason = (
-            f"beyond the control, but not extreme among its shared draws (p = {rarity.p_value:.3g}, needs {alpha:.2g})"
-        )
+        rare = f"p = {rarity.p_value:.3g}, needs less than {alpha:.2g}"
+        reason = f"beyond the control, but not extreme among its shared draws ({rare})"
     if verdict == "inconclusive" and rarity is not None and too_few:
         reason += f"; {rarity.draws} cannot show p < {rarity.least:.2g}, alpha here is {alpha:.2g}"
     return Decision(

@@ -62,6 +62,22 @@ def test_beyond_the_control_is_not_enough_where_the_draw_is_not_extreme():
     assert "not extreme" in common.reason
 
 
+def test_a_p_value_that_equals_alpha_is_not_extreme():
+    # so that 2 in 40 is not: of claims that are false it would support as many as alpha, half of the time more
+    evidence = Evidence.of(SPREAD + 5)
+    equal = decide(evidence, limit=0.0, direction="greater", alpha=0.05, rarity=Rarity(p_value=2 / 40))
+    below = decide(evidence, limit=0.0, direction="greater", alpha=0.05, rarity=Rarity(p_value=1 / 40))
+    assert (equal.verdict, below.verdict) == ("inconclusive", "supported")
+    assert equal.reason.endswith("(p = 0.05, needs less than 0.05)")
+
+
+def test_draws_that_can_only_just_show_alpha_are_too_few():
+    rarity = Rarity(p_value=0.01, least=0.01, draws="99 draws")
+    decision = decide(Evidence.of(SPREAD + 5), limit=0.0, direction="greater", alpha=0.01, rarity=rarity)
+    assert decision.verdict == "inconclusive"
+    assert decision.reason.endswith("99 draws cannot show p < 0.01, alpha here is 0.01")
+
+
 def test_an_extreme_draw_does_not_undo_a_refutation():
     assert (
         decide(Evidence.of(SPREAD - 5), limit=0, direction="greater", alpha=0.05, rarity=Rarity(p_value=0.001)).verdict
@@ -100,7 +116,7 @@ def test_draws_too_few_for_alpha_do_not_hinder_a_refutation():
     assert (decision.verdict, decision.reason) == ("refuted", "")
 
 
-@pytest.mark.parametrize("least", [0.0, 0.01])
+@pytest.mark.parametrize("least", [0.0, 0.005])
 def test_draws_that_are_enough_are_not_blamed(least):
     rarity = Rarity(p_value=0.3, least=least, draws="99 draws")
     decision = decide(Evidence.of(SPREAD + 5), limit=0.0, direction="greater", alpha=0.01, rarity=rarity)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,32 +22,41 @@ def companion(model: Any, x: Tensor, *, beside: TorchClassifier, role: str) -> T
     called with inputs on the device and in the dtype of the model under test, and has to follow them.
 
     Args:
-        model: A module or a function, see `models.torch.adapt`.
+        model: A module, a function or a `TorchClassifier`, see `models.torch.adapt`.
         x: Inputs ``(n, *input_shape)``, at least one.
         beside: The model under test.
         role: What messages call the companion.
 
     Raises:
-        ModelError: It cannot be called on these inputs, cannot be moved, or has another number of classes.
+        ModelError: It cannot be called on these inputs, cannot be moved, or is one of another task.
     """
-    x = x[:2].to(beside.device, beside.dtype)
-    if module_of(model) is not None and placement(model, x, what=role) != (beside.device, beside.dtype):
-        model = moved(model, beside.device, beside.dtype, role=role)
-    adapted = adapt(model, x, role=role)
-    if adapted.classes != beside.classes:
-        raise ModelError(
-            f"the {role} has {adapted.classes} classes, the model under test {beside.classes}; "
-            "give a model of the same task"
-        )
-    return adapted
+    x, there = x[:2].to(beside.device, beside.dtype), (beside.device, beside.dtype)
+    settled = isinstance(model, TorchClassifier)
+    if ((model.device, model.dtype) if settled else placement(model, x, what=role)) != there:
+        model = moved(model, *there, role=role)
+    fitting = replace(model, role=role) if settled else adapt(model, x, role=role)
+    for what, own, expected in (
+        ("classes", fitting.classes, beside.classes),
+        ("values an input", fitting.ambient_dim, beside.ambient_dim),
+    ):
+        if own != expected:
+            raise ModelError(
+                f"the {role} has {own} {what}, the model under test {expected}; give a model of the same task"
+            )
+    return fitting
 
 
 def moved(function: Any, device: torch.device | str, dtype: torch.dtype | None = None, *, role: str) -> Any:
     """A copy of a module, or of a bound method of one, on another device and in another dtype; else the function.
 
+    A `TorchClassifier` is copied with what it calls.
+
     Raises:
         ModelError: It cannot be copied or moved.
     """
+    if isinstance(function, TorchClassifier):
+        forward = moved(function.forward, device, dtype, role=role)
+        return replace(function, forward=forward, device=torch.device(device), dtype=dtype or function.dtype)
     if module_of(function) is None:
         return function
     try:

@@ -102,6 +102,18 @@ def test_the_users_own_companions_stay_as_they_are():
     assert {weights.dtype for weights in twin.parameters()} == {torch.float64}
 
 
+def test_an_adapted_companion_follows_too_and_keeps_its_form():
+    x = torch.rand(2, views.D)
+    beside, double = adapt(views.network(0), x), views.network(1).double()
+    given = replace(adapt(double, x), form="probabilities")
+    used = companion(given, x, beside=beside, role="reference twin")
+    assert (used.device, used.dtype, used.form) == (beside.device, torch.float32, "probabilities")
+    assert used.logits(used.flat(x)).dtype == torch.float32
+    assert {weights.dtype for weights in double.parameters()} == {torch.float64}
+    with pytest.raises(ModelError, match=f"the robust twin has 3 values an input, the model under test {views.D}"):
+        companion(replace(given, input_shape=(3,)), x, beside=beside, role="robust twin")
+
+
 @pytest.mark.parametrize("bound", [False, True], ids=["module", "bound-method"])
 def test_a_companion_elsewhere_is_copied_to_the_device_of_the_model(bound, monkeypatch):
     twin = Elsewhere(views.network(1))
