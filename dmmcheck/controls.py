@@ -27,20 +27,29 @@ FEW_INPUTS = 64  # of tests that look once
 class Budget:
     """How many draws of a null are made: as many as alpha asks for, between bounds that their cost sets.
 
+    A claim is supported where p < alpha. Twice as many draws as can just show p = alpha leave room for none beyond the
+    statistic, three times as many for one.
+
     Attributes:
+        times: So many times as many as can just show p = alpha.
         least: Fewest draws.
         most: Most draws; they cannot show a p-value below 1 / (most + 1).
     """
 
+    times: int
     least: int
     most: int
 
     def draws(self, alpha: float) -> int:
-        """Twice as many as can just show p = alpha, within the bounds."""
-        return min(self.most, max(self.least, math.ceil(2 / alpha) - 1))
+        """How many, at this alpha."""
+        return min(self.most, max(self.least, math.ceil(self.times / alpha) - 1))
 
 
-BUDGETS: Mapping[str, Budget] = {"energy": Budget(199, 4999), "forward": Budget(39, 1999), "search": Budget(39, 99)}
+BUDGETS: Mapping[str, Budget] = {
+    "energy": Budget(3, 199, 4999),
+    "forward": Budget(3, 39, 1999),
+    "search": Budget(2, 39, 99),
+}
 """By what a draw costs: no evaluation of the model, a few forward passes, a search."""
 
 

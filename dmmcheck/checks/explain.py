@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 
 from dmmcheck.checks.base import NEEDS, Check, Test
 
 _SIGNS = {"greater": ">", "less": "<"}
 _WIDTH = 96
-_RANK = "p is the rank among them, no less than {p}; where that is above alpha the finding says that they are too few."
+_COUNT = "{times} / alpha of each control, from {least} to {most}"
+_ONE_LOOK = _COUNT + ", in one look at {inputs} inputs at most"
+_RANK = "p is the rank among them, no less than {p}; where that is not below alpha the finding says they are too few."
 _DRAWS = {
-    "energy": "2 / alpha of each control, from {least} to {most}: " + _RANK,
-    "forward": "2 / alpha of each control, from {least} to {most}, in one look at {inputs} inputs at most: " + _RANK,
+    "energy": f"{_COUNT}: {_RANK}",
+    "forward": f"{_ONE_LOOK}: {_RANK}",
     "search": (
-        "2 / alpha of each control, from {least} to {most}, in one look at {inputs} inputs at most, since each draw is "
-        "a search (of little effort): " + _RANK + " For ratios p is smaller past the outermost draw: an exponential "
-        "tail is fitted there to the outermost quarter, too large a p for any lighter tail and too small for a heavier "
-        "one; it says no less than a tenth of what the rank does."
+        f"{_ONE_LOOK}, since each draw is a search (of little effort): {_RANK} For ratios p is smaller past the "
+        "outermost draw: an exponential tail is fitted there to the outermost quarter, too large a p for any lighter "
+        "tail and too small for a heavier one; it says no less than a tenth of what the rank does."
     ),
 }
 
@@ -80,8 +82,7 @@ def _draws(check: Check) -> Iterator[str]:
 
     for cost in dict.fromkeys(test.null for test in check.tests if test.control):
         budget = BUDGETS[cost]
-        bounds = {"inputs": FEW_INPUTS, "least": budget.least, "most": budget.most, "p": f"1/{budget.most + 1}"}
-        yield _DRAWS[cost].format(**bounds)
+        yield _DRAWS[cost].format(**asdict(budget), inputs=FEW_INPUTS, p=f"1/{budget.most + 1}")
 
 
 def _margin(test: Test) -> str:
