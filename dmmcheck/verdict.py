@@ -73,12 +73,12 @@ def decide(
     p_value = test(evidence.values, limit, direction)
     verdict, reason = _compare(interval, limit, ends, direction)
     estimate = point_estimate(evidence)
-    too_few = rarity is not None and rarity.least >= alpha
+    too_few = rarity is not None and not _below(rarity.least, alpha)
     if verdict == "inconclusive" and by_draws:
         reason += "; networks differ from one another by too much"
     elif verdict == "inconclusive" and not (too_few and (estimate > limit) == (direction == "greater")):
         reason += _how_many(evidence, ends, alpha, inputs, most)
-    if verdict == "supported" and rarity is not None and not rarity.p_value < alpha:
+    if verdict == "supported" and rarity is not None and not _below(rarity.p_value, alpha):
         verdict = "inconclusive"
         rare = f"p = {rarity.p_value:.3g}, needs less than {alpha:.2g}"
         reason = f"beyond the control, but not extreme among its shared draws ({rare})"
@@ -91,6 +91,11 @@ def decide(
         p_value=p_value if rarity is None else rarity.p_value,
         reason=reason,
     )
+
+
+def _below(p_value: float, alpha: float) -> bool:
+    """Whether a p-value is below alpha, by more than their rounding: 1/100 is not below 0.07/7."""
+    return p_value < alpha * (1 - 1e-9)
 
 
 def _interval(evidence: Evidence, alpha: float) -> tuple[tuple[float, float], bool]:

@@ -62,13 +62,13 @@ def test_beyond_the_control_is_not_enough_where_the_draw_is_not_extreme():
     assert "not extreme" in common.reason
 
 
-def test_a_p_value_that_equals_alpha_is_not_extreme():
-    # so that 2 in 40 is not: of claims that are false it would support as many as alpha, half of the time more
+@pytest.mark.parametrize(("draws", "alpha"), [(40, 0.05), (200, 0.07 / 7)])  # 0.07 / 7 > 0.01, by rounding
+def test_a_p_value_that_equals_alpha_is_not_extreme(draws, alpha):
     evidence = Evidence.of(SPREAD + 5)
-    equal = decide(evidence, limit=0.0, direction="greater", alpha=0.05, rarity=Rarity(p_value=2 / 40))
-    below = decide(evidence, limit=0.0, direction="greater", alpha=0.05, rarity=Rarity(p_value=1 / 40))
+    equal = decide(evidence, limit=0.0, direction="greater", alpha=alpha, rarity=Rarity(p_value=2 / draws))
+    below = decide(evidence, limit=0.0, direction="greater", alpha=alpha, rarity=Rarity(p_value=1 / draws))
     assert (equal.verdict, below.verdict) == ("inconclusive", "supported")
-    assert equal.reason.endswith("(p = 0.05, needs less than 0.05)")
+    assert equal.reason.endswith(f"(p = {alpha:.3g}, needs less than {alpha:.2g})")
 
 
 def test_draws_that_can_only_just_show_alpha_are_too_few():

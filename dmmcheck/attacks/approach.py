@@ -65,7 +65,7 @@ def reach_out(problem: Problem, ways: Ways, reach: Tensor) -> None:
     active = (~crossed[ways.rows]).nonzero().squeeze(1)
     for _ in range(DEEPFOOL):
         if not len(active):
-            return
+            break
         rows, step = ways.rows[active], ways.step[active]
         margin, _, g = problem.gradient(step, rows)
         ways.offer(step, margin, active)

@@ -22,7 +22,8 @@ class Crossing:
             this kind finds within it.
         forwards: (n,) forward passes spent on each input.
         backwards: (n,) gradient evaluations spent on each input.
-        margin: (n,) margin at the crossing, <= 0 where found: how well the final bisection converged.
+        margin: (n,) margin at the crossing, < 0 where found: how far beyond the boundary it is, in units of the logits;
+            at least the rounding of the logits, where a step 0.1 % beyond gets there.
         kkt_cosine: (n,) cosine between the step and minus the restricted margin gradient at the crossing; 1 at a
             stationary point of the distance, NaN where nothing was found.
     """

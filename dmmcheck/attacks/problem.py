@@ -15,7 +15,7 @@ from dmmcheck.models.torch import TorchClassifier
 
 BASES = 1 << 24  # values of bases that are copied, one a row
 CANCELLED = 0.7  # a normal part below this share of the whole is projected twice, for its rounding (Kahan's criterion)
-ROUNDING = 4  # of the largest logit, in its rounding errors: margins below are none
+ROUNDING = 4  # of the larger logit, in its rounding errors: margins below are none
 NOISE = 100  # a projection below this many rounding errors of the gradient is none
 
 
@@ -42,7 +42,7 @@ class Rivals:
         margins: (m, c) towards them.
         gradients: (m, c, D) of those, restricted to the row's subspace.
         scale: (m,) first-order distance anywhere, a length scale of the problem.
-        noise: (m,) rounding of margins, in units of the logits.
+        noise: (m,) rounding of the margins at the inputs, in units of the logits.
     """
 
     classes: Tensor
@@ -110,7 +110,7 @@ class Problem:
 
         def call(part: slice) -> tuple[Tensor]:
             with torch.no_grad():
-                return (self._margin(self._logits(place.x[part] + step[part]), place.own[part]),)
+                return (self._margin(self._logits(self.points(place.x[part], step[part])), place.own[part]),)
 
         return self._in_batches(len(rows), call)[0]
 
@@ -127,7 +127,7 @@ class Problem:
         def call(part: slice) -> tuple[Tensor, Tensor, Tensor]:
             own = place.own[part]
             with torch.enable_grad():
-                points = (place.x[part] + step[part]).requires_grad_(True)
+                points = self.points(place.x[part], step[part]).requires_grad_(True)
                 logits = self._logits(points)
                 margin = toward = self._margin(logits, own)
                 if rivals is not None:
@@ -150,8 +150,7 @@ class Problem:
                 classes = self._candidates(logits.detach(), own, count)
                 towards = [self._toward(logits, own, j) for j in classes.unbind(1)]
                 raw = [_gradient(toward, points, retain=True) for toward in towards]
-            noise = (ROUNDING * torch.finfo(logits.dtype).eps * logits.detach().abs().amax(1)).to(self.x.dtype)
-            margin = self._margin(logits.detach(), own)
+            margin, noise = self._margin(logits.detach(), own), self._noise(logits.detach(), own)
             return margin, noise, classes, torch.stack(towards, 1).detach(), torch.stack(raw, 1)
 
         margin, noise, classes, towards, raw = self._in_batches(len(rows), call)
@@ -210,6 +209,10 @@ class Problem:
             step = self.restrict(step.clamp(low, high), rows)
         return step * _room(step, low, high)[:, None]
 
+    def points(self, x: Tensor, step: Tensor) -> Tensor:
+        """Inputs and steps added up (m, D), and clamped to the box: feasible steps may leave it by a rounding error."""
+        return x + step if self.bounds is None else (x + step).clamp(*self.bounds)
+
     def _in_batches(self, rows: int, call: Callable[[slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
         """A call for so many rows, in batches that memory holds."""
         while True:
@@ -243,6 +246,14 @@ class Problem:
         rest = logits.scatter(1, own, -torch.inf).amax(1)
         difference = (logits.gather(1, own).squeeze(1) - rest).to(self.x.dtype)
         return difference if self.targets is None else -difference
+
+    def _noise(self, logits: Tensor, own: Tensor) -> Tensor:
+        """Rounding of the margins (m,), by the two logits that they are the difference of."""
+        largest = torch.maximum(
+            logits.gather(1, own).squeeze(1).abs(), logits.scatter(1, own, -torch.inf).amax(1).abs()
+        )
+        coarser = max(torch.finfo(logits.dtype).eps, torch.finfo(self.x.dtype).eps)
+        return (ROUNDING * coarser * largest).to(self.x.dtype).nan_to_num(nan=0.0, posinf=0.0)
 
     def _toward(self, logits: Tensor, own: Tensor, rivals: Tensor) -> Tensor:
         """z_y - z_rival; with targets: z_rival - z_target."""

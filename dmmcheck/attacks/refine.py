@@ -1,4 +1,4 @@
-"""Along the boundary to its nearest point: annealed turns, then polishing, then the last search along the ray."""
+"""Along the boundary to its nearest point: annealed turns, polishing, and the last bit beyond it."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def settle(problem: Problem, ways: Ways, noise: Tensor) -> Tensor:
     Args:
         problem: The search problem.
         ways: Their crossings are moved; those that do not hold are taken back.
-        noise: Rounding of each way's margins (m,).
+        noise: Rounding of each way's margins (m,), as at its input.
 
     Returns:
         Cosines (m,) of the angles between the crossings and the way down the margin there: 1 at a nearest point.
@@ -101,15 +101,16 @@ def settle(problem: Problem, ways: Ways, noise: Tensor) -> Tensor:
     best, left = ways.best.clone(), torch.arange(len(ways.rows), device=ways.rows.device)
     ways.length.fill_(torch.inf)
     for push in PUSHES:
-        if push == 0:
+        if push == 0:  # what no push has kept across
             left = left[torch.isinf(ways.length[left])]
         if not len(left):
             break
-        pushed = problem.feasible(best[left] * (1 + push), ways.rows[left])
-        margin, _, g = problem.gradient(pushed, ways.rows[left])
+        rows = ways.rows[left]
+        pushed = problem.feasible(best[left] * (1 + push), rows)
+        margin, _, g = problem.gradient(pushed, rows)
         holds = margin < 0
         to = left[holds]
         ways.best[to], ways.length[to], ways.margin[to] = pushed[holds], pushed[holds].norm(dim=1), margin[holds]
         cosine[to] = -torch.cosine_similarity(pushed[holds], g[holds], dim=1)
-        left = left[margin >= -noise[left]]
+        left = left[~(margin < -noise[left])]
     return cosine

@@ -29,7 +29,7 @@ from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.problem import Arm, Problem
 from dmmcheck.attacks.ray import along_ray, draw_in
 from dmmcheck.attacks.refine import polish, refine, settle
-from dmmcheck.attacks.ways import Ways
+from dmmcheck.attacks.ways import Ways, joined
 from dmmcheck.errors import AttackError
 from dmmcheck.models.memory import out_of_memory
 from dmmcheck.models.torch import adapt
@@ -198,13 +198,12 @@ def _search(problem: Problem, effort: Effort, restart: Tensor, radius: float | N
         polish(problem, ways, POLISH)
         along_ray(problem, ways, lowest=0.97, forwards=3)
         angle = settle(problem, ways, rivals.noise[ways.rows])
-        kept = ways.length <= reach[ways.rows]
+        kept = torch.isfinite(ways.length) & (ways.length <= reach[ways.rows])
         to = ways.rows[kept]
         distance[to], at_margin[to], cosine[to] = ways.length[kept], ways.margin[kept], angle[kept]
         step[to] = ways.best[kept]
-    found, point = torch.isfinite(distance), problem.at(problem.rows).x + step
-    if problem.bounds is not None:  # x + (bound - x) may be a rounding error beyond the bound
-        point = torch.where(found[:, None], point.clamp(*problem.bounds), point)
+    found, x = torch.isfinite(distance), problem.at(problem.rows).x
+    point = torch.where((found & ~already)[:, None], problem.points(x, step), x)
     columns = (point, distance, found, reach, problem.forwards, problem.backwards, at_margin, cosine)
     n = problem.n
     return [Crossing(*(column[at : at + n] for column in columns)) for at in range(0, len(margin), n)]
@@ -212,16 +211,17 @@ def _search(problem: Problem, effort: Effort, restart: Tensor, radius: float | N
 
 def _refined(problem: Problem, ways: Ways, effort: Effort, reach: Tensor) -> Ways:
     """The shortest way of each row, after the refinement of the nearest ones; only of rows that have crossed."""
-    near, done = ways, 0
+    near, tried, done = ways, [ways], 0
     near.step = torch.where(torch.isfinite(near.length)[:, None], near.best, near.step)
     for stage in effort.stages:
         near = near.nearest(stage.ways, stage.slack)
+        tried.append(near)
         refine(problem, near, range(done, done + stage.steps), effort.refine)
         if not done:
             reach_out(problem, near, reach)
         done += stage.steps
     near.offer(near.step, problem.margin(near.step, near.rows))
-    every = near.joined(ways)
+    every = joined(tried)
     reach_out(problem, every, reach)
     return every.shortest()
 

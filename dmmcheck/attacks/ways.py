@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -57,13 +59,6 @@ class Ways:
         near = length[order] <= slack * length[order][first]
         return self._part(order[(rank == 0) | (rank < count) & near])
 
-    def joined(self, other: Ways) -> Ways:
-        """These ways, then others."""
-        both = Ways(*(torch.cat([getattr(self, name), getattr(other, name)]) for name in ("rows", "step", "aims")))
-        for name in KNOWN:
-            setattr(both, name, torch.cat([getattr(self, name), getattr(other, name)]))
-        return both
-
     def shortest(self) -> Ways:
         """The shortest crossing of each row; rows without one are left out."""
         order, first = self._ranked(self.length)
@@ -82,3 +77,15 @@ class Ways:
         for name in KNOWN:
             setattr(part, name, getattr(self, name)[index])
         return part
+
+
+def joined(groups: Sequence[Ways]) -> Ways:
+    """The ways of several groups, copied."""
+
+    def column(name: str) -> Tensor:
+        return torch.cat([getattr(group, name) for group in groups])
+
+    every = Ways(column("rows"), column("step"), column("aims"))
+    for name in KNOWN:
+        setattr(every, name, column(name))
+    return every

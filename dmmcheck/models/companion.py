@@ -12,7 +12,7 @@ from torch import Tensor
 from dmmcheck.errors import ModelError
 from dmmcheck.models.evaluation import module_of
 from dmmcheck.models.placement import placement
-from dmmcheck.models.torch import TorchClassifier, adapt
+from dmmcheck.models.torch import TorchClassifier, adapt, probe
 
 
 def companion(model: Any, x: Tensor, *, beside: TorchClassifier, role: str) -> TorchClassifier:
@@ -43,6 +43,8 @@ def companion(model: Any, x: Tensor, *, beside: TorchClassifier, role: str) -> T
             raise ModelError(
                 f"the {role} has {own} {what}, the model under test {expected}; give a model of the same task"
             )
+    if settled:
+        probe(fitting, fitting.flat(x))
     return fitting
 
 

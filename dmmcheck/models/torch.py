@@ -107,7 +107,7 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> TorchClassifier:
     device, dtype = placement(model, x, what=role)
     draft = TorchClassifier(model, tuple(x.shape[1:]), device, dtype, "logits", 0, role)
     inputs = draft.flat(x[:2])
-    output = _probe(draft, inputs)
+    output = probe(draft, inputs)
     classes = _classes(output, len(inputs), role)
     likely = _likely(output) and _likely_far_away(draft, inputs)
     forms: tuple[OutputForm, OutputForm] = ("probabilities", "logits")
@@ -116,8 +116,12 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> TorchClassifier:
     return replace(draft, form=forms[0] if likely else forms[1], classes=classes)
 
 
-def _probe(draft: TorchClassifier, inputs: Tensor) -> Tensor:
-    """What the model returns for flat inputs."""
+def probe(draft: TorchClassifier, inputs: Tensor) -> Tensor:
+    """What the model returns for flat inputs (n, D).
+
+    Raises:
+        ModelError: It raises, or returns no tensor.
+    """
     with draft.evaluation(), torch.no_grad():
         try:
             return draft.logits(inputs)
@@ -178,6 +182,6 @@ def _likely(output: Tensor) -> bool:
 def _likely_far_away(draft: TorchClassifier, inputs: Tensor) -> bool:
     """The same far from the inputs, be they zeros; a model that refuses such points is taken by its word."""
     try:
-        return _likely(_probe(draft, torch.cat([factor * (inputs + 1) for factor in _FAR])))
+        return _likely(probe(draft, torch.cat([factor * (inputs + 1) for factor in _FAR])))
     except ModelError:
         return True

@@ -14,7 +14,11 @@ from scipy import optimize
 from torch import nn
 
 from dmmcheck import geometry
+from dmmcheck.attacks import search
+from dmmcheck.attacks.problem import Problem
+from dmmcheck.attacks.refine import settle
 from dmmcheck.attacks.search import EFFORTS, Arm, boundary_search, search_arms
+from dmmcheck.attacks.ways import Ways
 from dmmcheck.errors import AttackError, ModelError
 from dmmcheck.models.torch import adapt
 
@@ -429,6 +433,90 @@ def test_crossings_are_beyond_what_logits_differ_by_from_call_to_call():
     assert bool((margin > -0.01 * found.distance).all())
 
 
+def test_logits_that_take_no_part_are_not_taken_for_rounding():
+    def model(points):
+        return torch.stack([points[:, 0], torch.ones_like(points[:, 0]), torch.full_like(points[:, 0], -1e9)], 1)
+
+    found = boundary_search(model, torch.tensor([[2.0, 0.0]]), torch.zeros(1, dtype=torch.long), generator=rng())
+    torch.testing.assert_close(found.distance, torch.tensor([1.0]), rtol=2e-4, atol=0)  # 1e-3 more where they are
+
+
+def test_a_crossing_just_before_what_is_no_number_is_kept():
+    def model(points):
+        margin = 1 - points[:, :1]
+        return torch.cat([torch.where((margin < -5e-6) & (margin > -5e-5), torch.nan, margin), 0 * margin], 1)
+
+    x = torch.zeros(1, 3, dtype=torch.float64)
+    problem = Problem(adapt(model, x), x, torch.zeros(1, dtype=torch.long), targets=None, arms=[Arm()], bounds=None)
+    ways = Ways(torch.zeros(1, dtype=torch.long), torch.tensor([[1.000002, 0, 0]], dtype=torch.float64))
+    ways.offer(ways.step, problem.margin(ways.step, ways.rows))
+    settle(problem, ways, torch.tensor([1e-6], dtype=torch.float64))
+    torch.testing.assert_close(ways.length, torch.tensor([1.0], dtype=torch.float64), rtol=2e-3, atol=0)
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_neighbours_in_the_batch_do_not_help(effort):
+    def model(points):  # of the first kind a plateau that no gradient leads over; the second never crosses
+        along = points[:, 0]
+        plateau = torch.where(along < 0.45, 1 - along, torch.where(along < 1.5, 0.55, 0.55 - 3 * (along - 1.5)))
+        margin = torch.where(points[:, 1] < 50, plateau, torch.exp(-along))
+        return torch.stack([margin, torch.zeros_like(margin)], 1)
+
+    x, y = torch.tensor([[0.0, 0.0, 0.0], [0.0, 100.0, 0.0]]), torch.zeros(2, dtype=torch.long)
+    alone = boundary_search(model, x[:1], y[:1], effort=effort, generator=rng()).distance
+    beside = boundary_search(model, x, y, effort=effort, generator=rng()).distance
+    torch.testing.assert_close(alone, beside[:1])
+
+
+@pytest.mark.parametrize("bounds", [None, (-1.0, 1.0)])
+@pytest.mark.parametrize("effort", ["quick", "default"])
+def test_no_crossing_that_was_seen_is_lost(effort, bounds):
+    seen = []
+    weights = [
+        torch.randn(rows, columns, generator=rng(seed)) * scale / rows**0.5
+        for seed, (rows, columns, scale) in enumerate(((20, 40, 2), (40, 40, 2), (40, 10, 1)))
+    ]
+
+    def model(points):
+        logits = ((points @ weights[0]).relu() @ weights[1]).relu() @ weights[2]
+        seen.append((points.detach(), logits.argmax(1)))
+        return logits
+
+    inputs = torch.rand(80, 20, generator=rng(5)) * 2 - 1
+    labels = model(inputs).argmax(1)
+    for x, y in zip(inputs.split(1), labels.split(1), strict=True):
+        seen.clear()
+        found = boundary_search(model, x, y, bounds=bounds, effort=effort, generator=rng())
+        shortest = min(float((p - x).norm(dim=1)[label != y].min()) for p, label in seen if bool((label != y).any()))
+        assert float(found.distance) <= 1.002 * shortest
+
+
+def test_what_lies_outside_the_box_is_left_where_it_is():
+    x = torch.tensor([[1.3, 0.5]])
+    found = boundary_search(
+        lambda p: p @ torch.eye(2), x, torch.ones(1, dtype=torch.long), bounds=(0.0, 1.0), generator=rng()
+    )
+    assert float(found.distance) == 0
+    assert torch.equal(found.point, x)
+
+
+def test_labels_that_do_not_hold_are_not_found_however_far_one_looks(monkeypatch):
+    confirming = []
+    monkeypatch.setattr(search, "settle", lambda *given: confirming.append(True) or settle(*given))
+
+    def model(points):
+        margin = 1 - points[:, 0] if not confirming else 1 + points[:, 0].abs()
+        return torch.stack([margin, torch.zeros_like(margin)], 1)
+
+    x = torch.zeros(2, 3)
+    found = boundary_search(model, x, torch.zeros(2, dtype=torch.long), radius=math.inf, generator=rng())
+    assert confirming
+    assert not bool(found.found.any())
+    assert torch.equal(found.point, x)
+    assert bool(found.margin.isnan().all())
+    assert bool(found.distance.isinf().all())
+
+
 def test_the_users_model_is_left_as_it_was_and_the_global_generator_untouched():
     model = Net()
     model.two.requires_grad_(False)
@@ -492,6 +580,7 @@ def test_bad_arguments_are_one_clear_error(options, words):
 MEMORY = """
 import resource, torch
 from dmmcheck import geometry
+from dmmcheck.attacks import search
 from dmmcheck.attacks.search import Arm, search_arms
 torch.zeros(1).sum()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmcheck.attacks.ways import Ways
+from dmmcheck.attacks.ways import Ways, joined
 
 LENGTHS = st.sampled_from([0.5, 1.0, 1.1, 1.3, 2.0, float("inf")])
 ENTRIES = st.lists(st.tuples(st.integers(0, 3), LENGTHS), min_size=1, max_size=12)
@@ -56,7 +56,7 @@ def test_where_nothing_has_crossed_the_guess_ranks(entries, guess):
 @given(ENTRIES, ENTRIES)
 def test_shortest_takes_one_crossing_a_row_from_either(one, other):
     finite = {row: lengths[0] for row, lengths in by_row([*one, *other]).items() if lengths[0] < float("inf")}
-    assert kept(ways_of(one).joined(ways_of(other)).shortest()) == {row: [length] for row, length in finite.items()}
+    assert kept(joined([ways_of(one), ways_of(other)]).shortest()) == {row: [length] for row, length in finite.items()}
 
 
 def test_an_offer_is_taken_where_it_crosses_and_is_clearly_shorter():

@@ -114,6 +114,18 @@ def test_an_adapted_companion_follows_too_and_keeps_its_form():
         companion(replace(given, input_shape=(3,)), x, beside=beside, role="robust twin")
 
 
+def test_an_adapted_companion_that_cannot_follow_is_named():
+    def picky(points):
+        if points.dtype != torch.float64:
+            raise TypeError("float64 only")
+        return points[:, : views.CLASSES]
+
+    x = torch.rand(2, views.D)
+    given = adapt(picky, x.double())
+    with pytest.raises(ModelError, match=r"the robust twin raised TypeError in forward .* float64 only"):
+        companion(given, x, beside=adapt(views.network(0), x), role="robust twin")
+
+
 @pytest.mark.parametrize("bound", [False, True], ids=["module", "bound-method"])
 def test_a_companion_elsewhere_is_copied_to_the_device_of_the_model(bound, monkeypatch):
     twin = Elsewhere(views.network(1))
