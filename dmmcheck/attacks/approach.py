@@ -16,7 +16,7 @@ DEEPFOOL = 10  # most steps of rows that HL-RF has not taken across
 DOUBLINGS = 4
 
 
-def starts(problem: Problem, rows: Tensor, rivals: Rivals, restart: Tensor) -> Ways:
+def starts(problem: Problem, rows: Tensor, rivals: Rivals, restart: Tensor, slack: float) -> Ways:
     """First steps: part of the way to the boundaries of the nearest classes, to first order; then in random directions.
 
     Args:
@@ -24,6 +24,7 @@ def starts(problem: Problem, rows: Tensor, rivals: Rivals, restart: Tensor) -> W
         rows: (m,) to start from.
         rivals: Of all rows.
         restart: (starts, D) directions, the same for all inputs; those in place of a class are not used.
+        slack: Classes are left out that are more than so many times as far as the nearest, to first order.
     """
     count = min(len(restart), rivals.classes.shape[1])
     steps = [
@@ -38,8 +39,11 @@ def starts(problem: Problem, rows: Tensor, rivals: Rivals, restart: Tensor) -> W
         away = finite(away * (rivals.distances[rows, 0] / away.norm(dim=1))[:, None])
         steps.append(problem.feasible(away, rows))
         aims.append(torch.full_like(rows, -1))
-    step = FIRST * torch.stack(steps, 1).reshape(-1, steps[0].shape[1])
-    return Ways(rows.repeat_interleave(len(steps)), step, torch.stack(aims, 1).reshape(-1))
+    far = torch.zeros((len(rows), len(steps)), dtype=torch.bool, device=rows.device)
+    far[:, :count] = rivals.distances[rows, :count] > slack * rivals.distances[rows, :1]
+    place, number = (~far).nonzero(as_tuple=True)
+    step = FIRST * torch.stack(steps, 1)[place, number]
+    return Ways(rows[place], step, torch.stack(aims, 1)[place, number])
 
 
 def approach(problem: Problem, ways: Ways, steps: int) -> None:
@@ -53,7 +57,8 @@ def approach(problem: Problem, ways: Ways, steps: int) -> None:
         ways.offer(ways.step, margin)
         level = (g * ways.step).sum(1) - toward
         plane = problem.feasible(nearest_on_plane(problem, ways.rows, g, OVERSHOOT * level), ways.rows)
-        plane = torch.where((level < 0)[:, None], plane, ways.step)
+        crossed = (level >= 0).nonzero().squeeze(1)  # the input itself, by what the gradient says here
+        plane[crossed] = ways.step[crossed]
         ways.guess = plane.norm(dim=1)
         ways.step = plane if last else torch.lerp(ways.step, plane, DAMPED)
 

@@ -181,8 +181,9 @@ class Problem:
                 if bool(cancelled.any()):
                     again = self._tangent_part(inside, arm, members, rows, basis)
                     inside = torch.where(cancelled, inside - again, inside)
-            noise = NOISE * torch.finfo(v.dtype).eps * size
-            inside = torch.where(inside.norm(dim=1, keepdim=True) > noise, inside, 0.0)
+            nothing = inside.norm(dim=1) <= NOISE * torch.finfo(v.dtype).eps * size.squeeze(1)
+            if bool(nothing.any()):
+                inside = torch.where(nothing[:, None], 0.0, inside)
             result = inside if whole else result.index_copy(0, members, inside)
         return result
 

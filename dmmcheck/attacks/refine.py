@@ -46,18 +46,27 @@ def refine(problem: Problem, ways: Ways, numbers: range, steps: int) -> None:
         cosine = finite(along / (radius * steep)).clamp(-1, 1)
         sine_squared = 1 - cosine.square()
         bend = torch.where(steep > 0, turn, 0.0)
-        turned = (1 + bend * cosine)[:, None] * step - finite(bend * radius / steep)[:, None] * g
+        onwards, across = 1 + bend * cosine, finite(bend * radius / steep)
         if problem.bounds is None:  # in the plane of step and g: their lengths and their angle say the rest
             length = radius * torch.sqrt(1 + bend.square() * sine_squared)
             slope = steep * radius * (cosine - bend * sine_squared)
         else:
-            turned = problem.feasible(turned, ways.rows)
+            turned = problem.feasible(_combined(onwards, step, across, g), ways.rows)
             length, slope = turned.norm(dim=1), (g * turned).sum(1)
         aim = finite((along - margin) * length / slope)
         aim = torch.where(aim > 0, aim * (1 + BEYOND * shrink), radius)
         aim = aim.clamp(radius * (1 - FASTEST * shrink), radius * (1 + FASTEST * shrink))
         aim = torch.minimum(aim, ways.length * (1 - INSIDE * shrink))
-        ways.step = problem.feasible(finite(aim / length)[:, None] * turned, ways.rows)
+        scale = finite(aim / length)
+        if problem.bounds is None:
+            ways.step = _combined(scale * onwards, step, scale * across, g)
+        else:
+            ways.step = problem.feasible(scale[:, None] * turned, ways.rows)
+
+
+def _combined(a: Tensor, step: Tensor, b: Tensor, g: Tensor) -> Tensor:
+    """Row by row a step - b g (m, D), in two passes over the memory."""
+    return (a[:, None] * step).addcmul_(b[:, None], g, value=-1)
 
 
 def polish(problem: Problem, ways: Ways, steps: int) -> None:

@@ -17,6 +17,7 @@ unit: lengths are relative to the way's own, so that scaling inputs or logits sc
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,13 +60,15 @@ class Effort:
 
     Attributes:
         rivals: How many classes are looked at from the input.
-        starts: How many ways are tried: to the nearest of these classes, then in random directions.
+        starts: How many ways are tried at most: to the nearest of these classes, then in random directions.
+        slack: Classes more than so many times as far as the nearest are not tried.
         approach: HL-RF steps of each.
         stages: Of the refinement.
     """
 
     rivals: int
     starts: int
+    slack: float
     approach: int
     stages: tuple[Stage, ...]
 
@@ -76,9 +79,11 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(rivals=6, starts=3, approach=2, stages=(Stage(3, 1.5, 2), Stage(1, 1.0, 8))),
-    "default": Effort(rivals=9, starts=4, approach=3, stages=(Stage(4, 1.8, 4), Stage(2, 1.2, 9))),
-    "thorough": Effort(rivals=9, starts=12, approach=4, stages=(Stage(10, 1.8, 12), Stage(6, 1.4, 48))),
+    "quick": Effort(rivals=6, starts=3, slack=2.0, approach=3, stages=(Stage(3, 1.5, 2), Stage(1, 1.0, 8))),
+    "default": Effort(
+        rivals=9, starts=4, slack=2.0, approach=3, stages=(Stage(4, 2.5, 4), Stage(4, 2.5, 3), Stage(2, 1.2, 7))
+    ),
+    "thorough": Effort(rivals=9, starts=12, slack=math.inf, approach=4, stages=(Stage(10, 1.8, 12), Stage(6, 1.4, 48))),
 }
 
 
@@ -190,7 +195,7 @@ def _search(problem: Problem, effort: Effort, restart: Tensor, radius: float | N
     cosine = torch.full_like(margin, torch.nan)
     rows = problem.rows[~already]
     if len(rows):
-        ways = starts(problem, rows, rivals, restart)
+        ways = starts(problem, rows, rivals, restart, effort.slack)
         approach(problem, ways, effort.approach)
         draw_in(problem, ways, margin, forwards=3)
         ways = _refined(problem, ways, effort, reach)

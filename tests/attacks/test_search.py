@@ -420,7 +420,7 @@ def test_crossings_are_beyond_what_logits_differ_by_from_call_to_call():
     n, calls = 256, count()
     w = nn.functional.normalize(torch.randn(40, generator=rng(3)), dim=0)
     x = torch.randn(n, 40, generator=rng(2))
-    x = x + (torch.linspace(0.01, 1.0, n) - x @ w)[:, None] * w  # 0.01 to 1 from the plane
+    x = x + (torch.linspace(0.1, 1.0, n) - x @ w)[:, None] * w  # 0.1 to 1 from the plane
 
     def model(points):  # rounded otherwise in every call, as with other batches; logits about 100
         last_bits = 1e-5 * (-1) ** next(calls)
