@@ -33,6 +33,7 @@ SLOW_INPUTS = 4  # of the attacks that take thousands of passes, or one input at
 DIM = {"digits": 8, "Fashion-MNIST": 16}
 WALLS = 4.0  # side of the peers' unit cube in median distances: what is shorter than twice the median meets no wall
 OURS = "dmmcheck "
+TIMED = ("quick", "default") * 4  # more runs of these, for their times
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,7 +221,7 @@ def measured(case: Case, inputs: int, *, peers: bool, say: Callable[[str], None]
             answers[name] = run()
             times.setdefault(name, []).append(answers[name].seconds)
         found[arm] = {
-            name: {**asdict(answer), "seconds": float(np.mean(times[name]))} for name, answer in answers.items()
+            name: {**asdict(answer), "seconds": float(np.median(times[name]))} for name, answer in answers.items()
         }
     return found
 
@@ -229,7 +230,7 @@ def runs(question: Question, *, peers: bool, slow: bool) -> Iterator[tuple[str, 
     """What to run on a question, in order: the reference between the others; slow peers only where asked for."""
     ours(question.first(2), "quick")  # what is compiled or cached at the first call belongs to nobody
     typical = float(torch.tensor(ours(question, "quick").distance).quantile(0.5))
-    for effort in (*EFFORTS, "quick", "default") if peers else EFFORTS:
+    for effort in (*EFFORTS, *TIMED) if peers else EFFORTS:
         yield OURS + effort, partial(ours, question, effort)
         if peers:
             yield REFERENCE, partial(theirs, PEERS[0], question, typical)
