@@ -6,8 +6,8 @@
 Four arms: anywhere, in the normal and in the tangent space of a PCA (unboxed), and anywhere inside the box [0, 1].
 Distances are divided by d*, the smallest of all attacks and of long runs, input by input. Times are processor times of
 one thread, as ratios to FMN with 100 steps, which is measured anew between the others in the same arm: medians of five
-runs of quick and default, eleven of FMN. What a network
-gave is kept under ``build/`` until the search or the benchmark changes, so that an interrupted run goes on.
+runs of quick and default, and of eleven of FMN. What a network gave is kept under ``build/`` until
+the search or the benchmark changes, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
@@ -360,7 +360,8 @@ def report(results: dict[Case, dict[str, dict[str, Any]]], left_out: list[str], 
         "medians over networks: " + ", ".join(f"{count} of {group}" for group, count in networks.items()) + ".",
         "",
         "d* is the smallest confirmed distance of any attack and of long runs (FMN 500, another thorough search), "
-        "input by input. Times are processor times an input, over FMN 100's in the same arm: medians of five runs of quick and default and eleven of FMN 100, in turns; of one run elsewhere. Peers have no subspaces: "
+        "input by input. Times are processor times an input, over FMN 100's in the same arm: medians of five runs of "
+        "quick and default and of eleven of FMN 100, in turns; one run of the others. Peers have no subspaces: "
         "outside the box all of them work in the coordinates of our wrapper, in a cube whose walls are two median "
         "distances away; inside the box on the images themselves. What a peer returns is taken as it is.",
         *(f"\nLeft out: {line}" for line in left_out),
