@@ -6,8 +6,8 @@
 Four arms: anywhere, in the normal and in the tangent space of a PCA (unboxed), and anywhere inside the box [0, 1].
 Distances are divided by d*, the smallest of all attacks and of long runs, input by input. Times are processor times of
 one thread, as ratios to FMN with 100 steps, which is measured anew between the others in the same arm: medians of five
-runs of quick and default, and of eleven of FMN. What a network gave is kept under ``build/`` until
-the search or the benchmark changes, so that an interrupted run goes on.
+runs of quick and default, and of eleven of FMN. What a network gave is kept under ``build/`` until the search or the
+benchmark changes, so that an interrupted run goes on.
 """
 
 from __future__ import annotations
