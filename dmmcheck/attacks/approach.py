@@ -7,16 +7,17 @@ from torch import Tensor
 
 from dmmcheck.attacks.box import nearest_on_plane
 from dmmcheck.attacks.problem import Problem, Rivals
-from dmmcheck.attacks.ways import Ways
+from dmmcheck.attacks.ways import Ways, joined
 
 OVERSHOOT = 1.02
 FIRST = 0.5  # share of the way to the linearised boundary in the first step: gradients grow on the way there
+AHEAD = 3.0  # how far ahead the other gradient is taken, in first-order distances: near by it is much the same
 DAMPED = 0.6  # share of each HL-RF step but the last, as in improved HL-RF: whole ones overshoot curved boundaries
 DEEPFOOL = 10  # most steps of rows that HL-RF has not taken across
 DOUBLINGS = 4
 
 
-def starts(problem: Problem, rows: Tensor, rivals: Rivals, restart: Tensor, slack: float) -> Ways:
+def starts(problem: Problem, rows: Tensor, rivals: Rivals, restart: Tensor, *, slack: float, ahead: bool) -> Ways:
     """First steps: part of the way to the boundaries of the nearest classes, to first order; then in random directions.
 
     Args:
@@ -25,25 +26,35 @@ def starts(problem: Problem, rows: Tensor, rivals: Rivals, restart: Tensor, slac
         rivals: Of all rows.
         restart: (starts, D) directions, the same for all inputs; those in place of a class are not used.
         slack: Classes are left out that are more than so many times as far as the nearest, to first order.
+        ahead: Take the mean of two directions: of the gradient at the input, and of that further along the first.
     """
-    count = min(len(restart), rivals.classes.shape[1])
-    steps = [
-        problem.feasible(nearest_on_plane(problem, rows, g, -OVERSHOOT * margin), rows)
-        for margin, g in zip(
-            rivals.margins[rows, :count].unbind(1), rivals.gradients[rows, :count].unbind(1), strict=True
-        )
-    ]
-    aims = list(rivals.classes[rows, :count].unbind(1))
-    for direction in restart[count:]:
+    distances = rivals.distances[rows]
+    place, number = (~(distances > slack * distances[:, :1])).nonzero(as_tuple=True)
+    near = rows[place]
+    aims, margin, g = (column[near, number] for column in (rivals.classes, rivals.margins, rivals.gradients))
+    step = _onto(problem, near, g, margin)
+    if ahead:
+        there = problem.gradient(problem.feasible(AHEAD * step, near), near, aims)[2]
+        step = _onto(problem, near, _mean(g, there), margin)
+    ways = [Ways(near, FIRST * step, aims)]
+    for direction in restart[distances.shape[1] :]:
         away = problem.restrict(direction.expand(len(rows), -1).clone(), rows)
-        away = finite(away * (rivals.distances[rows, 0] / away.norm(dim=1))[:, None])
-        steps.append(problem.feasible(away, rows))
-        aims.append(torch.full_like(rows, -1))
-    far = torch.zeros((len(rows), len(steps)), dtype=torch.bool, device=rows.device)
-    far[:, :count] = rivals.distances[rows, :count] > slack * rivals.distances[rows, :1]
-    place, number = (~far).nonzero(as_tuple=True)
-    step = FIRST * torch.stack(steps, 1)[place, number]
-    return Ways(rows[place], step, torch.stack(aims, 1)[place, number])
+        away = finite(away * (distances[:, 0] / away.norm(dim=1))[:, None])
+        ways.append(Ways(rows, FIRST * problem.feasible(away, rows)))
+    return joined(ways)
+
+
+def _onto(problem: Problem, rows: Tensor, g: Tensor, margin: Tensor) -> Tensor:
+    """Shortest steps (m, D) to where margins (m,) of gradients g (m, D) at the inputs are zero, and a little beyond."""
+    return problem.feasible(nearest_on_plane(problem, rows, g, -OVERSHOOT * margin), rows)
+
+
+def _mean(g: Tensor, there: Tensor) -> Tensor:
+    """The first of two gradients (m, D), turned half way to the other."""
+    steep = g.norm(dim=1, keepdim=True)
+    mean = finite(g / steep) + finite(there / there.norm(dim=1, keepdim=True))
+    turned: Tensor = steep * finite(mean / mean.norm(dim=1, keepdim=True))
+    return turned
 
 
 def approach(problem: Problem, ways: Ways, steps: int) -> None:

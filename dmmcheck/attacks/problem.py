@@ -34,14 +34,14 @@ class Arm:
 
 @dataclass(frozen=True, eq=False)
 class Rivals:
-    """Classes by rising first-order distance from each row's input.
+    """The classes nearest to each row's input, to first order, by rising distance.
 
     Attributes:
         classes: (m, c).
         distances: (m, c) inf where the gradient says nothing.
         margins: (m, c) towards them.
         gradients: (m, c, D) of those, restricted to the row's subspace.
-        scale: (m,) first-order distance anywhere, a length scale of the problem.
+        scale: (m,) first-order distance to any class, anywhere: a length scale of the problem.
         noise: (m,) rounding of the margins at the inputs, in units of the logits.
     """
 
@@ -138,8 +138,8 @@ class Problem:
         margin, toward, raw = self._in_batches(len(rows), call)
         return margin, toward, self.restrict(raw, rows)
 
-    def rivals(self, rows: Tensor, count: int) -> tuple[Tensor, Rivals]:
-        """Margins (m,) and the classes nearest to first order at the inputs, of those with the largest logits."""
+    def rivals(self, rows: Tensor, count: int, kept: int) -> tuple[Tensor, Rivals]:
+        """Margins (m,) and the `kept` classes nearest at the inputs, of the `count` with the largest logits."""
         place = self.at(rows)
 
         def call(part: slice) -> tuple[Tensor, ...]:
@@ -159,10 +159,10 @@ class Problem:
         scale = (towards.abs() / raw.norm(dim=2)).nan_to_num(nan=torch.inf).amin(1)
         g = torch.stack([self.restrict(one, rows) for one in raw.unbind(1)], 1)
         distances = (towards.abs() / g.norm(dim=2)).nan_to_num(nan=torch.inf)
-        order = distances.argsort(dim=1, stable=True)
-        whole = order[:, :, None].expand_as(g)
+        order = distances.argsort(dim=1, stable=True)[:, :kept]
+        gradients = g[torch.arange(len(g), device=g.device)[:, None], order]
         classes, distances, towards = (column.gather(1, order) for column in (classes, distances, towards))
-        return margin, Rivals(classes, distances, towards, g.gather(1, whole), scale, noise)
+        return margin, Rivals(classes, distances, towards, gradients, scale, noise)
 
     def restrict(self, v: Tensor, rows: Tensor) -> Tensor:
         """Part (m, D) of vectors inside each row's subspace."""

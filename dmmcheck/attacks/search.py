@@ -3,11 +3,12 @@
 Several ways from each input, walked side by side in the same batches; all decisions are taken way by way, so that an
 answer depends neither on the batch nor on the order of inputs:
 
-1. approach: half way to the boundaries of the nearest classes, to first order, then HL-RF steps, as in structural
-   reliability, where it is the same problem (Hasofer & Lind 1974; Rackwitz & Fiessler 1978): to the point of the
-   linearised boundary nearest to the input;
-2. refinement of the nearest ways, fewer and fewer: annealed turns of the direction, as in DDN and FMN, and Newton steps
-   for the radius; rows that no way has taken across are reached out for;
+1. approach: half way to the boundaries of the nearest classes, to first order, along the gradient at the input and that
+   further ahead, then HL-RF steps, as in structural reliability, where it is the same problem (Hasofer & Lind 1974;
+   Rackwitz & Fiessler 1978): to the point of the linearised boundary nearest to the input;
+2. refinement of the nearest ways, fewer and fewer, while their crossing is not a nearest point yet: annealed turns of
+   the direction, as in DDN and FMN, and Newton steps for the radius; rows that no way has taken across are reached out
+   for;
 3. of the shortest one: a search along its ray, HL-RF again, a last search along its ray, and as small a step beyond the
    boundary as the rounding of the logits asks for, which confirms the label change and gives the gradient there.
 
@@ -62,14 +63,19 @@ class Effort:
         rivals: How many classes are looked at from the input.
         starts: How many ways are tried at most: to the nearest of these classes, then in random directions.
         slack: Classes more than so many times as far as the nearest are not tried.
+        ahead: The first direction is the mean of that at the input and that further ahead.
         approach: HL-RF steps of each.
+        enough: A way leaves the refinement with a crossing at so large a cosine of step and way down the margin: to
+            first order, the nearest point is no closer than this times its length.
         stages: Of the refinement.
     """
 
     rivals: int
     starts: int
     slack: float
+    ahead: bool
     approach: int
+    enough: float
     stages: tuple[Stage, ...]
 
     @property
@@ -79,11 +85,33 @@ class Effort:
 
 
 EFFORTS = {
-    "quick": Effort(rivals=6, starts=3, slack=2.0, approach=3, stages=(Stage(3, 1.5, 2), Stage(1, 1.0, 8))),
-    "default": Effort(
-        rivals=9, starts=4, slack=2.0, approach=3, stages=(Stage(4, 2.5, 4), Stage(4, 2.5, 3), Stage(2, 1.2, 7))
+    "quick": Effort(
+        rivals=6,
+        starts=3,
+        slack=2.0,
+        ahead=False,
+        approach=3,
+        enough=0.99,
+        stages=(Stage(3, 1.5, 2), Stage(1, 1.0, 3), Stage(1, 1.0, 5)),
     ),
-    "thorough": Effort(rivals=9, starts=12, slack=math.inf, approach=4, stages=(Stage(10, 1.8, 12), Stage(6, 1.4, 48))),
+    "default": Effort(
+        rivals=9,
+        starts=4,
+        slack=2.0,
+        ahead=True,
+        approach=3,
+        enough=0.999,
+        stages=(Stage(4, 2.0, 3), Stage(3, 1.3, 4), Stage(2, 1.1, 4), Stage(2, 1.1, 9)),
+    ),
+    "thorough": Effort(
+        rivals=9,
+        starts=12,
+        slack=math.inf,
+        ahead=False,
+        approach=4,
+        enough=0.9999,
+        stages=(Stage(10, 1.8, 12), Stage(6, 1.4, 16), Stage(6, 1.4, 32)),
+    ),
 }
 
 
@@ -187,7 +215,7 @@ def search_arms(
 
 def _search(problem: Problem, effort: Effort, restart: Tensor, radius: float | None) -> list[Crossing]:
     """All rows of a problem, from the first steps to the confirmed crossing."""
-    margin, rivals = problem.rivals(problem.rows, effort.rivals)
+    margin, rivals = problem.rivals(problem.rows, effort.rivals, effort.starts)
     reach = REACH * rivals.scale if radius is None else torch.full_like(margin, radius)
     already = margin < 0
     step = torch.zeros_like(problem.at(problem.rows).x)
@@ -195,7 +223,7 @@ def _search(problem: Problem, effort: Effort, restart: Tensor, radius: float | N
     cosine = torch.full_like(margin, torch.nan)
     rows = problem.rows[~already]
     if len(rows):
-        ways = starts(problem, rows, rivals, restart, effort.slack)
+        ways = starts(problem, rows, rivals, restart, slack=effort.slack, ahead=effort.ahead)
         approach(problem, ways, effort.approach)
         draw_in(problem, ways, margin, forwards=3)
         ways = _refined(problem, ways, effort, reach)
@@ -219,13 +247,16 @@ def _refined(problem: Problem, ways: Ways, effort: Effort, reach: Tensor) -> Way
     near, tried, done = ways, [ways], 0
     near.step = torch.where(torch.isfinite(near.length)[:, None], near.best, near.step)
     for stage in effort.stages:
-        near = near.nearest(stage.ways, stage.slack)
+        near = near.nearest(stage.ways, stage.slack).unaligned(effort.enough)
+        if not len(near.rows):
+            break
         tried.append(near)
         refine(problem, near, range(done, done + stage.steps), effort.refine)
         if not done:
             reach_out(problem, near, reach)
         done += stage.steps
-    near.offer(near.step, problem.margin(near.step, near.rows))
+    if len(near.rows):
+        near.offer(near.step, problem.margin(near.step, near.rows))
     every = joined(tried)
     reach_out(problem, every, reach)
     return every.shortest()

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -15,6 +16,7 @@ from torch import nn
 
 from dmmcheck import geometry
 from dmmcheck.attacks import search
+from dmmcheck.attacks.approach import starts
 from dmmcheck.attacks.problem import Problem
 from dmmcheck.attacks.refine import settle
 from dmmcheck.attacks.search import EFFORTS, Arm, boundary_search, search_arms
@@ -357,6 +359,45 @@ def test_thorough_is_no_worse_than_quick():
     assert bool((thorough <= quick * 1.01).all())
 
 
+def test_inputs_leave_the_refinement_once_their_crossing_is_a_nearest_point(monkeypatch):
+    # beside a plane, the first steps end in the answer; over the bumps beside it they do not
+    def model(p):
+        bumps = torch.where(p[:, 1] > 0, 0.3 * torch.sin(7 * p[:, 2:]).sum(1), 0.0)
+        return torch.stack([1 - p[:, 0] + bumps, 0 * p[:, 0]], 1)
+
+    x = 0.1 * torch.randn(32, 6, generator=rng(), dtype=torch.float64)
+    x[:, 1] = torch.tensor([-5.0, 5.0]).repeat(16)
+    flat, bumpy = slice(0, None, 2), slice(1, None, 2)
+
+    def found():
+        return boundary_search(model, x, torch.zeros(32, dtype=torch.long), generator=rng())
+
+    leaving = found()
+    monkeypatch.setitem(EFFORTS, "default", replace(EFFORTS["default"], enough=2.0))
+    staying = found()
+    torch.testing.assert_close(leaving.distance[flat], 1 - x[flat, 0], rtol=1e-3, atol=0)
+    torch.testing.assert_close(leaving.distance[bumpy], staying.distance[bumpy], rtol=1e-2, atol=0)
+    steps = EFFORTS["default"].stages[0].steps
+    assert int((staying.backwards - leaving.backwards)[flat].min()) >= EFFORTS["default"].refine - steps
+    assert bool((leaving.backwards <= staying.backwards).all())
+
+
+def test_the_first_step_goes_half_way_to_what_is_seen_ahead():
+    def model(p):  # down along the first axis, further on along the second; the same for class 2, seen from nowhere
+        near = torch.where(p[:, 0] < 1, p[:, 0], 1 + p[:, 1])
+        return torch.stack([2 - near, 0 * near, 0 * near - 10], 1)
+
+    x = torch.zeros(1, 3, dtype=torch.float64)
+    problem = Problem(adapt(model, x), x, torch.tensor([0]), targets=None, arms=[Arm()], bounds=None)
+    _, rivals = problem.rivals(problem.rows, 2, 1)
+    restart = torch.ones(1, 3, dtype=torch.float64)
+    blind = starts(problem, problem.rows, rivals, restart, slack=2.0, ahead=False)
+    seeing = starts(problem, problem.rows, rivals, restart, slack=2.0, ahead=True)
+    assert blind.aims.tolist() == seeing.aims.tolist() == [1]
+    torch.testing.assert_close(blind.step, torch.tensor([[1.02, 0.0, 0.0]], dtype=torch.float64))
+    torch.testing.assert_close(seeing.step, torch.tensor([[1.02, 1.02, 0.0]], dtype=torch.float64) / math.sqrt(2))
+
+
 def test_nothing_found_is_infinite_and_not_the_input_passed_off_as_an_answer():
     constant = boundary_search(
         lambda x: torch.ones(len(x), 2, dtype=x.dtype) * torch.tensor([1.0, 0.0]),
@@ -581,6 +622,7 @@ MEMORY = """
 import resource, torch
 from dmmcheck import geometry
 from dmmcheck.attacks import search
+from dmmcheck.attacks.approach import starts
 from dmmcheck.attacks.search import Arm, search_arms
 torch.zeros(1).sum()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
