@@ -50,9 +50,10 @@ def _onto(problem: Problem, rows: Tensor, g: Tensor, margin: Tensor) -> Tensor:
 
 
 def _mean(g: Tensor, there: Tensor) -> Tensor:
-    """The first of two gradients (m, D), turned half way to the other."""
+    """The first of two gradients (m, D), turned half way to the other, unless that points back."""
     steep = g.norm(dim=1, keepdim=True)
-    mean = finite(g / steep) + finite(there / there.norm(dim=1, keepdim=True))
+    onwards = (g * there).sum(1, keepdim=True) >= 0  # two that nearly cancel would leave nothing but their rounding
+    mean = finite(g / steep) + torch.where(onwards, finite(there / there.norm(dim=1, keepdim=True)), 0.0)
     turned: Tensor = steep * finite(mean / mean.norm(dim=1, keepdim=True))
     return turned
 

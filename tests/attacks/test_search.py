@@ -398,6 +398,24 @@ def test_the_first_step_goes_half_way_to_what_is_seen_ahead():
     torch.testing.assert_close(seeing.step, torch.tensor([[1.02, 1.02, 0.0]], dtype=torch.float64) / math.sqrt(2))
 
 
+def test_a_gradient_ahead_that_points_back_turns_nothing():
+    # behind the slab that starts at 2 the margin grows again: the two directions cancel but for their rounding
+    def model(p):
+        return torch.stack([(p[:, 0] - 3).abs() - 1, 0 * p[:, 0]], 1)
+
+    x = 0.01 * torch.randn(16, 20, generator=rng())
+    basis = geometry.random_basis(20, 4, generator=rng(1))
+    problem = Problem(
+        adapt(model, x), x, torch.zeros(16, dtype=torch.long), targets=None, arms=[Arm(basis, normal=True)], bounds=None
+    )
+    _, rivals = problem.rivals(problem.rows, 1, 1)
+    restart = torch.ones(1, 20)
+    blind = starts(problem, problem.rows, rivals, restart, slack=2.0, ahead=False)
+    seeing = starts(problem, problem.rows, rivals, restart, slack=2.0, ahead=True)
+    torch.testing.assert_close(seeing.step, blind.step)
+    assert bool((geometry.coordinates(seeing.step, basis).norm(dim=1) < 1e-5 * seeing.step.norm(dim=1)).all())
+
+
 def test_nothing_found_is_infinite_and_not_the_input_passed_off_as_an_answer():
     constant = boundary_search(
         lambda x: torch.ones(len(x), 2, dtype=x.dtype) * torch.tensor([1.0, 0.0]),
