@@ -17,11 +17,12 @@ SHRINK = (0.001, 0.08)  # of the radius, last and first
 FASTEST = 3.0  # the radius changes by at most as many shrinks in a step
 BEYOND = 0.3  # of a shrink: how far beyond the linearised boundary a step goes
 INSIDE = 0.5  # of a shrink: how far below the best crossing known it stays
+ROUNDING = 100  # a squared sine below so many rounding errors is none
 ACROSS = 1e-4  # share by which polishing steps beyond the linearised boundary
 PUSHES = (1e-5, 1e-4, 1e-3, 0.0)  # relative steps beyond the boundary, until the label change is beyond rounding
 
 
-def refine(problem: Problem, ways: Ways, numbers: range, steps: int) -> None:
+def refine(problem: Problem, ways: Ways, numbers: range, steps: int, enough: float) -> None:
     """Turn each step against the gradient, less and less, and take it to where the boundary is to first order.
 
     A turn goes along the sphere through the step, by the part of the unit gradient that is tangent to it: long steps
@@ -35,6 +36,7 @@ def refine(problem: Problem, ways: Ways, numbers: range, steps: int) -> None:
         ways: Moved in place.
         numbers: Which steps of the annealing to do now.
         steps: Of the annealing in all.
+        enough: A way whose direction is so nearly that of a nearest point (cosine) goes straight to the boundary.
     """
     for number in numbers:
         anneal = (1 + math.cos(math.pi * number / steps)) / 2
@@ -43,9 +45,11 @@ def refine(problem: Problem, ways: Ways, numbers: range, steps: int) -> None:
         margin, _, g = problem.gradient(step, ways.rows)
         steep, along = g.norm(dim=1), (g * step).sum(1)
         cosine = finite(along / (radius * steep)).clamp(-1, 1)
-        ways.offer(step, margin, length=radius, cosine=-cosine)
+        ways.offer(step, margin, length=radius, nearness=finite((margin - along) / (radius * steep)))
         sine_squared = 1 - cosine.square()
-        bend = torch.where(steep > 0, turn, 0.0)
+        # along its own gradient a step cannot turn, and what little it leaves its subspace by rounding would grow
+        bend = torch.where((steep > 0) & (sine_squared > ROUNDING * torch.finfo(step.dtype).eps), turn, 0.0)
+        finest = torch.where(cosine < -enough, SHRINK[0], shrink)
         onwards, across = 1 + bend * cosine, finite(bend * radius / steep)
         if problem.bounds is None:  # in the plane of step and g: their lengths and their angle say the rest
             length = radius * torch.sqrt(1 + bend.square() * sine_squared)
@@ -54,9 +58,9 @@ def refine(problem: Problem, ways: Ways, numbers: range, steps: int) -> None:
             turned = problem.feasible(_combined(onwards, step, across, g), ways.rows)
             length, slope = turned.norm(dim=1), (g * turned).sum(1)
         aim = finite((along - margin) * length / slope)
-        aim = torch.where(aim > 0, aim * (1 + BEYOND * shrink), radius)
+        aim = torch.where(aim > 0, aim * (1 + BEYOND * finest), radius)
         aim = aim.clamp(radius * (1 - FASTEST * shrink), radius * (1 + FASTEST * shrink))
-        aim = torch.minimum(aim, ways.length * (1 - INSIDE * shrink))
+        aim = torch.minimum(aim, ways.length * (1 - INSIDE * finest))
         scale = finite(aim / length)
         if problem.bounds is None:
             ways.step = _combined(scale * onwards, step, scale * across, g)
@@ -107,7 +111,7 @@ def settle(problem: Problem, ways: Ways, noise: Tensor) -> Tensor:
         Cosines (m,) of the angles between the crossings and the way down the margin there: 1 at a nearest point.
     """
     cosine = torch.full_like(ways.length, torch.nan)
-    best, left = ways.best.clone(), torch.arange(len(ways.rows), device=ways.rows.device)
+    best, left = problem.restrict(ways.best, ways.rows), torch.arange(len(ways.rows), device=ways.rows.device)
     ways.length.fill_(torch.inf)
     for push in PUSHES:
         if push == 0:  # what no push has kept across

@@ -3,9 +3,9 @@
 Several ways from each input, walked side by side in the same batches; all decisions are taken way by way, so that an
 answer depends neither on the batch nor on the order of inputs:
 
-1. approach: half way to the boundaries of the nearest classes, to first order, along the gradient at the input and that
-   further ahead, then HL-RF steps, as in structural reliability, where it is the same problem (Hasofer & Lind 1974;
-   Rackwitz & Fiessler 1978): to the point of the linearised boundary nearest to the input;
+1. approach: half way to the boundaries of the nearest classes, to first order, along the gradient at the input, or the
+   mean of that and one further ahead, then HL-RF steps, as in structural reliability, where it is the same problem
+   (Hasofer & Lind 1974; Rackwitz & Fiessler 1978): to the point of the linearised boundary nearest to the input;
 2. refinement of the nearest ways, fewer and fewer, while their crossing is not a nearest point yet: annealed turns of
    the direction, as in DDN and FMN, and Newton steps for the radius; rows that no way has taken across are reached out
    for;
@@ -48,7 +48,7 @@ POLISH = 1  # HL-RF steps after the refinement
 
 @dataclass(frozen=True)
 class Stage:
-    """Of each row the `ways` nearest, while at most `slack` times as long as the nearest, refined by `steps`."""
+    """Of a row's unfinished ways the `ways` nearest, while at most `slack` times as long as the first, by `steps`."""
 
     ways: int
     slack: float
@@ -63,10 +63,10 @@ class Effort:
         rivals: How many classes are looked at from the input.
         starts: How many ways are tried at most: to the nearest of these classes, then in random directions.
         slack: Classes more than so many times as far as the nearest are not tried.
-        ahead: The first direction is the mean of that at the input and that further ahead.
+        ahead: The first direction is the mean of that at the input and that further ahead, not the former alone.
         approach: HL-RF steps of each.
-        enough: A way leaves the refinement with a crossing at so large a cosine of step and way down the margin: to
-            first order, the nearest point is no closer than this times its length.
+        enough: A way leaves the refinement with a crossing whose nearest point is, to first order, no closer than this
+            times its length.
         stages: Of the refinement.
     """
 
@@ -101,7 +101,7 @@ EFFORTS = {
         ahead=True,
         approach=3,
         enough=0.999,
-        stages=(Stage(4, 2.0, 3), Stage(3, 1.3, 4), Stage(2, 1.1, 4), Stage(2, 1.1, 9)),
+        stages=(Stage(4, 2.0, 4), Stage(3, 1.3, 4), Stage(2, 1.1, 4), Stage(2, 1.1, 8)),
     ),
     "thorough": Effort(
         rivals=9,
@@ -247,11 +247,11 @@ def _refined(problem: Problem, ways: Ways, effort: Effort, reach: Tensor) -> Way
     near, tried, done = ways, [ways], 0
     near.step = torch.where(torch.isfinite(near.length)[:, None], near.best, near.step)
     for stage in effort.stages:
-        near = near.nearest(stage.ways, stage.slack).unaligned(effort.enough)
+        near = near.nearest(stage.ways, stage.slack).unfinished(effort.enough)
         if not len(near.rows):
             break
         tried.append(near)
-        refine(problem, near, range(done, done + stage.steps), effort.refine)
+        refine(problem, near, range(done, done + stage.steps), effort.refine, effort.enough)
         if not done:
             reach_out(problem, near, reach)
         done += stage.steps

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-KNOWN = ("best", "length", "margin", "cosine", "guess")  # what is known of a way, besides where it is
+KNOWN = ("best", "length", "margin", "nearness", "guess")  # what is known of a way, besides where it is
 TIE = 1e-6  # steps less than this share shorter are equally long
 
 
@@ -21,8 +21,8 @@ class Ways:
         best: (m, D) its shortest crossing known.
         length: (m,) of that; inf where none is known.
         margin: (m,) there.
-        cosine: (m,) of the angle between that crossing and the way down the margin there: 1 at a nearest point; 0 where
-            it is not known.
+        nearness: (m,) of that crossing: to first order, the distance of the nearest point over its length; 0 where
+            unknown.
         guess: (m,) distance of the boundary to first order.
     """
 
@@ -32,7 +32,7 @@ class Ways:
         self.best = torch.zeros_like(step)
         self.length = torch.full_like(step[:, 0], torch.inf)
         self.margin = torch.zeros_like(step[:, 0])
-        self.cosine = torch.zeros_like(step[:, 0])
+        self.nearness = torch.zeros_like(step[:, 0])
         self.guess = torch.full_like(step[:, 0], torch.inf)
 
     def offer(
@@ -42,7 +42,7 @@ class Ways:
         at: Tensor | None = None,
         *,
         length: Tensor | None = None,
-        cosine: Tensor | None = None,
+        nearness: Tensor | None = None,
     ) -> Tensor:
         """Keep steps (m, D) that cross and are clearly shorter, so that rounding decides nothing; says which (m,).
 
@@ -51,7 +51,7 @@ class Ways:
             margin: There (m,); negative where the step crosses.
             at: Places (m,) among the ways.
             length: Of the steps (m,), where it is known.
-            cosine: Between each step and the way down the margin there (m,), where it is known.
+            nearness: Of the steps as crossings (m,), where it is known.
         """
         length = step.norm(dim=1) if length is None else length
         known = self.length if at is None else self.length[at]
@@ -61,7 +61,7 @@ class Ways:
             to = taken if at is None else at[taken]
             self.best[to] = step[taken]
             self.length[to], self.margin[to] = length[taken], margin[taken]
-            self.cosine[to] = 0.0 if cosine is None else cosine[taken]
+            self.nearness[to] = 0.0 if nearness is None else nearness[taken]
         return better
 
     def nearest(self, count: int, slack: float) -> Ways:
@@ -72,9 +72,9 @@ class Ways:
         near = length[order] <= slack * length[order][first]
         return self._part(order[(rank == 0) | (rank < count) & near])
 
-    def unaligned(self, enough: float) -> Ways:
-        """Ways of which no crossing is known that is so nearly a nearest point."""
-        return self._part((self.cosine < enough).nonzero().squeeze(1))
+    def unfinished(self, enough: float) -> Ways:
+        """Ways of which no crossing is known that is so near to a nearest point."""
+        return self._part((self.nearness < enough).nonzero().squeeze(1))
 
     def shortest(self) -> Ways:
         """The shortest crossing of each row; rows without one are left out."""

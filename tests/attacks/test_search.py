@@ -640,7 +640,6 @@ MEMORY = """
 import resource, torch
 from dmmcheck import geometry
 from dmmcheck.attacks import search
-from dmmcheck.attacks.approach import starts
 from dmmcheck.attacks.search import Arm, search_arms
 torch.zeros(1).sum()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -78,14 +78,14 @@ def test_an_offer_to_some_places_leaves_the_others():
 
 
 @given(ENTRIES)
-def test_a_way_is_aligned_as_far_as_its_best_crossing_is(entries):
+def test_a_way_is_finished_with_its_best_crossing(entries):
     ways = ways_of([(row, float("inf")) for row, _ in entries])
     length = torch.tensor([length for _, length in entries], dtype=torch.float64)
     found = torch.isfinite(length)
     crossing = -torch.ones_like(length)
-    ways.offer(ways.step, torch.where(found, -1.0, 1.0).double(), length=length, cosine=torch.full_like(length, 0.95))
-    assert len(ways.unaligned(0.9).rows) == int((~found).sum())
-    ways.offer(ways.step, crossing, length=torch.full_like(length, 3.0), cosine=torch.ones_like(length))
-    assert len(ways.unaligned(0.96).rows) == int(found.sum()), "what is longer says nothing of the best"
+    ways.offer(ways.step, torch.where(found, -1.0, 1.0).double(), length=length, nearness=torch.full_like(length, 0.95))
+    assert len(ways.unfinished(0.9).rows) == int((~found).sum())
+    ways.offer(ways.step, crossing, length=torch.full_like(length, 3.0), nearness=torch.ones_like(length))
+    assert len(ways.unfinished(0.96).rows) == int(found.sum()), "what is longer says nothing of the best"
     ways.offer(ways.step, crossing, length=torch.full_like(length, 0.1))
-    assert len(ways.unaligned(0.9).rows) == len(entries), "nothing is known of the new best"
+    assert len(ways.unfinished(0.9).rows) == len(entries), "nothing is known of the new best"
