@@ -18,7 +18,7 @@ from dmmcheck import geometry
 from dmmcheck.attacks import search
 from dmmcheck.attacks.approach import starts
 from dmmcheck.attacks.problem import Problem
-from dmmcheck.attacks.refine import settle
+from dmmcheck.attacks.refine import refine, settle
 from dmmcheck.attacks.search import EFFORTS, Arm, boundary_search, search_arms
 from dmmcheck.attacks.ways import Ways
 from dmmcheck.errors import AttackError, ModelError
@@ -414,6 +414,22 @@ def test_a_gradient_ahead_that_points_back_turns_nothing():
     seeing = starts(problem, problem.rows, rivals, restart, slack=2.0, ahead=True)
     torch.testing.assert_close(seeing.step, blind.step)
     assert bool((geometry.coordinates(seeing.step, basis).norm(dim=1) < 1e-5 * seeing.step.norm(dim=1)).all())
+
+
+def test_a_step_along_its_own_gradient_stays_in_its_line():
+    # the margin grows along the line in both directions: there is nothing to turn to but what rounding left outside
+    basis = geometry.random_basis(20, 1, generator=rng(1))
+    x = torch.zeros(8, 20)
+
+    def model(p):
+        return torch.stack([1 + p.square().sum(1), 0 * p[:, 0]], 1)
+
+    labels = torch.zeros(8, dtype=torch.long)
+    problem = Problem(adapt(model, x), x, labels, targets=None, arms=[Arm(basis)], bounds=None)
+    ways = Ways(problem.rows, problem.restrict(torch.randn(8, 20, generator=rng()), problem.rows))
+    refine(problem, ways, range(40), 48, enough=1.0)
+    outside = (ways.step - geometry.project_tangent(ways.step, basis)).norm(dim=1)
+    assert bool((outside < 1e-5 * ways.step.norm(dim=1)).all())
 
 
 def test_nothing_found_is_infinite_and_not_the_input_passed_off_as_an_answer():
