@@ -26,7 +26,7 @@ def starts(problem: Problem, rows: Tensor, rivals: Rivals, restart: Tensor, *, s
         rivals: Of all rows.
         restart: (starts, D) directions, the same for all inputs; those in place of a class are not used.
         slack: Classes are left out that are more than so many times as far as the nearest, to first order.
-        ahead: Take the mean of two directions: of the gradient at the input, and of that further along the first.
+        ahead: Turn each direction half way to that of the gradient further along it, unless that points back.
     """
     distances = rivals.distances[rows]
     place, number = (~(distances > slack * distances[:, :1])).nonzero(as_tuple=True)

@@ -50,6 +50,7 @@ def refine(problem: Problem, ways: Ways, numbers: range, steps: int, enough: flo
         # along its own gradient a step cannot turn, and what little it leaves its subspace by rounding would grow
         bend = torch.where((steep > 0) & (sine_squared > ROUNDING * torch.finfo(step.dtype).eps), turn, 0.0)
         finest = torch.where(cosine < -enough, SHRINK[0], shrink)
+        below = torch.where(margin < 0, shrink, finest) if number > 1 else finest  # later it looks further inside
         onwards, across = 1 + bend * cosine, finite(bend * radius / steep)
         if problem.bounds is None:  # in the plane of step and g: their lengths and their angle say the rest
             length = radius * torch.sqrt(1 + bend.square() * sine_squared)
@@ -60,7 +61,7 @@ def refine(problem: Problem, ways: Ways, numbers: range, steps: int, enough: flo
         aim = finite((along - margin) * length / slope)
         aim = torch.where(aim > 0, aim * (1 + BEYOND * finest), radius)
         aim = aim.clamp(radius * (1 - FASTEST * shrink), radius * (1 + FASTEST * shrink))
-        aim = torch.minimum(aim, ways.length * (1 - INSIDE * finest))
+        aim = torch.minimum(aim, ways.length * (1 - INSIDE * below))
         scale = finite(aim / length)
         if problem.bounds is None:
             ways.step = _combined(scale * onwards, step, scale * across, g)
@@ -111,7 +112,7 @@ def settle(problem: Problem, ways: Ways, noise: Tensor) -> Tensor:
         Cosines (m,) of the angles between the crossings and the way down the margin there: 1 at a nearest point.
     """
     cosine = torch.full_like(ways.length, torch.nan)
-    best, left = problem.restrict(ways.best, ways.rows), torch.arange(len(ways.rows), device=ways.rows.device)
+    best, left = problem.restrict(ways.best, ways.rows).clone(), torch.arange(len(ways.rows), device=ways.rows.device)
     ways.length.fill_(torch.inf)
     for push in PUSHES:
         if push == 0:  # what no push has kept across

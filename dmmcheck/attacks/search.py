@@ -48,7 +48,7 @@ POLISH = 1  # HL-RF steps after the refinement
 
 @dataclass(frozen=True)
 class Stage:
-    """Of a row's unfinished ways the `ways` nearest, while at most `slack` times as long as the first, by `steps`."""
+    """Of a row's ways the `ways` nearest, at most `slack` times as long as the first; `steps` of those unfinished."""
 
     ways: int
     slack: float
@@ -63,7 +63,7 @@ class Effort:
         rivals: How many classes are looked at from the input.
         starts: How many ways are tried at most: to the nearest of these classes, then in random directions.
         slack: Classes more than so many times as far as the nearest are not tried.
-        ahead: The first direction is the mean of that at the input and that further ahead, not the former alone.
+        ahead: Turn the first direction half way to that further ahead, unless the gradient there points back.
         approach: HL-RF steps of each.
         enough: A way leaves the refinement with a crossing whose nearest point is, to first order, no closer than this
             times its length.
@@ -88,7 +88,7 @@ EFFORTS = {
     "quick": Effort(
         rivals=6,
         starts=3,
-        slack=2.0,
+        slack=1.8,
         ahead=False,
         approach=3,
         enough=0.99,

@@ -529,6 +529,19 @@ def test_a_crossing_just_before_what_is_no_number_is_kept():
     torch.testing.assert_close(ways.length, torch.tensor([1.0], dtype=torch.float64), rtol=2e-3, atol=0)
 
 
+def test_a_crossing_is_pushed_from_where_it_was_and_not_from_the_last_push():
+    def model(points):
+        return torch.stack([1 - points[:, 0], 0 * points[:, 0]], 1)
+
+    x = torch.zeros(1, 3, dtype=torch.float64)
+    for arm in (Arm(), Arm(torch.eye(3, 1, dtype=torch.float64))):
+        problem = Problem(adapt(model, x), x, torch.zeros(1, dtype=torch.long), targets=None, arms=[arm], bounds=None)
+        ways = Ways(torch.zeros(1, dtype=torch.long), torch.tensor([[1 + 1e-9, 0, 0]], dtype=torch.float64))
+        ways.offer(ways.step, problem.margin(ways.step, ways.rows))
+        settle(problem, ways, torch.tensor([5e-4], dtype=torch.float64))  # only the third push is beyond the rounding
+        torch.testing.assert_close(ways.length, torch.tensor([1.001], dtype=torch.float64), rtol=1e-6, atol=0)
+
+
 @pytest.mark.parametrize("effort", EFFORTS)
 def test_neighbours_in_the_batch_do_not_help(effort):
     def model(points):  # of the first kind a plateau that no gradient leads over; the second never crosses
