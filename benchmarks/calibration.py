@@ -36,8 +36,8 @@ from tabulate import tabulate
 sys.path.insert(0, str(Path(__file__).parents[1]))  # also run as a file
 
 from dmmcheck import worlds
-from dmmcheck.config import Settings
-from dmmcheck.plan import Planned
+from dmmcheck.checks.plan import Planned
+from dmmcheck.config.settings import Settings
 from dmmcheck.run import Run
 from dmmcheck.worlds import World, dimples
 

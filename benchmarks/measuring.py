@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from benchmarks.networks import BUILD, Case, load, network
 from benchmarks.peers import PEERS, REFERENCE, Peer, quietly
-from dmmcheck.attacks.coordinates import Coordinates, RowsLostError, Space
-from dmmcheck.attacks.search import EFFORTS, boundary_search
-from dmmcheck.attacks.torchattacks import TorchAttack
+from dmmcheck.attacks.minimal_norm.search import EFFORTS, boundary_search
+from dmmcheck.attacks.torchattacks.attack import TorchAttack
+from dmmcheck.attacks.torchattacks.coordinates import Coordinates, RowsLostError, Space
 from dmmcheck.errors import AttackError
 from dmmcheck.manifolds import PCA
 from dmmcheck.models.torch import TorchClassifier, adapt

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from benchmarks.measuring import OURS, SLOW_INPUTS, kept, progress, resident
 from benchmarks.networks import Case, load, network
 from benchmarks.peers import REFERENCE
-from dmmcheck.attacks.search import boundary_search
+from dmmcheck.attacks.minimal_norm.search import boundary_search
 from dmmcheck.models.torch import TorchClassifier, adapt
 
 RESULTS = Path(__file__).with_name("RESULTS.md")

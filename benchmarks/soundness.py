@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dmmcheck.attacks.search import Arm, search_arms
-from dmmcheck.attacks.search import boundary_search as search
+from dmmcheck.attacks.minimal_norm.search import Arm, search_arms
+from dmmcheck.attacks.minimal_norm.search import boundary_search as search
 from dmmcheck.manifolds import PCA
 from dmmcheck.models.torch import adapt
 from dmmcheck.soundness import Ground, assess

@@ -48,7 +48,7 @@ def measured() -> dict[str, dict[str, float]]:
     import torch  # noqa: PLC0415
     import torchattacks  # noqa: PLC0415
 
-    from dmmcheck.attacks.torchattacks import panel  # noqa: PLC0415
+    from dmmcheck.attacks.torchattacks.attack import panel  # noqa: PLC0415
     from examples.digits import data, training  # noqa: PLC0415
 
     split = data.load()

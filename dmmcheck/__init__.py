@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from dmmcheck import manifolds as manifolds
     from dmmcheck import worlds as worlds
     from dmmcheck.attacks.base import Crossing as Crossing
-    from dmmcheck.attacks.search import boundary_search as boundary_search
+    from dmmcheck.attacks.minimal_norm.search import boundary_search as boundary_search
     from dmmcheck.checks.base import Explanation as Explanation
     from dmmcheck.checks.base import check as check
-    from dmmcheck.config import Settings as Settings
+    from dmmcheck.config.settings import Settings as Settings
     from dmmcheck.errors import DmmError as DmmError
-    from dmmcheck.evidence import Evidence as Evidence
+    from dmmcheck.inference.evidence import Evidence as Evidence
     from dmmcheck.parametrize import parametrize as parametrize
     from dmmcheck.report.model import Finding as Finding
     from dmmcheck.report.model import Report as Report
@@ -40,13 +40,13 @@ __version__ = "0.1.0"
 _HOMES = {
     "Crossing": "dmmcheck.attacks.base",
     "DmmError": "dmmcheck.errors",
-    "Evidence": "dmmcheck.evidence",
+    "Evidence": "dmmcheck.inference.evidence",
     "Explanation": "dmmcheck.checks.base",
     "Finding": "dmmcheck.report.model",
     "Report": "dmmcheck.report.model",
-    "Settings": "dmmcheck.config",
+    "Settings": "dmmcheck.config.settings",
     "Subject": "dmmcheck.subject",
-    "boundary_search": "dmmcheck.attacks.search",
+    "boundary_search": "dmmcheck.attacks.minimal_norm.search",
     "check": "dmmcheck.checks.base",
     "parametrize": "dmmcheck.parametrize",
     "run": "dmmcheck.run",

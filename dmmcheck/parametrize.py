@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dmmcheck.config import Settings
+from dmmcheck.config.settings import Settings
 
 
 def parametrize(

@@ -10,20 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from dmmcheck import companions, ground, stats
 from dmmcheck.checks.base import BUILTIN, NEEDS, Test
-from dmmcheck.config import CheckSettings, Settings
-from dmmcheck.controls import BUDGETS, CONTROLS, FEW_INPUTS, null_draws
+from dmmcheck.checks.plan import Planned, plan, select
+from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, DmmError
-from dmmcheck.evidence import Evidence, Floats
-from dmmcheck.fields import TangentField
-from dmmcheck.measure import Examples, Measure, View
-from dmmcheck.plan import Planned, plan, select
+from dmmcheck.inference import stats
+from dmmcheck.inference.decide import Decision, Rarity, decide, point_estimate
+from dmmcheck.inference.evidence import Evidence, Floats
+from dmmcheck.manifolds.fields import TangentField
+from dmmcheck.measurement import reference_models
+from dmmcheck.measurement.measure import Examples, Measure, View
+from dmmcheck.measurement.nulls import BUDGETS, CONTROLS, FEW_INPUTS, null_draws
+from dmmcheck.measurement.sample import draw_sample
+from dmmcheck.measurement.summary import distances_of, summarise_subject, versions
 from dmmcheck.report.model import Control, DistanceSummary, Finding, Report, Soundness
-from dmmcheck.sample import draw_sample
+from dmmcheck.soundness import collect
 from dmmcheck.subject import Subject
-from dmmcheck.summary import distances_of, summarise_subject, versions
-from dmmcheck.verdict import Decision, Rarity, decide, point_estimate
 
 FOUND_LIMIT = 0.95
 
@@ -86,16 +88,16 @@ class Run:
             examples=Examples(classifier.flat(examples[0]), examples[1].to(classifier.device)),
             seed=settings.seed,
             attacks=_panel(settings.attacks),
-            twins=companions.twins(subject, settings.seed),
+            twins=reference_models.twins(subject, settings.seed),
             steps=[step for step, _ in subject.checkpoints],
-            trainer=companions.trainer(subject),
+            trainer=reference_models.trainer(subject),
             progress=self._progress,
         )
 
     @cached_property
     def soundness(self) -> tuple[Soundness, ...]:
         """What was found about the measurement itself, on a fixed part of the sample."""
-        return ground.assess(self.subject, self.measure)
+        return collect.assess(self.subject, self.measure)
 
     @cached_property
     def pair_soundness(self) -> dict[str, tuple[Soundness, ...]]:
@@ -104,7 +106,7 @@ class Run:
         twin = self.measure.twin(name)
         if twin is self.measure:
             return {}
-        return {name: ground.assess(self.subject, twin.right())}
+        return {name: collect.assess(self.subject, twin.right())}
 
     def finding(self, planned: Planned) -> Finding:
         """Decide one test.
@@ -258,13 +260,13 @@ class Run:
         return control, null
 
     def _distances(self) -> dict[str, DistanceSummary]:
-        return distances_of(self.measure, ground.part(self.measure))
+        return distances_of(self.measure, collect.part(self.measure))
 
 
 def _panel(names: tuple[str, ...]) -> Mapping[str, Any]:
     if not names:
         return {}
-    from dmmcheck.attacks.torchattacks import panel  # noqa: PLC0415  # an optional dependency
+    from dmmcheck.attacks.torchattacks.attack import panel  # noqa: PLC0415  # an optional dependency
 
     return panel(names)
 

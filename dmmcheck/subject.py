@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dmmcheck.errors import SubjectError
 from dmmcheck.manifolds.base import validate_manifold
-from dmmcheck.models.companion import companion, moved
+from dmmcheck.models.reference import companion, moved
 from dmmcheck.models.torch import UNDER_TEST, TorchClassifier, adapt
 
 MIN_INPUTS = 8

@@ -12,15 +12,13 @@ PACKAGE = Path(__file__).parents[1] / "dmmcheck"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
 
 ROOMS = (
-    *("errors", "seeding", "report.model", "evidence", "stats", "verdict", "keys", "config"),
-    *("geometry", "rotations", "models", "manifolds", "attacks", "subject", "sample", "fields", "measure"),
-    *("companions", "controls", "checks", "soundness", "ground", "summary", "plan", "run", "worlds"),
-    *("report", "loading", "examples", "weights", "assembly", "parametrize", "pytest_plugin"),
+    *("errors", "seeding", "inference", "config", "report", "geometry", "models", "manifolds", "attacks", "subject"),
+    *("measurement", "checks", "soundness", "run", "worlds", "loading", "parametrize", "pytest_plugin"),
 )
 ARRAYS, TORCH = {"numpy", "scipy", "sklearn", "hypothesis"}, {"torch", "torchattacks"}
-WITHOUT = dict.fromkeys(("errors", "report.model", "keys", "config", "plan", "report", "pytest_plugin"), ARRAYS | TORCH)
-WITHOUT |= dict.fromkeys(("evidence", "stats", "verdict"), TORCH)
-RENDERERS_NEED = {"errors", "report.model", "report"}
+WITHOUT = dict.fromkeys(("errors", "config", "report", "pytest_plugin"), ARRAYS | TORCH)
+WITHOUT |= dict.fromkeys(("inference",), TORCH)
+RENDERERS_NEED = {"errors", "inference", "report"}
 
 
 def imports(path: Path) -> Iterator[str]:

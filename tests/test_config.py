@@ -6,10 +6,10 @@ from datetime import date
 
 import pytest
 
-from dmmcheck.config import CheckSettings, Settings, load_config
+from dmmcheck.checks.plan import plan
+from dmmcheck.config.schema import KEYS, SUBJECT
+from dmmcheck.config.settings import CheckSettings, Settings, load_config
 from dmmcheck.errors import CheckError, ConfigError
-from dmmcheck.keys import KEYS, SUBJECT
-from dmmcheck.plan import plan
 
 EVERYTHING = """
 [tool.dmmcheck]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dmmcheck import fields, geometry
-from dmmcheck.fields import PermutedField, RotatedField, TangentField
-from dmmcheck.manifolds import PCA, LocalPCA
-from dmmcheck.rotations import Haar, Spectrum
+from dmmcheck import geometry
+from dmmcheck.manifolds import PCA, LocalPCA, fields
+from dmmcheck.manifolds.fields import PermutedField, RotatedField, TangentField
+from dmmcheck.manifolds.rotations import Haar, Spectrum
 
 N, SHAPE = 12, (2, 9, 8)
 D = 144

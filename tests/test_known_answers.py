@@ -15,8 +15,8 @@ from scipy import stats
 
 import dmmcheck
 from dmmcheck import worlds
-from dmmcheck.config import Settings
-from dmmcheck.plan import plan
+from dmmcheck.checks.plan import plan
+from dmmcheck.config.settings import Settings
 from dmmcheck.run import Run
 
 ARMS = ("free", "tangent", "normal")
@@ -92,7 +92,7 @@ MEMORY = """
 import resource, torch
 import sklearn.neighbors
 from dmmcheck import worlds
-from dmmcheck.config import Settings
+from dmmcheck.config.settings import Settings
 from dmmcheck.run import Run
 torch.zeros(1).sum()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -13,12 +13,12 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
 from dmmcheck import Subject
-from dmmcheck.assembly import assemble, part
-from dmmcheck.config import Given
+from dmmcheck.config.settings import Given
 from dmmcheck.errors import ConfigError, DmmError, SubjectError
-from dmmcheck.examples import inputs_and_labels, labelled
-from dmmcheck.loading import UserCodeError, is_reference, load, settle
-from dmmcheck.weights import checkpoints_from
+from dmmcheck.loading.build import assemble, part
+from dmmcheck.loading.checkpoints import checkpoints_from
+from dmmcheck.loading.datasets import inputs_and_labels, labelled
+from dmmcheck.loading.references import UserCodeError, is_reference, load, settle
 
 X, Y = torch.linspace(0, 1, 96).reshape(16, 6), torch.arange(16) % 2
 

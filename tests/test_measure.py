@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from dmmcheck import geometry, worlds
-from dmmcheck.config import Settings
+from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError
-from dmmcheck.fields import RotatedField
-from dmmcheck.measure import LABELLED_TWINS, UNTRAINED, joined, margin_gradient
+from dmmcheck.manifolds.fields import RotatedField
+from dmmcheck.manifolds.rotations import Haar
+from dmmcheck.measurement.measure import LABELLED_TWINS, UNTRAINED, joined, margin_gradient
 from dmmcheck.models.torch import adapt
-from dmmcheck.rotations import Haar
 from dmmcheck.run import Run
 
 SAMPLES = 100  # looks at 32, 64 and 100

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import fft, stats
 
-from dmmcheck.rotations import EXACT_UP_TO, Haar, Spectrum
+from dmmcheck.manifolds.rotations import EXACT_UP_TO, Haar, Spectrum
 
 SIZES = [1, 2, 32, EXACT_UP_TO, EXACT_UP_TO + 1, 300]
 SHAPES = [(7, 5), (3, 8, 8), (1, 6, 4)]

@@ -14,10 +14,10 @@ from torch import nn
 import dmmcheck
 from dmmcheck import worlds
 from dmmcheck.checks import base
-from dmmcheck.config import CheckSettings, Settings
+from dmmcheck.checks.plan import plan
+from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ConfigError, DmmError, ModelError, SubjectError
-from dmmcheck.evidence import Evidence
-from dmmcheck.plan import plan
+from dmmcheck.inference.evidence import Evidence
 from dmmcheck.run import Run
 
 SHAPE = {"ambient_dim": 12, "dim": 3}

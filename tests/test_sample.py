@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from dmmcheck import worlds
 from dmmcheck.errors import ModelError, SubjectError
+from dmmcheck.measurement.sample import draw_sample, predict
 from dmmcheck.models.memory import in_batches, out_of_memory
 from dmmcheck.models.torch import adapt
-from dmmcheck.sample import draw_sample, predict
 
 
 def signs(x):

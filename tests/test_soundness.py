@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.search import boundary_search
+from dmmcheck.attacks.minimal_norm.search import boundary_search
 from dmmcheck.models.torch import TorchClassifier, adapt
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness import Ground, assess, attack, manifold, model, probes

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from dmmcheck import stats
+from dmmcheck.inference import stats
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from dmmcheck import stats
-from dmmcheck.evidence import Evidence
-from dmmcheck.verdict import Rarity, decide
+from dmmcheck.inference import stats
+from dmmcheck.inference.decide import Rarity, decide
+from dmmcheck.inference.evidence import Evidence
 
 SPREAD = np.linspace(-1, 1, 64)
 

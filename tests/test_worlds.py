@@ -11,10 +11,10 @@ import torch
 from scipy import optimize, stats
 
 from dmmcheck import geometry, worlds
-from dmmcheck.attacks.search import Arm, search_arms
-from dmmcheck.config import Settings
+from dmmcheck.attacks.minimal_norm.search import Arm, search_arms
+from dmmcheck.checks.plan import plan
+from dmmcheck.config.settings import Settings
 from dmmcheck.manifolds.base import validate_manifold
-from dmmcheck.plan import plan
 from dmmcheck.worlds import dimples
 from dmmcheck.worlds.base import Exact, rotation_answers
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.coordinates import Space
+from dmmcheck.attacks.torchattacks.coordinates import Space
 from dmmcheck.models.torch import TorchClassifier
 
 SLACK = 1.02  # a plant is found when the search comes within 2 % of its distance

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.coordinates import Space
 from dmmcheck.attacks.margins import margin_of
+from dmmcheck.attacks.torchattacks.coordinates import Space
 from dmmcheck.models.torch import TorchClassifier
 
 SCAN = 8  # points looked at along a ray before bisection

@@ -3,4 +3,4 @@
 Importing this registers the built-in ones, in report order.
 """
 
-from dmmcheck.checks import energy, distance, points, classes, pair, training, wrong_labels  # noqa: F401, I001  # report order
+from dmmcheck.checks import energy, distance, parts, classes, adversarial_training, training, wrong_labels  # noqa: F401, I001  # report order

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, get_args
 
 from dmmcheck.errors import CheckError
-from dmmcheck.evidence import Claim, Evidence
-from dmmcheck.report.model import TIERS, Direction, Tier
+from dmmcheck.inference.evidence import Claim, Evidence
+from dmmcheck.inference.types import TIERS, Direction, Tier
 
 if TYPE_CHECKING:
-    from dmmcheck.measure import View
+    from dmmcheck.measurement.measure import View
 
 Question = Callable[["View"], Evidence]
 Null = Literal["energy", "forward", "search"]

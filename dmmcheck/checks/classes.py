@@ -8,8 +8,8 @@ from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.checks.base import Explanation, check
-from dmmcheck.evidence import Evidence
-from dmmcheck.measure import View
+from dmmcheck.inference.evidence import Evidence
+from dmmcheck.measurement.measure import View
 
 COSINE_MARGIN = 0.05
 

@@ -6,9 +6,9 @@ import math
 from dataclasses import replace
 
 from dmmcheck.checks.base import FIELD_CONTROLS, Explanation, check
-from dmmcheck.checks.paths import intrinsic_distance
-from dmmcheck.evidence import Evidence
-from dmmcheck.measure import View
+from dmmcheck.inference.evidence import Evidence
+from dmmcheck.measurement.geodesic import intrinsic_distance
+from dmmcheck.measurement.measure import View
 
 RATIO_MARGIN = 0.05
 REACH = 1.0  # of a random network, in units of |x| / sqrt(D)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dmmcheck.checks.base import FIELD_CONTROLS, Explanation, check
-from dmmcheck.evidence import Evidence
-from dmmcheck.measure import View
+from dmmcheck.inference.evidence import Evidence
+from dmmcheck.measurement.measure import View
 
 SHARE_MARGIN = 0.05
 MOSTLY = 0.5

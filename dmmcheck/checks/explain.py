@@ -67,7 +67,7 @@ def _section(check: Check) -> str:
 
 
 def _criterion(test: Test) -> str:
-    from dmmcheck.controls import CONTROLS  # noqa: PLC0415  # loads torch, which the list of checks does without
+    from dmmcheck.measurement.nulls import CONTROLS  # noqa: PLC0415  # loads torch, which the list of checks does without
 
     sign = _SIGNS[test.claim.direction]
     if not test.control:
@@ -78,7 +78,7 @@ def _criterion(test: Test) -> str:
 
 def _draws(check: Check) -> Iterator[str]:
     """How many draws its controls have, in the numbers that a run goes by, and what they can never show."""
-    from dmmcheck.controls import BUDGETS, FEW_INPUTS  # noqa: PLC0415  # as above
+    from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS  # noqa: PLC0415  # as above
 
     for cost in dict.fromkeys(test.null for test in check.tests if test.control):
         budget = BUDGETS[cost]

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from dmmcheck.checks.base import Explanation, check
-from dmmcheck.evidence import Evidence, Floats
-from dmmcheck.measure import View
+from dmmcheck.inference.evidence import Evidence, Floats
+from dmmcheck.measurement.measure import View
 
 MIN_CHECKPOINTS = 5
 PHASE = 1.05  # a fall or rise smaller than 5 % is none

@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmmcheck import geometry, stats
-from dmmcheck.attacks.search import boundary_search
+from dmmcheck import geometry
+from dmmcheck.attacks.minimal_norm.search import boundary_search
 from dmmcheck.checks.base import Explanation, check
 from dmmcheck.errors import CheckError, DmmError
-from dmmcheck.evidence import Evidence, Floats
+from dmmcheck.inference import stats
+from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.manifolds.base import validate_manifold
-from dmmcheck.measure import Measure, View
-from dmmcheck.sample import predict
+from dmmcheck.measurement.measure import Measure, View
+from dmmcheck.measurement.sample import predict
 from dmmcheck.seeding import seeded
 
 SEEDS = 5

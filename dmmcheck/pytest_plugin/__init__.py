@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dmmcheck.pytest_plugin import anchor, options
+from dmmcheck.pytest_plugin import collection_root, options
 
 if TYPE_CHECKING:
-    from dmmcheck.pytest_plugin.closing import Closing
-    from dmmcheck.pytest_plugin.suite import Suite
+    from dmmcheck.pytest_plugin.session import Suite
+    from dmmcheck.pytest_plugin.terminal_summary import Closing
 
 ARGUMENT, MARK = "dmm_check", "dmm"
 
@@ -44,11 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(config), "dmmcheck-recorder")
     if config.getoption("--dmm-report"):
-        from dmmcheck.pytest_plugin.prepared import check_reports
+        from dmmcheck.pytest_plugin.selection import check_reports
 
         check_reports(config)
-    if options.is_on(config) or anchor.is_pasted(config):
-        from dmmcheck.pytest_plugin.prepared import prepare
+    if options.is_on(config) or collection_root.is_pasted(config):
+        from dmmcheck.pytest_plugin.selection import prepare
 
         prepare(config)
 
@@ -59,7 +59,7 @@ def pytest_collect_file(
 ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     """Add the checks below the anchor."""
     collected = yield
-    if anchor.ANCHOR not in parent.config.stash:
+    if collection_root.ANCHOR not in parent.config.stash:
         return collected
     from dmmcheck.pytest_plugin.items import with_checks
 
@@ -69,7 +69,7 @@ def pytest_collect_file(
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Make one test of each claim where `dmmcheck.parametrize` is."""
     if ARGUMENT in metafunc.fixturenames:
-        from dmmcheck.pytest_plugin.marked import generate
+        from dmmcheck.pytest_plugin.parametrize import generate
 
         generate(metafunc)
 
@@ -77,7 +77,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the checks last, and leave everything else out where they alone are asked for."""
-    if anchor.ANCHOR in config.stash:
+    if collection_root.ANCHOR in config.stash:
         from dmmcheck.pytest_plugin.items import arrange
 
         arrange(config, items)
@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def _dmm_suite(request: pytest.FixtureRequest) -> Suite:
     """What is under test, measured on demand; shared by all checks in a process."""
-    from dmmcheck.pytest_plugin.suite import of_session
+    from dmmcheck.pytest_plugin.session import of_session
 
     return of_session(request)
 
@@ -94,7 +94,7 @@ def _dmm_suite(request: pytest.FixtureRequest) -> Suite:
 @pytest.fixture
 def dmm_check(request: pytest.FixtureRequest) -> Callable[[], Any]:
     """Tests one claim when it is called; for test functions under `dmmcheck.parametrize`."""
-    from dmmcheck.pytest_plugin.marked import resolve
+    from dmmcheck.pytest_plugin.parametrize import resolve
 
     return resolve(request)
 
@@ -103,7 +103,7 @@ def dmm_check(request: pytest.FixtureRequest) -> Callable[[], Any]:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what cannot be checked any more."""
     if item.get_closest_marker(MARK):
-        from dmmcheck.pytest_plugin.crossing import skip_if_stopped
+        from dmmcheck.pytest_plugin.makereport import skip_if_stopped
 
         skip_if_stopped(item)
 
@@ -115,7 +115,7 @@ def pytest_runtest_makereport(
     """Send what a check found along with pytest's report of it."""
     report = yield
     if item.get_closest_marker(MARK):
-        from dmmcheck.pytest_plugin.crossing import complete
+        from dmmcheck.pytest_plugin.makereport import complete
 
         complete(report, item, call.excinfo)
     return report
@@ -145,8 +145,8 @@ class Recorder:
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Judge the run as a whole."""
-        if self._texts or anchor.ANCHOR in self._config.stash:
-            from dmmcheck.pytest_plugin.closing import Closing
+        if self._texts or collection_root.ANCHOR in self._config.stash:
+            from dmmcheck.pytest_plugin.terminal_summary import Closing
 
             self._closing = Closing(session, self._texts)
 

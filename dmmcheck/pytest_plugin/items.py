@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dmmcheck.plan import Planned
-from dmmcheck.pytest_plugin.prepared import PREPARED
-from dmmcheck.pytest_plugin.suite import Suite
+from dmmcheck.checks.plan import Planned
+from dmmcheck.pytest_plugin.selection import PREPARED
+from dmmcheck.pytest_plugin.session import Suite
 
 MARK, ARGUMENT = "dmm", "dmm_check"
 CONFTEST = "conftest.py"

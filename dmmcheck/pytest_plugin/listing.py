@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from dmmcheck.checks.base import NEEDS, Check, registry
+from dmmcheck.config.schema import did_you_mean
 from dmmcheck.errors import CheckError
-from dmmcheck.keys import did_you_mean
-from dmmcheck.pytest_plugin.prepared import usage_errors
+from dmmcheck.pytest_plugin.selection import usage_errors
 
 
 def answer(config: pytest.Config) -> int:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dmmcheck.keys import KEYS
-from dmmcheck.pytest_plugin.anchor import ANCHOR
+from dmmcheck.config.schema import KEYS
+from dmmcheck.pytest_plugin.collection_root import ANCHOR
 
 
 def add_options(parser: pytest.Parser) -> None:

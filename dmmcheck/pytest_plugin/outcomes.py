@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
-from dmmcheck.config import Settings
-from dmmcheck.plan import Planned
+from dmmcheck.checks.plan import Planned
+from dmmcheck.config.settings import Settings
 from dmmcheck.report import wording
 from dmmcheck.report.model import Finding
 

@@ -17,19 +17,16 @@ from numbers import Real
 from typing import Any, get_args
 
 from dmmcheck.errors import ReportError
+from dmmcheck.inference.types import Cost, Direction, Tier, Verdict
 from dmmcheck.report.model import (
     SCHEMA,
     Control,
-    Cost,
-    Direction,
     DistanceSummary,
     Finding,
     ManifoldSummary,
     Report,
     Soundness,
     SubjectSummary,
-    Tier,
-    Verdict,
 )
 
 SCHEMA_FILE = "report-1.schema.json"

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-Verdict = Literal["supported", "refuted", "inconclusive", "not-run"]
-Tier = Literal["stated", "controlled", "mechanism"]
-Direction = Literal["greater", "less"]
+from dmmcheck.inference.types import Cost, Direction, Tier, Verdict
 
 SCHEMA = "dmmcheck.report/1"
-TIERS: tuple[Tier, ...] = ("stated", "controlled", "mechanism")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +17,6 @@ class Control:
     name: str
     estimate: float
     interval: tuple[float, float]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What the measurements behind a finding took, shared ones counted in full."""
-
-    gradient_evaluations: int = 0
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

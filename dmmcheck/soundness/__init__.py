@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness import attack, manifold, model, probes
+from dmmcheck.soundness.context import Ground
 from dmmcheck.soundness.dimensions import dimensions
-from dmmcheck.soundness.ground import Ground
 
 __all__ = ["Ground", "assess"]
 

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 
 from dmmcheck.attacks.margins import input_gradient, margin_of
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.ground import ARMS, BEATEN, WHERE, Ground, gate, informs, median, ratio, times
+from dmmcheck.soundness.context import ARMS, BEATEN, WHERE, Ground, gate, informs, median, ratio, times
 
 ZERO = 1e-6  # a gradient that changes the margin by less than this share of it, over a typical distance, is none
 EFFORT_INPUTS = 16

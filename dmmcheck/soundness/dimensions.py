@@ -11,10 +11,10 @@ import torch
 from dmmcheck import geometry
 from dmmcheck.checks.energy import MOSTLY
 from dmmcheck.errors import DmmError
-from dmmcheck.evidence import Claim, Evidence
+from dmmcheck.inference.decide import Decision, decide
+from dmmcheck.inference.evidence import Claim, Evidence
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.ground import Ground, informs
-from dmmcheck.verdict import Decision, decide
+from dmmcheck.soundness.context import Ground, informs
 
 OTHERS = 4  # dimensions looked at beside the chosen one
 ALPHA = 0.05  # of each of these looks, which inform and decide nothing

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.ground import Ground, gate, informs, judged, median, times
+from dmmcheck.soundness.context import Ground, gate, informs, judged, median, times
 
 ORTHONORMAL = 1e-4
 AGREEMENT = 0.8

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.ground import Ground, gate, informs, judged, times
+from dmmcheck.soundness.context import Ground, gate, informs, judged, times
 
 REPEATS = 3
 SAME = 1e-4  # largest change of the logits, in units of their spread, that counts as none

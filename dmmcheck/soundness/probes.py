@@ -12,11 +12,11 @@ from torch.nn.functional import one_hot
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.planted import planted
 from dmmcheck.attacks.probe import along, nearer, nothing, random_rays
-from dmmcheck.attacks.torchattacks import TorchAttack
+from dmmcheck.attacks.torchattacks.attack import TorchAttack
 from dmmcheck.errors import AttackError
 from dmmcheck.models.torch import TorchClassifier
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.ground import ARMS, BEATEN, WHERE, Ground, gate, informs, judged, median, ratio, times
+from dmmcheck.soundness.context import ARMS, BEATEN, WHERE, Ground, gate, informs, judged, median, ratio, times
 
 RAYS = 5
 INDEPENDENT_INPUTS = 32

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.coordinates import Space
 from dmmcheck.attacks.planted import planted
 from dmmcheck.attacks.probe import along, bisect, nearer, nothing, random_rays, segment
-from dmmcheck.attacks.torchattacks import TorchAttack
+from dmmcheck.attacks.torchattacks.attack import TorchAttack
+from dmmcheck.attacks.torchattacks.coordinates import Space
 from dmmcheck.geometry import project_tangent, random_basis
 from dmmcheck.models.torch import TorchClassifier, adapt
 

@@ -15,12 +15,12 @@ from scipy import optimize
 from torch import nn
 
 from dmmcheck import geometry
-from dmmcheck.attacks import search
-from dmmcheck.attacks.approach import starts
-from dmmcheck.attacks.problem import Problem
-from dmmcheck.attacks.refine import refine, settle
-from dmmcheck.attacks.search import EFFORTS, Arm, boundary_search, search_arms
-from dmmcheck.attacks.ways import Ways
+from dmmcheck.attacks.minimal_norm import search
+from dmmcheck.attacks.minimal_norm.candidates import Ways
+from dmmcheck.attacks.minimal_norm.ddn import refine, settle
+from dmmcheck.attacks.minimal_norm.hlrf import starts
+from dmmcheck.attacks.minimal_norm.oracle import Problem
+from dmmcheck.attacks.minimal_norm.search import EFFORTS, Arm, boundary_search, search_arms
 from dmmcheck.errors import AttackError, ModelError
 from dmmcheck.models.torch import adapt
 
@@ -668,8 +668,8 @@ def test_bad_arguments_are_one_clear_error(options, words):
 MEMORY = """
 import resource, torch
 from dmmcheck import geometry
-from dmmcheck.attacks import search
-from dmmcheck.attacks.search import Arm, search_arms
+from dmmcheck.attacks.minimal_norm import search
+from dmmcheck.attacks.minimal_norm.search import Arm, search_arms
 torch.zeros(1).sum()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 generator = torch.Generator().manual_seed(0)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dmmcheck.attacks.torchattacks import PANEL, TorchAttack, panel
+from dmmcheck.attacks.torchattacks.attack import PANEL, TorchAttack, panel
 from dmmcheck.errors import AttackError
 from dmmcheck.geometry import project_tangent
 

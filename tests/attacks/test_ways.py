@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dmmcheck.attacks.ways import Ways, joined
+from dmmcheck.attacks.minimal_norm.candidates import Ways, joined
 
 LENGTHS = st.sampled_from([0.5, 1.0, 1.1, 1.3, 2.0, float("inf")])
 ENTRIES = st.lists(st.tuples(st.integers(0, 3), LENGTHS), min_size=1, max_size=12)

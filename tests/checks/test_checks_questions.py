@@ -10,10 +10,13 @@ import torch
 import views
 
 from dmmcheck import worlds
-from dmmcheck.checks import classes, distance, energy, pair, paths, points, training
-from dmmcheck.config import Settings
+from dmmcheck.checks import adversarial_training as pair
+from dmmcheck.checks import classes, distance, energy, training
+from dmmcheck.checks import parts as points
+from dmmcheck.config.settings import Settings
+from dmmcheck.measurement import geodesic as paths
+from dmmcheck.measurement.sample import predict
 from dmmcheck.run import Run
-from dmmcheck.sample import predict
 
 SMALL = {"ambient_dim": 16, "dim": 3, "samples": 48}
 STRETCH = 1.5

@@ -10,10 +10,10 @@ import torch
 import views
 from torch import nn
 
-from dmmcheck import companions
-from dmmcheck.config import Settings
+from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError, ModelError
-from dmmcheck.models.companion import companion, moved
+from dmmcheck.measurement import reference_models
+from dmmcheck.models.reference import companion, moved
 from dmmcheck.models.torch import adapt
 from dmmcheck.run import Run
 
@@ -141,15 +141,15 @@ def test_a_companion_elsewhere_is_copied_to_the_device_of_the_model(bound, monke
 
 def test_a_device_asked_for_moves_the_model_and_the_companions_follow_it(monkeypatch):
     asked = []
-    original = companions.Subject.beside
+    original = reference_models.Subject.beside
     monkeypatch.setattr(
-        companions.Subject,
+        reference_models.Subject,
         "beside",
         lambda self, model, role: asked.append((role, self.classifier.device)) or original(self, model, role),
     )
     run = Run(of_everything(), Settings(device="cpu", samples=SAMPLES))
     asked.clear()
-    made = companions.twins(run.subject, seed=3)
+    made = reference_models.twins(run.subject, seed=3)
     for name in made:
         assert made[name]().device == run.subject.classifier.device
     roles = [role for role, _ in asked]
@@ -249,7 +249,7 @@ def test_a_function_that_raises_is_named(key, check, words):
 
 def test_a_factory_without_a_seed_is_called_without():
     subject = of_everything(factory=lambda: views.network(1))
-    made = companions.twins(subject, seed=0)["untrained 5"]()
+    made = reference_models.twins(subject, seed=0)["untrained 5"]()
     assert (made.role, made.classes) == ("model of factory()", views.CLASSES)
 
 
@@ -264,7 +264,7 @@ def test_a_trainer_gets_images_in_their_own_shape():
     images = {name: getattr(flat, name).reshape(-1, 3, 4) for name in ("x", "x_train")}
     model = nn.Sequential(nn.Flatten(), flat.model)
     subject = replace(flat, **images, model=model, trainer=trainer)
-    made = companions.trainer(subject)(torch.zeros(5, views.D), torch.zeros(5, dtype=torch.long), 0)
+    made = reference_models.trainer(subject)(torch.zeros(5, views.D), torch.zeros(5, dtype=torch.long), 0)
     assert shapes == [((5, 3, 4), (5,))]
     assert made.input_shape == (3, 4)
 

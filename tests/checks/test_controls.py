@@ -12,13 +12,14 @@ import views
 from scipy import stats as scipy_stats
 
 import dmmcheck
-from dmmcheck import stats, worlds
+from dmmcheck import worlds
 from dmmcheck.checks import base, energy, training
-from dmmcheck.config import Settings
-from dmmcheck.controls import BUDGETS, CONTROLS, null_draws
-from dmmcheck.evidence import Evidence
-from dmmcheck.fields import RotatedField
-from dmmcheck.rotations import Haar, Spectrum
+from dmmcheck.config.settings import Settings
+from dmmcheck.inference import stats
+from dmmcheck.inference.evidence import Evidence
+from dmmcheck.manifolds.fields import RotatedField
+from dmmcheck.manifolds.rotations import Haar, Spectrum
+from dmmcheck.measurement.nulls import BUDGETS, CONTROLS, null_draws
 from dmmcheck.run import Run
 from dmmcheck.seeding import seeded
 from dmmcheck.subject import Subject

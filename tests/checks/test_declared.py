@@ -6,9 +6,9 @@ import pytest
 
 from dmmcheck.checks import base
 from dmmcheck.checks.base import Test, check, registry
-from dmmcheck.controls import CONTROLS
 from dmmcheck.errors import CheckError
-from dmmcheck.evidence import Claim, Evidence
+from dmmcheck.inference.evidence import Claim, Evidence
+from dmmcheck.measurement.nulls import CONTROLS
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 import dmmcheck
 from dmmcheck import worlds
 from dmmcheck.checks import base
-from dmmcheck.config import Settings
+from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError
-from dmmcheck.evidence import Evidence
+from dmmcheck.inference.evidence import Evidence
 from dmmcheck.manifolds import Subspace
 from dmmcheck.run import Run
 from dmmcheck.subject import Subject

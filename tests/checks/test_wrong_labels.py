@@ -11,9 +11,9 @@ import views
 from scipy import stats as scipy_stats
 
 from dmmcheck.checks import wrong_labels
-from dmmcheck.config import Settings
+from dmmcheck.config.settings import Settings
+from dmmcheck.measurement.sample import predict
 from dmmcheck.run import Run
-from dmmcheck.sample import predict
 
 
 class Notes:

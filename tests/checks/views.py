@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from dmmcheck import geometry
-from dmmcheck.config import Settings
+from dmmcheck.config.settings import Settings
 from dmmcheck.manifolds import Subspace
-from dmmcheck.measure import View
+from dmmcheck.measurement.measure import View
 from dmmcheck.run import Run
 from dmmcheck.subject import Subject
 

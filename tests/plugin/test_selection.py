@@ -6,8 +6,8 @@ import pytest
 from projects import ID, ONE, SETTINGS, SUFFICES, configure, said
 
 from dmmcheck.checks.base import registry
-from dmmcheck.config import Settings
-from dmmcheck.plan import plan
+from dmmcheck.checks.plan import plan
+from dmmcheck.config.settings import Settings
 
 ALL = [planned.id for planned in plan(Settings())]
 LIST = ("--dmm-only", "--collect-only", "-q")

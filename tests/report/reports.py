@@ -8,18 +8,8 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from dmmcheck.report.model import (
-    Control,
-    Cost,
-    DistanceSummary,
-    Finding,
-    ManifoldSummary,
-    Report,
-    Soundness,
-    SubjectSummary,
-    Tier,
-    Verdict,
-)
+from dmmcheck.inference.types import Cost, Tier, Verdict
+from dmmcheck.report.model import Control, DistanceSummary, Finding, ManifoldSummary, Report, Soundness, SubjectSummary
 
 ENERGY = Finding(
     check="off-manifold-energy",

@@ -1,0 +1,1 @@
+"""The built-in search for the smallest perturbation, one method a file."""

@@ -1,0 +1,1 @@
+"""Attacks of the torchattacks library, restricted to any search space."""

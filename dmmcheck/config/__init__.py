@@ -1,0 +1,1 @@
+"""Settings from options and files, validated with the standard library alone."""

@@ -1,0 +1,1 @@
+"""From evidence to a verdict: plain numbers, intervals, tests; torch ends before this package."""

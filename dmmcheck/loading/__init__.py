@@ -1,0 +1,1 @@
+"""From settings to a subject: references to code, datasets, files of weights."""

@@ -1,0 +1,158 @@
+"""From ``pkg.mod:attr`` or ``path.py:attr`` to what stands there: a value, or what a function returns."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from dmmcheck.config.schema import did_you_mean
+from dmmcheck.errors import ConfigError
+
+_REFERENCE = re.compile(r"(?P<where>.+):(?P<attribute>[^\W\d]\w*(?:\.[^\W\d]\w*)*)")
+
+
+class UserCodeError(ConfigError):
+    """Code that a setting refers to raised; the cause is its own exception."""
+
+
+def is_reference(text: str) -> bool:
+    """Whether a text has the form ``pkg.mod:attr`` or ``path.py:attr``."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def load(reference: str, what: str, *, root: Path) -> Any:
+    """What a reference names, as it stands there.
+
+    Args:
+        reference: ``pkg.mod:attr`` or ``path.py:attr``; attr may have dots.
+        what: How messages call it, e.g. ``model = 'shop.model:load'``.
+        root: Where paths start from; importable while the process lasts.
+
+    Raises:
+        ConfigError: Malformed, no such module or file, or no such attribute.
+        UserCodeError: The module raises while it is imported.
+    """
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise ConfigError(f"{what} is not of the form pkg.mod:attr or path.py:attr; name the value or function in it")
+    module = _module(match["where"], what, root)
+    value: Any = module
+    for name in match["attribute"].split("."):
+        if not hasattr(value, name):
+            names = [other for other in vars(module) if not other.startswith("_")]
+            raise ConfigError(f"{what}: {match['where']} has no {name!r}{did_you_mean(name, names)}")
+        value = getattr(value, name)
+    return value
+
+
+def settle(value: Any, what: str, *, may_be_function: bool) -> Any:
+    """A value as it is, or what it returns if it is a function or class that can be called without arguments.
+
+    Objects that are neither function nor class are values, even where they can be called (a ``torch.nn.Module`` is the
+    model, not a recipe for one).
+
+    Args:
+        value: What was loaded.
+        what: How messages call it.
+        may_be_function: A function that takes arguments is the value itself (a model may be one).
+
+    Raises:
+        ConfigError: A function or class that takes arguments, where that is not what was asked for; or None.
+        UserCodeError: It raises when called.
+    """
+    if inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, functools.partial):
+        needed = _required(value)
+        if not needed:
+            value = _called(value, what)
+        elif inspect.isclass(value) or not may_be_function:
+            raise ConfigError(
+                f"{what} takes arguments ({', '.join(needed)}) and is called without; "
+                "name a value, or a function without required arguments that returns it"
+            )
+    if value is None:
+        raise ConfigError(f"{what} is None; return or assign the object")
+    return value
+
+
+def _required(function: Any) -> list[str]:
+    """Names of the arguments it cannot be called without; none where that cannot be found out."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [part.name for part in parameters if part.default is part.empty and part.kind not in variable]
+
+
+def _called(function: Any, what: str) -> Any:
+    try:
+        return function()
+    except (Exception, SystemExit) as error:
+        raise UserCodeError(f"{what} raised {type(error).__name__} when called: {error}") from error
+
+
+def _module(where: str, what: str, root: Path) -> ModuleType:
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    try:
+        return _from_file(root / where, what, root) if where.endswith(".py") else importlib.import_module(where)
+    except ConfigError:
+        raise
+    except ModuleNotFoundError as error:
+        if where.endswith(".py") or not f"{where}.".startswith(f"{error.name}."):
+            raise _raised_in_import(error, what) from error
+        near = did_you_mean(where, [path.stem for path in root.glob("*.py")])
+        raise ConfigError(
+            f"{what}: there is no module {error.name!r} here{near} (looked in {root} and where Python finds packages)"
+        ) from None
+    except (Exception, SystemExit) as error:
+        raise _raised_in_import(error, what) from error
+
+
+def _raised_in_import(error: BaseException, what: str) -> UserCodeError:
+    return UserCodeError(f"{what} raised {type(error).__name__} while it was imported: {error}")
+
+
+def _from_file(path: Path, what: str, root: Path) -> ModuleType:
+    """The module in a file: the one that ``import`` gives where its name leads to this file, so that it runs once."""
+    if not path.is_file():
+        near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
+        raise ConfigError(f"{what}: there is no file {path}{near}; paths start from {root}")
+    dotted = _dotted(path, root)
+    if dotted:
+        spec = importlib.util.find_spec(dotted)
+        if spec is not None and spec.origin is not None and Path(spec.origin).resolve() == path.resolve():
+            return importlib.import_module(dotted)
+    return _executed(f"dmmcheck_file_{abs(hash(path.resolve()))}", path)
+
+
+def _dotted(path: Path, root: Path) -> str:
+    """The name that `path` has as a module below `root`, or "" where it can have none."""
+    if not path.resolve().is_relative_to(root.resolve()):
+        return ""
+    parts = path.resolve().relative_to(root.resolve()).with_suffix("").parts
+    top_only = len(parts) == 1  # importing a.b would run a/__init__.py, which a path does not ask for
+    return parts[0] if top_only and parts[0].isidentifier() else ""
+
+
+def _executed(name: str, path: Path) -> ModuleType:
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} cannot be loaded as Python code")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

@@ -1,0 +1,1 @@
+"""What is measured of a subject: distances, gradients, and the same under null models."""

@@ -1,0 +1,95 @@
+"""What a report says of the subject: names, hashes, versions, distances."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib import metadata
+
+import numpy as np
+import torch
+from torch import nn
+
+from dmmcheck.inference.evidence import Floats
+from dmmcheck.measurement.measure import Measure
+from dmmcheck.measurement.sample import predict
+from dmmcheck.report.model import DistanceSummary, ManifoldSummary, SubjectSummary
+from dmmcheck.subject import Subject
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+REPORT_NAMES = {"free": "free", "tangent": "on", "normal": "off"}
+
+
+def versions() -> dict[str, str]:
+    """Versions of what the numbers rest on."""
+    packages = ("torch", "numpy", "scipy", "scikit-learn", "pytest")
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
+
+
+def summarise_subject(subject: Subject, measure: Measure) -> SubjectSummary:
+    """Names, sizes, accuracy and hashes of what was under test."""
+    classifier, sample = measure.classifier, measure.sample
+    return SubjectSummary(
+        model=classifier.name,
+        model_hash=_model_hash(measure),
+        classes=classifier.classes,
+        inputs=len(sample.x),
+        input_shape=classifier.input_shape,
+        ambient_dim=classifier.ambient_dim,
+        accuracy=sample.accuracy,
+        manifold=_summarise_manifold(subject, measure),
+    )
+
+
+def distances_of(measure: Measure, n: int) -> dict[str, DistanceSummary]:
+    """Distances of the first n inputs in the three arms, under the names of the report."""
+    view = measure.view(n)
+    return {REPORT_NAMES[arm]: summarise_distances(view.distance(arm)) for arm in ("free", "tangent", "normal")}
+
+
+def summarise_distances(distances: Floats) -> DistanceSummary:
+    """Median and quantiles; a censored distance ranks as infinite."""
+    quantiles = np.quantile(distances, QUANTILES, method="higher")
+    return DistanceSummary(
+        median=float(np.quantile(distances, 0.5, method="higher")),
+        quantiles={f"{level:g}": float(value) for level, value in zip(QUANTILES, quantiles, strict=True)},
+        n=len(distances),
+        censored=int(np.isinf(distances).sum()),
+    )
+
+
+def _summarise_manifold(subject: Subject, measure: Measure) -> ManifoldSummary:
+    manifold, x = subject.manifold, measure.sample.x[:64]
+    projected = manifold.project_point(x).to(x)
+    agreement = (predict(measure.classifier, projected) == predict(measure.classifier, x)).double().mean()
+    basis = measure.field.basis(slice(0, min(8, len(x))))
+    return ManifoldSummary(
+        name=str(getattr(manifold, "name", type(manifold).__name__)),
+        dim=measure.field.dim,
+        hash=_digest(basis.cpu().numpy().tobytes(), projected.cpu().numpy().tobytes()),
+        residual_median=float((x - projected).norm(dim=1).quantile(0.5)),
+        label_agreement=float(agreement),
+    )
+
+
+def _model_hash(measure: Measure) -> str:
+    """Of the weights where there are any, else of what the model says of the first inputs."""
+    forward = measure.classifier.forward
+    if isinstance(forward, nn.Module) and forward.state_dict():
+        weights = {name: value for name, value in forward.state_dict().items() if isinstance(value, torch.Tensor)}
+        parts = [part for name, value in weights.items() for part in (name.encode(), _bytes(value))]
+        return _digest(*parts)
+    with measure.classifier.evaluation(), torch.no_grad():
+        return _digest(measure.classifier.logits(measure.sample.x[:8]).cpu().numpy().tobytes())
+
+
+def _bytes(value: torch.Tensor) -> bytes:
+    """Of any dtype, those that numpy does not know too."""
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
+def _digest(*parts: bytes) -> str:
+    hasher = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        hasher.update(part)
+    return hasher.hexdigest()
