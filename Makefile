@@ -6,10 +6,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+DOCS_INSTALLED := $(VENV)/.docs-installed
 REPORT := build/dmm-report.json
 JUNIT := build/dmm-junit.xml
 
-.PHONY: demo test lint clean
+COVERED := 90  # least per cent of lines and branches
+
+.PHONY: demo test test-all lint docs figures clean
 
 demo: $(INSTALLED)
 	@mkdir -p build && rm -f $(REPORT) $(JUNIT)
@@ -19,11 +22,24 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto $(ARGS)
 
+# The tests of `make test` and the heavy ones, with branch coverage over both.
+test-all: $(INSTALLED)
+	@mkdir -p build/coverage && rm -f build/coverage/data*
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto -m "heavy or not heavy" --cov --cov-report=term \
+	  --cov-report=html --cov-fail-under=$(COVERED) $(ARGS)
+
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python .ci/readme.py --check
+
+docs: $(DOCS_INSTALLED)
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+
+# The figures of README and docs; the same bytes each time.
+figures: $(INSTALLED)
+	$(BIN)/python -m examples.line_in_the_plane --out docs/figures/line_in_the_plane.svg
+	$(BIN)/python -m examples.concept_figures --out docs/figures
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
@@ -33,4 +49,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 10) else "dmmcheck needs Python 3.10 or newer, $(PYTHON) is " + sys.version.split()[0] + "; run make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	@touch $@
+
+$(DOCS_INSTALLED): $(INSTALLED)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	@touch $@

@@ -78,7 +78,7 @@ class Case:
 
 
 ALL_TIERS = ("stated", "controlled", "mechanism")
-TWINS = ("adversarial-training-deepens", "robust-turns-tangential")
+PAIR_CHECKS = ("adversarial-training-deepens", "robust-turns-tangential")
 PHASES = ("two-phases",)
 PAIR = (
     "adversarial-training-deepens-mechanism-depth",
@@ -100,11 +100,11 @@ CASES: Mapping[str, Case] = {
     ),
     "trained, rotated copy": Case(make=partial(worlds.rotated, **SMALL), samples=64, tiers=ALL_TIERS, unrelated=True),
     "trained alike, any order": Case(
-        make=partial(worlds.random_subspace, companions=9, **SMALL),
+        make=partial(worlds.random_subspace, reference_models=9, **SMALL),
         samples=32,
         tiers=("controlled",),
         unrelated=True,
-        only=(*TWINS, *PHASES),
+        only=(*PAIR_CHECKS, *PHASES),
     ),
     "sphere": Case(make=partial(worlds.sphere, **SMALL)),
     "shallow dimples": Case(make=partial(worlds.dimpled, **SMALL), stopping=True),
@@ -113,10 +113,10 @@ CASES: Mapping[str, Case] = {
     "half way": Case(make=partial(worlds.neighbours, classes=4, **SMALL)),
     "classes on a line": Case(make=partial(worlds.neighbours, layout="line", ambient_dim=32, dim=8)),
     "classes change places": Case(make=partial(worlds.crossed, **SMALL)),
-    "standard and robust": Case(make=partial(worlds.pair, **SMALL), only=TWINS),
-    "robust and standard": Case(make=partial(worlds.pair, standard=0.3, robust=0.1, **SMALL), only=TWINS),
+    "standard and robust": Case(make=partial(worlds.pair, **SMALL), only=PAIR_CHECKS),
+    "robust and standard": Case(make=partial(worlds.pair, standard=0.3, robust=0.1, **SMALL), only=PAIR_CHECKS),
     "model with itself": Case(
-        make=partial(worlds.pair, standard=0.1, robust=0.1, **SMALL), samples=128, only=TWINS, at_limit=PAIR
+        make=partial(worlds.pair, standard=0.1, robust=0.1, **SMALL), samples=128, only=PAIR_CHECKS, at_limit=PAIR
     ),
     "two phases": Case(make=partial(worlds.training, **SMALL), samples=64),
     "only falling": Case(make=partial(worlds.training, depths=dimples.FALLING, **SMALL), samples=64, only=PHASES),
@@ -152,7 +152,7 @@ class Asked:
         return self.verdict == {True: "refuted", False: "supported", None: ""}[self.truth]
 
     @property
-    def right(self) -> bool:
+    def correct(self) -> bool:
         """Supported where true, or refuted where false."""
         return self.verdict == {True: "supported", False: "refuted", None: ""}[self.truth]
 
@@ -323,9 +323,9 @@ def _broken_findings(name: str, tally: Tally) -> Iterator[str]:
             if _above(supported, len(asked), ALPHA):
                 yield f"{name}: {finding} is supported in {supported} of {len(asked)} draws (at most {ALPHA:.0%})"
         known = [one for one in asked if one.gating and one.truth is not None and finding not in CASES[name].at_limit]
-        right = sum(one.right for one in known)
-        if known and stats.binomtest(right, len(known), POWER, alternative="less").pvalue < SURE:
-            yield f"{name}: {finding} is decided rightly in {right} of {len(known)} runs (at least {POWER:.0%})"
+        correct = sum(one.correct for one in known)
+        if known and stats.binomtest(correct, len(known), POWER, alternative="less").pvalue < SURE:
+            yield f"{name}: {finding} is decided correctly in {correct} of {len(known)} runs (at least {POWER:.0%})"
 
 
 def _broken_stopping(name: str, tally: Tally) -> Iterator[str]:
@@ -365,7 +365,7 @@ def short_table(tallies: Mapping[str, Tally]) -> str:
                 "runs": len(runs),
                 "runs with a false verdict": f"{decided} verdicts" if unsound else _rate(false, len(runs)),
                 "claims": len({one.id for one in gating}),
-                "decided rightly": f"{np.mean([one.right for one in gating]):.1%}" if gating else "",
+                "decided rightly": f"{np.mean([one.correct for one in gating]):.1%}" if gating else "",
                 "inputs": f"{np.mean([one.n for one in gating]):.0f}" if gating else "",
             }
         )

@@ -1,4 +1,4 @@
-"""What one attack finds, and at what cost: the measurements that `benchmarks.search` makes a report of."""
+"""The distances that an attack finds, and their cost: the measurements in the report of `benchmarks.search`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -21,44 +21,47 @@ from torch import Tensor, nn
 
 from benchmarks.networks import BUILD, Case, load, network
 from benchmarks.peers import PEERS, REFERENCE, Peer, quietly
-from dmmcheck.attacks.minimal_norm.search import EFFORTS, boundary_search
+from dmmcheck.attacks.minimal_norm.search import boundary_search
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.attacks.torchattacks.attack import TorchAttack
-from dmmcheck.attacks.torchattacks.coordinates import Coordinates, RowsLostError, Space
+from dmmcheck.attacks.torchattacks.coordinates import Coordinates, RowsLostError
 from dmmcheck.errors import AttackError
+from dmmcheck.inference.types import EffortName
 from dmmcheck.manifolds import PCA
+from dmmcheck.models.base import flat
 from dmmcheck.models.torch import TorchClassifier, adapt
 
 ROOT = Path(__file__).parents[1]
-SLOW_INPUTS = 4  # of the attacks that take thousands of passes, or one input at a time
+SLOW_INPUTS = 4  # for attacks that need thousands of passes, or take one input at a time
 DIM = {"digits": 8, "Fashion-MNIST": 16}
-WALLS = 4.0  # side of the peers' unit cube in median distances: what is shorter than twice the median meets no wall
+WALLS = 4.0  # side of the peers' unit cube in median distances: steps below twice the median distance meet no wall
 OURS = "dmmcheck "
+EFFORTS = get_args(EffortName)
 TIMED = ("quick", "default") * 4  # more runs of these, for their times
 
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Where the nearest label change of some inputs is asked for."""
+    """Inputs, and where to search for their nearest label changes."""
 
     classifier: TorchClassifier
     x: Tensor  # (n, D)
     y: Tensor
-    basis: Tensor | None
-    normal: bool
-    bounds: tuple[float, float] | None
+    space: SearchSpace
+    bounds: tuple[float, float] | None = None
 
     def rows(self, rows: slice) -> Question:
-        """The same of some of the inputs."""
-        return Question(self.classifier, self.x[rows], self.y[rows], self.basis, self.normal, self.bounds)
+        """The same for some of the inputs."""
+        return Question(self.classifier, self.x[rows], self.y[rows], self.space.rows(rows), self.bounds)
 
     def first(self, n: int) -> Question:
-        """The same of the first inputs."""
+        """The same for the first inputs."""
         return self.rows(slice(n))
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an attack found; passes are means an input."""
+    """The distances that an attack found; passes are means over the inputs."""
 
     distance: list[float]
     forwards: float = 0.0
@@ -70,7 +73,7 @@ class Answer:
 
 
 class Counted(nn.Module):
-    """A model that counts the rows it is asked for, forward and backward."""
+    """A model that counts the rows of its forward and backward passes."""
 
     def __init__(self, model: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -89,32 +92,31 @@ class Counted(nn.Module):
 
 
 def questions(case: Case, inputs: int) -> dict[str, Question]:
-    """The four arms for the first correctly classified test images, in an order drawn from the seed."""
+    """The four searches for the first correctly classified test images, in an order drawn from the seed."""
     images = load(case.data)
     classifier = adapt(network(case), images.x_test)
     order = torch.randperm(len(images.x_test), generator=torch.Generator().manual_seed(case.seed))[: 4 * inputs]
-    x, y = classifier.flat(images.x_test[order]), images.y_test[order]
+    x, y = flat(classifier, images.x_test[order]), images.y_test[order]
     with torch.no_grad():
-        right = torch.nonzero(classifier.logits(x).argmax(1) == y).reshape(-1)[:inputs]
-    x, y = x[right], y[right]
+        correct = torch.nonzero(classifier.logits(x).argmax(1) == y).reshape(-1)[:inputs]
+    x, y = x[correct], y[correct]
     basis = PCA(dim=DIM[case.data]).fit(images.x_train).tangent_basis(x)
     return {
-        "anywhere": Question(classifier, x, y, None, False, None),
-        "normal": Question(classifier, x, y, basis, True, None),
-        "tangent": Question(classifier, x, y, basis, False, None),
-        "boxed": Question(classifier, x, y, None, False, (0.0, 1.0)),
+        "anywhere": Question(classifier, x, y, Everywhere()),
+        "normal": Question(classifier, x, y, spanned(basis, normal=True)),
+        "tangent": Question(classifier, x, y, spanned(basis)),
+        "boxed": Question(classifier, x, y, Everywhere(), (0.0, 1.0)),
     }
 
 
 def ours(question: Question, effort: str, seed: int = 0, *, long: bool = False) -> Answer:
-    """Our search."""
+    """The built-in search."""
     before, start = resident(reset=True), time.process_time()
     found = boundary_search(
         question.classifier,
         question.x,
         question.y,
-        subspace=question.basis,
-        normal=question.normal,
+        space=question.space,
         bounds=question.bounds,
         effort=effort,
         generator=torch.Generator().manual_seed(seed),
@@ -126,14 +128,13 @@ def ours(question: Question, effort: str, seed: int = 0, *, long: bool = False) 
 
 
 def theirs(peer: Peer, question: Question, typical: float) -> Answer:
-    """A peer: on the images themselves where it is asked for the box, else in coordinates."""
+    """A peer: on the images themselves if the search is in the box, else in coordinates."""
     classifier = question.classifier
     shape = (len(question.x), *classifier.input_shape)
     cube, unit = None, 1.0
     if question.bounds is None:
         unit = 1 / (WALLS * typical)
-        space = Space(question.basis, question.normal)
-        cube = Coordinates(classifier, question.x, question.y, scale=torch.tensor(1 / unit), space=space)
+        cube = Coordinates(classifier, question.x, question.y, scale=torch.tensor(1 / unit), space=question.space)
     model = Counted(cube if cube is not None else classifier.forward).eval()
     z = question.x.reshape(shape) if cube is None else cube.start()
     before, start = resident(reset=True), time.process_time()
@@ -142,8 +143,8 @@ def theirs(peer: Peer, question: Question, typical: float) -> Answer:
     except ImportError as error:
         return Answer([], note=f"not installed: {error}")
     except RowsLostError:
-        alone = [question.rows(slice(i, i + 1)) for i in range(min(SLOW_INPUTS, len(question.x)))]
-        return together([theirs(peer, one, typical) for one in alone])
+        single = [question.rows(slice(i, i + 1)) for i in range(min(SLOW_INPUTS, len(question.x)))]
+        return together([theirs(peer, one, typical) for one in single])
     seconds, used = time.process_time() - start, resident() - before
     point = made.reshape(len(made), -1) if cube is None else cube.point(made)
     n = len(question.x)
@@ -152,7 +153,7 @@ def theirs(peer: Peer, question: Question, typical: float) -> Answer:
 
 
 def together(answers: list[Answer]) -> Answer:
-    """One answer of attacks on one input each, for those that do not keep a batch together."""
+    """The answer of an attack that was run for one input at a time."""
     return Answer(
         [length for answer in answers for length in answer.distance],
         float(np.mean([answer.forwards for answer in answers])),
@@ -164,15 +165,14 @@ def together(answers: list[Answer]) -> Answer:
 
 
 def torchattack(name: str, question: Question) -> Answer:
-    """An attack of torchattacks, by our adapter."""
+    """An attack of torchattacks, by the adapter."""
     before, start = resident(reset=True), time.process_time()
     try:
         found = TorchAttack(name)(
             question.classifier,
             question.x,
             question.y,
-            subspace=question.basis,
-            normal=question.normal,
+            space=question.space,
             bounds=question.bounds,
             generator=torch.Generator().manual_seed(0),
         )
@@ -186,7 +186,7 @@ def torchattack(name: str, question: Question) -> Answer:
 
 
 def confirmed(question: Question, point: Tensor) -> Tensor:
-    """Lengths (n,) of the steps to points (n, D); inf where the label has not changed or the point left the box."""
+    """Distances (n,) of points (n, D); inf where the label is the same or the point lies outside the box."""
     with torch.no_grad():
         changed = question.classifier.logits(point).argmax(1) != question.y
     if question.bounds is not None:
@@ -196,7 +196,7 @@ def confirmed(question: Question, point: Tensor) -> Tensor:
 
 
 def resident(*, reset: bool = False) -> float:
-    """Largest resident memory since the last reset, MB; after a reset what is resident now. 0 where not Linux."""
+    """Largest resident memory in MB since the last reset, or now after a reset; 0 on other systems than Linux."""
     status, control = Path("/proc/self/status"), Path("/proc/self/clear_refs")
     if not status.exists():
         return 0.0
@@ -211,7 +211,7 @@ def resident(*, reset: bool = False) -> float:
 
 
 def measured(case: Case, inputs: int, *, peers: bool, say: Callable[[str], None]) -> dict[str, dict[str, Any]]:
-    """Every attack in every arm, for one network."""
+    """Every attack in every search, for one network."""
     found: dict[str, dict[str, Any]] = {}
     for arm, question in questions(case, inputs).items():
         answers: dict[str, Answer] = {}
@@ -227,8 +227,8 @@ def measured(case: Case, inputs: int, *, peers: bool, say: Callable[[str], None]
 
 
 def runs(question: Question, *, peers: bool, slow: bool) -> Iterator[tuple[str, Callable[[], Answer]]]:
-    """What to run on a question, in order: the reference between the others; slow peers only where asked for."""
-    ours(question.first(2), "quick")  # what is compiled or cached at the first call belongs to nobody
+    """The runs for a question, in order: the reference alternates with the others; slow peers run only if asked for."""
+    ours(question.first(2), "quick")  # a first call, whose compilation and caching count for no run
     typical = float(torch.tensor(ours(question, "quick").distance).quantile(0.5))
     for effort in (*EFFORTS, *TIMED) if peers else EFFORTS:
         yield OURS + effort, partial(ours, question, effort)
@@ -245,9 +245,9 @@ def runs(question: Question, *, peers: bool, slow: bool) -> Iterator[tuple[str, 
 
 
 def kept(case: Case, inputs: int, *, fresh: bool, peers: bool) -> dict[str, dict[str, Any]]:
-    """`measured`, or what an earlier run of the same code and peers left."""
+    """The result of `measured`, or that of an earlier run of the same code and peers."""
     own = [Path(__file__).with_name(name) for name in ("measuring.py", "peers.py", "networks.py")]
-    sources = sorted([*(ROOT / "dmmcheck" / "attacks").glob("*.py"), *own])
+    sources = sorted([*(ROOT / "dmmcheck" / "attacks").rglob("*.py"), *own])
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
     code.update(f"{case} {inputs} {peers} {find_spec('adv_lib') is not None}".encode())
     path = BUILD / f"search-{code.hexdigest()[:16]}.json"

@@ -1,7 +1,8 @@
-"""Trained networks to search the boundaries of: digits and Fashion-MNIST, plain and adversarially trained.
+"""The networks whose boundaries are searched: digits and Fashion-MNIST, with standard and adversarial training.
 
-Fashion-MNIST is read from the IDX files of the Debian package ``dataset-fashion-mnist`` (or the folder that
-``FASHION_MNIST`` names); it is left out where they are missing. Networks are trained once and kept under ``build/``.
+Fashion-MNIST is read from the IDX files of the Debian package ``dataset-fashion-mnist``, or from the folder that the
+environment variable ``FASHION_MNIST`` names, and left out where they are missing. Networks are trained once and kept
+under ``build/``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ FASHION_EXAMPLES = 20_000
 
 @dataclass(frozen=True)
 class Case:
-    """One network: what it is trained on, its kind, how it is trained, and the seed."""
+    """One network: its data, its kind, its training, and the seed."""
 
     data: str
     kind: str
@@ -40,7 +41,7 @@ class Case:
 
     @property
     def group(self) -> str:
-        """What medians are taken over."""
+        """The group of networks that medians are taken over."""
         return f"{self.data}, {self.training} training"
 
 
@@ -72,7 +73,7 @@ class Residual(nn.Module):
 
 
 def architecture(kind: str, side: int) -> nn.Module:
-    """An untrained network of a kind, without weights."""
+    """A network of a kind, with torch's random weights."""
     if kind == "MLP":
         return nn.Sequential(
             nn.Flatten(), nn.Linear(side**2, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
@@ -85,7 +86,7 @@ def architecture(kind: str, side: int) -> nn.Module:
 
 
 def untrained(kind: str, side: int, seed: int) -> nn.Module:
-    """A network whose weights are a function of the seed alone, uniform with torch's default bounds."""
+    """A network whose weights depend on the seed alone: uniform, within torch's default bounds."""
     with torch.device("meta"):
         network = architecture(kind, side)
     network.to_empty(device="cpu")
@@ -126,7 +127,7 @@ def network(case: Case) -> nn.Module:
 
 
 def fit(model: nn.Module, images: Images, recipe: Recipe, case: Case) -> None:
-    """Train in place with Adam, the rate falling to zero."""
+    """Train a network in place with Adam, at a learning rate that falls to zero."""
     generator = torch.Generator().manual_seed(case.seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=recipe.rate)
     steps = recipe.epochs * math.ceil(len(images.x_train) / recipe.batch)
@@ -141,9 +142,9 @@ def fit(model: nn.Module, images: Images, recipe: Recipe, case: Case) -> None:
             loss.backward()
             optimiser.step()
             schedule.step()
-        right = accuracy(model.eval(), images.x_test, images.y_test)
+        share = accuracy(model.eval(), images.x_test, images.y_test)
         progress(
-            f"training {case}: epoch {epoch} of {recipe.epochs}, accuracy {right:.3f}",
+            f"training {case}: epoch {epoch} of {recipe.epochs}, accuracy {share:.3f}",
             first=epoch == 1,
             last=epoch == recipe.epochs,
         )
@@ -151,10 +152,10 @@ def fit(model: nn.Module, images: Images, recipe: Recipe, case: Case) -> None:
 
 @cache
 def load(name: str) -> Images:
-    """The data of that name.
+    """The data of a name: ``digits`` or ``Fashion-MNIST``.
 
     Raises:
-        FileNotFoundError: Fashion-MNIST is not there.
+        FileNotFoundError: The files of Fashion-MNIST are missing.
     """
     if name == "digits":
         split = digits.load()

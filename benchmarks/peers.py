@@ -1,9 +1,9 @@
-"""Minimal-L2 attacks of other libraries, called alike: images z in [0, 1] with labels in, adversarial images out.
+"""Minimal-L2 attacks of other libraries, with one signature: from images z in [0, 1] and labels to adversarial images.
 
-None of them searches a subspace. Where one is asked for, they are handed coordinates instead of images (the wrapper
-`dmmcheck.attacks.coordinates`); a length of one unit of the data is then `unit` in z. Arguments that are lengths are
-converted with it, everything else is the library's default unless the name says so. Libraries are imported when they
-are called, so that one that is not installed is a row that says so.
+None of them searches a subspace. For a search space they get coordinates instead of images (the wrapper
+`dmmcheck.attacks.torchattacks.coordinates`), in which a length of one in the data is `unit`. Arguments that are lengths
+are converted with it; all others are the library's defaults unless the name of the attack gives them. A library is
+imported when its attack is called, so that the report has a row for a library that is not installed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REFERENCE = "adv-lib FMN 100"
 
 @dataclass(frozen=True)
 class Peer:
-    """One attack: its call, and whether it is slow and asked about a few inputs only, or a long run for d* alone."""
+    """One attack: its call, whether it is slow and runs on few inputs, and whether it is a long run for d* alone."""
 
     name: str
     call: Call
@@ -34,9 +34,9 @@ class Peer:
 
 
 def adv_lib() -> Any:
-    """The attacks of adv-lib, with nothing in place of what it imports and none of these attacks uses.
+    """The attacks of adv-lib; two of its imports that these attacks do not use are replaced where they are missing.
 
-    That is torchvision, for perceptual distances, whose build has to fit torch's, and visdom, for plots.
+    These are torchvision, for perceptual distances, whose build has to fit that of torch, and visdom, for plots.
     """
     for name, parts in (("torchvision", ("models",)), ("visdom", ())):
         try:

@@ -1,13 +1,13 @@
-"""Our boundary search beside the minimal-L2 attacks of other libraries: how near, how often found, at what cost.
+"""The boundary search compared with the minimal-L2 attacks of other libraries: distances, success rates and costs.
 
     python -m benchmarks.search [--inputs 50] [--fresh]     writes benchmarks/RESULTS.md
-    python -m benchmarks.search --smoke                     digits, ours alone, with bounds that must hold
+    python -m benchmarks.search --smoke                     digits, dmmcheck alone, with bounds that must hold
 
-Four arms: anywhere, in the normal and in the tangent space of a PCA (unboxed), and anywhere inside the box [0, 1].
-Distances are divided by d*, the smallest of all attacks and of long runs, input by input. Times are processor times of
-one thread, as ratios to FMN with 100 steps, which is measured anew between the others in the same arm: medians of five
-runs of quick and default, and of eleven of FMN. What a network gave is kept under ``build/`` until the search or the
-benchmark changes, so that an interrupted run goes on.
+There are four searches: anywhere, in the normal and in the tangent space of a PCA (without a box), and anywhere inside
+the box [0, 1]. Each distance is divided by d*, the smallest distance of the input by any attack and by long runs. Times
+are processor times of one thread, relative to FMN with 100 steps, which runs between the others in the same search:
+medians of five runs of quick and default, and of eleven of FMN. Results of a network are kept under ``build/`` until
+the search or the benchmark changes, so that an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from benchmarks.measuring import OURS, SLOW_INPUTS, kept, progress, resident
 from benchmarks.networks import Case, load, network
 from benchmarks.peers import REFERENCE
 from dmmcheck.attacks.minimal_norm.search import boundary_search
+from dmmcheck.models.base import flat
 from dmmcheck.models.torch import TorchClassifier, adapt
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -48,7 +49,7 @@ CASES = tuple(  # three networks a group
 
 @dataclass(frozen=True)
 class Row:
-    """One attack in one arm of one network, or medians over networks."""
+    """One attack in one search of one network, or medians over networks."""
 
     found: float
     median: float
@@ -61,7 +62,7 @@ class Row:
 
     @classmethod
     def of(cls, name: str, answers: dict[str, Any]) -> Row | str:
-        """Against the best of all answers; the note of an attack that did not run."""
+        """The answer of an attack, compared with the best of all answers; a note if the attack did not run."""
         answer = answers[name]
         if not answer["distance"]:
             return str(answer["note"])
@@ -118,7 +119,7 @@ def grouped(results: dict[Case, dict[str, dict[str, Any]]]) -> dict[str, Group]:
 
 @dataclass(frozen=True)
 class Target:
-    """A bound that one number of an effort must keep in an arm."""
+    """A bound that a number of an effort must meet in a search."""
 
     effort: str
     arm: str
@@ -160,7 +161,7 @@ SHOWN = {
 
 
 def targets_table(groups: dict[str, Group]) -> list[str]:
-    """Each bound beside what was measured, group by group."""
+    """Each bound, and the values that were measured in each group."""
     lines = [
         "| effort | arm | number | bound | " + " | ".join(groups) + " | |",
         "|---|---|---|---|" + "---|" * (len(groups) + 1),
@@ -177,7 +178,7 @@ def targets_table(groups: dict[str, Group]) -> list[str]:
 
 
 def group_tables(groups: dict[str, Group]) -> list[str]:
-    """One table a group and arm."""
+    """One table for each group and search."""
     lines: list[str] = []
     for group, arms in groups.items():
         for arm, rows in arms.items():
@@ -193,7 +194,7 @@ def group_tables(groups: dict[str, Group]) -> list[str]:
 
 
 def network_table(results: dict[Case, dict[str, dict[str, Any]]]) -> list[str]:
-    """One line a network and arm: median d/d*, p90, share more than 5 % off, and time, of each effort."""
+    """One line for each network and search: median d/d*, p90, share more than 5 % off, and time, of each effort."""
     lines = ["| network | arm | quick | default | thorough |", "|---|---|---|---|---|"]
     for case, arms in results.items():
         for arm, answers in arms.items():
@@ -208,19 +209,19 @@ def network_table(results: dict[Case, dict[str, dict[str, Any]]]) -> list[str]:
 
 
 def bare(classifier: TorchClassifier, calls: list[list[int]], x: Tensor) -> float:
-    """Processor time of forward and backward passes and nothing else; calls are [rows, backward passes]."""
+    """Processor time of forward and backward passes alone; calls are [rows, backward passes]."""
     start = time.process_time()
     for rows, backwards in calls:
         batch = x[torch.arange(rows) % len(x)]
         with torch.set_grad_enabled(backwards > 0):
             logits = classifier.logits(batch.requires_grad_(backwards > 0))
-        for left in reversed(range(backwards)):
-            torch.autograd.grad(logits[:, left % logits.shape[1]].sum(), batch, retain_graph=left > 0)
+        for number in reversed(range(backwards)):
+            torch.autograd.grad(logits[:, number % logits.shape[1]].sum(), batch, retain_graph=number > 0)
     return time.process_time() - start
 
 
 def overhead(model: nn.Module, x: Tensor, effort: str, repeats: int = 9) -> float:
-    """Processor time of a search over that of the bare passes it asks for, the median of alternate runs."""
+    """Processor time of a search, divided by that of its passes alone: the median of alternating runs."""
     calls: list[list[int]] = []
 
     def recording(batch: Tensor) -> Tensor:
@@ -233,14 +234,14 @@ def overhead(model: nn.Module, x: Tensor, effort: str, repeats: int = 9) -> floa
 
     y = model(x).argmax(1)
     recorded, classifier = adapt(recording, x), adapt(model, x)
-    flat = classifier.flat(x)
+    points = flat(classifier, x)
     calls.clear()
-    boundary_search(recorded, flat, y, effort=effort, generator=torch.Generator().manual_seed(0))
+    boundary_search(recorded, points, y, effort=effort, generator=torch.Generator().manual_seed(0))
     plan, ratios = [list(call) for call in calls], []
     for _ in range(repeats):
         start = time.process_time()
-        boundary_search(classifier, flat, y, effort=effort, generator=torch.Generator().manual_seed(0))
-        ratios.append((time.process_time() - start) / bare(classifier, plan, flat))
+        boundary_search(classifier, points, y, effort=effort, generator=torch.Generator().manual_seed(0))
+        ratios.append((time.process_time() - start) / bare(classifier, plan, points))
     return float(np.median(ratios))
 
 
@@ -276,7 +277,7 @@ def resnet18(generator: torch.Generator) -> nn.Module:
 
 
 def cost_lines() -> list[str]:
-    """Overhead beside bare passes, and memory for few and many inputs."""
+    """The overhead compared with the passes alone, and the memory for few and many inputs."""
     progress("overhead on the digits CNN")
     images = load("digits")
     model = network(Case("digits", "CNN", "standard", 0))
@@ -297,7 +298,7 @@ def cost_lines() -> list[str]:
 
 
 def memory_lines() -> list[str]:
-    """Peak memory of searches over more and more inputs, each in a process of its own: what is freed is not seen."""
+    """Peak memory of searches of more and more inputs, each in a separate process, since a peak outlasts its search."""
     progress("memory")
     counts = (256, 1024, 4096, 16384)
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
@@ -307,27 +308,27 @@ def memory_lines() -> list[str]:
 
 
 def peak_memory(n: int) -> float:
-    """Of a quick search of the digits CNN on n inputs, MB beyond what was resident after a small one."""
+    """Peak memory in MB of a quick search of the digits CNN for n inputs, beyond the memory after a small search."""
     torch.set_num_threads(1)
     images = load("digits")
     classifier = adapt(network(Case("digits", "CNN", "standard", 0)), images.x_test)
-    x = classifier.flat(images.x_test[torch.arange(n) % len(images.x_test)])
+    x = flat(classifier, images.x_test[torch.arange(n) % len(images.x_test)])
     with torch.no_grad():
         y = torch.cat([classifier.logits(part).argmax(1) for part in x.split(256)])
 
     def search(count: int) -> None:
         boundary_search(classifier, x[:count], y[:count], effort="quick", generator=torch.Generator().manual_seed(0))
 
-    search(8)  # what is loaded at the first call belongs to nobody
+    search(8)  # a first call, which loads what every search needs
     before = resident(reset=True)
     search(n)
     return resident() - before
 
 
 def smoke() -> int:
-    """Ours alone on digits networks that are quickly trained; says which bounds do not hold.
+    """The built-in search alone, on digits networks that are quickly trained; prints the bounds that do not hold.
 
-    Beside what takes peers to know, the share of inputs that are 5 % off is left out: it needs more inputs.
+    Bounds that need peers are left out, and those of the share of inputs that are 5 % off, which need more inputs.
     """
     cases = [case for case in CASES if case.data == "digits" and (case.kind == "MLP" or case.training == "standard")]
     groups = grouped({case: kept(case, 24, fresh=True, peers=False) for case in cases})
@@ -379,11 +380,13 @@ def report(results: dict[Case, dict[str, dict[str, Any]]], left_out: list[str], 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--smoke", action="store_true", help="digits, ours alone, under a minute")
-    parser.add_argument("--inputs", type=int, default=50, help="a network")
-    parser.add_argument("--fresh", action="store_true", help="measure anew what an earlier run has kept")
-    parser.add_argument("--only", default="", help="networks whose description contains this, printed, nothing written")
-    parser.add_argument("--ours", action="store_true", help="no peers")
+    parser.add_argument("--smoke", action="store_true", help="digits, dmmcheck alone, under a minute")
+    parser.add_argument("--inputs", type=int, default=50, help="inputs of each network")
+    parser.add_argument("--fresh", action="store_true", help="measure again what an earlier run has kept")
+    parser.add_argument(
+        "--only", default="", help="print the networks whose description contains this, and write nothing"
+    )
+    parser.add_argument("--ours", action="store_true", help="dmmcheck alone, no peers")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     torch.set_num_threads(1)

@@ -1,10 +1,10 @@
-"""Which gates trip on sound and on masked networks, over many seeds; and how many planted boundaries are found.
+"""The gates that fail on sound and on masked networks, over many seeds, and the planted boundaries that are found.
 
     python -m benchmarks.soundness [--seeds 20] [--inputs 64]   # writes benchmarks/SOUNDNESS.md
     python -m benchmarks.soundness --smoke                      # one seed, under a minute, writes nothing
 
-Digits networks of a few epochs, each plain, with logits that are scaled or softmaxed, and masked in seven ways. A sound
-network must trip nothing, a masked one something.
+Digits networks are trained for a few epochs. Each is measured as it is, with logits that are scaled or passed through a
+softmax, and masked in seven ways. No gate may fail on a sound network, and at least one must fail on a masked one.
 """
 
 from __future__ import annotations
@@ -20,21 +20,22 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from dmmcheck.attacks.minimal_norm.search import Arm, search_arms
-from dmmcheck.attacks.minimal_norm.search import boundary_search as search
+from dmmcheck.attacks.minimal_norm.search import boundary_search, search_spaces
+from dmmcheck.attacks.search_space import Everywhere, spanned
+from dmmcheck.inference.types import ARMS
 from dmmcheck.manifolds import PCA
+from dmmcheck.models.base import flat
 from dmmcheck.models.torch import adapt
-from dmmcheck.soundness import Ground, assess
+from dmmcheck.soundness import SoundnessContext, assess
 from examples.digits import data, training
 
 RESULTS = Path(__file__).with_name("SOUNDNESS.md")
 DIM = 8
 Transform = Callable[[Tensor], Tensor]
-ARMS = ("free", "tangent", "normal")
 
 
 class Changed(nn.Module):
-    """A network with something done to its input or to its logits."""
+    """A network with a transformation of its input and one of its logits."""
 
     def __init__(
         self, network: nn.Module, before: Callable[[Tensor], Tensor], after: Callable[[Tensor], Tensor]
@@ -55,7 +56,7 @@ def with_noise(generator: torch.Generator) -> Transform:
 
 
 def variants(network: nn.Module, seed: int) -> dict[str, nn.Module]:
-    """Sound variants are in capitals."""
+    """The variants of a network by name; those of sound networks are in capitals."""
     noise = with_noise(torch.Generator().manual_seed(seed))
     changes: dict[str, tuple[Transform, Transform]] = {
         "PLAIN": (same, same),
@@ -74,10 +75,10 @@ def variants(network: nn.Module, seed: int) -> dict[str, nn.Module]:
 
 @dataclass
 class Tally:
-    """Over the seeds: runs that tripped something, which gates did, and plants."""
+    """Sums over the seeds: runs with a failed gate, how often each gate failed, and planted boundaries."""
 
     runs: int = 0
-    tripped: int = 0
+    failed: int = 0
     gates: Counter[str] = None  # type: ignore[assignment]
     found: float = 0.0
     planted: int = 0
@@ -86,48 +87,48 @@ class Tally:
     def row(self, name: str) -> str:
         gates = ", ".join(f"{gate} {count}" for gate, count in self.gates.most_common())
         recall = f"{self.found / self.planted:.1%} of {self.planted}" if self.planted else "-"
-        return f"| {name} | {self.tripped}/{self.runs} | {recall} | {self.seconds / self.runs:.1f} | {gates or '-'} |"
+        return f"| {name} | {self.failed}/{self.runs} | {recall} | {self.seconds / self.runs:.1f} | {gates or '-'} |"
 
 
-def ground_of(model: nn.Module, split: data.Split, inputs: int, seed: int) -> Ground:
-    """A measurement of a digits network under a PCA of the training digits."""
+def context_of(model: nn.Module, split: data.Split, inputs: int, seed: int) -> SoundnessContext:
+    """A measurement of a digits network, with a PCA of the training digits as the manifold."""
     pca = PCA(dim=DIM).fit(split.train.x)
     classifier = adapt(model, split.test.x)
-    flat = classifier.flat(split.test.x)
+    points = flat(classifier, split.test.x)
     with torch.no_grad():
-        right = torch.nonzero(classifier.logits(flat).argmax(1) == split.test.y).reshape(-1)
-    order = right[torch.randperm(len(right), generator=torch.Generator().manual_seed(seed))][:inputs]
-    x, y = flat[order], split.test.y[order]
+        correct = torch.nonzero(classifier.logits(points).argmax(1) == split.test.y).reshape(-1)
+    order = correct[torch.randperm(len(correct), generator=torch.Generator().manual_seed(seed))][:inputs]
+    x, y = points[order], split.test.y[order]
     basis = pca.tangent_basis(x)
-    arms = [Arm(), Arm(basis), Arm(basis, normal=True)]
-    found = search_arms(classifier, x, y, arms, generator=torch.Generator().manual_seed(seed))
-    return Ground(
+    spaces = [Everywhere(), spanned(basis), spanned(basis, normal=True)]
+    found = search_spaces(classifier, x, y, spaces, generator=torch.Generator().manual_seed(seed))
+    return SoundnessContext(
         classifier=classifier,
         was_training=False,
         x=x,
         y=y,
-        accuracy=len(right) / len(flat),
-        majority=float(torch.bincount(split.test.y).max()) / len(flat),
-        labelled=len(flat),
-        x_pool=classifier.flat(split.train.x),
+        accuracy=len(correct) / len(points),
+        majority=float(torch.bincount(split.test.y).max()) / len(points),
+        labelled=len(points),
+        x_pool=flat(classifier, split.train.x),
         y_pool=split.train.y,
         bounds=(0.0, 1.0),
         basis=basis,
         manifold=pca,
-        training_points=classifier.flat(split.train.x),
+        training_points=flat(classifier, split.train.x),
         crossings=dict(zip(ARMS, found, strict=True)),
-        search=search,
+        search=boundary_search,
         seed=seed,
     )
 
 
-def judge(tally: Tally, ground: Ground) -> None:
+def judge(tally: Tally, context: SoundnessContext) -> None:
     start = time.perf_counter()
-    items = assess(ground)
+    items = assess(context)
     tally.seconds += time.perf_counter() - start
     failed = [item.name for item in items if item.ok is False]
     tally.runs += 1
-    tally.tripped += bool(failed)
+    tally.failed += bool(failed)
     tally.gates.update(failed)
     for item in items:
         if item.name.startswith("planted") and item.value is not None:
@@ -136,13 +137,13 @@ def judge(tally: Tally, ground: Ground) -> None:
 
 
 def table(tallies: dict[str, Tally]) -> str:
-    """A row a variant."""
+    """A table with one row for each variant."""
     head = "| network | tripped | planted and found | seconds | gates, and in how many runs |\n|---|---|---|---|---|"
     return "\n".join([head, *(tally.row(name) for name, tally in tallies.items())])
 
 
 def report(tallies: dict[str, Tally], options: argparse.Namespace) -> str:
-    """The whole document."""
+    """The text of SOUNDNESS.md."""
     return f"""# Which gates trip on sound and on masked networks
 
 Written by `python -m benchmarks.soundness`: {options.seeds} digits networks of eight epochs, {options.inputs} inputs
@@ -167,12 +168,12 @@ def main() -> None:
         network = training.fit(split.train.x, split.train.y, seed, recipe=training.Recipe(epochs=8))
         for name, model in variants(network, seed).items():
             tally = tallies.setdefault(name, Tally(gates=Counter()))
-            judge(tally, ground_of(model, split, options.inputs, seed))
+            judge(tally, context_of(model, split, options.inputs, seed))
             print(f"seed {seed} {name}: {dict(tally.gates)}", file=sys.stderr, flush=True)
     print(table(tallies))
     if not options.smoke:
         RESULTS.write_text(report(tallies, options), encoding="utf-8")
-    wrong = [name for name, tally in tallies.items() if tally.tripped != (0 if name.isupper() else tally.runs)]
+    wrong = [name for name, tally in tallies.items() if tally.failed != (0 if name.isupper() else tally.runs)]
     if wrong:
         sys.exit(f"against expectation: {', '.join(wrong)}")
 

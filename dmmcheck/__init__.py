@@ -1,15 +1,16 @@
 """dmmcheck tests the geometry of a classifier, not only its accuracy.
 
-The map, in the order of the data:
+The public names, in the order in which data pass through them:
 
-- `Subject`: what is under test: model, inputs, labels, manifold estimate (`dmmcheck.manifolds`).
-- `run`: the checks on a subject, as a `Report`; under pytest the same through ``pytest --dmm``.
+- `Subject`: the model, inputs, labels and manifold estimate (`dmmcheck.manifolds`) under test.
+- `run`: runs the checks on a subject and returns a `Report`; ``pytest --dmm`` does the same under pytest.
 - `boundary_search`: the nearest label change anywhere, in the tangent space, or in the normal space.
-- `check`, `Evidence`: a check of your own.
+- `check`, `Evidence`, `View`: for a check of your own. `control`, `gate`, `report_format`, `Attack`, `Classifier`: for
+  the other parts that you can add.
 - `parametrize`: checks as test functions in a test file.
 - `dmmcheck.worlds`: subjects whose answers are known in closed form.
 
-Importing the package imports nothing heavy: every name below is loaded when it is first used.
+Importing the package imports nothing heavy: each name is loaded when it is first used.
 """
 
 from __future__ import annotations
@@ -21,37 +22,50 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dmmcheck import manifolds as manifolds
+    from dmmcheck import soundness as soundness
     from dmmcheck import worlds as worlds
+    from dmmcheck.attacks.base import Attack as Attack
     from dmmcheck.attacks.base import Crossing as Crossing
     from dmmcheck.attacks.minimal_norm.search import boundary_search as boundary_search
-    from dmmcheck.checks.base import Explanation as Explanation
     from dmmcheck.checks.base import check as check
+    from dmmcheck.checks.explanation import Explanation as Explanation
     from dmmcheck.config.settings import Settings as Settings
     from dmmcheck.errors import DmmError as DmmError
     from dmmcheck.inference.evidence import Evidence as Evidence
+    from dmmcheck.measurement.nulls import control as control
+    from dmmcheck.measurement.view import View as View
+    from dmmcheck.models.base import Classifier as Classifier
     from dmmcheck.parametrize import parametrize as parametrize
     from dmmcheck.report.model import Finding as Finding
     from dmmcheck.report.model import Report as Report
+    from dmmcheck.report.write import report_format as report_format
     from dmmcheck.run import run as run
+    from dmmcheck.soundness.registry import gate as gate
     from dmmcheck.subject import Subject as Subject
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Attack": "dmmcheck.attacks.base",
+    "Classifier": "dmmcheck.models.base",
     "Crossing": "dmmcheck.attacks.base",
     "DmmError": "dmmcheck.errors",
     "Evidence": "dmmcheck.inference.evidence",
-    "Explanation": "dmmcheck.checks.base",
+    "Explanation": "dmmcheck.checks.explanation",
     "Finding": "dmmcheck.report.model",
     "Report": "dmmcheck.report.model",
     "Settings": "dmmcheck.config.settings",
     "Subject": "dmmcheck.subject",
+    "View": "dmmcheck.measurement.view",
     "boundary_search": "dmmcheck.attacks.minimal_norm.search",
     "check": "dmmcheck.checks.base",
+    "control": "dmmcheck.measurement.nulls",
+    "gate": "dmmcheck.soundness.registry",
     "parametrize": "dmmcheck.parametrize",
+    "report_format": "dmmcheck.report.write",
     "run": "dmmcheck.run",
 }
-_MODULES = ("manifolds", "worlds")
+_MODULES = ("manifolds", "soundness", "worlds")
 
 __all__ = ["__version__", *sorted(_HOMES), *_MODULES]  # noqa: PLE0604  # all are strings
 
@@ -72,7 +86,7 @@ def __dir__() -> list[str]:
 
 
 class _Package(ModuleType):
-    """Keeps a name that is a function from being hidden by the module of the same name, once that is imported."""
+    """A package that keeps ``dmmcheck.run`` the function after the module ``dmmcheck.run`` is imported."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

@@ -1,4 +1,4 @@
-"""One base error; every message gives the offending value, the limit and the remedy."""
+"""One base class for all errors; every message gives the value, the limit and the remedy."""
 
 from __future__ import annotations
 
@@ -29,6 +29,10 @@ class AttackError(DmmError):
 
 class CheckError(DmmError):
     """A check is unknown, declared twice, or returned something other than evidence."""
+
+
+class RegistryError(DmmError):
+    """A control, a gate or a report format cannot be registered."""
 
 
 class ReportError(DmmError):

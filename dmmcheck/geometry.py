@@ -1,4 +1,4 @@
-"""Pure functions on vectors and subspaces. No (D, D) array exists: the normal space is "minus the tangent part"."""
+"""Projections of vectors onto subspaces. The normal part of a vector is computed as v minus its tangent part."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def coordinates(v: Tensor, basis: Tensor) -> Tensor:
 
 
 def combine(c: Tensor, basis: Tensor) -> Tensor:
-    """Vectors (n, D) with coordinates c (n, k) in a basis, (D, k) shared or (n, D, k)."""
+    """Vectors (n, D) whose coordinates in a basis, (D, k) shared or (n, D, k), are c (n, k)."""
     if basis.ndim == 2:
         return c @ basis.T
     return torch.bmm(basis, c[:, :, None]).squeeze(2)
@@ -26,19 +26,38 @@ def project_tangent(v: Tensor, basis: Tensor) -> Tensor:
 
 
 def split(v: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """Part of v (n, D) along the span of an orthonormal basis, and the rest."""
+    """The parts (n, D) of vectors v (n, D) inside the span of an orthonormal basis, and orthogonal to it.
+
+    Args:
+        v: Vectors (n, D).
+        basis: Orthonormal columns, (D, k) shared by all vectors or (n, D, k).
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck.geometry import split
+        >>> tangent, normal = split(torch.tensor([[1.0, 2.0, 3.0]]), torch.eye(3)[:, :2])
+        >>> tangent, normal
+        (tensor([[1., 2., 0.]]), tensor([[0., 0., 3.]]))
+    """
     tangent = project_tangent(v, basis)
     return tangent, v - tangent
 
 
 def energy_share(v: Tensor, basis: Tensor) -> Tensor:
-    """Share of the energy of v (n, D) along the span, rho_T = |P_T v|^2 / |v|^2 (n,); NaN for a zero vector."""
-    v = v / v.abs().amax(1, keepdim=True)  # squares of very small or large entries would leave the range
+    """Share (n,) of the energy of vectors v (n, D) in the span of an orthonormal basis; NaN for a zero vector.
+
+    With the orthogonal projection P_T onto the span, rho_T = |P_T v|^2 / |v|^2.
+
+    Args:
+        v: Vectors (n, D).
+        basis: Orthonormal columns, (D, k) shared by all vectors or (n, D, k).
+    """
+    v = v / v.abs().amax(1, keepdim=True)  # the squares of very small or large entries would underflow or overflow
     return coordinates(v / v.norm(dim=1, keepdim=True), basis).square().sum(1)
 
 
 def orthonormal_residual(basis: Tensor) -> float:
-    """Largest entry of |B^T B - 1| over all bases, (D, k) or (n, D, k)."""
+    """The largest entry of |B^T B - 1| over a basis B (D, k), or over all bases (n, D, k)."""
     gram = basis.transpose(-1, -2) @ basis
     return float((gram - torch.eye(basis.shape[-1], dtype=basis.dtype, device=basis.device)).abs().max())
 
@@ -51,7 +70,15 @@ def random_basis(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Orthonormal basis (D, k) of a uniformly random subspace (Haar)."""
+    """Orthonormal basis (D, k) of a random subspace, uniformly distributed (Haar).
+
+    Args:
+        ambient_dim: D.
+        dim: k, at most D.
+        generator: Source of the subspace, on the CPU.
+        dtype: The dtype of the result.
+        device: The device of the result.
+    """
     gaussian = torch.randn((ambient_dim, dim), generator=generator, dtype=torch.float64)
     q, r = torch.linalg.qr(gaussian)
     basis: Tensor = (q * torch.sign(torch.diagonal(r))).to(device, dtype)

@@ -27,17 +27,17 @@ def parametrize(
         def test_geometry(dmm_check):
             dmm_check()
 
-    Calling ``dmm_check()`` tests the claim: it returns the `Finding` where the claim is supported, fails where a gating
-    one is refuted, and otherwise ends the test as the same check does under ``pytest --dmm``. The findings stand in the
-    table and in the reports. ``--dmm`` is not needed.
+    Calling ``dmm_check()`` tests the claim. It returns the `Finding` if the claim is supported, and fails the test if a
+    gating claim is refuted. With any other verdict the test ends as the same check does under ``pytest --dmm``. The
+    findings appear in the table and in the reports. The option ``--dmm`` is not needed.
 
     Args:
-        subject: A `Subject`, a function without arguments that returns one, or the name of a fixture that does; looked
-            up when the first of the tests runs.
+        subject: A `Subject`, a function without arguments that returns one, or the name of a fixture that does. The
+            subject is made when the first of the tests runs.
         checks: Ids to run; all where None.
         exclude: Ids to leave out.
         tiers: Tiers to run; all where None.
-        settings: How to judge; what the command line and ``[tool.dmmcheck]`` say where None.
+        settings: How to judge; the settings of the command line and ``[tool.dmmcheck]`` where None.
         **overrides: Single settings by name, e.g. ``seed=0``.
     """
     return pytest.mark.dmm(

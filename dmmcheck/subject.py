@@ -1,4 +1,4 @@
-"""Subject: what is under test, validated at the door."""
+"""Subject: what is under test, validated when it is made."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import SubjectError
+from dmmcheck.inference.types import MIN_INPUTS
 from dmmcheck.manifolds.base import validate_manifold
-from dmmcheck.models.reference import companion, moved
-from dmmcheck.models.torch import UNDER_TEST, TorchClassifier, adapt
+from dmmcheck.models.base import UNDER_TEST, Classifier
+from dmmcheck.models.reference import moved, reference_model
+from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
-MIN_INPUTS = 8
 TRAINING_DATA = "the training data (x_train and y_train, in settings manifold-data)"
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A classifier, labelled inputs, a manifold estimate, and the companions some checks need.
+    """A classifier, labelled inputs, a manifold estimate, and the reference models that some checks need.
 
     Attributes:
         model: A ``torch.nn.Module`` or a function from ``(n, *input_shape)`` to logits, see `models.torch.adapt`.
         x: Inputs ``(n, *input_shape)``: a floating-point tensor or array. Stored as a tensor.
         y: Labels (n,), integers in [0, classes). Stored as a long tensor.
         manifold: An object with ``dim``, ``project_point`` and ``tangent_basis`` (`dmmcheck.manifolds.base.Manifold`).
-        bounds: Box (lo, hi) that inputs live in, e.g. (0, 1); None for unbounded. Checks on x only: the search
-            is unboxed by default, see the README.
-        reference: The standard twin, where `model` is adversarially trained.
-        robust: The adversarially trained twin, where `model` is the standard one.
+        bounds: Box (lo, hi) of the inputs, e.g. (0, 1); None for no box. x must lie in it; searches ignore it.
+        reference: The standard model of a pair, where `model` is the adversarially trained one.
+        robust: The adversarially trained model of a pair, where `model` is the standard one.
         factory: ``factory(seed) -> model``, untrained; the same seed gives the same model.
         checkpoints: ``[(step, model), ...]`` along training, the first one untrained.
         trainer: ``trainer(x, y, seed) -> model``. x ``(m, *input_shape)`` comes on the device of x_train.
-        x_train: Examples ``(m, *input_shape)`` the manifold was fitted on; neighbours are looked up here.
+        x_train: Examples ``(m, *input_shape)`` that the manifold was fitted on, in which neighbours are looked up.
         y_train: Their labels (m,).
 
     Raises:
-        SubjectError: Inputs, labels or bounds cannot be used; the message names value, limit and remedy.
-        ModelError: The model cannot be called on these inputs.
+        SubjectError: Inputs, labels, bounds or reference models cannot be used.
+        ModelError: The model, or a reference model, cannot be called on these inputs.
         ManifoldError: The manifold does not fit these inputs.
     """
 
@@ -55,7 +55,7 @@ class Subject:
     trainer: Callable[..., Any] | None = None
     x_train: Any = None
     y_train: Any = None
-    classifier: TorchClassifier = field(init=False, repr=False)
+    classifier: Classifier = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         x = inputs_of(self.x, "x")
@@ -66,13 +66,17 @@ class Subject:
         bounds = _checked_bounds(self.bounds, x)
         y = labels_of(self.y, "y", len(x))
         classifier = adapt(self.model, x)
+        if not isinstance(classifier, TorchClassifier):
+            verify(classifier, x)
         _check_range(y, classifier.classes, "y")
-        settled: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
+        checked: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
+        if self.x_train is None and self.y_train is not None:
+            raise SubjectError("y_train is given without x_train; give both, or neither")
         if self.x_train is not None:
-            settled |= _training_data(self.x_train, self.y_train, x, classifier.classes)
-        for name, value in settled.items():
+            checked |= _training_data(self.x_train, self.y_train, x, classifier.classes)
+        for name, value in checked.items():
             object.__setattr__(self, name, value)
-        self._check_companions()
+        self._check_reference_models()
         validate_manifold(self.manifold, x[:2].reshape(2, -1))
 
     @property
@@ -82,14 +86,14 @@ class Subject:
 
     @property
     def pair(self) -> tuple[Any, Any] | None:
-        """The (standard, robust) models, where a twin was given."""
+        """The standard and the robust model; None where neither `reference` nor `robust` is given."""
         if self.reference is not None:
             return self.reference, self.model
         return (self.model, self.robust) if self.robust is not None else None
 
     @property
-    def companions(self) -> frozenset[str]:
-        """Names of what checks may need and this subject has."""
+    def provides(self) -> frozenset[str]:
+        """What this subject has of the things that checks can need; keys of `checks.base.NEEDS`."""
         has = {
             "pair": self.pair is not None,
             "factory": self.factory is not None,
@@ -101,10 +105,13 @@ class Subject:
         return frozenset(name for name, present in has.items() if present)
 
     def to(self, device: str) -> Subject:
-        """The same subject with a copy of its model on another device; companions follow it when they are used.
+        """The same subject with a copy of its model on another device; reference models are moved when they are used.
+
+        Args:
+            device: Name of the device, as torch spells it.
 
         Raises:
-            SubjectError: There is no such device here.
+            SubjectError: The device cannot be used on this machine.
             ModelError: The model cannot be moved there.
         """
         try:
@@ -118,25 +125,25 @@ class Subject:
         checkpoints = tuple((step, model if one is self.model else one) for step, one in self.checkpoints)
         return replace(self, model=model, checkpoints=checkpoints)
 
-    def beside(self, model: Any, role: str) -> TorchClassifier:
-        """A companion as it is used: on the device, in the dtype and with the classes of the model under test.
+    def reference_classifier(self, model: Any, role: str) -> Classifier:
+        """A reference model as a classifier on the device and in the dtype of the model under test.
 
         Args:
-            model: The companion; the model under test itself is one, too.
+            model: The reference model; the model under test itself may be one.
             role: What messages call it.
 
         Raises:
-            ModelError: It does not fit, see `models.companion`.
+            ModelError: It cannot be called on the inputs, or has other classes; see `models.reference`.
         """
         if model is self.model:
             return self.classifier
-        return companion(model, self.x, beside=self.classifier, role=role)
+        return reference_model(model, self.x, like=self.classifier, role=role)
 
-    def _check_companions(self) -> None:
+    def _check_reference_models(self) -> None:
         if self.reference is not None and self.robust is not None:
             raise SubjectError(
-                "both reference (the standard twin of a robust model) and robust (the robust twin of a standard model) "
-                "are given; keep the one that fits the model under test"
+                "both reference and robust are given; keep reference where the model under test is the robust one of a "
+                "pair, robust where it is the standard one"
             )
         for name in ("factory", "trainer"):
             value = getattr(self, name)
@@ -149,14 +156,14 @@ class Subject:
             )
         for name in ("reference", "robust"):
             if getattr(self, name) is not None:
-                self.beside(getattr(self, name), twin_role(name))
+                self.reference_classifier(getattr(self, name), pair_role(name))
         for step, model in self.checkpoints:
-            self.beside(model, checkpoint_role(step))
+            self.reference_classifier(model, checkpoint_role(step))
 
 
-def twin_role(name: str) -> str:
-    """What messages call the twin of a pair, by the field it was given in."""
-    return f"{name} twin"
+def pair_role(name: str) -> str:
+    """What messages call the second model of a pair, by the field that holds it."""
+    return f"{name} model"
 
 
 def checkpoint_role(step: int) -> str:
@@ -168,7 +175,7 @@ def inputs_of(x: Any, name: str) -> Tensor:
     """Any array of inputs as a floating-point tensor ``(n, *input_shape)``.
 
     Raises:
-        SubjectError: Not an array, integers, fewer than two dimensions, NaN or infinities.
+        SubjectError: x is no array, holds integers, NaN or infinities, or has fewer than two dimensions.
     """
     try:
         tensor = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
@@ -194,7 +201,7 @@ def labels_of(y: Any, name: str, n: int) -> Tensor:
     """Any array of n integer labels as a long tensor (n,).
 
     Raises:
-        SubjectError: Wrong length, shape or dtype.
+        SubjectError: y is no array, has another shape than (n,), or another dtype than integers.
     """
     try:
         tensor = y.detach() if isinstance(y, Tensor) else torch.as_tensor(y)
@@ -204,7 +211,7 @@ def labels_of(y: Any, name: str, n: int) -> Tensor:
         ) from error
     if tuple(tensor.shape) != (n,):
         raise SubjectError(
-            f"{name} has shape {tuple(tensor.shape)}, expected ({n},): one label an input; "
+            f"{name} has shape {tuple(tensor.shape)}, expected ({n},): one label per input; "
             "pass class indices, not one-hot rows, of the same split as the inputs"
         )
     if tensor.is_floating_point() or tensor.is_complex():

@@ -1,8 +1,8 @@
-"""What the exit status of a demo run means.
+"""The exit status of a demo run.
 
-pytest exits with 1 when a gating claim is refuted, as it should in somebody's own CI. In a demo that is a finding about
-the network, not a fault, as long as refuted claims are all that failed. ``python -m examples.verdicts STATUS REPORT
-JUNIT`` tells the two apart and passes every other status on.
+pytest exits with 1 if a gating claim is refuted, which is right for the CI of a user. In the demo, a refuted claim is a
+result about the network and not an error. ``python -m examples.verdicts STATUS REPORT JUNIT`` therefore exits with 0 if
+refuted claims are the only failures, and with the given status otherwise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ FINISHED, SOME_FAILED = 0, 1
 
 
 def explain(status: int, report_path: Path, junit_path: Path) -> tuple[int, str]:
-    """The status to end with, and a line that says why."""
+    """The exit status, and a line that gives the reason.
+
+    Args:
+        status: The exit status of pytest.
+        report_path: The JSON report of the run.
+        junit_path: The JUnit file of the run.
+    """
     if status not in {FINISHED, SOME_FAILED} or not report_path.exists():
         return status or 1, f"the demo did not finish: pytest exited with {status}, see above"
     report = json.parse(report_path.read_text(encoding="utf-8"))
@@ -29,7 +35,7 @@ def explain(status: int, report_path: Path, junit_path: Path) -> tuple[int, str]
 
 
 def _failed_tests(junit_path: Path) -> int:
-    """Failures and errors, whatever their cause."""
+    """The number of failures and errors of all kinds."""
     suites = ElementTree.parse(junit_path).getroot().iter("testsuite")
     return sum(int(suite.get(kind, 0)) for suite in suites for kind in ("failures", "errors"))
 
@@ -40,8 +46,8 @@ def _outcome(report: Report) -> str:
         return "the demo is complete, no gating claim was refuted"
     claims = "1 gating claim is" if refuted == 1 else f"{refuted} gating claims are"
     return (
-        f"the demo is complete: {claims} refuted for this network, and pytest says so with exit status 1; "
-        "that is a finding, nothing is broken"
+        f"the demo is complete: {claims} refuted for this network, which pytest reports with exit status 1; "
+        "this is a result about the network, not an error"
     )
 
 

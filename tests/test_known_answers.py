@@ -1,4 +1,4 @@
-"""The whole way, from subject to verdict, in worlds whose answers are known."""
+"""Whole runs, from subject to verdict, in worlds whose answers are known."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ import dmmcheck
 from dmmcheck import worlds
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import Settings
+from dmmcheck.inference.types import ARMS
+from dmmcheck.models.base import flat
 from dmmcheck.run import Run
 
-ARMS = ("free", "tangent", "normal")
 SAMPLES = 96
 SOUND = [name for name in worlds.WORLDS if name not in worlds.KINDS]
 
@@ -27,7 +28,8 @@ SOUND = [name for name in worlds.WORLDS if name not in worlds.KINDS]
 def measured(world, *, samples=512, seed=0):
     """Distances (n,) by arm of the first inputs of a world, and the exact ones in the same order."""
     measure = Run(world.subject, Settings(samples=samples, seed=seed)).measure
-    rows = {row.numpy().tobytes(): number for number, row in enumerate(world.subject.classifier.flat(world.subject.x))}
+    points = flat(world.subject.classifier, world.subject.x)
+    rows = {row.numpy().tobytes(): number for number, row in enumerate(points)}
     order = [rows[row.numpy().tobytes()] for row in measure.sample.x]
     found = {arm: measure.crossings(len(order), arm).distance.double() for arm in ARMS}
     return found, {arm: world.distance[arm][order] for arm in ARMS}
@@ -59,7 +61,7 @@ def test_hyperplane_distances_at_any_angle(angle, shape, noise, seed):
     ambient_dim, dim = shape
     world = worlds.hyperplane(ambient_dim=ambient_dim, dim=dim, angle=angle, noise=noise, samples=8, seed=seed)
     found, exact = measured(world)
-    near = exact["free"] > 1e-3  # with noise an input may lie on the boundary, where float32 has no distance to tell
+    near = exact["free"] > 1e-3  # with noise an input may lie on the boundary, where float32 cannot resolve a distance
     for arm in ARMS:
         torch.testing.assert_close(found[arm][near], exact[arm][near], rtol=1e-3, atol=0)
 
@@ -93,6 +95,8 @@ import resource, torch
 import sklearn.neighbors
 from dmmcheck import worlds
 from dmmcheck.config.settings import Settings
+from dmmcheck.inference.types import ARMS
+from dmmcheck.models.base import flat
 from dmmcheck.run import Run
 torch.zeros(1).sum()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -120,7 +124,7 @@ EQUAL = {
         "normal-gradient-growth-mechanism-against-tangent",
     },
 }
-"""Claims whose statistic is its threshold: false, since they say more, and never to be decided."""
+"""Claims whose statistic equals its threshold: they are false, but no number of inputs decides them."""
 
 
 @cache
@@ -164,7 +168,7 @@ def test_an_unsound_measurement_never_ends_in_a_verdict(kind):
     [
         ("untrained", "accuracy .* where always naming one class gives"),
         ("constant", "logits vary between inputs by 0"),
-        ("stochastic", "the same inputs give logits .* apart"),
+        ("stochastic", "logits of the same inputs differ by .* between calls"),
         ("saturated", "the gradient of loss or margin vanishes in 100%"),
         ("quantised", "the gradient of loss or margin vanishes in 100%"),
         ("step", "the gradient of loss or margin vanishes in 100%"),
@@ -177,12 +181,12 @@ def test_an_unsound_measurement_says_why(kind, words):
     assert re.search(words, findings["off-manifold-energy-stated-builtin"].reason)
 
 
-def test_a_manifold_that_means_nothing_has_an_answer_to_every_controlled_claim():
-    """So that the calibration study asks all of them where the classifier knows nothing of the manifold."""
+def test_an_unrelated_manifold_has_an_answer_to_every_controlled_claim():
+    """So that the calibration study covers all of them where the manifold is unrelated to the classifier."""
     known = {
         id
         for world in (
-            worlds.random_subspace(image=(4, 8), ambient_dim=32, dim=4, companions=9, samples=16, seed=0),
+            worlds.random_subspace(image=(4, 8), ambient_dim=32, dim=4, reference_models=9, samples=16, seed=0),
             worlds.rotated(ambient_dim=32, dim=4, samples=16, seed=0),
         )
         for id, truth in world.truth.items()
@@ -192,8 +196,8 @@ def test_a_manifold_that_means_nothing_has_an_answer_to_every_controlled_claim()
     assert asked == {id for id in known if "-controlled-" in id}
 
 
-def test_networks_trained_alike_are_twins_and_checkpoints_on_images():
-    world = worlds.random_subspace(image=(4, 8), ambient_dim=32, dim=4, companions=9, samples=64, seed=0)
+def test_networks_trained_alike_are_a_pair_and_checkpoints_on_images():
+    world = worlds.random_subspace(image=(4, 8), ambient_dim=32, dim=4, reference_models=9, samples=64, seed=0)
     assert world.subject.input_shape == (4, 8)
     answers = verdicts(world, controlled=lambda item: item.id in world.truth)
     ran = {id: verdict for id, verdict in answers.items() if id in world.truth and verdict != "not-run"}
@@ -203,7 +207,7 @@ def test_networks_trained_alike_are_twins_and_checkpoints_on_images():
 
 
 @pytest.mark.parametrize("name", ["random subspace", "rotated copy"])
-def test_a_manifold_that_means_nothing_supports_what_is_stated_and_not_what_is_controlled(name):
+def test_an_unrelated_manifold_supports_stated_claims_and_not_controlled_ones(name):
     world = worlds.WORLDS[name](seed=0, samples=64)
     findings = {finding.id: finding for finding in dmmcheck.run(world.subject).findings}
     for id, truth in world.truth.items():
@@ -231,14 +235,14 @@ def test_controlled_claims_on_energy_follow_the_truth(name):
 DRAWS = 40
 
 
-def test_a_haar_random_classifier_is_not_taken_for_one_that_knows_the_manifold():
+def test_a_haar_random_classifier_is_seldom_taken_for_one_related_to_the_manifold():
     # 40 draws of the world and one check; benchmarks/calibration.py has 200 draws of all of them
     (planned,) = (item for item in plan(Settings()) if item.id == "off-manifold-energy-controlled-builtin")
     verdicts = []
     for seed in range(DRAWS):
         world = worlds.haar(ambient_dim=50, dim=8, samples=64, seed=seed)
         session = Run(world.subject, Settings(seed=seed))
-        session.soundness = ()  # nothing is masked here, and to look would take most of the time
+        session.soundness = ()  # nothing is masked here, and the gates would take most of the time
         verdicts.append(session.finding(planned).verdict)
     assert stats.binomtest(verdicts.count("supported"), DRAWS, 0.05, alternative="greater").pvalue > 0.01
     assert "refuted" in verdicts  # the claim can come out false
@@ -267,7 +271,7 @@ def test_three_checkpoints_are_too_few_for_two_phases():
     assert "3 checkpoints cannot show two phases; give at least 5" in finding.reason
 
 
-SEEN = {
+TRANSFORMS = {
     "turned": lambda world: worlds.turned(world, seed=1),
     "scaled": lambda world: worlds.scaled(world, inputs=0.01, logits=100.0),
     "shuffled": lambda world: worlds.shuffled(world, seed=1),
@@ -275,17 +279,17 @@ SEEN = {
 
 
 @pytest.mark.parametrize("name", ["normal nearly in N", "half way", "standard and robust", "saturated"])
-@pytest.mark.parametrize("seen", SEEN)
-def test_a_world_seen_otherwise_has_the_same_verdicts(name, seen):
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_a_transformed_world_has_the_same_verdicts(name, transform):
     world, findings = judged(name, tiers=("stated", "mechanism"))
-    report = dmmcheck.run(SEEN[seen](world).subject, tiers=("stated", "mechanism"))
+    report = dmmcheck.run(TRANSFORMS[transform](world).subject, tiers=("stated", "mechanism"))
     assert {finding.id: finding.verdict for finding in report.findings} == {
         id: finding.verdict for id, finding in findings.items()
     }
 
 
 def verdicts(world, *, controlled):
-    """What is said of a world by finding, soundness taken for granted; of controlled claims only some."""
+    """Verdicts by finding, soundness taken for granted; of controlled claims only some."""
     session = Run(world.subject, Settings(samples=64))
     session.soundness, session.pair_soundness = (), {}
     return {
@@ -302,27 +306,28 @@ def verdicts(world, *, controlled):
         *("classes on a line", "classes that change places", "robust and standard", "two phases", "reversed phases"),
     ],
 )
-@pytest.mark.parametrize("seen", SEEN)
-def test_verdicts_follow_a_world_through_coordinates_units_and_order(name, seen):
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_verdicts_stay_in_other_coordinates_units_and_order(name, transform):
     world = worlds.WORLDS[name](seed=1, samples=64)
 
     def clear(item):
         """Other coordinates have other rotated spaces, which leaves only clear verdicts as they are."""
         return item.check.id in ENERGY and item.id in world.truth
 
-    before, after = (verdicts(one, controlled=clear) for one in (world, SEEN[seen](world)))
+    before, after = (verdicts(one, controlled=clear) for one in (world, TRANSFORMS[transform](world)))
     assert before == after
     assert sum(verdict in {"supported", "refuted"} for verdict in before.values()) >= 5
 
 
-def test_controlled_verdicts_follow_a_world_through_units_and_order():
+def test_controlled_verdicts_stay_in_other_units_and_order():
     world = worlds.rotated(ambient_dim=16, dim=4, samples=40, seed=1)
 
     def affordable(item):
-        return item.test.null != "search" or item.id == "on-manifold-distance-controlled-builtin"
+        return item.test.draw_cost != "search" or item.id == "on-manifold-distance-controlled-builtin"
 
     before, *after = (
-        verdicts(one, controlled=affordable) for one in (world, SEEN["scaled"](world), SEEN["shuffled"](world))
+        verdicts(one, controlled=affordable)
+        for one in (world, TRANSFORMS["scaled"](world), TRANSFORMS["shuffled"](world))
     )
     assert after == [before, before]
     assert sum(verdict == "refuted" for id, verdict in before.items() if "-controlled-" in id) >= 5

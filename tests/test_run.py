@@ -1,4 +1,4 @@
-"""run: each finding depends on subject and settings alone; what goes wrong is said."""
+"""run: each finding depends on subject and settings alone, and errors name what is wrong."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from torch import nn
 
 import dmmcheck
 from dmmcheck import worlds
-from dmmcheck.checks import base
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import CheckSettings, Settings
-from dmmcheck.errors import CheckError, ConfigError, DmmError, ModelError, SubjectError
+from dmmcheck.errors import AttackError, CheckError, ConfigError, DmmError, ModelError, SubjectError
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.run import Run
 
@@ -31,12 +30,12 @@ def world(samples=64):
 
 @cache
 def whole():
-    """Everything said of the world, by id."""
+    """All findings on the world, by id."""
     return {finding.id: finding for finding in dmmcheck.run(world().subject).findings}
 
 
-def told(finding):
-    """A finding without the time it took."""
+def untimed(finding):
+    """A finding without the seconds it took."""
     return replace(finding, cost=replace(finding.cost, seconds=0.0))
 
 
@@ -49,15 +48,8 @@ def linear():
     return layer
 
 
-@pytest.fixture
-def registry(monkeypatch):
-    """A registry to add checks to, gone after the test."""
-    base.registry()
-    monkeypatch.setattr(base, "_REGISTRY", dict(base._REGISTRY))
-
-
 def asked(ask, **options):
-    """Register a question as a check of its own and run it."""
+    """Register a function as a check and run it."""
     ask.__doc__ = "A statistic."
     dmmcheck.check("my-own", statement="mine", threshold=0.5, direction="greater", **options)(ask)
     (finding,) = dmmcheck.run(world().subject, checks=["my-own"]).findings
@@ -69,14 +61,14 @@ def test_a_finding_does_not_depend_on_what_else_is_selected(selected):
     report = dmmcheck.run(world().subject, checks=selected)
     assert {finding.check for finding in report.findings} == set(selected)
     for finding in report.findings:
-        assert told(finding) == told(whole()[finding.id])
+        assert untimed(finding) == untimed(whole()[finding.id])
 
 
 def test_a_finding_does_not_depend_on_the_order_of_the_checks():
     session = Run(world().subject, Settings())
     chosen = [item for item in session.planned if item.tier == "stated"]
     for planned in reversed(chosen):
-        assert told(session.finding(planned)) == told(whole()[planned.id])
+        assert untimed(session.finding(planned)) == untimed(whole()[planned.id])
 
 
 def test_findings_come_in_the_order_of_the_plan():
@@ -112,14 +104,14 @@ def test_a_finding_depends_neither_on_the_order_nor_on_copies_of_inputs(change):
     order = torch.randperm(64, generator=torch.Generator().manual_seed(1))
     x, y = change(subject.x, subject.y, order)
     for finding in dmmcheck.run(replace(subject, x=x, y=y), checks=["off-manifold-energy", "boundary-clings"]).findings:
-        assert told(finding) == told(whole()[finding.id])
+        assert untimed(finding) == untimed(whole()[finding.id])
 
 
 def test_the_same_seed_gives_the_same_report_and_another_seed_other_numbers():
     subject = world(200).subject
     options = {"checks": ["off-manifold-energy"], "tiers": ["controlled"], "samples": 64}
     one, same, other = (dmmcheck.run(subject, seed=seed, **options) for seed in (3, 3, 4))
-    assert [told(finding) for finding in one.findings] == [told(finding) for finding in same.findings]
+    assert [untimed(finding) for finding in one.findings] == [untimed(finding) for finding in same.findings]
     assert one.soundness == same.soundness
     assert one.distances == same.distances
     assert one.subject == same.subject
@@ -142,12 +134,12 @@ def test_a_clear_verdict_takes_few_inputs():
     assert (finding.verdict, finding.n) == ("supported", 32)
 
 
-def test_every_finding_says_what_it_cost():
+def test_every_finding_has_its_cost():
     finding = whole()["off-manifold-energy-stated-builtin"]
     assert finding.cost.gradient_evaluations > 32
     assert finding.cost.seconds > 0
     searched = whole()["on-manifold-distance-controlled-builtin"]
-    assert searched.cost.gradient_evaluations > finding.cost.gradient_evaluations  # the draws of the null count
+    assert searched.cost.gradient_evaluations > finding.cost.gradient_evaluations  # the searched draws count
     assert whole()["two-phases-mechanism-builtin"].cost.gradient_evaluations == 0
 
 
@@ -163,7 +155,7 @@ def test_every_finding_says_what_it_cost():
         ("off-manifold-energy-controlled-same-class", "use a local manifold"),
     ],
 )
-def test_what_cannot_run_says_what_it_needs(id, words):
+def test_a_test_that_cannot_run_names_what_it_needs(id, words):
     finding = whole()[id]
     assert finding.verdict == "not-run"
     assert finding.estimate is None
@@ -172,11 +164,11 @@ def test_what_cannot_run_says_what_it_needs(id, words):
 
 def test_alpha_is_shared_by_the_gating_tests_that_the_subject_allows_whatever_is_selected():
     session = Run(world().subject, Settings(alpha=0.04))
-    allowed = [item for item in session.planned if item.gating and set(item.test.needs) <= world().subject.companions]
+    allowed = [item for item in session.planned if item.gating and set(item.test.needs) <= world().subject.provides]
     assert session.gating_alpha == 0.04 / len(allowed)
     assert len(allowed) == sum(finding.gating and finding.verdict != "not-run" for finding in whole().values())
     assert whole()["off-manifold-energy-stated-builtin"].confidence == 1 - 0.05 / len(allowed)
-    assert whole()["off-manifold-energy-controlled-builtin"].confidence == 0.95  # advisory: alpha of its own
+    assert whole()["off-manifold-energy-controlled-builtin"].confidence == 0.95  # advisory: the whole alpha
 
 
 def test_gating_is_what_the_settings_say():
@@ -189,12 +181,12 @@ def test_a_configured_threshold_is_that_of_the_stated_claim_alone():
     report = dmmcheck.run(world().subject, checks=["off-manifold-energy"], settings=Settings(checks=checks))
     stated, controlled, *_ = report.findings
     assert (stated.threshold, stated.verdict) == (0.999, "refuted")
-    assert told(controlled) == told(whole()[controlled.id])
+    assert untimed(controlled) == untimed(whole()[controlled.id])
 
 
-def test_a_configured_margin_moves_the_limit_of_the_controlled_claim():
+def test_a_configured_minimum_effect_moves_the_limit_of_the_controlled_claim():
     id = "off-manifold-energy-controlled-builtin"
-    checks = {"off-manifold-energy": CheckSettings(margin=0.5)}
+    checks = {"off-manifold-energy": CheckSettings(min_effect=0.5)}
     report = dmmcheck.run(world().subject, checks=["off-manifold-energy"], settings=Settings(checks=checks))
     found = {finding.id: finding for finding in report.findings}[id]
     room = 1 - found.control.estimate
@@ -224,13 +216,13 @@ def test_unknown_names_are_an_error_that_lists_the_valid_ones(options, words):
         dmmcheck.run(world().subject, **options)
 
 
-@pytest.mark.usefixtures("registry")
-def test_a_check_of_ones_own_is_judged_like_the_others():
+@pytest.mark.usefixtures("own_registries")
+def test_a_check_of_the_user_is_judged_like_the_others():
     finding = asked(lambda view: Evidence.of(view.distance("free") / view.distance("free")), unit="ratio")
     assert (finding.verdict, finding.estimate, finding.n, finding.statistic) == ("supported", 1.0, 32, "A statistic")
 
 
-@pytest.mark.usefixtures("registry")
+@pytest.mark.usefixtures("own_registries")
 def test_a_check_that_raises_is_an_error_with_its_name_and_no_verdict():
     def ask(view):
         raise ZeroDivisionError("by nothing")
@@ -242,13 +234,13 @@ def test_a_check_that_raises_is_an_error_with_its_name_and_no_verdict():
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
 
 
-@pytest.mark.usefixtures("registry")
+@pytest.mark.usefixtures("own_registries")
 def test_a_check_that_returns_no_evidence_is_an_error():
     with pytest.raises(CheckError, match=r"returned a float, expected Evidence; return dmmcheck.Evidence.of\(values\)"):
         asked(lambda view: 0.7)
 
 
-@pytest.mark.usefixtures("registry")
+@pytest.mark.usefixtures("own_registries")
 def test_values_that_are_no_numbers_are_inconclusive():
     finding = asked(lambda view: Evidence.of(np.full(view.n, np.nan)))
     assert (finding.verdict, finding.n) == ("inconclusive", 64)
@@ -282,7 +274,7 @@ def test_another_device_gets_copies_of_the_models():
         dmmcheck.run(world.subject, checks=["off-manifold-energy"], tiers=STATED, device=device)
         for device in ("cpu", None)
     )
-    assert [told(finding) for finding in report.findings] == [told(finding) for finding in plain.findings]
+    assert [untimed(finding) for finding in report.findings] == [untimed(finding) for finding in plain.findings]
     assert report.device == "cpu"
 
 
@@ -291,50 +283,26 @@ def test_a_device_that_is_not_there_is_an_error():
         dmmcheck.run(world().subject, device="cuda:7")
 
 
-def test_a_report_says_what_was_under_test():
-    subject = world().subject
-    report = dmmcheck.run(subject, checks=["off-manifold-energy"], tiers=["stated"])
-    said = report.subject
-    assert (said.model, said.classes, said.inputs, said.input_shape, said.ambient_dim) == ("Ball", 2, 64, (12,), 12)
-    assert (said.accuracy, said.manifold.name, said.manifold.dim) == (1.0, "linear", 3)
-    assert said.manifold.residual_median == pytest.approx(0, abs=1e-6)
-    assert said.manifold.label_agreement == 1.0
+def test_a_report_has_the_subject_the_distances_and_the_soundness_items():
+    report = dmmcheck.run(world().subject, checks=["off-manifold-energy"], tiers=["stated"])
+    assert (report.subject.model, report.subject.inputs, report.subject.manifold.name) == ("Ball", 64, "linear")
     assert set(report.distances) == {"free", "on", "off"}
-    exact = world().distance
-    assert report.distances["on"].median == pytest.approx(float(exact["tangent"].median()), rel=0.1)
-    assert report.versions["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
+    assert report.distances["on"].median == pytest.approx(float(world().distance["tangent"].median()), rel=0.1)
     assert {item.family for item in report.soundness} == {"model", "attack", "manifold"}
-
-
-def test_the_hash_of_a_model_is_that_of_its_weights():
-    subject = world().subject
-
-    def hashed(model):
-        return dmmcheck.run(replace(subject, model=model), checks=["off-manifold-energy"], tiers=["stated"]).subject
-
-    same, moved = worlds.sphere(**SHAPE, samples=64, seed=0).subject.model, worlds.sphere(**SHAPE, seed=0).subject.model
-    moved.centre += 1e-4
-    assert hashed(subject.model).model_hash == hashed(same).model_hash != hashed(moved).model_hash
-
-
-def test_weights_of_any_dtype_have_a_hash():
-    model = nn.Sequential(world().subject.model, linear())
-    model.register_buffer("counter", torch.tensor(3))
-    model.register_buffer("scale", torch.ones(2, dtype=torch.bfloat16))
-    report = dmmcheck.run(replace(world().subject, model=model), checks=["off-manifold-energy"], tiers=["stated"])
-    assert len(report.subject.model_hash) == 32
+    assert report.dmmcheck == dmmcheck.__version__
+    assert report.versions["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
 
 
 @pytest.mark.parametrize(
     ("answer", "options", "words"),
     [
-        (lambda view: view.x, {}, "returned 384 numbers for 32 inputs; return one number an input"),
-        (lambda view: view.x[:, 0], {"summary": "mean"}, "a rate of values other than 0 and 1"),
+        (lambda view: view.x, {}, "returned 384 numbers for 32 inputs; return one number per input"),
+        (lambda view: view.x[:, 0], {"summary": "mean"}, "the mean of values other than 0 and 1; leave out summary"),
     ],
-    ids=["a row an input", "fractions"],
+    ids=["a row per input", "fractions"],
 )
-@pytest.mark.usefixtures("registry")
-def test_what_is_not_one_number_an_input_gets_no_verdict(answer, options, words):
+@pytest.mark.usefixtures("own_registries")
+def test_what_is_not_one_number_per_input_gets_no_verdict(answer, options, words):
     with pytest.raises(CheckError, match=words):
         asked(lambda view: Evidence.of(answer(view), **options), needs=(), controls=())
 
@@ -345,7 +313,7 @@ def test_what_is_not_one_number_an_input_gets_no_verdict(answer, options, words)
         ({"alpha": 5}, "alpha is 5, expected a number above 0 and below 1"),
         ({"samples": 3}, "samples is 3, expected a whole number"),
         ({"samples": "64"}, "samples is '64', expected a whole number"),
-        ({"gate": ("statd",)}, "'statd' is none; did you mean 'stated'"),
+        ({"gate": ("statd",)}, "'statd' is none.*; did you mean 'stated'"),
         ({"on_inconclusive": "Fail"}, "on_inconclusive is 'Fail', expected 'warn' or 'fail'"),
         ({"sampels": 64}, "unknown setting 'sampels'.*samples.*valid: "),
     ],
@@ -355,14 +323,7 @@ def test_a_setting_that_cannot_be_is_one_clear_error(options, words):
         dmmcheck.run(world().subject, checks=["off-manifold-energy"], **options)
 
 
-def test_an_expected_failure_of_what_does_not_gate_is_an_error():
-    settings = Settings(checks={"component-flips": CheckSettings(expected_failure="tracked")})
-    with pytest.raises(CheckError, match=r"'component-flips', none of whose tiers \(controlled\) gates"):
-        plan(settings)
-    assert plan(replace(settings, gate=("stated", "controlled")))
-
-
-def test_a_twin_at_chance_decides_nothing():
+def test_a_model_of_a_pair_at_chance_decides_nothing():
     subject = worlds.pair(**SHAPE, samples=64, seed=0).subject
     generator = torch.Generator().manual_seed(1)
     weights = torch.randn((SHAPE["ambient_dim"], 2), generator=generator, dtype=subject.x.dtype)
@@ -373,7 +334,111 @@ def test_a_twin_at_chance_decides_nothing():
     assert all("accuracy" in finding.reason for finding in report.findings)
 
 
-def test_a_companion_that_cannot_be_used_is_named():
+def test_a_reference_model_that_cannot_be_used_is_named():
     subject = replace(world().subject, factory=lambda seed: lambda x: x[:, :2] * float("nan"))
     with pytest.raises(CheckError, match=r"the logits of the model of factory\(0\) are NaN"):
         dmmcheck.run(subject, checks=["normal-gradient-growth"])
+
+
+def spent(effort):
+    """Gradient evaluations of the search of a run, and what its gate on effort says."""
+    report = dmmcheck.run(world().subject, checks=["off-manifold-energy"], tiers=["stated"], effort=effort)
+    (item,) = (item for item in report.soundness if item.name == "effort")
+    return report.findings[0].cost.gradient_evaluations, item.message
+
+
+def test_the_effort_of_the_settings_is_that_of_the_search_and_is_compared_with_the_next_one():
+    quick, default, thorough = (spent(effort) for effort in ("quick", "default", "thorough"))
+    assert 0 < quick[0] < default[0] < thorough[0]
+    assert quick[1].startswith("a thorough search shortens")
+    assert default[1].startswith("a thorough search shortens")
+    assert thorough[1].startswith("an exhaustive search shortens")
+
+
+class TowardsTheCentre:
+    """An own attack on a sphere: along the ray through its centre, in the search space."""
+
+    def __init__(self, centre):
+        self.centre = centre
+
+    def __call__(self, model, x, y, *, space, bounds=None, generator):
+        direction = space.project(x - self.centre)
+        points = x
+        for length in torch.linspace(-3, 3, 241).tolist():
+            tried = x + length * direction / direction.norm(dim=1, keepdim=True)
+            nearer = (tried - x).norm(dim=1) < torch.where(points.eq(x).all(1), torch.inf, (points - x).norm(dim=1))
+            crossed = model.logits(tried).argmax(1) != y
+            points = torch.where((nearer & crossed)[:, None], tried, points)
+        return dmmcheck.Crossing.at(points, model, x, y)
+
+
+def test_an_own_attack_appears_as_a_variant_of_the_checks_that_take_attacks():
+    attack = TowardsTheCentre(world().subject.model.centre)
+    report = dmmcheck.run(world().subject, checks=["off-manifold-energy", "noise-like"], attacks=(attack,))
+    variants = {finding.id: finding for finding in report.findings if finding.variant == "towards-the-centre"}
+    assert set(variants) == {
+        "off-manifold-energy-stated-towards-the-centre",
+        "off-manifold-energy-controlled-towards-the-centre",
+    }
+    stated = variants["off-manifold-energy-stated-towards-the-centre"]
+    own = whole()["off-manifold-energy-stated-builtin"]
+    assert stated.verdict == "supported"
+    assert stated.estimate == pytest.approx(own.estimate, abs=0.01)
+    assert stated.estimate != own.estimate
+
+
+def test_an_own_attack_that_often_finds_nothing_gives_no_verdict():
+    def give_up(model, x, y, *, space, bounds=None, generator):
+        return dmmcheck.Crossing.at(x, model, x, y)
+
+    report = dmmcheck.run(world().subject, checks=["off-manifold-energy"], tiers=["stated"], attacks=(give_up,))
+    finding = report.findings[1]
+    assert (finding.variant, finding.verdict) == ("give-up", "inconclusive")
+    assert "the attack give-up found a label change for 0% of inputs (at least 95%)" in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: 1 / 0, "the attack own raised ZeroDivisionError: division by zero; leave it out of attacks"),
+        (
+            lambda x: x,
+            "the attack own returned a Tensor, expected a Crossing with points of shape .* return dmmcheck.Cross",
+        ),
+    ],
+    ids=["raises", "tensor"],
+)
+def test_an_own_attack_that_raises_or_returns_something_else_is_one_clear_error(answer, words):
+    def own(model, x, y, *, space, bounds=None, generator):
+        return answer(x)
+
+    with pytest.raises(AttackError, match=words):
+        dmmcheck.run(world().subject, checks=["off-manifold-energy"], tiers=["stated"], attacks=(own,))
+
+
+def test_an_own_classifier_is_measured_as_the_same_function_is():
+    class Mine(dmmcheck.Classifier):
+        name, classes, input_shape = "mine", 2, (SHAPE["ambient_dim"],)
+        device, dtype = torch.device("cpu"), torch.float32
+
+        def logits(self, x):
+            return world().subject.model(x)
+
+    report = dmmcheck.run(replace(world().subject, model=Mine()), checks=["off-manifold-energy"], tiers=["stated"])
+    assert report.subject.model == "mine"
+    assert report.findings[0].estimate == whole()["off-manifold-energy-stated-builtin"].estimate
+
+
+def test_progress_is_a_line_before_each_network_that_is_trained():
+    lines = []
+    generator = torch.Generator().manual_seed(0)
+
+    def trainer(x, y, seed):
+        weight = torch.randn(SHAPE["ambient_dim"], 2, generator=generator)
+        return lambda points: points @ weight
+
+    subject = replace(world().subject, trainer=trainer)
+    Run(subject, Settings(), lines.append)
+    dmmcheck.run(subject, checks=["wrong-label-training"], tiers=["mechanism"], progress=lines.append)
+    assert len(lines) == 15  # three conditions, five networks each
+    assert lines[0] == "wrong-label-training: random-targets, network 1 of 5"

@@ -1,4 +1,4 @@
-"""What a subject refuses at the door, by the words of the refusal."""
+"""What a subject accepts and refuses when it is made, by the words of the error."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from dmmcheck.errors import DmmError, ManifoldError, ModelError, SubjectError
+from dmmcheck.models.base import Classifier
 from dmmcheck.subject import Subject
 
 N, D = 16, 6
@@ -16,7 +17,7 @@ Y = torch.arange(N) % 2
 
 
 class Plane:
-    """The first two coordinates, by hand: any object with these three names will do."""
+    """The plane of the first two coordinates: any object with these three names is a manifold."""
 
     dim = 2
 
@@ -53,7 +54,7 @@ def test_arrays_of_any_kind_become_tensors(kind):
         ({"x": torch.where(X > 0.5, torch.nan, X)}, ["48 NaN or infinite", "remove"]),
         ({"x": torch.where(X.max() == X, torch.inf, X)}, ["1 NaN or infinite"]),
         ({"x": "photos"}, ["str", "does not convert"]),
-        ({"y": Y[:-1]}, ["(15,)", "expected (16,)"]),
+        ({"y": Y[:-1]}, ["(15,)", "expected (16,): one label per input"]),
         ({"y": nn.functional.one_hot(Y)}, ["(16, 2)", "not one-hot"]),
         ({"y": Y.float()}, ["float32", "y.long()"]),
         ({"y": Y + 5}, ["5 to 6", "2 classes"]),
@@ -61,13 +62,18 @@ def test_arrays_of_any_kind_become_tensors(kind):
         ({"bounds": (0.0, 0.5)}, ["48 values outside", "[0.0, 0.5]", "spans 0 to 1"]),
         ({"bounds": (1.0, 0.0)}, ["(1.0, 0.0)", "lo < hi"]),
         ({"bounds": 1.0}, ["1.0", "two numbers"]),
-        ({"reference": model, "robust": model}, ["reference", "robust", "keep the one"]),
+        (
+            {"reference": model, "robust": model},
+            ["both reference and robust are given; keep reference where the model under test is the robust one"],
+        ),
         ({"trainer": 3}, ["trainer is a int", "pass a function"]),
         ({"checkpoints": [(2, model), (1, model)]}, ["[2, 1]", "rising steps"]),
         ({"checkpoints": [model]}, ["(step, model) pairs"]),
         ({"x_train": X.int()}, ["x_train", "int32"]),
         ({"x_train": X[:, :3]}, ["(3,)", "(6,)"]),
         ({"x_train": X, "y_train": Y[:3]}, ["y_train", "(3,)"]),
+        ({"x_train": X, "y_train": Y + 5}, ["the training data", "y_train holds labels from 5 to 6", "2 classes"]),
+        ({"y_train": Y}, ["y_train is given without x_train; give both, or neither"]),
     ],
 )
 def test_unusable_data_is_one_clear_error(changes, words):
@@ -77,9 +83,9 @@ def test_unusable_data_is_one_clear_error(changes, words):
         assert word in str(error.value)
 
 
-def test_a_twin_with_other_classes_is_refused():
+def test_a_reference_model_with_other_classes_is_refused():
     with pytest.raises(
-        ModelError, match="the reference twin has 3 classes, the model under test 2; give a model of the same task"
+        ModelError, match="the reference model has 3 classes, the model under test has 2; give a model of the same task"
     ):
         subject(reference=lambda x: torch.cat([model(x), x[:, :1]], 1))
 
@@ -108,8 +114,45 @@ def test_pairs_know_which_one_is_robust():
     assert subject(robust=other).pair == (model, other)
 
 
-def test_every_refusal_is_a_dmm_error():
+def test_every_error_is_a_dmm_error():
     assert all(issubclass(error, DmmError) for error in (SubjectError, ModelError, ManifoldError))
+
+
+def test_a_subject_provides_what_it_was_given():
+    assert subject().provides == set()
+    images = {"x_train": X, "y_train": Y}
+    many = subject(
+        model=lambda x: torch.cat([model(x), x[:, 1:2]], 1),
+        robust=lambda x: torch.cat([model(x), x[:, 2:3]], 1),
+        factory=lambda seed: model,
+        checkpoints=[(0, lambda x: torch.cat([model(x), x[:, 2:3]], 1))],
+        trainer=lambda x, y, seed: model,
+        **images,
+    )
+    assert many.provides == {"pair", "factory", "checkpoints", "trainer", "classes", "examples"}
+    assert subject(trainer=lambda x, y, seed: model).provides == set()  # nothing to train on
+    assert subject(**images).provides == {"examples"}
+
+
+def test_an_own_classifier_is_taken_as_it_is_and_one_that_returns_no_logits_is_refused():
+    class Mine(Classifier):
+        name, classes, input_shape, device, dtype = "mine", 2, (D,), torch.device("cpu"), torch.float32
+
+        def logits(self, x):
+            return model(x)
+
+    own = Mine()
+    assert subject(model=own).classifier is own
+    own.classes = 3
+    with pytest.raises(ModelError, match=r"the logits of the model have shape \(2, 2\) and dtype torch.float32"):
+        subject(model=own)
+
+
+def test_on_another_device_a_checkpoint_that_is_the_model_stays_the_model():
+    network = nn.Linear(D, 2)
+    made = subject(model=network, checkpoints=[(0, nn.Linear(D, 2)), (9, network)]).to("cpu")
+    assert made.model is not network
+    assert made.checkpoints[1][1] is made.model
 
 
 def test_an_unknown_device_is_one_clear_error():

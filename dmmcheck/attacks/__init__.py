@@ -1,1 +1,1 @@
-"""Attacks: upper bounds of the distance to the decision boundary, anywhere or inside a subspace."""
+"""Attacks: upper bounds of the distance to the decision boundary, anywhere or inside a search space."""

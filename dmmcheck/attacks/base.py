@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+
+from dmmcheck.attacks.margins import logit_margin
+from dmmcheck.attacks.search_space import SearchSpace
+from dmmcheck.errors import AttackError
+from dmmcheck.models.base import Classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,18 +19,28 @@ class Crossing:
     """Nearest label change found from each input.
 
     Attributes:
-        point: (n, D) the crossing, on its far side; the input itself where none was found.
-        distance: (n,) L2 length of the step, in units of x: an upper bound of the true distance. inf where
-            nothing was found (censored at `radius`), 0 only where the input is already misclassified.
+        point: (n, D) the crossing, on the far side of the boundary; the input itself where none was found.
+        distance: (n,) L2 length of the perturbation, in units of x: an upper bound of the true distance. It is inf
+            where nothing was found (censored at `radius`), and 0 only where the input is already misclassified.
         found: (n,) bool.
-        radius: (n,) how far the search looked; a censored distance is known only to exceed what a search of
-            this kind finds within it.
+        radius: (n,) how far the search looked: where nothing was found, the distance exceeds what a search of this
+            kind finds within the radius.
         forwards: (n,) forward passes spent on each input.
         backwards: (n,) gradient evaluations spent on each input.
-        margin: (n,) margin at the crossing, < 0 where found: how far beyond the boundary it is, in units of the logits;
-            at least the rounding of the logits, where a step 0.1 % beyond gets there.
-        kkt_cosine: (n,) cosine between the step and minus the restricted margin gradient at the crossing; 1 at a
-            stationary point of the distance, NaN where nothing was found.
+        margin: (n,) logit margin at the crossing, negative where found: how far beyond the boundary it is, in units of
+            the logits. The built-in search makes it as large as the rounding of the logits, if 0.1 % of the distance
+            suffices for that.
+        kkt_cosine: (n,) cosine between the perturbation and minus the projected margin gradient at the crossing; 1 at a
+            stationary point of the distance, NaN where unknown.
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck import Crossing
+        >>> from dmmcheck.models.torch import adapt
+        >>> x, y = torch.tensor([[3.0, 4.0], [1.0, 1.0]]), torch.tensor([0, 0])
+        >>> model = adapt(lambda x: torch.stack([x[:, 0], -x[:, 0]], 1), x)  # class 0 where x_0 > 0
+        >>> Crossing.at(torch.tensor([[-1.0, 4.0], [0.5, 1.0]]), model, x, y).distance
+        tensor([4., inf])
     """
 
     point: Tensor
@@ -37,26 +52,92 @@ class Crossing:
     margin: Tensor
     kkt_cosine: Tensor
 
+    @staticmethod
+    def at(
+        points: Tensor,
+        model: Classifier,
+        x: Tensor,
+        y: Tensor,
+        *,
+        radius: Tensor | None = None,
+        forwards: int = 0,
+        backwards: int = 0,
+    ) -> Crossing:
+        """The crossings at given points, each confirmed by a forward pass: what an own attack returns.
 
+        Args:
+            points: (n, D) where the attack found another label; any values for inputs where it found none.
+            model: The classifier, in evaluation mode.
+            x: Inputs (n, D).
+            y: Labels (n,).
+            radius: (n,) how far the attack looked; the distance of the points where None.
+            forwards: Forward passes that the attack spent on each input.
+            backwards: Gradient evaluations that the attack spent on each input.
+
+        Returns:
+            The distance of a point is inf where the model calls it y, and 0 where the model does not call the input y.
+
+        Raises:
+            AttackError: The points are not of the shape of x.
+        """
+        if points.shape != x.shape:
+            raise AttackError(
+                f"the points have shape {tuple(points.shape)}, the inputs {tuple(x.shape)}; "
+                "return one flat point for each input"
+            )
+        return _confirmed(points.detach(), model, x, y, radius=radius, passes=(forwards + 2, backwards))
+
+
+def _confirmed(
+    points: Tensor, model: Classifier, x: Tensor, y: Tensor, *, radius: Tensor | None, passes: tuple[int, int]
+) -> Crossing:
+    """See `Crossing.at`; passes are the forward and backward passes of an input."""
+    with torch.no_grad():
+        before, margin = logit_margin(model.logits(x), y), logit_margin(model.logits(points), y)
+    misclassified = before < 0
+    found = misclassified | (margin < 0)
+    point = torch.where((found & ~misclassified)[:, None], points, x)
+    distance = (point - x).norm(dim=1)
+    searched = (points - x).norm(dim=1).nan_to_num(nan=0.0, posinf=0.0)
+    return Crossing(
+        point=point,
+        distance=torch.where(found, distance, torch.inf),
+        found=found,
+        radius=searched if radius is None else radius,
+        forwards=torch.full_like(y, passes[0]),
+        backwards=torch.full_like(y, passes[1]),
+        margin=torch.where(misclassified, before, torch.where(found, margin, torch.nan)),
+        kkt_cosine=torch.full_like(distance, torch.nan),
+    )
+
+
+@runtime_checkable
 class Attack(Protocol):
-    """Anything that looks for the nearest label change inside a subspace.
+    """Anything that looks for the nearest label change inside a search space.
 
-    The subspace is an argument, so that on- and off-manifold search is one algorithm and not two.
+    The search space is an argument, so that the searches on and off the manifold are one algorithm. An attack is an
+    element of the setting `attacks`: the object itself, or ``module:name``. The report calls it by its attribute
+    `name`, or by the name of its class or function.
     """
 
     def __call__(
         self,
-        model: Any,
+        model: Classifier,
         x: Tensor,
         y: Tensor,
         *,
-        subspace: Tensor | None = None,
-        normal: bool = False,
+        space: SearchSpace,
         bounds: tuple[float, float] | None = None,
         generator: torch.Generator,
     ) -> Crossing:
-        """Search x + span(subspace), its orthogonal complement if `normal`, or everywhere if it is None.
+        """Look for the label change nearest to each input within x + space.
 
-        Shapes: x ``(n, *shape)``, y (n,), subspace (D, k) shared or (n, D, k), orthonormal columns.
+        Args:
+            model: The classifier under test, in evaluation mode.
+            x: Inputs (n, D), all of which the model classifies as y.
+            y: Labels (n,).
+            space: Where perturbations may lie: ``space.project(v)`` projects vectors (n, D), row by row.
+            bounds: Box (lo, hi) of the inputs, or None.
+            generator: Source of all random numbers.
         """
         ...

@@ -1,30 +1,43 @@
-"""The margin z_y - max_{j != y} z_j and gradients in the input alone."""
+"""The logit margin z_y - max_{j != y} z_j, and gradients with respect to the input only."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from dmmcheck.models.torch import TorchClassifier
+from dmmcheck.models.base import Classifier
 
 
-def margin_of(logits: Tensor, y: Tensor) -> Tensor:
-    """z_y - max_{j != y} z_j of logits (n, C), (n,)."""
-    own = logits.gather(1, y[:, None])
-    rival = logits.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True)
-    return (own - rival).squeeze(1)
+def largest_other(logits: Tensor, y: Tensor) -> Tensor:
+    """Largest of the logits (n, C) of each row, that of its label y (n,) left out, (n,)."""
+    return logits.scatter(1, y[:, None], -torch.inf).amax(1)
 
 
-def margin_gradient(classifier: TorchClassifier, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Margin (n,) and its gradient (n, D) at points (n, D)."""
+def logit_margin(logits: Tensor, y: Tensor) -> Tensor:
+    """Logit margin z_y - max_{j != y} z_j (n,) of logits (n, C): negative where the model does not say y."""
+    return logits.gather(1, y[:, None]).squeeze(1) - largest_other(logits, y)
+
+
+def margin_gradient(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Logit margin (n,) of points x (n, D) with labels y (n,), and its gradient (n, D)."""
     with torch.enable_grad():
         leaf = x.detach().clone().requires_grad_(True)
-        margin = margin_of(classifier.logits(leaf), y)
+        margin = logit_margin(classifier.logits(leaf), y)
         return margin.detach(), input_gradient(margin.sum(), leaf)
 
 
 def input_gradient(output: Tensor, leaf: Tensor, weights: Tensor | None = None, *, keep: bool = False) -> Tensor:
-    """Gradient of an output in a leaf, zero where it does not depend on it; parameters get none."""
+    """Gradient of an output with respect to a leaf; parameters get no gradient.
+
+    Args:
+        output: A number, or a tensor with weights of its shape.
+        leaf: A tensor that requires a gradient.
+        weights: Weights of the elements of the output; needed where it is not a single number.
+        keep: Keep the graph, so that another gradient of the same output can be computed.
+
+    Returns:
+        The gradient, of the leaf's shape; zero where the output does not depend on the leaf.
+    """
     if not output.requires_grad:
         return torch.zeros_like(leaf)
     (gradient,) = torch.autograd.grad(output, leaf, weights, retain_graph=keep, allow_unused=True)

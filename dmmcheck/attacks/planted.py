@@ -1,43 +1,46 @@
 """Planted boundaries: does a search find a label change that is known to be there?
 
-After Zimmermann et al. 2022, "Increasing Confidence in Adversarial Robustness Evaluations". Around each input the
-space in front of the model is sheared,
+Around each input x, the space in front of the model is sheared:
 
-    x'  ->  x' + (u . (x' - x) / r) w,    w = p - x - r u,
+    x'  ->  x' + (u . (x' - x) / r) w,    w = p - x - r u
 
-so that the point x + r u, at a chosen distance r along a chosen direction u, is shown to the model as p, a point that
-it is known to call something else. Everything still passes through the model: what masks its gradients masks the plant.
+The point x + r u, at a chosen distance r along a chosen unit vector u, is then passed to the model as p, a point that
+the model is known to put into another class. Every point still passes through the model, so that whatever masks its
+gradients hides the planted boundary too.
+
+Source: after Zimmermann et al. 2022, Increasing Confidence in Adversarial Robustness Evaluations.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from itertools import count
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.torchattacks.coordinates import Space
-from dmmcheck.models.torch import TorchClassifier
+from dmmcheck.attacks.search_space import SearchSpace
+from dmmcheck.models.base import Classifier
 
-SLACK = 1.02  # a plant is found when the search comes within 2 % of its distance
+FOUND_WITHIN = 1.02  # a planted boundary counts as found when the search comes within 2 % of its distance
+SEPARATION = 4.0  # inputs that share a model call are this many radii apart, so that a point is near one of them only
 
-APART = 4.0  # inputs planted at once are as many radii apart, so that a point is near one of them only
-
-Search = Callable[[TorchClassifier, Tensor], Crossing]
+Search = Callable[[Classifier, Tensor], Crossing]
 
 
 @dataclass(frozen=True, eq=False)
 class Plants:
-    """One planted boundary an input.
+    """One planted boundary for each input.
 
     Attributes:
         x: Inputs (n, D).
         direction: (n, D) unit vectors u.
         radius: (n,) distances r.
-        end: (n, D) points p that the model calls something else than the input.
+        end: (n, D) points p that the model puts into another class than the input.
     """
 
     x: Tensor
@@ -45,58 +48,98 @@ class Plants:
     radius: Tensor
     end: Tensor
 
-    def in_front_of(self, classifier: TorchClassifier) -> TorchClassifier:
-        """The classifier with the boundaries planted; call it while the classifier is in evaluation mode."""
-        shape = classifier.input_shape
-
-        def forward(x: Tensor) -> object:
-            return classifier.forward(self._sheared(x.flatten(1)).reshape(-1, *shape))
-
-        return replace(classifier, forward=forward)
-
-    def _sheared(self, x: Tensor) -> Tensor:
-        row = torch.cdist(x.detach(), self.x).argmin(1)  # which input a point belongs to: the nearest one
+    def sheared(self, x: Tensor) -> Tensor:
+        """The points (m, D) that the classifier gets in place of points x (m, D)."""
+        row = torch.cdist(x.detach(), self.x).argmin(1)  # a point belongs to the nearest input
         share = ((x - self.x[row]) * self.direction[row]).sum(1) / self.radius[row]
         shear = self.end[row] - self.x[row] - self.radius[row, None] * self.direction[row]
         return x + share[:, None] * shear
 
 
+class PlantedClassifier(Classifier):
+    """A classifier with boundaries planted in front of it.
+
+    Args:
+        classifier: The classifier.
+        plants: The planted boundaries, on its device and in its dtype.
+    """
+
+    def __init__(self, classifier: Classifier, plants: Plants) -> None:
+        self._classifier, self._plants = classifier, plants
+
+    @property
+    def name(self) -> str:
+        """See `Classifier.name`."""
+        return self._classifier.name
+
+    @property
+    def classes(self) -> int:
+        """See `Classifier.classes`."""
+        return self._classifier.classes
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """See `Classifier.input_shape`."""
+        return self._classifier.input_shape
+
+    @property
+    def device(self) -> torch.device:
+        """See `Classifier.device`."""
+        return self._classifier.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """See `Classifier.dtype`."""
+        return self._classifier.dtype
+
+    def logits(self, x: Tensor) -> Tensor:
+        """See `Classifier.logits`."""
+        return self._classifier.logits(self._plants.sheared(x))
+
+    def evaluation(self) -> AbstractContextManager[Any]:
+        """See `Classifier.evaluation`."""
+        return self._classifier.evaluation()
+
+
 def planted(
-    classifier: TorchClassifier,
+    classifier: Classifier,
     x: Tensor,
     *,
     radius: Tensor,
     end: Tensor,
-    space: Space,
+    space: SearchSpace,
     search: Search,
     generator: torch.Generator,
 ) -> Tensor:
-    """Which planted boundaries a search finds, (n,) bool.
+    """Plant a boundary near each input, and search for all of them.
 
     Args:
         classifier: The model under test.
         x: Inputs (n, D), all different.
-        radius: Where to plant (n,), below the distance known so far.
-        end: (n, D) points that the model calls something else than x.
-        space: The subspace to plant and search in.
-        search: Called with a classifier and the rows of x to search from; must search `space`.
-        generator: Of the direction, one for all inputs, projected onto each subspace.
+        radius: Distances (n,) of the planted boundaries, below the distance of the nearest known one.
+        end: (n, D) points that the model puts into another class than x.
+        space: The search spaces to plant and search in.
+        search: Called with a classifier and the row numbers (m,) of the inputs to search from; searches `space`.
+        generator: Source of the direction: one for all inputs, projected onto the search space of each.
+
+    Returns:
+        Which planted boundaries were found, (n,) bool: by a crossing at most 2 % farther than planted.
     """
     ray = torch.randn(x.shape[1], generator=generator, dtype=torch.float64).to(x)
-    direction = space.restrict(ray.expand_as(x))
+    direction = space.project(ray.expand_as(x))
     direction = direction / direction.norm(dim=1, keepdim=True)
     found = torch.zeros_like(radius, dtype=torch.bool)
     with classifier.evaluation():
         for rows in _groups(x, radius):
             plants = Plants(x[rows], direction[rows], radius[rows], end[rows])
-            crossing = search(plants.in_front_of(classifier), rows)
-            found[rows] = crossing.found & (crossing.distance.to(radius) <= SLACK * radius[rows])
+            crossing = search(PlantedClassifier(classifier, plants), rows)
+            found[rows] = crossing.found & (crossing.distance.to(radius) <= FOUND_WITHIN * radius[rows])
     return found
 
 
 def _groups(x: Tensor, radius: Tensor) -> Iterator[Tensor]:
-    """Rows of inputs (n, D) in groups whose members are well apart; one group where dimensions are many."""
-    near = (torch.cdist(x, x) < APART * torch.maximum(radius[:, None], radius[None, :])).tolist()
+    """Row numbers of inputs (n, D), in groups whose members are at least `SEPARATION` radii apart."""
+    near = (torch.cdist(x, x) < SEPARATION * torch.maximum(radius[:, None], radius[None, :])).tolist()
     group: list[int] = []
     for i in range(len(x)):
         taken = {group[j] for j in range(i) if near[i][j]}

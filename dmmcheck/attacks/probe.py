@@ -1,7 +1,7 @@
-"""Label-only probes: what a search by gradients must not lose to, since they use none.
+"""Label-only probes: searches for a label change that use no gradients, which the boundary search must outdo.
 
-They look no further than told and are no attacks of their own: a probe that finds a nearer boundary than the search
-shows that the search was misled, for instance by masked gradients.
+A probe looks in a few directions and no further than a given radius, so it is not an attack. Where it finds a nearer
+boundary than the boundary search, the search was misled, for instance by masked gradients.
 """
 
 from __future__ import annotations
@@ -12,45 +12,45 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.margins import margin_of
-from dmmcheck.attacks.torchattacks.coordinates import Space
-from dmmcheck.models.torch import TorchClassifier
+from dmmcheck.attacks.margins import logit_margin
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace
+from dmmcheck.models.base import Classifier
 
-SCAN = 8  # points looked at along a ray before bisection
-HALVINGS = 8
-CANDIDATES = 8  # nearest examples of other classes that the model is asked about
+SCAN = 8  # points at which the label is read along a ray, before bisection
+HALVINGS = 8  # of the interval that holds the label change
+EXAMPLES = 8  # nearest examples of other classes whose labels the model is asked for
 
 
-def segment(classifier: TorchClassifier, x: Tensor, y: Tensor, x_pool: Tensor, y_pool: Tensor) -> Crossing:
-    """First label change found on the straight way to the nearest example of another class.
+def segment(classifier: Classifier, x: Tensor, y: Tensor, x_pool: Tensor, y_pool: Tensor) -> Crossing:
+    """First label change found on the line segment to the nearest example of another class.
 
     Args:
         classifier: The model under test.
         x: Inputs (n, D).
         y: Labels (n,).
         x_pool: Examples (m, D).
-        y_pool: Their labels (m,). An example counts only where the model does not call it y either.
+        y_pool: Their labels (m,). An example is used only if its label is not y and the model does not call it y.
 
     Returns:
-        Nothing found where none of the nearest few is recognised as another class.
+        The crossings; nothing is found for an input where the model calls all of the `EXAMPLES` nearest examples y.
     """
-    apart = torch.cdist(x, x_pool).masked_fill(y_pool[None, :] == y[:, None], torch.inf)
-    near = apart.topk(min(CANDIDATES, len(x_pool)), dim=1, largest=False)
+    distances = torch.cdist(x, x_pool).masked_fill(y_pool[None, :] == y[:, None], torch.inf)
+    near = distances.topk(min(EXAMPLES, len(x_pool)), dim=1, largest=False)
     with classifier.evaluation(), torch.no_grad():
-        said = torch.stack([classifier.logits(x_pool[index]).argmax(1) for index in near.indices.T], 1)
-    nearest, column = near.values.masked_fill(said == y[:, None], torch.inf).min(1)
+        predicted = torch.stack([classifier.logits(x_pool[index]).argmax(1) for index in near.indices.T], 1)
+    nearest, column = near.values.masked_fill(predicted == y[:, None], torch.inf).min(1)
     ends = x_pool[near.indices.gather(1, column[:, None]).squeeze(1)]
     return along(classifier, x, y, torch.where(torch.isfinite(nearest)[:, None], ends - x, torch.zeros_like(x)))
 
 
 def random_rays(
-    classifier: TorchClassifier,
+    classifier: Classifier,
     x: Tensor,
     y: Tensor,
     *,
     radius: Tensor,
     directions: int = 5,
-    space: Space | None = None,
+    space: SearchSpace | None = None,
     generator: torch.Generator,
 ) -> Crossing:
     """First label change found along random directions, the same ones for all inputs.
@@ -60,28 +60,34 @@ def random_rays(
         x: Inputs (n, D).
         y: Labels (n,).
         radius: How far to look (n,).
-        directions: How many rays an input.
-        space: Where the rays run; each direction is projected onto the input's subspace.
-        generator: Of the directions.
+        directions: Number of rays of each input.
+        space: Search spaces of the inputs, onto which each direction is projected; everywhere where None.
+        generator: Source of the directions.
     """
-    inside = space or Space()
+    inside = space or Everywhere()
     best = nothing(x, y)
     for ray in torch.randn(directions, x.shape[1], generator=generator, dtype=torch.float64).to(x):
-        v = inside.restrict(ray.expand_as(x))
+        v = inside.project(ray.expand_as(x))
         length = v.norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
-        best = nearer(best, along(classifier, x, y, v * (radius / length)[:, None], space=inside))
+        best = nearer(best, along(classifier, x, y, v * (radius / length)[:, None]))
     return best
 
 
-def along(classifier: TorchClassifier, x: Tensor, y: Tensor, step: Tensor, *, space: Space | None = None) -> Crossing:
-    """First label change on the way from x (n, D) to x + step: a scan at growing radii, then bisection on the label."""
-    clip = (space or Space()).clip
+def along(classifier: Classifier, x: Tensor, y: Tensor, delta: Tensor) -> Crossing:
+    """First label change on the segment from x (n, D) to x + delta: a scan at growing radii, then bisection.
+
+    Args:
+        classifier: The model under test.
+        x: Inputs (n, D).
+        y: Labels (n,).
+        delta: (n, D) the perturbations at which the segments end.
+    """
 
     def at(share: Tensor) -> Tensor:
-        return clip(x + share[:, None] * step)
+        return x + share[:, None] * delta
 
     with classifier.evaluation(), torch.no_grad():
-        crosses = _counted(lambda point: classifier.logits(point).argmax(1) != y)
+        crosses = _CallCounter(lambda point: classifier.logits(point).argmax(1) != y)
         near, far, found = torch.zeros_like(x[:, 0]), torch.ones_like(x[:, 0]), torch.zeros_like(y, dtype=torch.bool)
         for share in torch.linspace(1 / SCAN, 1, SCAN).tolist():
             here = torch.full_like(near, share)
@@ -90,11 +96,18 @@ def along(classifier: TorchClassifier, x: Tensor, y: Tensor, step: Tensor, *, sp
             found = found | hit
             near = torch.where(found, near, here)
         far = bisect(lambda share: crosses(at(share)), near, far)
-        return _crossing(classifier, x, y, point=at(far), found=found, radius=step.norm(dim=1), forwards=crosses.calls)
+        return _crossing(classifier, x, y, point=at(far), found=found, radius=delta.norm(dim=1), forwards=crosses.calls)
 
 
 def bisect(crosses: Callable[[Tensor], Tensor], near: Tensor, far: Tensor, halvings: int = HALVINGS) -> Tensor:
-    """The far end of (near, far), both (n,), after closing in on a label change from both sides."""
+    """Bisection on the label: the end (n,) of the last interval at which the label has changed.
+
+    Args:
+        crosses: From positions (n,) to whether the label has changed there (n,).
+        near: (n,) positions at which it has not.
+        far: (n,) positions at which it has.
+        halvings: How often each interval is halved.
+    """
     for _ in range(halvings):
         middle = (near + far) / 2
         hit = crosses(middle)
@@ -103,7 +116,7 @@ def bisect(crosses: Callable[[Tensor], Tensor], near: Tensor, far: Tensor, halvi
 
 
 def nearer(a: Crossing, b: Crossing) -> Crossing:
-    """The nearer crossing of each input, and the cost of both."""
+    """The nearer of two crossings of each input; passes of both are added up."""
     closer = b.distance < a.distance
 
     def pick(one: Tensor, other: Tensor) -> Tensor:
@@ -122,14 +135,14 @@ def nearer(a: Crossing, b: Crossing) -> Crossing:
 
 
 def nothing(x: Tensor, y: Tensor) -> Crossing:
-    """No crossing of any input, at no cost."""
+    """A `Crossing` in which nothing was found and nothing was spent."""
     n = x.new_full((len(x),), torch.nan)
     none = torch.zeros_like(y)
     return Crossing(x, torch.full_like(n, torch.inf), none.bool(), torch.zeros_like(n), none, none, n, n)
 
 
-class _counted:  # noqa: N801  # a function with a count
-    """How often a function is called."""
+class _CallCounter:
+    """A function that counts its calls."""
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
@@ -141,7 +154,7 @@ class _counted:  # noqa: N801  # a function with a count
 
 
 def _crossing(
-    classifier: TorchClassifier,
+    classifier: Classifier,
     x: Tensor,
     y: Tensor,
     *,
@@ -150,7 +163,7 @@ def _crossing(
     radius: Tensor,
     forwards: int,
 ) -> Crossing:
-    """A crossing of which nothing is known but the label."""
+    """The crossings at points (n, D) that a second forward pass confirms; gradients there are unknown."""
     found = found & (classifier.logits(point).argmax(1) != y)
     unknown = torch.full_like(radius, torch.nan)
     return Crossing(
@@ -160,6 +173,6 @@ def _crossing(
         radius=radius,
         forwards=torch.full_like(y, forwards + 1),
         backwards=torch.zeros_like(y),
-        margin=torch.where(found, margin_of(classifier.logits(point), y), unknown),
+        margin=torch.where(found, logit_margin(classifier.logits(point), y), unknown),
         kkt_cosine=unknown,
     )

@@ -1,62 +1,67 @@
-"""What a check is, and the registry that `@check` fills."""
+"""What a check is, and its two declarations: `declare` with all claims at once, and the decorator `@check`."""
 
 from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
+from dmmcheck.checks.explanation import Explanation, builtin_explanation
+from dmmcheck.config.schema import did_you_mean
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Claim, Evidence
-from dmmcheck.inference.types import TIERS, Direction, Tier
+from dmmcheck.inference.types import BUILTIN, TIERS, Direction, DrawCost, Tier
+from dmmcheck.registry import CHECKS, CONTROLS
 
 if TYPE_CHECKING:
-    from dmmcheck.measurement.measure import View
+    from dmmcheck.measurement.view import View
 
 Question = Callable[["View"], Evidence]
-Null = Literal["energy", "forward", "search"]
-BUILTIN = "builtin"
+FAMILIES = ("model", "attack", "manifold")
+"""Families of soundness items that a claim can require."""
 
-FIELD_CONTROLS = ("rotation", "spectrum", "same-class", "other-class")
-CONTROL_NAMES = (*FIELD_CONTROLS, "order")
-"""The nulls of `dmmcheck.controls`, named here so that declaring a check loads nothing heavy."""
-
-LEAST_MARGIN = 1e-3  # of shares and rates: where both are 1, rounding decides nothing
+SMALLEST_EFFECT = 1e-3  # of shares and rates, so that rounding does not decide where statistic and control are 1
 
 NEEDS: Mapping[str, str] = {
     "classes": "at least three classes: with two there is only one other class",
-    "pair": "a standard/robust pair of models: set `reference` (the standard twin of a robust model) or `robust`",
+    "pair": "a standard and a robust model: set `reference` (the standard model, beside a robust one) or `robust`",
     "examples": "the labelled data that the manifold was fitted on: set `x_train` and `y_train` (key `manifold-data`)",
     "factory": "an untrained model: set `factory` (seed -> model)",
     "checkpoints": "models along training: set `checkpoints` ([(step, model), ...], the first one untrained)",
-    "trainer": "a training function: set `trainer` ((x, y, seed) -> model)",
+    "trainer": "a training function and labelled training data: set `trainer` ((x, y, seed) -> model), `x_train` and "
+    "`y_train` (key `manifold-data`)",
 }
-"""What checks may need beyond a model, data and a manifold, and how to give it."""
+"""What checks can need beyond a model, data and a manifold, and the fields of a subject that give it."""
+
+RENAMED = {"margin": "min_effect", "null": "draw_cost", "grounds": "requires"}
+"""Arguments of `check` in version 0.1 and their replacements; the old names still work, with a DeprecationWarning."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Test:
-    """One claim of a check: a question asked of a measurement, in one tier.
+    """One claim of a check, in one tier: a statistic, and what it is compared with.
 
     Attributes:
         tier: stated, controlled or mechanism.
-        variant: Tells tests of one check and tier apart; ``builtin`` where there is but one.
+        variant: Distinguishes tests of one check and tier; ``builtin`` where there is only one.
         statement: What is claimed.
         statistic: What the number is, in words.
-        unit: ``share``, ``ratio`` or another unit; says how a margin applies (`Test.limit`).
-        claim: Threshold and direction.
-        ask: The question: a view of the measurement to evidence.
-        control: Name of the null (`dmmcheck.controls`), or "" where the threshold itself is the control.
-        null: What a draw of the null costs, which says how many there are (`dmmcheck.controls.BUDGETS`): ``energy``
-            where it is no evaluation of the model, ``forward`` where it is a few forward passes, ``search`` where it is
-            a search of its own. With the latter two one look at few inputs is all; with ``search`` all searches are
-            made with little effort.
-        needs: Companions without which it does not run; keys of `NEEDS`.
-        grounds: Families of soundness items it rests on.
-        against_chance: The evidence brings the level that takes the threshold's place.
-        attack: Through which attack it looks.
+        unit: ``share``, ``ratio`` or another unit, which decides how a minimum effect applies (`Test.limit`).
+        claim: Threshold, direction and minimum effect.
+        ask: Function from a view of the measurement to evidence.
+        control: Name of the control, or "" where the statistic is compared with its threshold.
+        draw_cost: What a draw of the control costs, which decides how many are made (`measurement.nulls.BUDGETS`):
+            ``energy`` where it evaluates no model, ``forward`` where it takes a few forward passes, ``search`` where it
+            takes a search. With the latter two a test takes one look at few inputs; with ``search`` all its searches
+            have quick effort.
+        needs: What a subject must provide for the test to run; keys of `NEEDS`.
+        requires: Families of soundness items that must pass for a verdict.
+        per_attack: The test is repeated for each of the attacks that the settings name.
+        against_chance: The evidence gives the level that replaces the threshold.
+        attack: Name of the attack that finds the perturbations.
     """
 
     __test__ = False  # not a pytest class
@@ -69,54 +74,34 @@ class Test:
     claim: Claim
     ask: Question
     control: str = ""
-    null: Null = "energy"
+    draw_cost: DrawCost = "energy"
     needs: tuple[str, ...] = ()
-    grounds: tuple[str, ...] = ("model", "attack", "manifold")
+    requires: tuple[str, ...] = FAMILIES
     per_attack: bool = False
     against_chance: bool = False
     attack: str = BUILTIN
 
     def limit(self, control: float) -> float:
-        """What the estimate must clear: the control's value, moved by the margin in the claim's direction."""
-        margin = self.claim.margin if self.claim.direction == "greater" else -self.claim.margin
-        if self.unit in {"share", "rate"} and margin:
-            room = 1 - control if margin > 0 else control
-            return control + math.copysign(max(abs(margin) * room, LEAST_MARGIN), margin)
+        """The limit that the estimate must exceed: the control moved by the minimum effect in the claim's direction.
+
+        Relative to the control for a ratio, to the rest of the unit interval for a share or rate, absolute otherwise.
+        """
+        effect = self.claim.min_effect if self.claim.direction == "greater" else -self.claim.min_effect
+        if self.unit in {"share", "rate"} and effect:
+            room = 1 - control if effect > 0 else control
+            return control + math.copysign(max(abs(effect) * room, SMALLEST_EFFECT), effect)
         if self.unit == "ratio":
-            return control * (1 + abs(margin)) ** (1 if margin >= 0 else -1)
-        return control + margin
+            return control * (1 + abs(effect)) ** (1 if effect >= 0 else -1)
+        return control + effect
 
     def through(self, attack: str) -> Test:
-        """The same test by another attack."""
+        """The same test with the perturbations that another attack finds, which names the variant."""
         return replace(self, attack=attack, variant=attack)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explanation:
-    """The text behind ``--dmm-explain`` and the check reference.
-
-    Attributes:
-        source: Where the claim is made.
-        formula: The statistic as a formula.
-        control: What it is held against, and why that is fair.
-        threshold: Why this threshold.
-        assumptions: What must hold for the verdict to mean what it says.
-        violation: What a model that violates the claim looks like.
-        reading: How to read each verdict.
-    """
-
-    source: str = ""
-    formula: str = ""
-    control: str = ""
-    threshold: str = ""
-    assumptions: str = ""
-    violation: str = ""
-    reading: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Check:
-    """A public claim id with its tests, one or more."""
+    """A public id with its tests, in report order."""
 
     id: str
     statement: str
@@ -130,22 +115,72 @@ class Check:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        """Companions that some of its tests need."""
+        """What at least one of its tests needs from a subject."""
         return tuple(sorted({need for test in self.tests for need in test.needs}))
 
     @property
     def source(self) -> str:
-        """Where the claim is made."""
+        """Where the claim is published."""
         return self.explanation.source
 
-    def explain(self) -> str:
-        """The text of ``--dmm-explain``."""
-        from dmmcheck.checks.explain import explain  # noqa: PLC0415  # it needs this class
 
-        return explain(self)
+def claim(
+    ask: Question,
+    *,
+    threshold: float,
+    direction: Direction,
+    statement: str = "",
+    tier: Tier = "stated",
+    variant: str = BUILTIN,
+    statistic: str = "",
+    unit: str = "",
+    min_effect: float = 0.0,
+    controls: tuple[str, ...] = (),
+    draw_cost: DrawCost = "energy",
+    needs: tuple[str, ...] = (),
+    requires: tuple[str, ...] = FAMILIES,
+    per_attack: bool = False,
+    against_chance: bool = False,
+) -> tuple[Test, ...]:
+    """The tests of one question: the claim itself, and one test in the controlled tier for each control.
+
+    A claim that is itself in the controlled tier and names controls has only the tests against these controls. The
+    arguments are those of `check`.
+    """
+    base = Test(
+        tier=tier,
+        variant=variant,
+        statement=statement,
+        statistic=statistic or (ask.__doc__ or "").strip().partition("\n")[0].rstrip("."),
+        unit=unit,
+        claim=Claim(threshold=threshold, direction=direction),
+        ask=ask,
+        needs=needs,
+        requires=requires,
+        per_attack=per_attack,
+        against_chance=against_chance,
+        draw_cost="energy" if controls else draw_cost,
+    )
+    alone = () if tier == "controlled" and controls else (base,)
+    against = replace(base, tier="controlled", draw_cost=draw_cost, claim=replace(base.claim, min_effect=min_effect))
+    return (*alone, *(_controlled(against, name, first=number == 0) for number, name in enumerate(controls)))
 
 
-_REGISTRY: dict[str, Check] = {}
+def declare(id: str, statement: str, *claims: tuple[Test, ...], explanation: Explanation | None = None) -> Check:
+    """Register a check with all its claims, or add claims to one that exists.
+
+    Args:
+        id: Public name: lower case, digits, hyphens.
+        statement: What is claimed; also the statement of each claim that has none of its own.
+        *claims: Each as `claim` makes it.
+        explanation: The text of ``--dmm-explain``; the built-in checks have theirs in ``checks/explanations``.
+
+    Raises:
+        CheckError: The id is malformed, another function has a test of the same tier and variant, or a word is unknown.
+    """
+    tests = [replace(test, statement=test.statement or statement) for group in claims for test in group]
+    _validate(id, tests)
+    return _add(id, statement, explanation, tests)
 
 
 def check(
@@ -158,103 +193,180 @@ def check(
     variant: str = BUILTIN,
     statistic: str = "",
     unit: str = "",
-    margin: float = 0.0,
+    min_effect: float = 0.0,
     controls: tuple[str, ...] = (),
-    null: Null = "energy",
+    draw_cost: DrawCost = "energy",
     needs: tuple[str, ...] = (),
-    grounds: tuple[str, ...] = ("model", "attack", "manifold"),
+    requires: tuple[str, ...] = FAMILIES,
     per_attack: bool = False,
     against_chance: bool = False,
     explanation: Explanation | None = None,
+    **renamed: Any,
 ) -> Callable[[Question], Question]:
-    """Register a question as a check, or as one more test of a check that exists.
+    """Register a function as a check, or as a further claim of an existing check.
 
-    The decorated function takes a `dmmcheck.measure.View` and returns `Evidence`; it neither prints nor decides.
+    The decorated function takes a `dmmcheck.View` and returns `dmmcheck.Evidence`, one number per input; the verdict
+    is taken elsewhere.
 
     Args:
         id: Public name: lower case, digits, hyphens.
         statement: What is claimed.
-        threshold: What the statistic's median (or rate) is held against.
-        direction: On which side of it the claim lies.
+        threshold: Number that the statistic's median (or rate) is compared with.
+        direction: Whether the claim is that the statistic is ``greater`` or ``less`` than the threshold.
         tier: stated, controlled or mechanism.
-        variant: Tells tests of the same id and tier apart.
+        variant: Distinguishes tests of the same id and tier.
         statistic: What the number is; the first line of the function's docstring where it is empty.
-        unit: Unit of the statistic; ``share`` and ``ratio`` have a meaning for margins, and ``ratio`` has a fitted tail
-            past the outermost draw where `null` is ``search``.
-        margin: Controlled tests: the smallest difference from the control that counts (relative for ratios, relative to
-            the rest of the unit interval for shares and rates, absolute otherwise).
-        controls: Nulls to hold the same question against; each adds a test in the controlled tier.
-        null: ``search`` where the question searches anew in the null's tangent spaces, or (without controls) for many
-            networks: then one look at few inputs is all, with little effort. ``forward`` where it only evaluates the
-            model there: one look at few inputs, and as many draws as alpha asks for.
-        needs: What it does not run without; keys of `NEEDS`.
-        grounds: Families of soundness items that must hold: ``model``, ``attack``, ``manifold``.
-        per_attack: One more variant for each of ``--dmm-attacks``.
-        against_chance: The evidence brings the level that takes the threshold's place (`Evidence.chance`).
+        unit: Unit of the statistic. ``share``, ``rate`` and ``ratio`` decide how a minimum effect applies; a ``ratio``
+            has a fitted tail beyond the outermost draw where `draw_cost` is ``search``.
+        min_effect: The smallest difference from a control that counts. Relative to the control for a ratio, to the rest
+            of the unit interval for a share or rate, absolute otherwise.
+        controls: Names of controls that the statistic is compared with; each adds a test in the controlled tier.
+        draw_cost: ``search`` where the function searches in the tangent spaces of each draw, or (without controls) for
+            many networks: the test then takes one look at few inputs, with quick effort. ``forward`` where it only
+            evaluates the model there: the test takes one look at few inputs, and as many draws as alpha needs.
+            ``energy`` where it does neither.
+        needs: What the subject must provide; keys of `NEEDS`.
+        requires: Families of soundness items that must pass: ``model``, ``attack``, ``manifold``.
+        per_attack: Repeat the claim for each attack of the setting `attacks`.
+        against_chance: The evidence gives the level that replaces the threshold (`Evidence.chance`).
         explanation: The text of ``--dmm-explain``.
+        **renamed: Arguments by their names in version 0.1 (margin, null, grounds), with a DeprecationWarning.
 
     Raises:
-        CheckError: The id is malformed, taken, or names an unknown need or control.
+        CheckError: The id is malformed, another function has a test of the same tier and variant, or a need, control,
+            tier, direction, draw cost or family is unknown.
+
+    Example:
+        >>> import dmmcheck
+        >>> @dmmcheck.check("short-perturbations", statement="perturbations are short", threshold=1.0, direction="less")
+        ... def short_perturbations(view):
+        ...     '''d_free.'''
+        ...     return dmmcheck.Evidence.of(view.distance("free"))
     """
+    given = {
+        **{"min_effect": min_effect, "draw_cost": draw_cost, "requires": requires},
+        **_translated(id, renamed),
+    }
 
     def register(ask: Question) -> Question:
-        words = statistic or (ask.__doc__ or "").strip().partition("\n")[0].rstrip(".")
-        claim = Claim(threshold=threshold, direction=direction)
-        base = Test(
+        tests = claim(
+            ask,
+            statement=statement,
+            threshold=threshold,
+            direction=direction,
             tier=tier,
             variant=variant,
-            statement=statement,
-            statistic=words,
+            statistic=statistic,
             unit=unit,
-            claim=claim,
-            ask=ask,
+            controls=controls,
             needs=needs,
-            grounds=grounds,
             per_attack=per_attack,
             against_chance=against_chance,
-            null="energy" if controls else null,
+            **given,
         )
-        tests = [] if tier == "controlled" and controls else [base]
-        held = replace(base, tier="controlled", null=null, claim=replace(claim, margin=margin))
-        tests += [_controlled(held, name, first=number == 0) for number, name in enumerate(controls)]
-        _add(id, statement, explanation, tests)
+        declare(id, statement, tests, explanation=explanation)
         return ask
 
-    _validate(id, needs, controls, tier, null)
+    _validate_words(
+        id,
+        controls,
+        needs=needs,
+        tier=tier,
+        direction=direction,
+        draw_cost=given["draw_cost"],
+        requires=given["requires"],
+    )
     return register
 
 
 def registry() -> dict[str, Check]:
-    """All registered checks by id, the built-in ones first, in report order."""
-    import dmmcheck.checks  # noqa: PLC0415  # registers the built-in ones
+    """All registered checks by id, the built-in ones first, in report order.
 
-    del dmmcheck
-    return dict(_REGISTRY)
+    A check also has a test for each control that lists it in `checks`.
+
+    Raises:
+        CheckError: A control lists a check that does not exist.
+    """
+    known: dict[str, Check] = dict(CHECKS)
+    for name, control in CONTROLS.items():
+        for id in control.checks:
+            if id not in known:
+                raise CheckError(
+                    f"the control {name!r} lists the unknown check {id!r}{did_you_mean(id, known)}; "
+                    f"valid: {', '.join(known)}"
+                )
+            known[id] = _with_control(known[id], name)
+    return known
+
+
+def _with_control(check: Check, control: str) -> Check:
+    """The check with a test against a control, unless it has one already."""
+    controlled = [test for test in check.tests if test.control]
+    if any(test.control == control for test in controlled):
+        return check
+    # what a question without controls evaluates in a draw is unknown, so its draws are searched
+    base = controlled[0] if controlled else replace(check.tests[0], tier="controlled", draw_cost="search")
+    test = replace(base, control=control, variant=control, per_attack=False)
+    return replace(check, tests=(*check.tests, test))
 
 
 def _controlled(test: Test, control: str, *, first: bool) -> Test:
-    """A test against one control; the first keeps the plain name and follows the attacks."""
+    """The test against one control; the first keeps the variant's name and is repeated for each attack."""
     if first:
         return replace(test, control=control)
     return replace(test, control=control, variant=control, per_attack=False)
 
 
-def _validate(id: str, needs: tuple[str, ...], controls: tuple[str, ...], tier: str, null: str) -> None:
+def _translated(id: str, renamed: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of version 0.1 by their present names, with a DeprecationWarning."""
+    for name in renamed:
+        if name not in RENAMED:
+            raise CheckError(f"check {id!r}: unknown argument {name!r}; see help(dmmcheck.check)")
+        warnings.warn(f"the argument {name} of check is now {RENAMED[name]}", DeprecationWarning, stacklevel=3)
+    return {RENAMED[name]: value for name, value in renamed.items()}
+
+
+def _validate(id: str, tests: list[Test]) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", id):
         raise CheckError(f"check id {id!r} is malformed; use lower-case words joined by hyphens, e.g. 'my-check'")
+    for test in tests:
+        _validate_words(
+            id,
+            (test.control,) if test.control else (),
+            needs=test.needs,
+            tier=test.tier,
+            direction=test.claim.direction,
+            draw_cost=test.draw_cost,
+            requires=test.requires,
+        )
+
+
+def _validate_words(
+    id: str,
+    controls: tuple[str, ...],
+    *,
+    needs: tuple[str, ...],
+    tier: str,
+    direction: str,
+    draw_cost: str,
+    requires: tuple[str, ...],
+) -> None:
     for what, given, valid in (
-        ("need", needs, NEEDS),
-        ("control", controls, CONTROL_NAMES),
+        ("need", needs, tuple(NEEDS)),
+        ("control", controls, CONTROLS.names),
         ("tier", (tier,), TIERS),
-        ("null", (null,), get_args(Null)),
+        ("direction", (direction,), get_args(Direction)),
+        ("draw cost", (draw_cost,), get_args(DrawCost)),
+        ("family", requires, FAMILIES),
     ):
         unknown = [name for name in given if name not in valid]
         if unknown:
-            raise CheckError(f"check {id!r}: unknown {what} {unknown[0]!r}; valid: {', '.join(valid)}")
+            close = did_you_mean(unknown[0], valid)
+            raise CheckError(f"check {id!r}: unknown {what} {unknown[0]!r}{close}; valid: {', '.join(valid)}")
 
 
-def _add(id: str, statement: str, explanation: Explanation | None, tests: list[Test]) -> None:
-    known = _REGISTRY.get(id) or Check(id=id, statement=statement)
+def _add(id: str, statement: str, explanation: Explanation | None, tests: list[Test]) -> Check:
+    known: Check = CHECKS.get_added(id) or Check(id=id, statement=statement, explanation=builtin_explanation(id))
     for test in tests:
         for other in known.tests:
             if (other.tier, other.variant) != (test.tier, test.variant):
@@ -266,4 +378,6 @@ def _add(id: str, statement: str, explanation: Explanation | None, tests: list[T
                 )
     fresh = {(test.tier, test.variant) for test in tests}
     kept = tuple(test for test in known.tests if (test.tier, test.variant) not in fresh)
-    _REGISTRY[id] = replace(known, tests=(*kept, *tests), explanation=explanation or known.explanation)
+    added = replace(known, tests=(*kept, *tests), explanation=explanation or known.explanation)
+    CHECKS.put(id, added)
+    return added

@@ -1,4 +1,4 @@
-"""How the classes lie around the sheet: which are near, and on which side."""
+"""How the classes lie around the manifold: how near each is, and on which side."""
 
 from __future__ import annotations
 
@@ -7,112 +7,63 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.checks.base import Explanation, check
+from dmmcheck.checks.base import claim, declare
+from dmmcheck.checks.parts import COSINE_EFFECT, unit_vectors
 from dmmcheck.inference.evidence import Evidence
-from dmmcheck.measurement.measure import View
-
-COSINE_MARGIN = 0.05
+from dmmcheck.measurement.view import View
 
 
-@check(
-    "every-class-near",
-    statement="every class is about equally near",
-    threshold=5.0,
-    direction="less",
-    unit="ratio",
-    needs=("classes",),
-    explanation=Explanation(
-        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
-        formula=(
-            "s_i = max_j d_free(x_i -> j) / min_j d_free(x_i -> j), over the other classes (at most ten, drawn "
-            "from the seed)"
-        ),
-        control="None.",
-        threshold="5: within a factor of five.",
-        assumptions="The targeted search, of little effort, is as good for far classes as for near ones.",
-        violation="Classes along a line: the next one is near, the last one far.",
-        reading=(
-            "Refuted: some classes cannot be reached by a small step; the picture of one sheet for all is too simple."
-        ),
-    ),
-)
-def every_class_near(measure: View) -> Evidence:
+def every_class_near(view: View) -> Evidence:
     """Farthest over nearest targeted distance."""
-    classes, found = measure.targeted("free")
-    distances = torch.stack([crossing.distance.to(measure.x) for crossing in found])  # (classes, n)
-    own = torch.tensor(classes, device=measure.y.device)[:, None] == measure.y[None, :]
+    classes, found = view.targeted("free")
+    distances = torch.stack([crossing.distance.to(view.x) for crossing in found])  # (classes, n)
+    own = torch.tensor(classes, device=view.y.device)[:, None] == view.y[None, :]
     farthest = distances.masked_fill(own, -torch.inf).max(0).values
     nearest = distances.masked_fill(own, torch.inf).min(0).values
     return Evidence.ratio(farthest, nearest)
 
 
-@check(
-    "shared-sheet",
-    tier="controlled",
-    statement="two classes lie on opposite sides of one sheet: their normal steps are opposed",
-    threshold=0.0,
-    direction="less",
-    unit="cosine",
-    margin=COSINE_MARGIN,
-    controls=("rotation",),
-    null="forward",
-    explanation=Explanation(
-        source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
-        formula=(
-            "s_i = cos(P_N step of a into b's class, P_N step of b into a's class) less the mean of the same cosine "
-            "over all other pairs of different classes to step into; (a, b) neighbouring inputs of two classes, each "
-            "in one pair"
-        ),
-        control=(
-            "The labels permuted, within the statistic: it is 0 where steps into other classes are as opposed (with "
-            "two classes there are no others). And rotated normal spaces (C0): across any smooth boundary the steps "
-            "from either side are opposed, whatever the manifold."
-        ),
-        threshold="The control's value less 0.05.",
-        assumptions="Neighbours of two classes share a normal space well enough for their steps to be compared.",
-        violation="Classes that lie on different sheets, or that change places: their normal steps point the same way.",
-        reading=(
-            "Refuted with an estimate near the control: opposed, as steps across any boundary are. Refuted with a "
-            "positive one: they point the same way. Supported: opposed off this manifold, and less so off a random one."
-        ),
-    ),
-)
-def shared_sheet(measure: View) -> Evidence:
-    """Cosine of the normal steps of neighbours of two classes, each towards the other's class, less that for others."""
-    classes, found = measure.targeted("free")
-    steps = torch.stack([_unit(_normal_step(measure, crossing)) for crossing in found])  # (classes, n, D)
-    place = _places(measure, classes)
-    pairs = measure.once(("pairs", measure.n), lambda: (_pairs(measure.x, torch.where(place >= 0, measure.y, -1)), 0))
-    cosine = [float(_opposition(steps[:, a], steps[:, b], place[a], place[b])) for a, b in pairs.tolist()]
-    return Evidence.of(cosine, censored=int(np.isnan(cosine).sum()))
+def shared_sheet(view: View) -> Evidence:
+    """Cosine of the normal steps of two neighbours into each other's class, less its mean over other classes."""
+    classes, found = view.targeted("free")
+    deltas = torch.stack([unit_vectors(_normal_delta(view, crossing)) for crossing in found])  # (classes, n, D)
+    positions = _positions(view, classes)
+    pairs = view.cached(("pairs", view.n), lambda: (_pairs(view.x, torch.where(positions >= 0, view.y, -1)), 0))
+    cosines = [
+        float(_opposition(deltas[:, a], deltas[:, b], own_a=positions[a], own_b=positions[b]))
+        for a, b in pairs.tolist()
+    ]
+    return Evidence.of(cosines, censored=int(np.isnan(cosines).sum()))
 
 
-def _opposition(a: Tensor, b: Tensor, of_a: Tensor, of_b: Tensor) -> Tensor:
-    """Cosine of a's unit step (classes, D) into b's class and b's into a's, less the mean over others; a scalar."""
-    cosines = a @ b.T  # (into c, into c')
-    own = cosines[of_b, of_a].clone()
+def _opposition(a: Tensor, b: Tensor, *, own_a: Tensor, own_b: Tensor) -> Tensor:
+    """Cosine of the steps of two inputs into each other's class, less its mean over all other pairs of classes.
+
+    Args:
+        a: (classes, D) unit steps of the one input into each class.
+        b: (classes, D) unit steps of the other input.
+        own_a: Position of the one input's class.
+        own_b: Position of the other input's class.
+    """
+    cosines = a @ b.T  # (class that a steps into, class that b steps into)
+    mutual = cosines[own_b, own_a].clone()
     other = ~torch.eye(len(cosines), dtype=torch.bool, device=a.device)
-    other[of_a] = other[:, of_b] = other[of_b, of_a] = False
-    dealt = cosines[other & ~torch.isnan(cosines)]
-    return own - dealt.mean() if len(dealt) else own
+    other[own_a] = other[:, own_b] = other[own_b, own_a] = False
+    rest = cosines[other & ~torch.isnan(cosines)]
+    return mutual - rest.mean() if len(rest) else mutual
 
 
-def _normal_step(measure: View, crossing: Crossing) -> Tensor:
-    """Off-manifold part of each input's step into one class (n, D); NaN where none was found."""
-    step = crossing.point - measure.x
-    step = torch.where(crossing.found[:, None] & (crossing.distance[:, None] > 0), step, torch.nan)
-    return step - measure.project_tangent(step)
-
-
-def _unit(v: Tensor) -> Tensor:
-    length: Tensor = v.norm(dim=1, keepdim=True)
-    return v / length
+def _normal_delta(view: View, crossing: Crossing) -> Tensor:
+    """Off-manifold part of each input's perturbation into one class (n, D); NaN where none was found."""
+    delta = crossing.point - view.x
+    delta = torch.where(crossing.found[:, None] & (crossing.distance[:, None] > 0), delta, torch.nan)
+    return delta - view.project_tangent(delta)
 
 
 def _pairs(x: Tensor, y: Tensor) -> Tensor:
-    """Neighbouring inputs of different labels, the nearest first and each in one pair only: (m, 2).
+    """Pairs (m, 2) of neighbouring inputs with different labels, the nearest pair first, each input in one pair only.
 
-    Inputs that share a neighbour would otherwise count as several looks at one. Label -1 has no pair.
+    An input in several pairs would count several times. Inputs with label -1 are in no pair.
     """
     apart = torch.cdist(x, x)
     apart[(y[:, None] == y[None, :]) | (y[:, None] < 0) | (y[None, :] < 0)] = torch.inf
@@ -126,8 +77,29 @@ def _pairs(x: Tensor, y: Tensor) -> Tensor:
         apart[[a, b]] = apart[:, [a, b]] = torch.inf
 
 
-def _places(measure: View, classes: tuple[int, ...]) -> Tensor:
-    """Position (n,) of each input's label among the classes aimed at; -1 where it is not among them."""
-    table = torch.full((measure.measure.classifier.classes,), -1, device=measure.y.device)
-    table[list(classes)] = torch.arange(len(classes), device=measure.y.device)
-    return table[measure.y]
+def _positions(view: View, classes: tuple[int, ...]) -> Tensor:
+    """Position (n,) of each input's label among the target classes; -1 where it is not among them."""
+    table = torch.full((view.classes,), -1, device=view.y.device)
+    table[list(classes)] = torch.arange(len(classes), device=view.y.device)
+    return table[view.y]
+
+
+declare(
+    "every-class-near",
+    "every class is about equally near",
+    claim(every_class_near, threshold=5.0, direction="less", unit="ratio", needs=("classes",)),
+)
+declare(
+    "shared-sheet",
+    "two classes lie on opposite sides of one sheet: their normal steps are opposed",
+    claim(
+        shared_sheet,
+        tier="controlled",
+        threshold=0.0,
+        direction="less",
+        unit="cosine",
+        min_effect=COSINE_EFFECT,
+        controls=("rotation",),
+        draw_cost="forward",
+    ),
+)

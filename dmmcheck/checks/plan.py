@@ -1,4 +1,4 @@
-"""Which tests a run holds, in report order; the same whatever is selected from them."""
+"""The tests of a run, in report order; a selection does not change the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dmmcheck.inference.types import TIERS, Tier
 
 @dataclass(frozen=True)
 class Planned:
-    """One test of one check, as a run would decide it."""
+    """One test of one check, and whether its refutation fails the run."""
 
     check: Check
     test: Test
@@ -37,20 +37,20 @@ class Planned:
 
 
 def plan(settings: Settings) -> tuple[Planned, ...]:
-    """Every registered test in order of registration: a controlled test stands right below what it controls.
+    """All registered tests in the order of registration, each followed by its variants for the attacks of the settings.
 
     Raises:
-        CheckError: Something is set for a check that does not exist, or that the check has no use for.
+        CheckError: The settings name a check that does not exist, or set something that the check does not use.
     """
     checks = registry()
     for id, configured in settings.checks.items():
         _valid([id], checks, "check")
-        _of_use(checks[id], configured, settings.gate)
+        _validate_settings(checks[id], configured, settings.gate)
     return tuple(
         Planned(check, test, gating=test.tier in settings.gate)
         for check in checks.values()
         for base in check.tests
-        for test in (base, *(base.through(attack) for attack in settings.attacks if base.per_attack))
+        for test in (base, *(base.through(name) for name in settings.attack_names if base.per_attack))
     )
 
 
@@ -85,7 +85,7 @@ def _valid(names: Iterable[str], known: Iterable[str], what: str) -> list[str]:
     return given
 
 
-def _of_use(check: Check, configured: CheckSettings, gate: tuple[Tier, ...]) -> None:
+def _validate_settings(check: Check, configured: CheckSettings, gate: tuple[Tier, ...]) -> None:
     if configured.expected_failure and not set(check.tiers) & set(gate):
         raise CheckError(
             f"an expected failure is set for {check.id!r}, none of whose tiers ({', '.join(check.tiers)}) gates; "
@@ -93,10 +93,11 @@ def _of_use(check: Check, configured: CheckSettings, gate: tuple[Tier, ...]) -> 
         )
     if configured.threshold is not None and "stated" not in check.tiers:
         raise CheckError(
-            f"a threshold of {configured.threshold:g} is set for {check.id!r}, which has no stated claim to hold it "
-            f"against (its tiers: {', '.join(check.tiers)}); remove it"
+            f"a threshold of {configured.threshold:g} is set for {check.id!r}, which has no stated claim to use it for "
+            f"(its tiers: {', '.join(check.tiers)}); remove it"
         )
-    if configured.margin is not None and not any(test.control for test in check.tests):
+    if configured.min_effect is not None and not any(test.control for test in check.tests):
         raise CheckError(
-            f"a margin of {configured.margin:g} is set for {check.id!r}, which is held against no control; remove it"
+            f"a min-effect of {configured.min_effect:g} is set for {check.id!r}, which is compared with no control; "
+            "remove it"
         )

@@ -1,4 +1,4 @@
-"""What training does to the boundary: along checkpoints, and against the untrained twin."""
+"""What training does to the boundary: along checkpoints, and compared with untrained networks."""
 
 from __future__ import annotations
 
@@ -6,143 +6,73 @@ import math
 
 import numpy as np
 
-from dmmcheck.checks.base import Explanation, check
+from dmmcheck.checks.base import claim, declare
 from dmmcheck.inference.evidence import Evidence, Floats
-from dmmcheck.measurement.measure import View
+from dmmcheck.measurement.view import View
 
 MIN_CHECKPOINTS = 5
-PHASE = 1.05  # a fall or rise smaller than 5 % is none
+PHASE = 1.05  # a fall or rise of less than 5 % does not count
 RESAMPLES = 400
-FEW_ORDERS = 200  # of the checkpoints: so few hardly show that a better one is no chance
-
-_GROWTH = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151; Melamed, Yehudai, Vardi, 2303.00783",
-    formula=(
-        "s_i = (|P_N g_i| / sd(margin)) trained / its median over eight untrained networks, the verdict to hold for a "
-        "new one too; against-tangent: over the same ratio for P_T"
-    ),
-    control="against-tangent: the growth of the tangent part of the same gradients.",
-    threshold="1: no growth. Gradients are taken relative to the spread of the margin, so that scale does not count.",
-    assumptions="The factory gives the initialisation that training started from.",
-    violation="Weight decay or small initialisation: the normal part is left over from initialisation and shrinks.",
-    reading="builtin supported, against-tangent not: the whole gradient grows, its normal part no more than the rest.",
-)
+FEW_ORDERS = 200  # with fewer different orders of the checkpoints, even the best order can be chance
 
 
-@check(
-    "normal-gradient-growth",
-    tier="mechanism",
-    statement="training grows the gradient normal to the manifold",
-    threshold=1.0,
-    direction="greater",
-    unit="ratio",
-    needs=("factory",),
-    explanation=_GROWTH,
-)
-def normal_gradient_growth(measure: View) -> Evidence:
+def normal_gradient_growth(view: View) -> Evidence:
     """Relative normal gradient, trained over untrained."""
-    return Evidence.against(
-        _relative_gradient(measure)[0], [_relative_gradient(view)[0] for view in measure.untrained()]
-    )
+    return Evidence.against(_relative_gradient(view)[0], [_relative_gradient(view)[0] for view in view.untrained()])
 
 
-@check(
-    "normal-gradient-growth",
-    tier="mechanism",
-    variant="against-tangent",
-    statement="and more than the gradient along the manifold",
-    threshold=1.0,
-    direction="greater",
-    unit="ratio",
-    needs=("factory",),
-)
-def normal_gradient_outgrows_tangent(measure: View) -> Evidence:
+def normal_gradient_outgrows_tangent(view: View) -> Evidence:
     """Growth of the normal gradient / growth of the tangent gradient."""
-    shares = [Evidence.ratio(*_relative_gradient(view)).values for view in (measure, *measure.untrained())]
+    shares = [Evidence.ratio(*_relative_gradient(view)).values for view in (view, *view.untrained())]
     return Evidence.against(shares[0], shares[1:])
 
 
-def _relative_gradient(measure: View) -> tuple[Floats, Floats]:
-    """|P_N g| and |P_T g| of each input over the standard deviation of the margin in the whole sample, (n,) each."""
-    gradient = measure.input_gradient()
-    tangent = measure.project_tangent(gradient)
-    spread = measure.measure.view().margins().std()
+def _relative_gradient(view: View) -> tuple[Floats, Floats]:
+    """|P_N g| and |P_T g| over the standard deviation of the margin in the whole sample, (n,) each."""
+    gradient = view.input_gradient()
+    tangent = view.project_tangent(gradient)
+    spread = view.whole().margins().std()
     normal_part, tangent_part = (part.norm(dim=1) / spread for part in (gradient - tangent, tangent))
     return Evidence.of(normal_part).values, Evidence.of(tangent_part).values
 
 
-_PHASES = Explanation(
-    source="Shamir, Melamed, BenShmuel, arXiv 2106.10151",
-    formula=(
-        "s_i = min(d_i(0), d_i(u), d_i(end)) / d_i(t), d_i(t) the off-manifold distance to the boundary of the "
-        "model's own decision at step t; t and u are the lowest points of the median in the first and the second half "
-        "of training, located on every other input and judged on the rest, t with a bootstrap interval"
-    ),
-    control="The checkpoints in random order: a fall and a rise somewhere are found in any noisy sequence.",
-    threshold="1.05: the fall to t is more than 5 %, and so is the rise from it to all of the second half.",
-    assumptions=(
-        "At least five checkpoints, the first untrained, with some in the first half of training. Controlled: of c "
-        "checkpoints, m of them after the first and up to the middle of training, about c! / (m! (c - m)!) orders "
-        "differ, those that put others into those m places, and where inputs agree p is about one over that: evenly "
-        "spaced, 1/10 for 5, 1/35 for 7, 1/56 for 8, 1/126 for 9. An alpha of 5 %, shared out over the looks, takes "
-        "at least nine."
-    ),
-    violation="Distances that only fall, only rise, or stay.",
-    reading=(
-        "Supported: an early fall and a later rise. Refuted: one of the two is missing; often the fall, since the "
-        "boundary of an untrained network can be nearer to the data than any later one."
-    ),
-)
-
-
-@check(
-    "two-phases",
-    tier="mechanism",
-    statement="training first clings (distance falls early), then dimples (it rises slowly)",
-    threshold=PHASE,
-    direction="greater",
-    unit="ratio",
-    needs=("checkpoints",),
-    controls=("order",),
-    explanation=_PHASES,
-)
-def two_phases(measure: View) -> Evidence:
+def two_phases(view: View) -> Evidence:
     """The smaller of fall and rise of d_off around its lowest point."""
-    checkpoints = measure.checkpoints()
+    checkpoints = view.checkpoints()
     if len(checkpoints) < MIN_CHECKPOINTS:
         note = f"{len(checkpoints)} checkpoints cannot show two phases; give at least {MIN_CHECKPOINTS}"
-        return Evidence(np.full(measure.n, np.nan), note=note)
+        return Evidence(np.full(view.n, np.nan), note=note)
     steps = np.array([step for step, _ in checkpoints], dtype=float)
     distances = np.stack([view.distance("normal") for _, view in checkpoints])  # (checkpoints, n)
-    search, judge = distances[:, ::2], distances[:, 1::2]
-    low, later = _lowest(search, steps)
-    note = "" if measure.order else _located(search, steps, low) + _learned(measure, low) + _few(steps)  # once
+    located_by, judged_by = distances[:, ::2], distances[:, 1::2]  # no input both locates the phases and judges them
+    low, later = _lowest(located_by, steps)
+    note = "" if view.order else _lowest_note(located_by, steps, low) + _accuracy_note(view, low) + _orders_note(steps)
     with np.errstate(divide="ignore", invalid="ignore"):
-        phases = np.minimum(np.minimum(judge[0], judge[-1]), judge[later]) / judge[low]
-    return Evidence(phases, int(np.isinf(judge).any(0).sum()), note=note)
+        phases = np.minimum(np.minimum(judged_by[0], judged_by[-1]), judged_by[later]) / judged_by[low]
+    return Evidence(phases, int(np.isinf(judged_by).any(0).sum()), note=note)
 
 
 def _middle(steps: Floats) -> int:
-    """The first checkpoint after the first half of training."""
+    """Index of the first checkpoint in the second half of training."""
     early = max(2, int(np.searchsorted(steps, (steps[0] + steps[-1]) / 2, side="right")))
     return min(early, len(steps) - 1)
 
 
-def _few(steps: Floats) -> str:
-    """Said where few orders of the checkpoints differ in what they put between the first and the middle of training."""
+def _orders_note(steps: Floats) -> str:
+    """A note where few orders of the checkpoints differ in those that they put into the first half of training."""
     orders = math.comb(len(steps), _middle(steps) - 1)
     return f"; of {len(steps)} checkpoints about {orders} orders differ" if orders < FEW_ORDERS else ""
 
 
 def _lowest(distances: Floats, steps: Floats) -> tuple[int, int]:
-    """Indices of the lowest medians: among the inner checkpoints of the first half of training, and in the second."""
+    """Indices of the lowest medians: in the first half of training without the first checkpoint, and in the second."""
     early = _middle(steps)
     medians = np.median(distances, axis=1)
     return 1 + int(np.argmin(medians[1:early])), early + int(np.argmin(medians[early:]))
 
 
-def _located(distances: Floats, steps: Floats, low: int) -> str:
-    """Where the lowest point lies, with the central 95 % of a bootstrap over inputs."""
+def _lowest_note(distances: Floats, steps: Floats, low: int) -> str:
+    """A note with the step of the lowest distance, and the central 95 % of a bootstrap over inputs."""
     rng = np.random.default_rng(0)
     count = distances.shape[1]
     found = [steps[_lowest(distances[:, rng.integers(0, count, count)], steps)[0]] for _ in range(RESAMPLES)]
@@ -150,8 +80,45 @@ def _located(distances: Floats, steps: Floats, low: int) -> str:
     return f"lowest at step {steps[low]:g} [{low_end:g}, {high_end:g}]"
 
 
-def _learned(measure: View, low: int) -> str:
-    """How many of the inputs the first, the lowest and the last checkpoint classify correctly."""
-    views = [view for _, view in measure.checkpoints()]
-    shares = [float((views[at].labels(measure.x) == measure.y).double().mean()) for at in (0, low, -1)]
+def _accuracy_note(view: View, low: int) -> str:
+    """A note with the accuracy of the lowest, the first and the last checkpoint on the inputs."""
+    views = [view for _, view in view.checkpoints()]
+    shares = [float((views[at].labels(view.x) == view.y).double().mean()) for at in (0, low, -1)]
     return ", accuracy there and at the ends {1:.0%}, {0:.0%}, {2:.0%}".format(*shares)
+
+
+declare(
+    "normal-gradient-growth",
+    "training grows the gradient normal to the manifold",
+    claim(
+        normal_gradient_growth,
+        tier="mechanism",
+        threshold=1.0,
+        direction="greater",
+        unit="ratio",
+        needs=("factory",),
+    ),
+    claim(
+        normal_gradient_outgrows_tangent,
+        tier="mechanism",
+        variant="against-tangent",
+        statement="and more than the gradient along the manifold",
+        threshold=1.0,
+        direction="greater",
+        unit="ratio",
+        needs=("factory",),
+    ),
+)
+declare(
+    "two-phases",
+    "training first clings (distance falls early), then dimples (it rises slowly)",
+    claim(
+        two_phases,
+        tier="mechanism",
+        threshold=PHASE,
+        direction="greater",
+        unit="ratio",
+        needs=("checkpoints",),
+        controls=("order",),
+    ),
+)

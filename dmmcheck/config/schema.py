@@ -1,31 +1,32 @@
-"""The keys of ``[tool.dmmcheck]``, each of them an option on the command line too: how their values are read."""
+"""The keys of ``[tool.dmmcheck]``, each of which is also a command-line option, and how their values are read."""
 
 from __future__ import annotations
 
 import math
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from dmmcheck.inference.types import TIERS
+from dmmcheck.inference.types import BUILTIN, MIN_INPUTS, TIERS
+from dmmcheck.registry import CONTROLS
 
 PYPROJECT, OWN_FILE = "pyproject.toml", "dmmcheck.toml"
-SMALLEST_SAMPLE = 8
 LARGEST_SEED = 2**63 - 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class Key:
-    """One key, which is one option too.
+    """One key, which is also an option.
 
     Attributes:
-        name: As it is written in the file.
-        read: From a value of TOML to the setting; raises ValueError saying what is expected.
-        parse: From the text on the command line to a value of TOML; raises ValueError likewise.
-        metavar: What the option's help calls the value.
-        help: One line.
+        name: Its name in the file.
+        read: Converts a value of TOML to the setting; raises ValueError with a text that completes "expected ...".
+        parse: Converts the text of the option to a value of TOML; raises ValueError in the same way.
+        metavar: The word for the value in the option's help.
+        help: The option's help, one line.
     """
 
     name: str
@@ -36,23 +37,23 @@ class Key:
 
     @property
     def option(self) -> str:
-        """Its option on the command line."""
+        """The name of its option."""
         return f"--dmm-{self.name}"
 
     @property
     def field(self) -> str:
-        """Its name in Python: a field of `Settings`, or of what is under test."""
+        """Its name in Python: a field of `Settings` or `Subject`."""
         return self.name.replace("-", "_")
 
     @property
     def fixture(self) -> str:
-        """The fixture that may give it, where it says what is under test."""
+        """The name of the fixture that can give it, for keys that say what is under test."""
         return f"dmm_{self.field}"
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """``; did you mean 'model'?`` where a valid name is close, else nothing."""
-    import difflib  # noqa: PLC0415  # only ever needed for an error
+    """The text ``; did you mean 'model'?`` if a valid name is close, else ""."""
+    import difflib  # noqa: PLC0415  # needed for error messages only
 
     close = difflib.get_close_matches(name, list(valid), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
@@ -74,7 +75,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """A text that is not empty."""
+    """A text that is not empty, stripped."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text that is not empty")
     return value.strip()
@@ -117,11 +118,66 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text(part) for part in value))
 
 
+def _attacks(value: Any) -> tuple[Any, ...]:
+    """Names of torchattacks, references to code, and objects; each attack once, and no two with one name."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError('a list of names of torchattacks, "pkg.mod:attr", or attacks, e.g. ["fab"]')
+    attacks = {part if isinstance(part, str) else id(part): part for part in map(_attack, value)}
+    seen: dict[str, Any] = {}
+    for attack in attacks.values():
+        name = attack_name(attack)
+        if name in {BUILTIN, *CONTROLS.names}:
+            raise ValueError(
+                f"attacks with names of their own ({attack!r} has the name {name!r}, which reports use otherwise); "
+                "rename that attack"
+            )
+        if name in seen:
+            raise ValueError(
+                f"attacks with different names ({seen[name]!r} and {attack!r} both have the name {name!r}); "
+                "rename one of them"
+            )
+        seen[name] = attack
+    return tuple(attacks.values())
+
+
+def _attack(value: Any) -> Any:
+    """One attack: a text, or an object that can be called."""
+    if isinstance(value, str):
+        return text(value)
+    if isinstance(value, type) or not callable(value):
+        raise ValueError(f"attacks that can be called ({value!r} cannot); pass an object, e.g. MyAttack()")
+    return value
+
+
+def attack_name(attack: Any) -> str:
+    """The name of an attack in reports, in lower case with hyphens; names of torchattacks stay as they are.
+
+    It is the last part of a reference to code, the attribute ``name`` of an object, or the name of its function or
+    class.
+
+    Example:
+        >>> attack_name("fab"), attack_name("shop.attacks:MyAttack")
+        ('fab', 'my-attack')
+    """
+    if isinstance(attack, str):
+        return _slug(re.split("[:.]", attack)[-1]) if ":" in attack else attack
+    named = getattr(attack, "name", None) or getattr(attack, "__name__", None) or type(attack).__name__
+    return _slug(str(named))
+
+
+def _slug(name: str) -> str:
+    """The name in lower case, with hyphens between its words."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "attack"
+
+
 def _tiers(value: Any) -> tuple[str, ...]:
     tiers = _texts(value)
     unknown = [tier for tier in tiers if tier not in TIERS]
     if unknown:
-        raise ValueError(f"a list of {', '.join(TIERS)} ({unknown[0]!r} is none{did_you_mean(unknown[0], TIERS)})")
+        raise ValueError(
+            f"a list of {', '.join(TIERS)} ({unknown[0]!r} is none of them{did_you_mean(unknown[0], TIERS)})"
+        )
     return tiers
 
 
@@ -188,33 +244,45 @@ def _code(name: str, help: str) -> Key:
 
 _SUBJECT = (
     _code("model", "the classifier: pkg.mod:attr or path.py:attr, a value or a function returning it"),
-    _code("data", "labelled inputs to test on: (x, y), or a torch Dataset"),
-    Key(name="manifold", read=text, parse=_same, metavar="NAME", help="a built-in manifold, or pkg.mod:attr"),
-    _code("manifold-data", "what a built-in manifold is fitted on: (x, y), x alone, or a Dataset"),
-    Key(name="manifold-options", read=_table, parse=_inline, metavar="OPTIONS", help="of the built-in one: 'dim = 16'"),
-    _code("reference", "the standard twin of a robust model"),
-    _code("robust", "the robust twin of a standard model"),
-    _code("factory", "seed -> an untrained model"),
+    _code("data", "labelled inputs to test on: (x, y) or a torch Dataset"),
+    Key(name="manifold", read=text, parse=_same, metavar="NAME", help="a built-in manifold or pkg.mod:attr"),
+    _code("manifold-data", "the data that a built-in manifold is fitted on: (x, y), x alone, or a Dataset"),
+    Key(
+        name="manifold-options",
+        read=_table,
+        parse=_inline,
+        metavar="OPTIONS",
+        help="options of the built-in manifold: 'dim = 16'",
+    ),
+    _code("reference", "the standard model of the pair, where the model under test is the robust one"),
+    _code("robust", "the robust model of the pair, where the model under test is the standard one"),
+    _code("factory", "a function seed -> untrained model"),
     Key(
         name="checkpoints",
         read=text,
         parse=_same,
         metavar="MODULE:ATTR|GLOB",
-        help="[(step, model), ...], the first one untrained; or files of weights, with a factory",
+        help="[(step, model), ...], the first one untrained; or, with a factory, files of weights",
     ),
-    _code("trainer", "(x, y, seed) -> model"),
-    Key(name="bounds", read=_pair, parse=_reals, metavar="LO,HI", help="the box that inputs live in"),
+    _code("trainer", "a function (x, y, seed) -> trained model"),
+    Key(name="bounds", read=_pair, parse=_reals, metavar="LO,HI", help="the range of valid input values"),
 )
 _JUDGING = (
     Key(
         name="samples",
-        read=_integer(SMALLEST_SAMPLE, 10**9),
+        read=_integer(MIN_INPUTS, 10**9),
         parse=_whole,
         metavar="N",
-        help="most inputs to use (512)",
+        help="the most inputs to use (512)",
     ),
-    Key(name="alpha", read=_rate, parse=_real, metavar="RATE", help="false-verdict rate of the whole run (0.05)"),
-    Key(name="seed", read=_integer(0, LARGEST_SEED), parse=_whole, metavar="N", help="of everything random (0)"),
+    Key(
+        name="alpha",
+        read=_rate,
+        parse=_real,
+        metavar="RATE",
+        help="largest share of runs with a false gating verdict (0.05)",
+    ),
+    Key(name="seed", read=_integer(0, LARGEST_SEED), parse=_whole, metavar="N", help="seed of all random numbers (0)"),
     Key(
         name="gate",
         read=_tiers,
@@ -227,21 +295,28 @@ _JUDGING = (
         read=_one_of("warn", "fail"),
         parse=_same,
         metavar="warn|fail",
-        help="what an inconclusive gating verdict does (warn)",
+        help="what an inconclusive gating claim does (warn)",
     ),
     Key(
         name="attacks",
-        read=_texts,
+        read=_attacks,
         parse=_listed,
         metavar="NAME,...",
-        help="further attacks of torchattacks, one more variant each: fab, pgdl2, ...",
+        help="further attacks, each adds a variant: names of torchattacks (fab, pgdl2, ...) or pkg.mod:attr",
     ),
-    Key(name="device", read=text, parse=_same, metavar="DEVICE", help="where to compute (where the model lies)"),
+    Key(
+        name="effort",
+        read=_one_of("quick", "default", "thorough"),
+        parse=_same,
+        metavar="quick|default|thorough",
+        help="effort of the boundary search (default)",
+    ),
+    Key(name="device", read=text, parse=_same, metavar="DEVICE", help="the device to compute on (that of the model)"),
 )
 
 SUBJECT: Mapping[str, Key] = {key.name: key for key in _SUBJECT}
-"""What is under test."""
+"""The keys that say what is under test."""
 JUDGING: Mapping[str, Key] = {key.name: key for key in _JUDGING}
-"""How to judge it."""
+"""The keys that say how to judge it."""
 KEYS: Mapping[str, Key] = {**SUBJECT, **JUDGING}
-"""All keys that are options; the tables below ``checks`` are in the file alone."""
+"""All keys that are also options; the table ``checks`` has none, and is given in the file only."""

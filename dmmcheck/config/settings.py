@@ -1,7 +1,8 @@
-"""How to judge, and what is under test: options and ``[tool.dmmcheck]``, validated; nothing heavy is imported."""
+"""Settings: how to judge, and what is under test, from options and ``[tool.dmmcheck]``, validated without torch."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import date
@@ -15,6 +16,7 @@ from dmmcheck.config.schema import (
     PYPROJECT,
     SUBJECT,
     Key,
+    attack_name,
     day,
     did_you_mean,
     number,
@@ -22,24 +24,25 @@ from dmmcheck.config.schema import (
     text,
 )
 from dmmcheck.errors import ConfigError
-from dmmcheck.inference.types import Tier
+from dmmcheck.inference.types import EffortName, Tier
 
 OnInconclusive = Literal["warn", "fail"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckSettings:
-    """What ``[tool.dmmcheck.checks.ID]`` sets for one check.
+    """The settings of one check, from ``[tool.dmmcheck.checks.ID]``.
 
     Attributes:
-        threshold: Of the stated claim; the declared one where None.
-        margin: Smallest difference from the control that counts; the declared one where None.
-        expected_failure: Why a refutation is expected; strict: support is then an error.
-        expires: From this day on the expectation itself is an error.
+        threshold: Threshold of the stated claim; that of the check's declaration where None.
+        min_effect: Smallest difference from the control that counts; that of the declaration where None.
+        expected_failure: Why a refutation is expected; "" where none is. The run fails if all gating claims of the
+            check are supported.
+        expires: From this day on, the expected failure is an error.
     """
 
     threshold: float | None = None
-    margin: float | None = None
+    min_effect: float | None = None
     expected_failure: str = ""
     expires: date | None = None
 
@@ -49,17 +52,25 @@ class Settings:
     """How to judge a subject.
 
     Attributes:
-        samples: Most inputs to use; fewer where the verdict is clear sooner.
-        alpha: False-verdict rate of the whole run.
-        seed: Of everything random.
+        samples: Most inputs to use; fewer are used where the verdict is clear sooner.
+        alpha: Largest share of runs with a false gating verdict.
+        seed: Seed of all random numbers.
         gate: Tiers whose refutation fails the run.
-        on_inconclusive: What an inconclusive gating verdict does: ``"warn"`` or ``"fail"``.
-        attacks: Further attacks, one more variant each of the checks that follow an attack.
-        device: Where to compute; where the model lies if None.
-        checks: Settings by check id.
+        on_inconclusive: What an inconclusive gating claim does: ``"warn"`` or ``"fail"``.
+        attacks: Further attacks, each of which adds a variant to the checks ``off-manifold-energy`` and
+            ``on-manifold-distance``: names of torchattacks, ``pkg.mod:attr``, or objects that satisfy
+            `dmmcheck.attacks.base.Attack`.
+        effort: Effort of the boundary search: ``"quick"``, ``"default"`` or ``"thorough"``.
+        device: The device to compute on; that of the model where None.
+        checks: Settings of single checks, by id.
 
     Raises:
-        ConfigError: A value that the setting cannot have.
+        ConfigError: A setting has a value that it cannot have.
+
+    Example:
+        >>> import dmmcheck
+        >>> dmmcheck.Settings(attacks=["fab"]).but(seed=3).attack_names
+        ('fab',)
     """
 
     samples: int = 512
@@ -67,7 +78,8 @@ class Settings:
     seed: int = 0
     gate: tuple[Tier, ...] = ("stated", "mechanism")
     on_inconclusive: OnInconclusive = "warn"
-    attacks: tuple[str, ...] = ()
+    attacks: tuple[Any, ...] = ()
+    effort: EffortName = "default"
     device: str | None = None
     checks: Mapping[str, CheckSettings] = field(default_factory=dict)
 
@@ -77,15 +89,20 @@ class Settings:
             if value is None:
                 continue
             try:
-                key.read(value)
+                object.__setattr__(self, key.field, key.read(value))
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"{key.field} is {value!r}, expected {error}") from error
 
+    @property
+    def attack_names(self) -> tuple[str, ...]:
+        """The name of each attack in reports."""
+        return tuple(map(attack_name, self.attacks))
+
     def but(self, **changes: Any) -> Settings:
-        """The same settings with some changed, by name.
+        """A copy with some settings changed, by name.
 
         Raises:
-            ConfigError: An unknown name, or a value it cannot have.
+            ConfigError: A name is unknown, or a setting has a value that it cannot have.
         """
         known = [part.name for part in fields(self)]
         for name in changes:
@@ -96,7 +113,12 @@ class Settings:
 
 @dataclass(frozen=True)
 class Given:
-    """A value, and where it was given in the words of a message."""
+    """A value, and where it was given.
+
+    Attributes:
+        value: The value.
+        origin: Where it was given, in the words of a message, e.g. ``--dmm-model``.
+    """
 
     value: Any
     origin: str
@@ -107,13 +129,13 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that was configured.
+    """All settings of a run.
 
     Attributes:
         root: The folder that references to code and globs start from.
-        file: The file that holds settings, where one does.
+        file: The file that holds settings; None where there is none.
         settings: How to judge.
-        subject: What is under test as far as it was said, by key of `keys.SUBJECT`; the code is not loaded yet.
+        subject: The given parts of what is under test, by key of `schema.SUBJECT`; their code is not loaded yet.
     """
 
     root: Path
@@ -123,16 +145,16 @@ class Config:
 
 
 def load_config(root: Path, options: Mapping[str, str] | None = None, *, today: date | None = None) -> Config:
-    """Settings from the file in `root` and from options, which win.
+    """Settings from the file in `root` and from options; an option wins over the same key in the file.
 
     Args:
-        root: Where ``pyproject.toml`` or ``dmmcheck.toml`` is looked for.
+        root: The folder of ``pyproject.toml`` or ``dmmcheck.toml``.
         options: Texts by key, as given on the command line.
-        today: The day that an ``expires`` is held against.
+        today: The day that each ``expires`` is compared with; the current day where None.
 
     Raises:
-        ConfigError: A file does not parse, two files hold settings, a key is unknown, a value is of the wrong type, an
-            expected failure is malformed or expired, or two keys exclude each other.
+        ConfigError: A file does not parse, two files hold settings, a key is unknown, a value has the wrong type, an
+            expected failure is malformed or has expired, or two keys exclude each other.
     """
     file, table = find_settings(root)
     origin = "" if file is None else _origin(file)
@@ -143,14 +165,14 @@ def load_config(root: Path, options: Mapping[str, str] | None = None, *, today: 
     subject = {name: item for name, item in given.items() if name in SUBJECT}
     if {"reference", "robust"} <= subject.keys():
         raise ConfigError(
-            f"both reference {subject['reference']} and robust {subject['robust']} are given; keep reference where the "
-            "model under test is the robust one of the pair, robust where it is the standard one"
+            f"both reference {subject['reference']} and robust {subject['robust']} are given; keep reference if the "
+            "model under test is the robust one of the pair, or robust if it is the standard one"
         )
     return Config(root=root, file=file, settings=Settings(checks=checks, **judging), subject=subject)
 
 
 def find_settings(root: Path) -> tuple[Path | None, dict[str, Any]]:
-    """The file in `root` that holds settings, and the settings in it.
+    """The file in `root` that holds settings, and the settings in it; None and no settings where there is none.
 
     Raises:
         ConfigError: The file does not parse, or both files hold settings.
@@ -181,7 +203,7 @@ def _parse_file(file: Path) -> dict[str, Any]:
     try:
         return parse_toml(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise ConfigError(f"{file} does not parse as TOML: {error}; mend that line") from error
+        raise ConfigError(f"{file} does not parse as TOML: {error}; correct that line") from error
 
 
 def _origin(file: Path) -> str:
@@ -213,7 +235,7 @@ def _converted(convert: Callable[[Any], Any], value: Any, name: str, origin: str
 
 _CHECK_KEYS: Mapping[str, Callable[[Any], Any]] = {
     "threshold": number,
-    "margin": number,
+    "min-effect": number,
     "expected-failure": text,
     "expires": day,
 }
@@ -225,9 +247,20 @@ def _checks(tables: Any, origin: str, today: date) -> dict[str, CheckSettings]:
     return {id: _check(id, table, f"checks.{id} in {origin}", today) for id, table in tables.items()}
 
 
+def _renamed(table: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """The table with its keys by their present names; an old name gives a DeprecationWarning."""
+    if "margin" not in table:
+        return dict(table)
+    if "min-effect" in table:
+        raise ConfigError(f"{origin} has both min-effect and margin, its old name; remove margin")
+    warnings.warn(f"the key margin of {origin} is now min-effect", DeprecationWarning, stacklevel=2)
+    return {"min-effect" if name == "margin" else name: value for name, value in table.items()}
+
+
 def _check(id: str, table: Any, origin: str, today: date) -> CheckSettings:
     if not isinstance(table, dict):
         raise ConfigError(f"{origin} is {table!r}, expected a table with {', '.join(_CHECK_KEYS)}")
+    table = _renamed(table, origin)
     for name in table:
         if name not in _CHECK_KEYS:
             close = did_you_mean(name, _CHECK_KEYS)
@@ -235,10 +268,12 @@ def _check(id: str, table: Any, origin: str, today: date) -> CheckSettings:
     values = {name: _converted(_CHECK_KEYS[name], value, name, origin) for name, value in table.items()}
     settings = CheckSettings(**{name.replace("-", "_"): value for name, value in values.items()})
     if settings.expires and not settings.expected_failure:
-        raise ConfigError(f"{origin} has expires without expected-failure; say why a failure is expected, or remove it")
+        raise ConfigError(
+            f"{origin} has expires without expected-failure; add expected-failure with the reason, or remove expires"
+        )
     if settings.expires and settings.expires <= today:
         raise ConfigError(
             f"{origin}: the expected failure ({settings.expected_failure}) expired on {settings.expires}; "
-            "remove it, or look into it and set a later date"
+            "remove it, or set a later date"
         )
     return settings

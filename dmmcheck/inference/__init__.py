@@ -1,1 +1,1 @@
-"""From evidence to a verdict: plain numbers, intervals, tests; torch ends before this package."""
+"""From evidence to a verdict, by intervals and tests of plain numbers: this package does not use torch."""

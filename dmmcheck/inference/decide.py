@@ -1,4 +1,4 @@
-"""decide(evidence, claim) -> verdict: three-valued, distribution-free; what cannot be told apart is inconclusive."""
+"""From evidence to a verdict: supported, refuted or inconclusive, by intervals that hold for any distribution."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dmmcheck.inference.types import Direction, Verdict
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """A verdict with the numbers it rests on, in the statistic's unit."""
+    """A verdict and the numbers that it follows from, in the unit of the statistic."""
 
     verdict: Verdict
     estimate: float
@@ -24,13 +24,13 @@ class Decision:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rarity:
-    """How rare the statistic is among shared draws of a null.
+class MonteCarloTest:
+    """How extreme the statistic is among the shared draws of a control.
 
     Attributes:
         p_value: Monte-Carlo p-value.
-        least: The smallest one that these draws can show, 0 where nothing bounds it.
-        draws: What they are, as the subject of "cannot show", e.g. ``39 draws``.
+        least: The smallest p-value that the draws can show; 0 if there is no bound.
+        draws: What messages call the draws, e.g. ``39 draws``.
     """
 
     p_value: float
@@ -45,76 +45,84 @@ def decide(
     direction: Direction,
     alpha: float,
     limit_ends: tuple[float, float] | None = None,
-    rarity: Rarity | None = None,
+    monte_carlo: MonteCarloTest | None = None,
     inputs: int | None = None,
     most: int | None = None,
 ) -> Decision:
-    """Hold evidence against a limit.
+    """The verdict on a claim: compare evidence with a limit.
 
-    Supported where the whole interval lies on the claimed side of the limit *and*, in the controlled tier, the
-    statistic is extreme among the draws of the null (``rarity.p_value < alpha``). Refuted where the whole interval
-    lies on the other side. Else inconclusive: no evidence is neither. In the controlled tier the limit is the control's
-    value moved by the margin, so "refuted" there says: shown not to exceed the control by what counts. What draws can
-    never show, because they are too few for alpha, is said.
+    A claim is supported where the whole interval lies on the claimed side of the limit and the statistic is extreme
+    among the draws of a control, if there are any. It is refuted where the whole interval lies on the other side. In
+    the controlled tier the limit is the control's value plus or minus the smallest effect that counts.
 
     Args:
-        evidence: One number an input.
-        limit: What the median (or rate) is held against.
-        direction: On which side of it the claim lies.
-        alpha: Two-sided error of the interval; bounds false support and false refutation alike.
-        limit_ends: Where the limit lies for sure, if it is an estimate itself: the interval must clear all of it.
-        rarity: How rare the statistic is among shared draws of the null.
-        inputs: How many inputs the evidence was taken from, where it leaves some out.
-        most: How many the test takes at most, where it does not take all there are.
+        evidence: One number for each input.
+        limit: The limit of the median (or rate).
+        direction: The side of the limit on which the claim places it.
+        alpha: Two-sided error of the interval, which bounds false support and false refutation alike.
+        limit_ends: The interval that contains the limit, if the limit is an estimate: all of it must be excluded.
+        monte_carlo: How extreme the statistic is among shared draws of the control.
+        inputs: The number of inputs that the evidence was taken from, if it leaves some of them out.
+        most: The largest number of inputs that the test takes, if that is not all there are.
     """
     ends = limit_ends or (limit, limit)
-    interval, by_draws = _interval(evidence, alpha)
-    test = stats.rate_test if evidence.summary == "mean" else stats.sign_test
-    p_value = test(evidence.values, limit, direction)
+    interval, by_replicates = _interval(evidence, alpha)
     verdict, reason = _compare(interval, limit, ends, direction)
     estimate = point_estimate(evidence)
-    too_few = rarity is not None and not _below(rarity.least, alpha)
-    if verdict == "inconclusive" and by_draws:
+    too_few_draws = monte_carlo is not None and not _below(monte_carlo.least, alpha)
+    if verdict == "inconclusive" and by_replicates:
         reason += "; networks differ from one another by too much"
-    elif verdict == "inconclusive" and not (too_few and (estimate > limit) == (direction == "greater")):
+    elif verdict == "inconclusive" and not (too_few_draws and (estimate > limit) == (direction == "greater")):
         reason += _how_many(evidence, ends, alpha, inputs, most)
-    if verdict == "supported" and rarity is not None and not _below(rarity.p_value, alpha):
+    p_value = _p_value(evidence, limit, direction) if monte_carlo is None else monte_carlo.p_value
+    if monte_carlo is not None:
+        verdict, reason = _among_draws(verdict, reason, monte_carlo, alpha)
+    return Decision(verdict=verdict, estimate=estimate, interval=interval, p_value=p_value, reason=reason)
+
+
+def _p_value(evidence: Evidence, limit: float, direction: Direction) -> float:
+    """One-sided p-value of a test of the median, or of the rate."""
+    test = stats.rate_test if evidence.summary == "mean" else stats.sign_test
+    return test(evidence.values, limit, direction)
+
+
+def _among_draws(verdict: Verdict, reason: str, test: MonteCarloTest, alpha: float) -> tuple[Verdict, str]:
+    """Verdict and reason, given how extreme the statistic is among the draws of the control."""
+    if verdict == "supported" and not _below(test.p_value, alpha):
         verdict = "inconclusive"
-        rare = f"p = {rarity.p_value:.3g}, needs less than {alpha:.2g}"
-        reason = f"beyond the control, but not extreme among its shared draws ({rare})"
-    if verdict == "inconclusive" and rarity is not None and too_few:
-        reason += f"; {rarity.draws} cannot show p < {rarity.least:.2g}, alpha here is {alpha:.2g}"
-    return Decision(
-        verdict=verdict,
-        estimate=estimate,
-        interval=interval,
-        p_value=p_value if rarity is None else rarity.p_value,
-        reason=reason,
-    )
+        needed = f"p = {test.p_value:.3g}, needs less than {alpha:.2g}"
+        reason = f"beyond the control, but not extreme among its shared draws ({needed})"
+    if verdict == "inconclusive" and not _below(test.least, alpha):
+        reason += f"; {test.draws} cannot show p < {test.least:.2g}, alpha here is {alpha:.2g}"
+    return verdict, reason
 
 
 def _below(p_value: float, alpha: float) -> bool:
-    """Whether a p-value is below alpha, by more than their rounding: 1/100 is not below 0.07/7."""
+    """Whether a p-value is below alpha by more than rounding errors: 1/100 is not below 0.07/7."""
     return p_value < alpha * (1 - 1e-9)
 
 
 def _interval(evidence: Evidence, alpha: float) -> tuple[tuple[float, float], bool]:
-    """Over inputs, stretched to cover a new draw where there are draws; and whether the draws have set an end."""
+    """The interval over inputs, widened to cover a new replicate if there are any; and whether it was widened."""
     rate = evidence.summary == "mean"
     low, high = (stats.rate_interval if rate else stats.median_interval)(evidence.values, alpha)
-    if evidence.draws is None:
+    if evidence.replicates is None:
         return (low, high), False
     if rate:
-        lowest, highest = stats.draw_interval(evidence.draws, alpha)
+        lowest, highest = stats.replicate_interval(evidence.replicates, alpha)
         lowest, highest = max(lowest, 0.0), min(highest, 1.0)
     else:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            lowest, highest = np.exp(stats.draw_interval(np.log(evidence.draws), alpha)).tolist()
+            lowest, highest = np.exp(stats.replicate_interval(np.log(evidence.replicates), alpha)).tolist()
     return (min(low, lowest), max(high, highest)), lowest < low or highest > high
 
 
 def point_estimate(evidence: Evidence) -> float:
-    """Median (or mean) of the statistic; NaN values lie on neither side and count as the worse of both."""
+    """The median of the statistic, or the mean of its values that are not NaN.
+
+    NaN values can lie anywhere, so that the median lies between two bounds. The estimate is the middle of the bounds,
+    and NaN where one of them is infinite.
+    """
     values = evidence.values
     if not len(values):
         return math.nan
@@ -138,9 +146,9 @@ def _compare(
 
 
 def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, inputs: int | None, most: int | None) -> str:
-    """How many inputs would likely decide, ``; about 600 inputs would likely decide``, or nothing.
+    """The part of a reason that says how many inputs would likely decide; empty where no number would.
 
-    Counted against the end of the limit that the estimate is beyond; no number decides between the ends.
+    It is counted for the nearer end of the limit. Between the ends, no number of inputs decides.
     """
     count, estimate = len(evidence.values), point_estimate(evidence)
     if not (estimate > max(ends) or estimate < min(ends)):

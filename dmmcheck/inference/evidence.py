@@ -1,7 +1,8 @@
-"""Evidence and Claim: plain numbers; torch ends before this module."""
+"""The evidence for a claim, and the claim, as plain numbers and numpy arrays: this package does not use torch."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -17,25 +18,33 @@ Summary = Literal["median", "mean"]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """One number an input, for one claim.
+    """One number for each input, as evidence for one claim.
 
     Attributes:
-        values: (n,) the per-input statistic. Infinite where a distance in it was censored and the rest was not: it
-            ranks last (or first). NaN where it could lie on either side: counted against every verdict, never dropped.
-        censored: How many values rest on a censored distance.
-        summary: The claim is about the ``"median"`` of the statistic, or about the ``"mean"`` of 0/1 values (a rate).
-        chance: Where it is given, what the claim is held against in place of its threshold, e.g. 1 / classes; in a
-            controlled test beside the control, whichever asks for more.
-        draws: (m,) the median (or rate) for each of a few networks, where the claim is about more than one of them:
-            the verdict must hold for a new one too. Positive where the claim is about the median.
-        note: Said beside the verdict, e.g. where a change point lies.
+        values: The statistic of each input (n,). It is infinite (or 0) where one of its distances is censored, so that
+            it ranks last (or first), and NaN where it could lie on either side of any limit: a NaN value counts against
+            every verdict and is never dropped.
+        censored: Number of values that depend on a censored distance.
+        summary: What the claim is about: the ``"median"`` of the values, or the ``"mean"`` of 0/1 values (a rate).
+        chance: The value expected by chance, e.g. 1 / classes. If it is given, it takes the place of the threshold; in
+            a controlled test the limit is the stricter of it and the control.
+        replicates: The median (or rate) of each of a few networks (m,), if the claim is about networks of this kind:
+            the verdict must then hold for one more network. Positive where the claim is about the median.
+        note: A remark that is shown beside the verdict, e.g. the position of a change point.
+
+    Example:
+        >>> from dmmcheck import Evidence
+        >>> Evidence.of([0.5, 0.75, 2.0]).values
+        array([0.5 , 0.75, 2.  ])
+        >>> Evidence.ratio([1.0, float("inf")], [2.0, 2.0]).values
+        array([0.5, inf])
     """
 
     values: Floats
     censored: int = 0
     summary: Summary = "median"
     chance: float | None = None
-    draws: Floats | None = None
+    replicates: Floats | None = None
     note: str = ""
 
     @classmethod
@@ -46,47 +55,61 @@ class Evidence:
         censored: int = 0,
         summary: Summary = "median",
         chance: float | None = None,
-        draws: Floats | None = None,
+        replicates: Floats | None = None,
         note: str = "",
+        draws: Floats | None = None,
     ) -> Evidence:
-        """Evidence from anything array-like with one number an input (torch tensors included)."""
+        """Evidence from a list, an array or a tensor with one number for each input.
+
+        Args:
+            values: The statistic of each input.
+            censored: See `Evidence`.
+            summary: See `Evidence`.
+            chance: See `Evidence`.
+            replicates: See `Evidence`.
+            note: See `Evidence`.
+            draws: The former name of `replicates`, deprecated.
+        """
+        if draws is not None:
+            warnings.warn("the argument draws of Evidence.of is now replicates", DeprecationWarning, stacklevel=2)
+            replicates = draws
         if hasattr(values, "detach"):
             values = values.detach().cpu().numpy()
-        return cls(np.asarray(values, dtype=np.float64).reshape(-1), censored, summary, chance, draws, note)
+        return cls(np.asarray(values, dtype=np.float64).reshape(-1), censored, summary, chance, replicates, note)
 
     @classmethod
     def ratio(cls, numerator: Any, denominator: Any) -> Evidence:
-        """Ratio of two distances an input; inf over finite is inf, finite over inf is 0, inf over inf is NaN."""
+        """The ratios of two distances of each input: inf / finite is inf, finite / inf is 0, inf / inf is NaN."""
         a, b = cls.of(numerator).values, cls.of(denominator).values
         with np.errstate(divide="ignore", invalid="ignore"):
             values = a / b
         return cls(values, int(np.sum(np.isinf(a) | np.isinf(b))))
 
     @classmethod
-    def against(cls, own: Any, twins: Sequence[Any]) -> Evidence:
-        """Ratio of a positive number an input to its median over twin networks; each twin alone is one draw.
+    def against(cls, own: Any, others: Sequence[Any]) -> Evidence:
+        """The ratios of a positive number of each input to its median over other networks, which are the replicates.
 
         Args:
-            own: (n,) of the model under test.
-            twins: (n,) of each twin.
+            own: The numbers (n,) of the model under test.
+            others: The numbers (n,) of each other network.
         """
-        ratios = [cls.ratio(own, twin) for twin in twins]
-        middle = np.median([cls.of(twin).values for twin in twins], axis=0)
+        ratios = [cls.ratio(own, other) for other in others]
+        middle = np.median([cls.of(other).values for other in others], axis=0)
         with np.errstate(invalid="ignore"):
-            draws = np.array([np.median(ratio.values) for ratio in ratios])
-        return replace(cls.ratio(own, middle), draws=draws)
+            replicates = np.array([np.median(ratio.values) for ratio in ratios])
+        return replace(cls.ratio(own, middle), replicates=replicates)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What is said of a statistic, and the number it is held against.
+    """The claim that the median (or rate) of a statistic is greater, or less, than a threshold.
 
     Attributes:
-        threshold: The claim is that the statistic's median (or rate) lies on the `direction` side of it. In the
-            controlled tier the control's value takes its place.
-        margin: Controlled tier: the smallest difference from the control that counts as one. See `verdict`.
+        threshold: The threshold. In the controlled tier the control's value takes its place.
+        direction: ``"greater"`` or ``"less"``.
+        min_effect: In the controlled tier, the smallest difference from the control that counts; see `decide`.
     """
 
     threshold: float
     direction: Direction
-    margin: float = 0.0
+    min_effect: float = 0.0

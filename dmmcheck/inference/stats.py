@@ -1,4 +1,4 @@
-"""Intervals, tests and the sharing-out of alpha: distribution-free, plain numbers in and out."""
+"""Intervals and tests that hold for any distribution of the values."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ from scipy import stats
 from dmmcheck.inference.evidence import Floats, Summary
 from dmmcheck.inference.types import Direction
 
-FIRST_LOOK = 32
-TAIL = 4  # one in so many draws is the tail that is extrapolated
-TAIL_FLOOR = 0.1  # of the smallest p by rank: how far it is extrapolated
+FIRST_LOOK = 32  # inputs
+TAIL = 4  # the outermost one of this many draws belong to the tail that is extrapolated
+TAIL_FLOOR = 0.1  # the smallest extrapolated p-value, relative to the smallest p-value by rank
 
 
 def looks(inputs: int) -> tuple[int, ...]:
-    """Sample sizes at which a verdict may be taken: 32, 64, 128, ... and all of them.
+    """The sample sizes at which a verdict may be taken: 32, 64, 128 and so on, and all inputs.
 
-    A last step that would add less than a quarter joins the one before: it costs alpha and brings nothing.
+    A size is left out if all inputs are less than a quarter more: a look that adds so little is not worth its alpha.
+
+    Example:
+        >>> from dmmcheck.inference.stats import looks
+        >>> looks(200), looks(150)
+        ((32, 64, 128, 200), (32, 64, 150))
     """
     sizes = []
     size = FIRST_LOOK
@@ -29,10 +34,10 @@ def looks(inputs: int) -> tuple[int, ...]:
 
 
 def median_interval(values: Floats, alpha: float) -> tuple[float, float]:
-    """Order-statistics interval for a median, coverage >= 1 - alpha for any distribution.
+    """Confidence interval of a median by order statistics, with coverage >= 1 - alpha for any distribution.
 
-    The r-th smallest value bounds the median from below with error P(Bin(n, 1/2) < r). NaN may lie anywhere: it counts
-    as -inf in the lower bound and as +inf in the upper. (-inf, inf) where n is too small.
+    The r-th smallest value is a lower bound of the median with the error P(Bin(n, 1/2) < r). A NaN value counts as -inf
+    in the lower bound and as +inf in the upper. The interval is (-inf, inf) where n is too small.
 
     Source: David & Nagaraja, Order Statistics, 3rd ed., section 7.1.
     """
@@ -49,7 +54,12 @@ def median_interval(values: Floats, alpha: float) -> tuple[float, float]:
 
 
 def rate_interval(values: Floats, alpha: float) -> tuple[float, float]:
-    """Clopper-Pearson interval for the mean of 0/1 values, coverage >= 1 - alpha; NaN is 0 below and 1 above."""
+    """Clopper-Pearson interval for the mean of 0/1 values, with coverage >= 1 - alpha.
+
+    A NaN value counts as 0 in the lower bound and as 1 in the upper.
+
+    Source: Clopper & Pearson, The use of confidence or fiducial limits illustrated in the case of the binomial, 1934.
+    """
     n = len(values)
     low, high = _hits(values, missing=0), _hits(values, missing=1)
     lower = float(stats.beta.ppf(alpha / 2, low, n - low + 1)) if low > 0 else 0.0
@@ -62,14 +72,14 @@ def _hits(values: Floats, *, missing: int) -> int:
 
 
 def sign_test(values: Floats, threshold: float, direction: Direction) -> float:
-    """One-sided p-value of "the median lies on the far side of the threshold"; ties and NaN count against it."""
+    """One-sided p-value for a median beyond the threshold in this direction; ties and NaN count against it."""
     with np.errstate(invalid="ignore"):
         hits = int(np.sum(values > threshold if direction == "greater" else values < threshold))
     return float(stats.binom.sf(hits - 1, len(values), 0.5))
 
 
 def rate_test(values: Floats, threshold: float, direction: Direction) -> float:
-    """One-sided binomial p-value of "the mean of these 0/1 values lies on the far side of the threshold"."""
+    """One-sided binomial p-value for a mean of 0/1 values beyond the threshold in this direction."""
     chance = min(max(threshold, 0.0), 1.0)
     if direction == "greater":
         return float(stats.binom.sf(_hits(values, missing=0) - 1, len(values), chance))
@@ -77,7 +87,9 @@ def rate_test(values: Floats, threshold: float, direction: Direction) -> float:
 
 
 def rank_p_value(observed: float, draws: Floats, direction: Direction) -> float:
-    """Monte-Carlo p-value (1 + draws at least as extreme) / (draws + 1); a NaN draw counts as extreme.
+    """Monte-Carlo p-value (1 + number of draws at least as extreme) / (1 + number of draws).
+
+    A NaN draw counts as extreme; a NaN observation has the p-value 1.
 
     Source: Davison & Hinkley, Bootstrap Methods and their Application, section 4.2.1.
     """
@@ -89,18 +101,27 @@ def rank_p_value(observed: float, draws: Floats, direction: Direction) -> float:
 
 
 def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
-    """Monte-Carlo p-value by rank; past the outermost of a few tens of positive draws, by a tail fitted to them.
+    """Monte-Carlo p-value by rank, or beyond all draws by an exponential tail that is fitted to the outermost ones.
 
-    The rank is exact and says no less than 1 / (draws + 1). Where the observation is beyond every draw, an exponential
-    tail of the logarithms, fitted to the outermost quarter of the draws, may say less: (m + 1) / (draws + 1) for being
-    among the m + 1 outermost, times (1 + z / (m mean))^-m for lying z beyond the quarter's edge where m others lie
-    `mean` beyond it on average. That is exact for an exponential tail and too large for a lighter one, so for every
-    statistic whose logarithm has a log-concave density: d_on / d_free = rho_T^(-1/2) of a flat boundary, rho_T being a
-    Beta variable, and a log-normal one. (A normal tail is too small for the former, five times at k = 1, p = 0.004.)
-    For a heavier tail, such as a few draws in a hundred far beyond the rest, it is too small; so it says no less than a
-    tenth of what the rank does. Where `can_fit_tail` says no the rank is all there is.
+    The p-value by rank is exact, but not below 1 / (number of draws + 1). For an observation beyond all draws, let z be
+    the distance of its logarithm from the edge of the outermost quarter, which holds m draws, and `mean` the mean
+    distance of theirs. Then the p-value is
 
-    Source: Knijnenburg, Wessels, Reinders, Shmulevich, Bioinformatics 25 (2009), for a tail in place of more draws.
+        (m + 1) / (number of draws + 1) * (1 + z / (m mean))^-m
+
+    where the first factor is the probability of the outermost quarter. This is exact for an exponential tail of the
+    logarithms, and too large for a lighter tail. So it is valid for every statistic whose logarithm has a log-concave
+    density, e.g. d_on / d_free = rho_T^(-1/2) of a flat boundary, where rho_T has a Beta distribution, and a log-normal
+    statistic. (A normal tail would give a p-value for the former that is five times too small at k = 1 and p = 0.004.)
+    For a heavier tail it is too small; therefore it is never below a tenth of the smallest p-value by rank. Where
+    `can_fit_tail` is False, the p-value by rank is returned.
+
+    Args:
+        observed: The statistic.
+        draws: The statistic of each draw (m,).
+        direction: The side on which a statistic is extreme.
+
+    Source: after Knijnenburg, Wessels, Reinders & Shmulevich, Bioinformatics 25, 2009.
     """
     rank = rank_p_value(observed, draws, direction)
     beyond = observed > 0 and math.isfinite(observed) and rank <= 1 / (len(draws) + 1)
@@ -115,7 +136,7 @@ def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
 
 
 def can_fit_tail(draws: Floats, direction: Direction) -> bool:
-    """Whether the outermost quarter of the draws is there, positive, finite and free of ties."""
+    """Whether the outermost quarter holds draws, and these are positive, finite and without ties."""
     outer = _outermost(draws, direction)
     return len(outer) > 1 and bool(
         np.isfinite(outer).all() and (outer > 0).all() and len(np.unique(outer)) == len(outer)
@@ -123,31 +144,40 @@ def can_fit_tail(draws: Floats, direction: Direction) -> bool:
 
 
 def _outermost(draws: Floats, direction: Direction) -> Floats:
-    """The outermost quarter of the draws and the next one, outermost first; an undefined draw counts as extreme."""
+    """The outermost quarter of the draws and the next draw, outermost first; a NaN draw counts as extreme."""
     ordered = np.sort(np.where(np.isnan(draws), np.inf if direction == "greater" else -np.inf, draws))
     if direction == "greater":
         ordered = ordered[::-1]
     return ordered[: len(draws) // TAIL + 1]
 
 
-def draw_interval(draws: Floats, alpha: float) -> tuple[float, float]:
-    """Student's prediction interval for one more draw; (-inf, inf) where the spread is unknown.
+def replicate_interval(replicates: Floats, alpha: float) -> tuple[float, float]:
+    """Student's prediction interval for one more replicate; (-inf, inf) for fewer than two, or values not finite.
 
     Source: Hahn & Meeker, Statistical Intervals, section 4.7.
     """
-    count = len(draws)
-    if count < 2 or not np.all(np.isfinite(draws)):
+    count = len(replicates)
+    if count < 2 or not np.all(np.isfinite(replicates)):
         return -math.inf, math.inf
-    half = float(stats.t.isf(alpha / 2, count - 1)) * float(np.std(draws, ddof=1)) * math.sqrt(1 + 1 / count)
-    middle = float(np.mean(draws))
+    half = float(stats.t.isf(alpha / 2, count - 1)) * float(np.std(replicates, ddof=1)) * math.sqrt(1 + 1 / count)
+    middle = float(np.mean(replicates))
     return middle - half, middle + half
 
 
 def inputs_to_decide(values: Floats, limit: float, alpha: float, summary: Summary) -> int | None:
-    """Inputs that would decide with 80 % power if the shares on either side stay; None beyond a million.
+    """The number of inputs that would decide with a power of 80 %, if the shares of values beyond the limit stayed.
 
-    A median is a rate in disguise: the share of values on its side of the limit, against one half. NaN values count
-    against either side, as they do in the intervals.
+    A median is compared as a rate: the share of values above the limit with one half. A NaN value counts against either
+    side, as in the intervals.
+
+    Args:
+        values: The statistic of each input (n,).
+        limit: The limit.
+        alpha: Two-sided error of the interval.
+        summary: Whether the claim is about the median or the mean.
+
+    Returns:
+        The number; None above a million, or where the values do not tell on which side of the limit the summary lies.
     """
     if not len(values):
         return None

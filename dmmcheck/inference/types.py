@@ -1,4 +1,4 @@
-"""The words that the whole package shares: verdicts, tiers, directions, costs. The standard library alone."""
+"""The types that all parts of the package share: verdicts, tiers, directions and costs; no heavy imports."""
 
 from __future__ import annotations
 
@@ -9,15 +9,26 @@ Verdict = Literal["supported", "refuted", "inconclusive", "not-run"]
 Tier = Literal["stated", "controlled", "mechanism"]
 Direction = Literal["greater", "less"]
 DrawCost = Literal["energy", "forward", "search"]
+EffortName = Literal["quick", "default", "thorough"]
+ArmName = Literal["free", "tangent", "normal"]
 
+ARMS: tuple[ArmName, ...] = ("free", "tangent", "normal")
+"""Where a boundary is searched: anywhere, in the tangent space x + T, or in the normal space x + N."""
 TIERS: tuple[Tier, ...] = ("stated", "controlled", "mechanism")
+MIN_INPUTS = 8
+"""The smallest number of inputs that anything is measured on."""
 BUILTIN = "builtin"
-"""The variant of a check that has no other, and the name of the built-in search among the attacks."""
+"""The variant of a check without other variants, and the name of the built-in search among the attacks."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What the measurements behind a finding took, shared ones counted in full."""
+    """The cost of the measurements behind a finding; a measurement that findings share counts in full for each.
+
+    Attributes:
+        gradient_evaluations: Number of gradient evaluations.
+        seconds: Wall-clock time.
+    """
 
     gradient_evaluations: int = 0
     seconds: float = 0.0

@@ -1,1 +1,1 @@
-"""From settings to a subject: references to code, datasets, files of weights."""
+"""From settings to a subject: references to code, data sets, files of weights, attacks."""

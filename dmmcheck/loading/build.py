@@ -1,4 +1,4 @@
-"""From the parts that were given, wherever they were, to one validated Subject."""
+"""From the parts of what is under test to one validated Subject."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dmmcheck.config.settings import Given
 from dmmcheck.errors import ConfigError
 from dmmcheck.loading.checkpoints import checkpoints_from
 from dmmcheck.loading.datasets import inputs_and_labels, labelled
-from dmmcheck.loading.references import UserCodeError, is_reference, load, settle
+from dmmcheck.loading.references import UserCodeError, is_reference, load, resolve
 from dmmcheck.manifolds import builtin
 from dmmcheck.subject import Subject
 
@@ -21,31 +21,36 @@ _MAY_BE_FUNCTIONS = {"model", "reference", "robust"}
 _AS_GIVEN = {"bounds", "manifold-options"}
 
 
-def part(name: str, given: Given, *, root: Path) -> Any:
-    """What a key refers to: loaded code, or the text where it is none (a built-in manifold, a glob of checkpoints).
+def load_part(name: str, given: Given, *, root: Path) -> Any:
+    """The object that the value of a key refers to; a name of a built-in manifold or a pattern of files as it is.
+
+    Args:
+        name: A key of `schema.SUBJECT`.
+        given: Its value.
+        root: The folder that references start from.
 
     Raises:
-        ConfigError: The code cannot be found, or takes arguments.
-        UserCodeError: It raises.
+        ConfigError: The code cannot be found, or requires arguments where it must not.
+        UserCodeError: The code raises.
     """
     value = given.value
     if name in _AS_GIVEN or (name in {"manifold", "checkpoints"} and not is_reference(value)):
         return value
     what = f"{name} = {value!r} ({given.origin})"
     loaded = load(value, what, root=root)
-    return loaded if name in _FUNCTIONS else settle(loaded, what, may_be_function=name in _MAY_BE_FUNCTIONS)
+    return loaded if name in _FUNCTIONS else resolve(loaded, what, may_be_function=name in _MAY_BE_FUNCTIONS)
 
 
-def assemble(parts: Mapping[str, Any], *, root: Path, subject: Subject | None = None) -> Subject:
-    """A subject from its parts, or another one with these parts replaced.
+def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | None = None) -> Subject:
+    """A subject from its parts, or a copy of a subject with some parts replaced.
 
     Args:
-        parts: By key of ``[tool.dmmcheck]``: objects; a text for a built-in manifold or a glob of checkpoints.
-        root: Where globs and references in manifold-options start from.
-        subject: What the parts are put into; a new one where None.
+        parts: Objects by key of ``[tool.dmmcheck]``; a text for a built-in manifold or a pattern of checkpoints.
+        root: The folder that patterns, and references in manifold-options, start from.
+        subject: The subject whose parts are replaced; None for a new one.
 
     Raises:
-        ConfigError: Parts that do not go together.
+        ConfigError: Two parts contradict each other, or one needs another that is missing.
         DmmError: The subject cannot be used, see `Subject`.
     """
     fields = {
@@ -59,9 +64,7 @@ def assemble(parts: Mapping[str, Any], *, root: Path, subject: Subject | None = 
     if "manifold" in parts:
         fields["manifold"] = _manifold(parts["manifold"], parts.get("manifold-options"), points, root)
     elif "manifold-options" in parts:
-        raise ConfigError(
-            "manifold-options are set and no manifold is; name a built-in one, e.g. manifold = 'local-pca'"
-        )
+        raise ConfigError("manifold-options are set, but no manifold; set a built-in one, e.g. manifold = 'local-pca'")
     if "checkpoints" in parts:
         factory = fields.get("factory", None if subject is None else subject.factory)
         fields["checkpoints"] = _checkpoints(parts["checkpoints"], factory, root)
@@ -74,19 +77,19 @@ def _manifold(manifold: Any, options: Mapping[str, Any] | None, points: Any, roo
     if options:
         raise ConfigError(
             f"manifold-options are set ({', '.join(options)}), but the manifold is an object of your own, "
-            f"{type(manifold).__name__}; they are for the built-in ones ({', '.join(builtin.BUILTIN)})"
+            f"{type(manifold).__name__}; remove them, or set a built-in manifold ({', '.join(builtin.BUILTIN)})"
         )
     return manifold
 
 
 def _loaded(options: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """Options with what they refer to, such as the decoder's encode and decode."""
+    """The options, with references such as the decoder's encode and decode replaced by their code."""
 
     def loaded(name: str, value: Any) -> Any:
         if not isinstance(value, str) or not is_reference(value):
             return value
         what = f"{name} = {value!r} (manifold-options)"
-        return settle(load(value, what, root=root), what, may_be_function=True)
+        return resolve(load(value, what, root=root), what, may_be_function=True)
 
     return {name: loaded(name, value) for name, value in options.items()}
 
@@ -96,7 +99,9 @@ def _checkpoints(checkpoints: Any, factory: Any, root: Path) -> Any:
         return checkpoints
     what = f"checkpoints = {checkpoints!r}"
     if factory is None:
-        raise ConfigError(f"{what} are files of weights, which need an untrained model to go into; set factory too")
+        raise ConfigError(
+            f"{what} are files of weights, which need an untrained model to be loaded into; set factory too"
+        )
 
     def untrained() -> Any:
         try:

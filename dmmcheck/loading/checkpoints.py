@@ -1,4 +1,4 @@
-"""Checkpoints from files of weights: a glob and an untrained model to put them into."""
+"""Checkpoints from files of weights, which are loaded into copies of an untrained model."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 def checkpoints_from(
     pattern: str, untrained: Callable[[], Any], what: str, *, root: Path
 ) -> list[tuple[int, nn.Module]]:
-    """(step, model) of each file, in the order of the steps.
+    """The pair (step, model) of each file, in the order of the steps.
 
     Args:
-        pattern: A glob, relative to `root` or absolute. The step is the last whole number in a file's name.
-        untrained: Makes a model with the structure of the weights.
-        what: How messages call it.
-        root: Where the pattern starts from.
+        pattern: A glob pattern, relative to `root` or absolute. The step is the last whole number in a file's name.
+        untrained: Returns a model with the structure of the weights.
+        what: The name of the checkpoints in messages.
+        root: The folder that a relative pattern starts from.
 
     Raises:
-        ConfigError: No file, a name without a number, two files of one step, or weights that cannot be read or do not
-            fit.
+        ConfigError: No file matches, a file's name contains no number, two files have the same step, or weights cannot
+            be read or do not fit the model.
     """
     anchor = Path(pattern).anchor
     base, relative = (Path(anchor), str(Path(pattern).relative_to(anchor))) if anchor else (root, pattern)
@@ -41,14 +41,17 @@ def checkpoints_from(
             raise ConfigError(f"{what}: {files[step].name} and {file.name} are both step {step}; narrow the pattern")
         files[step] = file
     if not files:
-        raise ConfigError(f"{what}: no file matches; patterns start from {root}, or name pkg.mod:attr")
+        raise ConfigError(f"{what}: no file matches; give a pattern that starts from {root}, or pkg.mod:attr")
     model = untrained()
     if not isinstance(model, nn.Module):
-        raise ConfigError(f"{what}: the factory returned a {type(model).__name__}, weights need a torch.nn.Module")
+        raise ConfigError(
+            f"{what}: the factory returned a {type(model).__name__}; return a torch.nn.Module to load the weights into"
+        )
     return [(step, _filled(model, files[step], what)) for step in sorted(files)]
 
 
 def _step(file: Path, what: str) -> int:
+    """The step that a file's name gives."""
     numbers = re.findall(r"\d+", file.stem)
     if not numbers:
         raise ConfigError(f"{what}: {file.name} has no step in its name; name files like step-00100{file.suffix}")
@@ -56,17 +59,22 @@ def _step(file: Path, what: str) -> int:
 
 
 def _filled(model: nn.Module, file: Path, what: str) -> nn.Module:
+    """A copy of the model with the weights of a file, in evaluation mode."""
     weights = _read(file, what)
     filled = copy.deepcopy(model)
     try:
         filled.load_state_dict(weights)
     except RuntimeError as error:
         first = " ".join(str(error).split())
-        raise ConfigError(f"{what}: the weights in {file.name} do not fit the factory's model: {first}") from error
+        raise ConfigError(
+            f"{what}: the weights in {file.name} do not fit the factory's model ({first}); "
+            "return a model of the same architecture from factory"
+        ) from error
     return filled.eval()
 
 
 def _read(file: Path, what: str) -> Mapping[str, Any]:
+    """The weights in a file, by the names of the parameters."""
     try:
         content = _safetensors(file) if file.suffix == SAFETENSORS else torch.load(file, "cpu", weights_only=True)
     except ModuleNotFoundError as error:
@@ -74,7 +82,7 @@ def _read(file: Path, what: str) -> Mapping[str, Any]:
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
         raise ConfigError(
-            f"{what}: {file.name} cannot be read as weights alone ({type(error).__name__}: {first}); "
+            f"{what}: {file.name} cannot be read as a file of weights ({type(error).__name__}: {first}); "
             "save model.state_dict()"
         ) from error
     inner = next((content[name] for name in WRAPPERS if isinstance(content, Mapping) and name in content), content)

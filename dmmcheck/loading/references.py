@@ -1,4 +1,4 @@
-"""From ``pkg.mod:attr`` or ``path.py:attr`` to what stands there: a value, or what a function returns."""
+"""From a reference ``pkg.mod:attr`` or ``path.py:attr`` to an object: the value, or what a function returns."""
 
 from __future__ import annotations
 
@@ -19,24 +19,29 @@ _REFERENCE = re.compile(r"(?P<where>.+):(?P<attribute>[^\W\d]\w*(?:\.[^\W\d]\w*)
 
 
 class UserCodeError(ConfigError):
-    """Code that a setting refers to raised; the cause is its own exception."""
+    """The user's code raised an exception, which is the ``__cause__`` of this error."""
 
 
 def is_reference(text: str) -> bool:
-    """Whether a text has the form ``pkg.mod:attr`` or ``path.py:attr``."""
+    """Whether a text has the form ``pkg.mod:attr`` or ``path.py:attr``.
+
+    Example:
+        >>> is_reference("shop.model:load"), is_reference("local-pca")
+        (True, False)
+    """
     return _REFERENCE.fullmatch(text) is not None
 
 
 def load(reference: str, what: str, *, root: Path) -> Any:
-    """What a reference names, as it stands there.
+    """The object that a reference names.
 
     Args:
         reference: ``pkg.mod:attr`` or ``path.py:attr``; attr may have dots.
-        what: How messages call it, e.g. ``model = 'shop.model:load'``.
-        root: Where paths start from; importable while the process lasts.
+        what: Its name in messages, e.g. ``model = 'shop.model:load'``.
+        root: The folder that paths start from. It is put on ``sys.path`` and stays there.
 
     Raises:
-        ConfigError: Malformed, no such module or file, or no such attribute.
+        ConfigError: The reference is malformed, or there is no such module, file or attribute.
         UserCodeError: The module raises while it is imported.
     """
     match = _REFERENCE.fullmatch(reference)
@@ -47,25 +52,28 @@ def load(reference: str, what: str, *, root: Path) -> Any:
     for name in match["attribute"].split("."):
         if not hasattr(value, name):
             names = [other for other in vars(module) if not other.startswith("_")]
-            raise ConfigError(f"{what}: {match['where']} has no {name!r}{did_you_mean(name, names)}")
+            raise ConfigError(
+                f"{what}: {match['where']} has no {name!r}{did_you_mean(name, names)}; name a value in it"
+            )
         value = getattr(value, name)
     return value
 
 
-def settle(value: Any, what: str, *, may_be_function: bool) -> Any:
-    """A value as it is, or what it returns if it is a function or class that can be called without arguments.
+def resolve(value: Any, what: str, *, may_be_function: bool) -> Any:
+    """The result of a function or class that can be called without arguments; any other value as it is.
 
-    Objects that are neither function nor class are values, even where they can be called (a ``torch.nn.Module`` is the
-    model, not a recipe for one).
+    Objects that are neither function nor class are values even if they can be called: a ``torch.nn.Module`` is the
+    model itself.
 
     Args:
         value: What was loaded.
-        what: How messages call it.
-        may_be_function: A function that takes arguments is the value itself (a model may be one).
+        what: Its name in messages.
+        may_be_function: Whether a function that requires arguments is a valid value, as it is for a model.
 
     Raises:
-        ConfigError: A function or class that takes arguments, where that is not what was asked for; or None.
-        UserCodeError: It raises when called.
+        ConfigError: The value is a class that requires arguments, or a function that does where `may_be_function` is
+            false; or the result is None.
+        UserCodeError: The function or class raises when it is called.
     """
     if inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, functools.partial):
         needed = _required(value)
@@ -73,7 +81,7 @@ def settle(value: Any, what: str, *, may_be_function: bool) -> Any:
             value = _called(value, what)
         elif inspect.isclass(value) or not may_be_function:
             raise ConfigError(
-                f"{what} takes arguments ({', '.join(needed)}) and is called without; "
+                f"{what} takes arguments ({', '.join(needed)}) and is called without them; "
                 "name a value, or a function without required arguments that returns it"
             )
     if value is None:
@@ -82,7 +90,7 @@ def settle(value: Any, what: str, *, may_be_function: bool) -> Any:
 
 
 def _required(function: Any) -> list[str]:
-    """Names of the arguments it cannot be called without; none where that cannot be found out."""
+    """Names of the required arguments; none where Python cannot tell them."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -92,6 +100,7 @@ def _required(function: Any) -> list[str]:
 
 
 def _called(function: Any, what: str) -> Any:
+    """What the user's function returns."""
     try:
         return function()
     except (Exception, SystemExit) as error:
@@ -99,6 +108,7 @@ def _called(function: Any, what: str) -> Any:
 
 
 def _module(where: str, what: str, root: Path) -> ModuleType:
+    """The module of a dotted name, or of a path that ends with ``.py``."""
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     try:
@@ -110,7 +120,8 @@ def _module(where: str, what: str, root: Path) -> ModuleType:
             raise _raised_in_import(error, what) from error
         near = did_you_mean(where, [path.stem for path in root.glob("*.py")])
         raise ConfigError(
-            f"{what}: there is no module {error.name!r} here{near} (looked in {root} and where Python finds packages)"
+            f"{what}: there is no module {error.name!r}{near} (looked in {root} and in Python's search path); "
+            "correct the name, or install its package"
         ) from None
     except (Exception, SystemExit) as error:
         raise _raised_in_import(error, what) from error
@@ -121,10 +132,10 @@ def _raised_in_import(error: BaseException, what: str) -> UserCodeError:
 
 
 def _from_file(path: Path, what: str, root: Path) -> ModuleType:
-    """The module in a file: the one that ``import`` gives where its name leads to this file, so that it runs once."""
+    """The module of a file; the one that ``import`` returns if it finds this file, so that the file runs once."""
     if not path.is_file():
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
-        raise ConfigError(f"{what}: there is no file {path}{near}; paths start from {root}")
+        raise ConfigError(f"{what}: there is no file {path}{near}; give a path that starts from {root}")
     dotted = _dotted(path, root)
     if dotted:
         spec = importlib.util.find_spec(dotted)
@@ -134,7 +145,7 @@ def _from_file(path: Path, what: str, root: Path) -> ModuleType:
 
 
 def _dotted(path: Path, root: Path) -> str:
-    """The name that `path` has as a module below `root`, or "" where it can have none."""
+    """The name under which ``import`` may find a file in `root`; "" for any other file."""
     if not path.resolve().is_relative_to(root.resolve()):
         return ""
     parts = path.resolve().relative_to(root.resolve()).with_suffix("").parts
@@ -143,6 +154,7 @@ def _dotted(path: Path, root: Path) -> str:
 
 
 def _executed(name: str, path: Path) -> ModuleType:
+    """The module of a file under a name that ``import`` does not use; executed once."""
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

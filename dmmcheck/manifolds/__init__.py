@@ -1,7 +1,7 @@
-"""Estimates of the data manifold: one family a file; any object that satisfies `Manifold` will do in their place.
+"""Estimates of the data manifold, one family in each file; any object that satisfies `Manifold` can take their place.
 
-Importing the package imports nothing heavy: `builtin` lists the built-in manifolds with the standard library alone, and
-every name below is loaded when it is first used.
+Importing the package loads neither torch nor numpy: `builtin` lists the built-in manifolds with the standard library
+alone, and every name below is loaded when it is first used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Flat manifolds: a given affine subspace, and the one of principal component analysis."""
+"""Flat manifolds: a given affine subspace, and that of principal component analysis."""
 
 from __future__ import annotations
 
@@ -16,16 +16,23 @@ from dmmcheck.manifolds.principal import principal_plane
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
-    """The affine subspace ``origin + span(basis)``; all points share its tangent space.
+    """The affine subspace ``origin + span(basis)``, which has the same tangent space at all points.
 
     Attributes:
-        basis: (D, k), orthonormal columns.
-        origin: (D,), a point on it; zero where None.
-        name: What a report calls it.
-        training_points: (m, D) what it was fitted on, where it was.
+        basis: Orthonormal columns (D, k).
+        origin: A point (D,) of the subspace; zero where None.
+        name: The name in a report.
+        training_points: The points (m, D) that it was fitted on, if any.
 
     Raises:
         ManifoldError: The basis is not a (D, k) tensor with k < D, or not orthonormal to 1e-4.
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck.manifolds import Subspace
+        >>> plane = Subspace(torch.eye(3)[:, :2], origin=torch.tensor([0.0, 0.0, 5.0]))
+        >>> plane.project_point(torch.tensor([[1.0, 2.0, 3.0]]))
+        tensor([[1., 2., 5.]])
     """
 
     basis: Tensor
@@ -35,11 +42,12 @@ class Subspace:
 
     def __post_init__(self) -> None:
         if self.basis.ndim != 2 or not 0 < self.basis.shape[1] < self.basis.shape[0]:
-            raise ManifoldError(f"basis has shape {tuple(self.basis.shape)}, expected (D, k) with 0 < k < D")
+            raise ManifoldError(f"basis has shape {tuple(self.basis.shape)}; pass a basis (D, k) with 0 < k < D")
         worst = geometry.orthonormal_residual(self.basis)
         if not worst <= ORTHONORMAL_LIMIT:
             raise ManifoldError(
-                f"basis is off orthonormal by {worst:.2g} (limit {ORTHONORMAL_LIMIT:g}); pass torch.linalg.qr(basis).Q"
+                f"basis is off orthonormal by {worst:.2g} (limit {ORTHONORMAL_LIMIT:g}); "
+                "pass torch.linalg.qr(basis).Q"
             )
 
     @property
@@ -48,24 +56,24 @@ class Subspace:
         return self.basis.shape[1]
 
     def project_point(self, x: Tensor) -> Tensor:
-        """Nearest points (n, D) of the subspace."""
+        """The points (n, D) of the subspace that are nearest to points x (n, D)."""
         basis = self.basis.to(x)
         origin = torch.zeros_like(x[0]) if self.origin is None else self.origin.to(x)
         return origin + geometry.project_tangent(x - origin, basis)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """The one basis (D, k)."""
+        """The basis (D, k), which all points x (n, D) share."""
         return self.basis.to(x)
 
 
 @dataclass(frozen=True, eq=False)
 class PrincipalSubspace(Subspace):
-    """What `PCA` fits: the span of the leading principal directions, through the mean."""
+    """The manifold that `PCA` fits: the affine subspace through the mean along the leading principal directions."""
 
     name: str = "pca"
 
     def refit(self, dim: int) -> PrincipalSubspace:
-        """The same points with another dimension.
+        """The manifold of the same points with another dimension.
 
         Raises:
             ManifoldError: See `PCA.fit`.
@@ -87,11 +95,16 @@ class PCA:
         """The manifold of points ``(m, *input_shape)``.
 
         Raises:
-            ManifoldError: Too few points, or k is not below D or exceeds the rank of the data.
+            ManifoldError: There are too few points, k is not below D, or k exceeds the rank of the points.
         """
         points = fitting_points(x, self.dim)
         plane = principal_plane(points, self.dim)
         rank = int(plane.rank)
         if self.dim > rank:
-            raise ManifoldError(f"dim is {self.dim}, the {len(points)} points have rank {rank}; choose dim <= {rank}")
+            raise ManifoldError(_rank_deficient(self.dim, len(points), rank))
         return PrincipalSubspace(basis=plane.basis[0], origin=plane.mean[0], training_points=points)
+
+
+def _rank_deficient(dim: int, count: int, rank: int) -> str:
+    remedy = f"choose dim <= {rank}" if rank else "give points that differ from each other"
+    return f"dim is {dim}, the {count} points have rank {rank}; {remedy}"

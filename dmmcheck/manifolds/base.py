@@ -1,4 +1,4 @@
-"""What a manifold estimate is, and the check that an object is one."""
+"""The protocol of a manifold estimate, and the validation of objects that should satisfy it."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
 
-ORTHONORMAL_LIMIT = 1e-4
-REPEAT_LIMIT = 1e-4
+ORTHONORMAL_LIMIT = 1e-4  # largest entry of |B^T B - 1|
+REPEAT_LIMIT = 1e-4  # largest change between two projections of the same points, relative to the largest value
 DEFAULT_DIM = 16
-_PIECE = 1024  # points looked at together
+_PIECE = 1024  # points that are checked at a time
 
 
 @runtime_checkable
 class Manifold(Protocol):
-    """An estimate of the data manifold: any object with these three names will do.
+    """An estimate of the data manifold: any object with these three members.
 
-    Optional attributes that a report shows or uses: ``name: str``; ``training_points: Tensor`` (m, D), what it was
-    fitted on; ``refit(dim)``, the same kind of estimate with another dimension.
+    Three more members are optional: ``name: str``, its name in a report; ``training_points: Tensor`` (m, D), the points
+    that it was fitted on; and ``refit(dim)``, which returns the same kind of estimate with another dimension.
     """
 
     @property
@@ -31,20 +31,23 @@ class Manifold(Protocol):
         ...
 
     def project_point(self, x: Tensor) -> Tensor:
-        """Points (n, D) taken to the manifold, (n, D)."""
+        """Points (n, D) of the manifold near points x (n, D)."""
         ...
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal basis of the tangent space at (or nearest to) each point: (n, D, k), or one shared (D, k)."""
+        """Orthonormal bases (n, D, k) of the tangent spaces at or near points x (n, D), or one basis (D, k) for all."""
         ...
 
 
 def fitting_points(x: Any, dim: int) -> Tensor:
-    """Points ``(m, *input_shape)`` to fit a manifold of dimension k on, flat (m, D), in float32 or float64.
+    """The points to fit a manifold on, as a tensor (m, D) in float32 or float64.
+
+    Args:
+        x: Points ``(m, *input_shape)``: a tensor, array or nested list.
+        dim: Dimension k of the manifold.
 
     Raises:
-        ManifoldError: Not an array, not floating-point numbers, NaN or infinite, fewer than k + 1 points, or k not in
-            [1, D).
+        ManifoldError: The points are not finite floating-point numbers, fewer than k + 1, or k is not in [1, D).
     """
     try:
         points = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
@@ -56,10 +59,10 @@ def fitting_points(x: Any, dim: int) -> Tensor:
     if points.ndim < 2 or not points.is_floating_point():
         raise ManifoldError(
             f"the points to fit a manifold on have shape {tuple(points.shape)} and dtype {points.dtype}; "
-            "pass floating-point points (m, *input_shape), in the units of the inputs"
+            "pass floating-point numbers (m, *input_shape), in the units of the inputs"
         )
     points = points.reshape(len(points), -1)
-    if points.device.type == "mps":  # which has no float64
+    if points.device.type == "mps":  # this device has no float64
         points = points.cpu()
     if points.dtype not in {torch.float32, torch.float64}:
         points = points.float()
@@ -68,25 +71,29 @@ def fitting_points(x: Any, dim: int) -> Tensor:
         raise ManifoldError(f"the points to fit a manifold on hold {bad} NaN or infinite values; remove them")
     if not isinstance(dim, Integral) or not 1 <= dim < points.shape[1]:
         raise ManifoldError(
-            f"dim is {dim!r}, inputs have D = {points.shape[1]}; dim must be a whole number of at least 1 and below D"
+            f"dim is {dim!r}, inputs have D = {points.shape[1]}; choose a whole number of at least 1 and below D"
         )
     if len(points) <= dim:
         raise ManifoldError(
-            f"dim is {dim}, which needs at least {dim + 1} points to fit, {len(points)} were given; "
+            f"dim is {dim}, which needs at least {dim + 1} points, {len(points)} were given; "
             "give more points or a smaller dim"
         )
     return points
 
 
 def validate_manifold(manifold: Any, x: Tensor) -> Tensor:
-    """The tangent bases of a manifold at points x (n, D), after holding it to the Protocol.
+    """Check that an object satisfies the `Manifold` protocol, and return its tangent bases.
+
+    Args:
+        manifold: The object.
+        x: Points (n, D).
 
     Returns:
-        (n, D, k), or one shared (D, k).
+        Bases (n, D, k), or one basis (D, k) for all points.
 
     Raises:
-        ManifoldError: A name is missing, a method raises, a shape or D differs, k >= D, values are not finite, a basis
-            is not orthonormal to 1e-4, or points are projected at random.
+        ManifoldError: A member is missing, a method raises or returns another shape, k is not below D, values are not
+            finite, a basis is not orthonormal to 1e-4, or two projections of the same points differ.
     """
     missing = [name for name in ("project_point", "tangent_basis") if not callable(getattr(manifold, name, None))]
     if missing:
@@ -97,13 +104,13 @@ def validate_manifold(manifold: Any, x: Tensor) -> Tensor:
 
 
 def checked_basis(manifold: Any, x: Tensor) -> Tensor:
-    """The tangent bases of a manifold at points x (n, D), and nothing else of `validate_manifold`.
+    """The tangent bases of a manifold at points x (n, D), checked as in `validate_manifold`.
 
     Raises:
-        ManifoldError: It raises, or what it returns is not finite, not orthonormal, or of another shape.
+        ManifoldError: The manifold raises, or its bases are not finite, not orthonormal, or of another shape.
     """
     basis = _called(manifold, "tangent_basis", x)
-    dim = _checked_dim(manifold, x.shape[1])  # asked for now: some know it only once they have seen a point
+    dim = _checked_dim(manifold, x.shape[1])  # after the call: some manifolds know k only once they have seen a point
     return _orthonormal(basis, len(x), x.shape[1], dim)
 
 
@@ -114,7 +121,7 @@ def _checked_dim(manifold: Any, ambient_dim: int) -> int:
     if not isinstance(dim, Integral) or not 1 <= int(dim) < ambient_dim:
         raise ManifoldError(
             f"the manifold has dimension k = {dim!r}, inputs have D = {ambient_dim}; "
-            "k must be a whole number of at least 1 and below D"
+            "set dim to a whole number of at least 1 and below D"
         )
     return int(dim)
 
@@ -130,8 +137,8 @@ def _check_projection(manifold: Any, x: Tensor) -> None:
     change = float((projected - again).abs().max() / projected.abs().max().clamp_min(torch.finfo(x.dtype).tiny))
     if not change <= REPEAT_LIMIT:
         raise ManifoldError(
-            f"project_point is {change:.2g} of the largest value away from itself when called again (limit "
-            f"{REPEAT_LIMIT:g}); draw no random numbers in it, e.g. use the mean of a variational encoder"
+            f"project_point called twice differs by {change:.2g} of the largest value (limit {REPEAT_LIMIT:g}); "
+            "draw no random numbers in it, e.g. use the mean of a variational encoder"
         )
 
 
@@ -139,7 +146,7 @@ def _incomplete(manifold: Any, missing: list[str]) -> str:
     fit = "; did you forget .fit(x_train)?" if hasattr(manifold, "fit") else ""
     return (
         f"the manifold is a {type(manifold).__name__} without {', '.join(missing)}{fit}; "
-        "pass an object with dim, project_point and tangent_basis, or a fitted one of dmmcheck.manifolds"
+        "pass an object with dim, project_point and tangent_basis, or a fitted manifold of dmmcheck.manifolds"
     )
 
 
@@ -151,7 +158,7 @@ def _called(manifold: Any, name: str, x: Tensor) -> Any:
     except Exception as error:
         raise ManifoldError(
             f"the manifold's {name} raised {type(error).__name__} on points of shape {tuple(x.shape)}: {error}; "
-            "it is given flat points (n, D)"
+            "let it take flat points (n, D)"
         ) from error
 
 
@@ -161,14 +168,17 @@ def _orthonormal(basis: Any, n: int, ambient_dim: int, dim: int) -> Tensor:
     if tuple(basis.shape) not in {(ambient_dim, dim), (n, ambient_dim, dim)}:
         raise ManifoldError(
             f"tangent_basis returned shape {tuple(basis.shape)} for {n} points with D = {ambient_dim} and k = {dim}; "
-            f"expected ({n}, {ambient_dim}, {dim}), or one shared ({ambient_dim}, {dim})"
+            f"return ({n}, {ambient_dim}, {dim}), or one basis ({ambient_dim}, {dim}) for all"
         )
     if not bool(torch.isfinite(basis).all()):
-        raise ManifoldError("tangent_basis holds NaN or infinite values; check for points with too few neighbours")
+        raise ManifoldError(
+            "tangent_basis returned NaN or infinite values; return finite ones, and check the points it was fitted on "
+            "for NaN and duplicates"
+        )
     worst = geometry.orthonormal_residual(basis)
     if worst > ORTHONORMAL_LIMIT:
         raise ManifoldError(
             f"tangent_basis is off orthonormal by {worst:.2g} (limit {ORTHONORMAL_LIMIT:g}); "
-            "pass it through torch.linalg.qr first"
+            "return torch.linalg.qr(basis).Q"
         )
     return basis

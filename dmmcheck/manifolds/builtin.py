@@ -1,6 +1,6 @@
-"""The built-in manifolds by name, as a configuration names them; the standard library suffices to read the list.
+"""The built-in manifolds by the names that a configuration uses; reading the list needs the standard library alone.
 
-``BUILTIN[name](**options).fit(points)`` is the manifold; `build` does the same and says what is wrong.
+``BUILTIN[name](**options).fit(points)`` is the manifold. `build` does the same, and its errors name the wrong setting.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ class Builtin:
     """One built-in manifold.
 
     Attributes:
-        home: The module that has it.
-        attribute: Its name there.
-        options: What it may be told, and of what kind that is.
-        required: The options without a default.
-        needs_points: Whether there is no manifold without points to fit it on.
+        home: The module that defines it.
+        attribute: Its name in that module.
+        options: The names of its options, and the kind of value that each takes.
+        required: The names of the options without a default.
+        needs_points: Whether it must be fitted on points.
     """
 
     home: str
@@ -37,7 +37,7 @@ class Builtin:
     needs_points: bool = True
 
     def __call__(self, **options: Any) -> Any:
-        """The estimator with these options; loads torch."""
+        """The estimator with these options, which is not fitted yet; loads torch."""
         return getattr(importlib.import_module(self.home), self.attribute)(**options)
 
 
@@ -52,44 +52,44 @@ BUILTIN: Mapping[str, Builtin] = {
         needs_points=False,
     ),
 }
-"""Every built-in manifold by its name in a configuration."""
+"""The built-in manifolds by name."""
 
 
 def build(name: str, options: Mapping[str, Any], points: Any = None) -> Manifold:
-    """The built-in manifold of a name, made with options and fitted.
+    """A built-in manifold with options, fitted on points.
 
     Args:
         name: A key of `BUILTIN`.
-        options: Keyword arguments of it; dashes and underscores in their names are the same.
-        points: Training inputs ``(m, *input_shape)`` to fit it on; None where there are none.
+        options: Its options; their names may have dashes in place of underscores.
+        points: Training inputs ``(m, *input_shape)`` to fit the manifold on, or None.
 
     Raises:
-        ManifoldError: An unknown name or option, an option of the wrong kind, a missing one, no points, or points that
-            do not bear a manifold of that dimension.
+        ManifoldError: The name or an option is unknown, an option has a wrong value or is missing, or no manifold of
+            this dimension can be fitted on the points.
     """
     builtin = check(name, options)
     if points is None and builtin.needs_points:
         raise ManifoldError(
             f"the manifold {name!r} is fitted on training inputs, and none were given; set manifold-data to the "
-            "training split, apart from the inputs under test"
+            "training split, which must not contain the inputs under test"
         )
-    made = builtin(**_spelt(options))
-    manifold: Manifold = made if points is None else made.fit(points)
+    estimator = builtin(**_with_underscores(options))
+    manifold: Manifold = estimator if points is None else estimator.fit(points)
     return manifold
 
 
 def check(name: str, options: Mapping[str, Any]) -> Builtin:
-    """What is built in under a name, after holding options to it; loads nothing.
+    """The built-in manifold of a name, after a check of the options for it; loads no other module.
 
     Raises:
-        ManifoldError: An unknown name or option, an option of the wrong kind, or a missing one.
+        ManifoldError: The name or an option is unknown, or an option has a wrong value or is missing.
     """
     if name not in BUILTIN:
         raise ManifoldError(
             f"manifold {name!r} is not built in; choose {_listed(sorted(BUILTIN))}, or give your own as pkg.mod:attr"
         )
     builtin = BUILTIN[name]
-    given = _spelt(options)
+    given = _with_underscores(options)
     for option, value in given.items():
         if option not in builtin.options:
             raise ManifoldError(
@@ -97,7 +97,7 @@ def check(name: str, options: Mapping[str, Any]) -> Builtin:
             )
         if not _fits(value, builtin.options[option]):
             raise ManifoldError(
-                f"option {option!r} of the manifold {name!r} is {value!r}, expected {builtin.options[option]}"
+                f"option {option!r} of the manifold {name!r} is {value!r}; give {builtin.options[option]}"
             )
     missing = [option for option in builtin.required if option not in given]
     if missing:
@@ -107,7 +107,7 @@ def check(name: str, options: Mapping[str, Any]) -> Builtin:
     return builtin
 
 
-def _spelt(options: Mapping[str, Any]) -> dict[str, Any]:
+def _with_underscores(options: Mapping[str, Any]) -> dict[str, Any]:
     return {option.replace("-", "_"): value for option, value in options.items()}
 
 

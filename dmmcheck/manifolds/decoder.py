@@ -1,4 +1,4 @@
-"""The manifold that a decoder paints: points decode(encode(x)), tangent spaces from the decoder's Jacobian."""
+"""The manifold of a decoder: its points are decode(encode(x)), its tangent spaces come from the decoder's Jacobian."""
 
 from __future__ import annotations
 
@@ -14,18 +14,20 @@ from dmmcheck.manifolds.base import fitting_points
 from dmmcheck.models.evaluation import evaluation
 from dmmcheck.models.placement import placement
 
-RANK_LIMIT = 1000.0  # times the rounding unit: the smallest singular value beside the largest that is not noise
-_BASIS_VALUES = 1 << 22  # values of the Jacobians worked on at a time
-_PAIR_VALUES = 1 << 20  # values of the columns of a Jacobian computed at a time
-_PAIRS = 1024  # most columns computed at a time
+RANK_LIMIT = 1000.0  # rounding units: a singular value below this share of the largest counts as zero
+_BASIS_VALUES = 1 << 22  # most values of the Jacobians that are orthonormalised at a time
+_PAIR_VALUES = 1 << 20  # most values of the Jacobian columns that are computed at a time
+_PAIRS = 1024  # most Jacobian columns that are computed at a time
 
 
 class Decoder:
-    """The user's encoder and decoder as a manifold, as in the paper (Shamir et al. 2021).
+    """An encoder and a decoder as a manifold.
 
-    A point is projected by decoding its code; its tangent space is the column space of the decoder's Jacobian there, by
-    forward-mode differentiation (`torch.func.jvp`), orthonormalised. Modules are in evaluation mode while they are
-    called, and as they were after.
+    A point is projected by decoding its code. Its tangent space is the column space of the decoder's Jacobian at the
+    code, which is computed by forward-mode differentiation (`torch.func.jvp`). Modules are in evaluation mode while
+    they are called, and their mode is restored afterwards.
+
+    Source: Shamir et al., The dimpled manifold model of adversarial examples, arXiv 2106.10151.
     """
 
     name = "decoder"
@@ -39,14 +41,14 @@ class Decoder:
         input_shape: Sequence[int] | None = None,
         training_points: Tensor | None = None,
     ) -> None:
-        """Settle what is called.
+        """The manifold of an encoder and a decoder, each a module, a method of a module, or a function.
 
         Args:
-            encode: Inputs ``(n, *input_shape)`` to codes (n, ...) of any shape, by a module, its method, or a function.
-            decode: Codes to inputs.
-            dim: Size k of one code; found when the first point is encoded if None.
-            input_shape: What `encode` is given; flat points (D,) if None.
-            training_points: (m, D) what the two were trained on, where it is known.
+            encode: From inputs ``(n, *input_shape)`` to codes (n, ...) of any shape.
+            decode: From codes to inputs.
+            dim: Size k of one code; read from the first code where None.
+            input_shape: Shape of the inputs of `encode`; flat inputs (D,) where None.
+            training_points: The points (m, D) that the two were trained on, if known.
 
         Raises:
             ManifoldError: One of the two cannot be called.
@@ -67,39 +69,39 @@ class Decoder:
         """Size k of one code.
 
         Raises:
-            ManifoldError: It was not given and nothing was encoded yet.
+            ManifoldError: It was not given, and no point was encoded yet.
         """
         if self._dim is None:
             raise ManifoldError("the size of the decoder's codes is not known yet; give dim, or call fit(x) first")
         return self._dim
 
     def fit(self, x: Any) -> Decoder:
-        """The same manifold told its training inputs ``(m, *input_shape)``: their shape, and the size of their codes.
+        """The same manifold with training inputs ``(m, *input_shape)``, which give it input_shape and dim.
 
         Raises:
-            ManifoldError: The points cannot be used, or not be encoded.
+            ManifoldError: The points cannot be used, or cannot be encoded.
         """
         points = fitting_points(x, 1)
         shape = self.input_shape or tuple(torch.as_tensor(x).shape[1:])
-        told = Decoder(self.encode, self.decode, dim=self._dim, input_shape=shape, training_points=points)
-        told.project_point(points[:1])
-        return told
+        fitted = Decoder(self.encode, self.decode, dim=self._dim, input_shape=shape, training_points=points)
+        fitted.project_point(points[:1])
+        return fitted
 
     def project_point(self, x: Tensor) -> Tensor:
-        """Points (n, D) encoded and decoded, (n, D).
+        """Points x (n, D) encoded and decoded, (n, D).
 
         Raises:
-            ManifoldError: The encoder or the decoder raised, or returned something other than such points.
+            ManifoldError: The encoder or the decoder raised, or returned another shape.
         """
         pieces = torch.split(x, max(1, _PAIR_VALUES // x.shape[1]))
         with evaluation(self.encode, self.decode), torch.no_grad():
             return torch.cat([self._decoded(self._encoded(piece), x.shape[1]) for piece in pieces]).to(x)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases (n, D, k) of the column spaces of the decoder's Jacobian at the codes of points (n, D).
+        """Orthonormal bases (n, D, k) of the column spaces of the decoder's Jacobians at the codes of points x (n, D).
 
         Raises:
-            ManifoldError: See `project_point`; k is not below D; or the Jacobian of a point is of lower rank.
+            ManifoldError: See `project_point`; or k is not below D, or a Jacobian has a lower rank than k.
         """
         with evaluation(self.encode, self.decode), torch.no_grad():
             codes = self._encoded(x)
@@ -118,7 +120,7 @@ class Decoder:
         if codes.ndim < 2 or len(codes) != len(x) or not codes.is_floating_point():
             raise ManifoldError(
                 f"the encoder returned shape {tuple(codes.shape)} and dtype {codes.dtype} for {len(x)} inputs, "
-                "expected floating-point codes with one row an input"
+                "expected floating-point codes with one row for each input; encode a batch of inputs at a time"
             )
         size = codes[0].numel()
         if self._dim is not None and size != self._dim:
@@ -128,7 +130,7 @@ class Decoder:
         if not 1 <= size < x.shape[1]:
             raise ManifoldError(
                 f"the encoder's codes have k = {size} values, inputs have D = {x.shape[1]}; "
-                "k must be at least 1 and below D"
+                "use codes with at least 1 value and fewer than D"
             )
         self._dim = size
         return codes.to(*placement(self.decode, codes, what="decoder", error=ManifoldError))
@@ -144,7 +146,7 @@ class Decoder:
         return points.reshape(len(points), -1)
 
     def _jacobian(self, codes: Tensor, ambient_dim: int) -> Tensor:
-        """Derivatives (n, D, k) of the decoded points: one pass for each piece of (point, direction) pairs."""
+        """Jacobians (n, D, k) of the decoded points; one call computes many columns, each a pair (point, direction)."""
         n, dim = len(codes), self.dim
         pairs = torch.cartesian_prod(torch.arange(n), torch.arange(dim)).reshape(-1, 2).to(codes.device)
         columns = [
@@ -159,9 +161,9 @@ class Decoder:
 
 
 def _derivative(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor) -> Tensor:
-    """Derivative of a function at points along one direction each."""
+    """Derivatives of a function at points, each along a direction of its own."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # torch's own, in forward mode
+        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # raised inside torch
         derivative: Tensor = torch.func.jvp(function, (at,), (direction,))[1]
     return derivative
 
@@ -170,23 +172,23 @@ def orthonormalised(jacobian: Tensor) -> Tensor:
     """Orthonormal bases (n, D, k) of the column spaces of Jacobians (n, D, k).
 
     Raises:
-        ManifoldError: Values are not finite, or columns are dependent: the least singular value is within 1000 rounding
-            units of the largest, where a direction is no longer known to about one per cent.
+        ManifoldError: Values are not finite, or columns are dependent: the smallest singular value is below 1000
+            rounding units of the largest, so that its direction is known to no better than about one per cent.
     """
     if not bool(torch.isfinite(jacobian).all()):
         raise ManifoldError(
-            "the decoder's Jacobian holds NaN or infinite values; check the decoder at these inputs' codes"
+            "the decoder's Jacobian holds NaN or infinite values; use a decoder that is differentiable at the codes"
         )
-    if jacobian.device.type == "mps":  # which has no QR decomposition
+    if jacobian.device.type == "mps":  # this device has no QR decomposition
         jacobian = jacobian.cpu()
     orthogonal, triangular = torch.linalg.qr(jacobian)
-    scale = torch.linalg.svdvals(triangular)
-    worst = float((scale[:, -1] / scale[:, 0].clamp_min(torch.finfo(scale.dtype).tiny)).min())
-    limit = RANK_LIMIT * torch.finfo(scale.dtype).eps
+    singular = torch.linalg.svdvals(triangular)
+    worst = float((singular[:, -1] / singular[:, 0].clamp_min(torch.finfo(singular.dtype).tiny)).min())
+    limit = RANK_LIMIT * torch.finfo(singular.dtype).eps
     if worst < limit:
         raise ManifoldError(
-            f"the decoder's Jacobian is rank-deficient at an input: its least singular value is {worst:.2g} of the "
-            f"largest (limit {limit:.2g}); the decoder ignores a direction of its codes there: use smaller codes, or "
+            f"the decoder's Jacobian is rank-deficient at an input: its smallest singular value is {worst:.2g} of the "
+            f"largest (limit {limit:.2g}), so that the decoder ignores a direction of the codes; use smaller codes, or "
             "decode in float64"
         )
     signs = torch.sign(torch.diagonal(triangular, dim1=-2, dim2=-1))
@@ -200,12 +202,12 @@ def _called(function: Callable[[Tensor], Any], what: str, values: Tensor) -> Ten
     except Exception as error:
         raise ManifoldError(
             f"the {what} raised {type(error).__name__} on values of shape {tuple(values.shape)}, {values.dtype}, on "
-            f"{values.device}: {error}; give input_shape where the encoder expects more than flat points, and pass "
-            "modules themselves, so that values follow their dtype and device"
+            f"{values.device}: {error}; give input_shape if the encoder expects inputs that are not flat, and pass "
+            "modules themselves, which get values in their dtype and on their device"
         ) from error
     if not isinstance(output, Tensor):
         raise ManifoldError(
             f"the {what} returned a {type(output).__name__}, expected a tensor; "
-            "wrap it in a function, e.g. one that returns the mean of a variational encoder"
+            "wrap it in a function that returns one, e.g. the mean of a variational encoder"
         )
     return output

@@ -1,4 +1,4 @@
-"""Tangent fields: one tangent space an input; the measured one, and the null ones that controls put in its place."""
+"""Tangent fields: a tangent space for each input, either measured or changed by a control."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from dmmcheck import geometry
 from dmmcheck.manifolds.base import Manifold, checked_basis, validate_manifold
 from dmmcheck.manifolds.rotations import Rotation
 
-_CACHE_BYTES = 1 << 30
+_CACHE_BYTES = 1 << 30  # most memory for bases that are kept
 
 
 class Field(Protocol):
     """A tangent space for each input of a sample.
 
-    Vectors ``v (n, D)`` belong to the first n inputs; `rows` names inputs for which bases are wanted.
+    The rows of vectors v (n, D) belong to the first n inputs. A slice of rows selects inputs.
     """
 
     @property
@@ -26,20 +26,30 @@ class Field(Protocol):
         ...
 
     def basis(self, rows: slice) -> Tensor:
-        """Orthonormal bases: (D, k) where all inputs share one, else (len(rows), D, k)."""
+        """Orthonormal bases of the selected inputs, (rows, D, k), or the basis (D, k) that all inputs share."""
         ...
 
     def share(self, v: Tensor) -> Tensor:
-        """Tangent share of the energy of each vector, (n,); NaN for a zero vector."""
+        """Share (n,) of the energy of each vector in the tangent space; NaN for a zero vector."""
         ...
 
     def project(self, v: Tensor) -> Tensor:
-        """Tangent part of each vector, (n, D)."""
+        """Orthogonal projection (n, D) of each vector onto the tangent space."""
         ...
 
 
 class TangentField:
-    """The tangent spaces of a manifold at the inputs of a sample, computed once and kept while they are small."""
+    """The tangent spaces of a manifold at the inputs of a sample.
+
+    Bases are computed once and kept, up to a gigabyte; those of later inputs are computed at each use.
+
+    Args:
+        manifold: The manifold.
+        x: The inputs (n, D).
+
+    Raises:
+        ManifoldError: The object does not satisfy the `Manifold` protocol.
+    """
 
     def __init__(self, manifold: Manifold, x: Tensor) -> None:
         self.manifold = manifold
@@ -69,24 +79,29 @@ class TangentField:
         return torch.cat([geometry.project_tangent(v[rows], self.basis(rows)) for rows in self._pieces(len(v))])
 
     def _pieces(self, n: int) -> list[slice]:
-        """All rows at once where their bases are kept, else in pieces that fit the cache."""
+        """The first n rows: in one piece if all of their bases are kept, else in pieces of the size of the cache."""
         if self.shared or n <= self._limit:
             return [slice(0, n)]
         step = max(1, self._limit)
         return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
     def _extend(self, n: int) -> None:
-        have = len(self._kept[0]) if self._kept else 0
-        if n > have:
-            fresh = self._compute(slice(have, n))
-            self._kept = [torch.cat([*self._kept, fresh])]
+        count = len(self._kept[0]) if self._kept else 0
+        if n > count:
+            more = self._compute(slice(count, n))
+            self._kept = [torch.cat([*self._kept, more])]
 
     def _compute(self, rows: slice) -> Tensor:
         return checked_basis(self.manifold, self._x[rows]).to(self._x)
 
 
 class RotatedField:
-    """Another field under one rotation of the input space, shared by all inputs: P -> R P R^T."""
+    """Another field, rotated by the same rotation R for all inputs: each projection P becomes R P R^T.
+
+    Args:
+        field: The other field.
+        rotation: The rotation.
+    """
 
     def __init__(self, field: Field, rotation: Rotation) -> None:
         self._field = field
@@ -105,7 +120,7 @@ class RotatedField:
         return turned.transpose(-1, -2).contiguous()
 
     def share(self, v: Tensor) -> Tensor:
-        """See `Field.share`; rotates the vectors back instead of the bases: no new basis is made."""
+        """See `Field.share`; rotates the vectors back, which needs no rotated basis."""
         return self._field.share(self._rotation.inverse(v))
 
     def project(self, v: Tensor) -> Tensor:
@@ -114,12 +129,17 @@ class RotatedField:
 
 
 class PermutedField:
-    """Another field with the tangent spaces of its first n inputs dealt out anew."""
+    """Another field, in which the tangent spaces of the first n inputs are permuted.
+
+    Args:
+        field: The other field.
+        order: A permutation (n,): input i gets the space of input order[i].
+    """
 
     def __init__(self, field: Field, order: Tensor) -> None:
         self._field = field
-        self._order = order  # (n,) input i takes the space of input order[i]
-        self._back = torch.argsort(order)
+        self._order = order
+        self._inverse = torch.argsort(order)
 
     @property
     def dim(self) -> int:
@@ -134,9 +154,9 @@ class PermutedField:
         return torch.cat([self._field.basis(slice(row, row + 1)) for row in self._order[rows].tolist()])
 
     def share(self, v: Tensor) -> Tensor:
-        """See `Field.share`; deals the vectors instead of the bases."""
-        return self._field.share(v[self._back])[self._order]
+        """See `Field.share`; permutes the vectors, which needs no permuted bases."""
+        return self._field.share(v[self._inverse])[self._order]
 
     def project(self, v: Tensor) -> Tensor:
         """See `Field.project`."""
-        return self._field.project(v[self._back])[self._order]
+        return self._field.project(v[self._inverse])[self._order]

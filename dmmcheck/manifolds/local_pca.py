@@ -1,4 +1,4 @@
-"""Local principal component analysis: at each point the plane that its nearest training points lie along."""
+"""Local principal component analysis: a plane at each point, fitted to its nearest training points."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from dmmcheck.manifolds.base import DEFAULT_DIM, fitting_points
 from dmmcheck.manifolds.neighbours import nearest
 from dmmcheck.manifolds.principal import Planes, principal_planes
 
-NEIGHBOURS_PER_DIM = 4
-ROUNDING = 1e-10  # squared distances that differ by less, in relative terms, are equal
-_BASIS_VALUES = 1 << 22  # values of the bases, or of the inner products, worked on at a time
+NEIGHBOURS_PER_DIM = 4  # K / k where K is not given
+ROUNDING = 1e-10  # squared distances whose relative difference is below this count as equal
+_BASIS_VALUES = 1 << 22  # most values of bases or of inner products that are computed at a time
 
 
 @dataclass(frozen=True, eq=False)
 class LocalPlanes:
-    """What `LocalPCA` fits: a plane of dimension k at every point x, by weighted PCA of the nearest training points.
+    """The manifold that `LocalPCA` fits: a plane of dimension k at each point x, by weighted PCA.
 
-    Training point i of the K nearest, at distance d_i, has the weight d_K^2 - d_i^2: the Epanechnikov kernel that
-    reaches to the K-th. So the plane changes continuously with x; it matters neither in which order the training points
-    come nor which of several equally far ones is the K-th; and on a flat manifold it is the same at x and at the
-    projection of x. A training point that is asked for its plane is among its own neighbours.
+    Of the K training points nearest to x, the one at distance d_i has the weight d_K^2 - d_i^2 (the Epanechnikov
+    kernel with bandwidth d_K). Therefore the plane changes continuously with x, and depends neither on the order of the
+    training points nor on which of several equally distant points counts as the K-th. On a flat manifold, the planes at
+    x and at the projection of x are the same. A training point is one of its own neighbours.
 
-    Source: local PCA as in Singer & Wu, Vector diffusion maps and the connection Laplacian, 1102.0075; centred on the
-    weighted mean rather than on x, which need not lie on the manifold.
+    Source: Singer & Wu, Vector diffusion maps and the connection Laplacian, arXiv 1102.0075. Here planes are centred on
+    the weighted mean, since x need not lie on the manifold.
 
     Attributes:
-        training_points: (m, D).
+        training_points: The training points (m, D).
         dim: Intrinsic dimension k.
-        neighbours: K; the rule of `LocalPCA` where None.
-        name: What a report calls it.
+        neighbours: Number of neighbours K; see `LocalPCA` where None.
+        name: The name in a report.
     """
 
     training_points: Tensor
@@ -46,25 +46,25 @@ class LocalPlanes:
     name: str = "local-pca"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.reach, Integral) or self.dim + 2 > self.reach:
+        if not isinstance(self.neighbour_count, Integral) or self.dim + 2 > self.neighbour_count:
             raise ManifoldError(
-                f"neighbours is {self.reach!r}, dim {self.dim} needs a whole number of at least {self.dim + 2}; "
-                "give more, or a smaller dim"
+                f"neighbours is {self.neighbour_count!r}, dim {self.dim} needs a whole number of at least "
+                f"{self.dim + 2}; give more neighbours, or a smaller dim"
             )
-        if self.reach > len(self.training_points):
+        if self.neighbour_count > len(self.training_points):
             raise ManifoldError(
-                f"neighbours is {self.reach}, there are {len(self.training_points)} training points; "
+                f"neighbours is {self.neighbour_count}, there are {len(self.training_points)} training points; "
                 "give fewer neighbours, or more points"
             )
 
     @property
-    def reach(self) -> int:
-        """Neighbours K in use."""
+    def neighbour_count(self) -> int:
+        """Number of neighbours K."""
         rule = min(NEIGHBOURS_PER_DIM * self.dim, len(self.training_points))
         return max(rule, self.dim + 2) if self.neighbours is None else self.neighbours
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Tangent bases (n, D, k) at points (n, D).
+        """Orthonormal bases (n, D, k) of the planes at points x (n, D).
 
         Raises:
             ManifoldError: The neighbours of a point span fewer than k directions.
@@ -75,7 +75,7 @@ class LocalPlanes:
         return basis
 
     def project_point(self, x: Tensor) -> Tensor:
-        """Nearest points (n, D) of the plane at each point, (n, D).
+        """The points (n, D) of the planes at points x (n, D) that are nearest to these.
 
         Raises:
             ManifoldError: The neighbours of a point span fewer than k directions.
@@ -87,7 +87,7 @@ class LocalPlanes:
         return projected
 
     def refit(self, dim: int) -> LocalPlanes:
-        """The same points with another dimension; neighbours stay as given, or follow the rule.
+        """The manifold of the same points with another dimension; if neighbours is None, K changes with it.
 
         Raises:
             ManifoldError: See `LocalPCA.fit`.
@@ -95,8 +95,8 @@ class LocalPlanes:
         return replace(self, training_points=fitting_points(self.training_points, dim), dim=dim)
 
     def _planes(self, x: Tensor) -> Iterator[tuple[slice, Planes]]:
-        """Pieces of the rows of x, and their planes."""
-        points, count = self.training_points, self.reach
+        """The planes at points x (n, D), for one slice of rows after the other."""
+        points, count = self.training_points, self.neighbour_count
         squared, index = nearest(x, points, count)
         weight = squared[:, -1:] - squared
         weight = torch.where(weight > ROUNDING * squared[:, -1:], weight, 0)
@@ -110,9 +110,12 @@ class LocalPlanes:
     def _check_rank(self, rank: Tensor) -> None:
         lowest = int(rank.min())
         if lowest < self.dim:
+            remedy = (
+                "choose a smaller dim, or more neighbours" if lowest else "choose more neighbours, or give more points"
+            )
             raise ManifoldError(
-                f"dim is {self.dim}, the {self.reach} nearest training points of an input span {lowest} directions "
-                "(duplicates and equally far points span none); choose a smaller dim, or more neighbours"
+                f"dim is {self.dim}, the {self.neighbour_count} nearest training points of an input span {lowest} "
+                f"directions (duplicates and equally far points add none); {remedy}"
             )
 
 
@@ -121,9 +124,18 @@ class LocalPCA:
     """Local principal component analysis.
 
     Attributes:
-        dim: Intrinsic dimension k; `two_nn` of the training points is a first guess.
-        neighbours: How many nearest training points K make a plane, at least k + 2. Where None, 4k (all where there are
-            fewer points): few enough to stay local, enough that k directions stand out of the noise.
+        dim: Intrinsic dimension k; `two_nn` estimates it from the training points.
+        neighbours: Number K of nearest training points that a plane is fitted to, at least k + 2. Where None, K is 4k,
+            or all points if there are fewer: few enough to be local, and enough to tell k directions from noise.
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck.manifolds import LocalPCA
+        >>> angle = torch.linspace(0, 6.28, 400)
+        >>> circle = torch.stack([angle.cos(), angle.sin()], 1)
+        >>> tangent = LocalPCA(dim=1).fit(circle).tangent_basis(torch.tensor([[1.0, 0.0]]))
+        >>> tangent.shape, round(float(tangent.abs()[0, 1, 0]), 2)
+        (torch.Size([1, 2, 1]), 1.0)
     """
 
     dim: int = DEFAULT_DIM
@@ -133,6 +145,6 @@ class LocalPCA:
         """The manifold of training points ``(m, *input_shape)``.
 
         Raises:
-            ManifoldError: Too few points, or k is not below D, or neighbours is not in [k + 2, m].
+            ManifoldError: There are too few points, k is not below D, or neighbours is not in [k + 2, m].
         """
         return LocalPlanes(fitting_points(x, self.dim), self.dim, self.neighbours)

@@ -1,23 +1,24 @@
-"""Exact nearest neighbours among many points, in pieces of bounded size."""
+"""Exact nearest neighbours, computed in pieces of bounded size."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_PIECE_VALUES = 1 << 23  # float64 values of one piece of points or of distances, 64 MiB
+_PIECE_VALUES = 1 << 23  # most float64 values in one piece of points or of distances: 64 MiB
 
 
 def nearest(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The nearest `count` of points (m, D) to each of x (n, D).
+    """The points that are nearest to each query.
 
     Args:
-        x: (n, D).
-        points: (m, D), m >= count.
-        count: How many.
+        x: Queries (n, D).
+        points: Points (m, D), at least as many as `count`.
+        count: Number of neighbours of each query.
 
     Returns:
-        Squared distances (n, count) in float64, rising, and the rows of the points; of equally far ones, any.
+        Squared distances (n, count) in float64 in increasing order, and the row numbers (n, count) of the points, of
+        which equally distant ones come in any order.
     """
     step = max(1, _PIECE_VALUES // points.shape[1])
     found = [_nearest(queries, points, count) for queries in torch.split(x.to(points.device), step)]
@@ -25,16 +26,16 @@ def nearest(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def _nearest(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    centre = points[:1].double()  # inner products far from the origin would cancel
+    centre = points[:1].double()  # far from the origin, differences of inner products would lose accuracy
     queries = x.double() - centre
     best = queries.new_empty((len(x), 0))
     rows = torch.empty_like(best, dtype=torch.long)
     step = max(1, _PIECE_VALUES // max(points.shape[1], len(x)))
     for start in range(0, len(points), step):
         piece = points[start : start + step].double() - centre
-        apart = queries.square().sum(1, keepdim=True) + piece.square().sum(1) - 2 * queries @ piece.T
-        fresh = torch.arange(start, start + len(piece), device=rows.device).expand(len(x), -1)
-        merged, order = torch.cat([best, apart.clamp_min(0)], dim=1), torch.cat([rows, fresh], dim=1)
-        best, place = merged.topk(min(count, merged.shape[1]), dim=1, largest=False)
-        rows = order.gather(1, place)
+        squared = queries.square().sum(1, keepdim=True) + piece.square().sum(1) - 2 * queries @ piece.T
+        numbers = torch.arange(start, start + len(piece), device=rows.device).expand(len(x), -1)
+        merged, candidates = torch.cat([best, squared.clamp_min(0)], dim=1), torch.cat([rows, numbers], dim=1)
+        best, column = merged.topk(min(count, merged.shape[1]), dim=1, largest=False)
+        rows = candidates.gather(1, column)
     return best, rows

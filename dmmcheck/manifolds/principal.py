@@ -1,4 +1,4 @@
-"""Principal directions of weighted points, many groups at a time, in float64 without a float64 copy of the points."""
+"""Principal directions of weighted groups of points, in float64 without a float64 copy of all points."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-RESOLUTION = 1e-6  # smallest standard deviation beside the largest that inner products in float64 tell from zero
-_SLAB_VALUES = 1 << 22  # values of one float64 piece, 32 MiB
+RESOLUTION = 1e-6  # standard deviations below this share of the largest count as zero in float64
+_SLAB_VALUES = 1 << 22  # most values of one float64 piece: 32 MiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,10 +17,10 @@ class Planes:
     """The affine plane of each group of points.
 
     Attributes:
-        mean: (g, D) weighted mean.
-        basis: (g, D, k) the k leading principal directions, orthonormal, each with its largest entry positive; of no
-            meaning beyond the group's rank.
-        rank: (g,) how many directions have a variance that rounding cannot explain.
+        mean: (g, D) weighted means.
+        basis: (g, D, k) the k leading principal directions, orthonormal, each with its largest entry positive.
+            Directions beyond the rank are arbitrary.
+        rank: (g,) number of directions whose variance exceeds the rounding.
     """
 
     mean: Tensor
@@ -29,15 +29,16 @@ class Planes:
 
 
 def principal_planes(points: Tensor, index: Tensor, weight: Tensor, dim: int) -> Planes:
-    """The planes of k leading principal directions through the means of groups of points.
+    """The planes through the means of groups of points along their k leading principal directions.
 
-    From the eigenvectors of each group's (K, K) inner products, in float64; D is gone through in slabs.
+    The directions follow from the eigenvectors of the (K, K) inner products of each group, in float64. The D columns of
+    the points are processed in slabs.
 
     Args:
         points: (m, D), float32 or float64.
-        index: (g, K) the points of each group.
-        weight: (g, K) how much each counts, none negative; where all are zero, the rank is zero.
-        dim: k <= K.
+        index: (g, K) row numbers of the points of each group.
+        weight: (g, K) their weights, at least zero. If all weights of a group are zero, its rank is zero.
+        dim: Number of directions k, at most K.
     """
     share = (weight / weight.sum(1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)).double()
     root = share.sqrt()[:, :, None]
@@ -58,9 +59,10 @@ def principal_planes(points: Tensor, index: Tensor, weight: Tensor, dim: int) ->
 
 
 def principal_plane(points: Tensor, dim: int) -> Planes:
-    """The plane of all points (m, D) together, as a single group.
+    """The plane of all points (m, D) as a single group with equal weights.
 
-    From inner products of the points, or of the coordinates where these are fewer: no array is larger than the points.
+    The directions follow from the (m, m) inner products of the points, or from the (D, D) ones of the columns if D is
+    smaller, so that no array is larger than the points.
     """
     if len(points) <= points.shape[1]:
         index = torch.arange(len(points), device=points.device)[None]
@@ -77,7 +79,7 @@ def principal_plane(points: Tensor, dim: int) -> Planes:
 
 
 def _slabs(points: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Columns and the (g, K, columns) float64 values there of each group's points."""
+    """Slices of the columns, each with the values (g, K, columns) of the groups' points there in float64."""
     ambient_dim, width = points.shape[1], max(1, _SLAB_VALUES // index.numel())
     for start in range(0, ambient_dim, width):
         columns = slice(start, min(start + width, ambient_dim))
@@ -85,22 +87,23 @@ def _slabs(points: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def _rounding(variance: Tensor, energy: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """Variance (g,) that rounding gives rise to.
+    """The variance (g,) that rounding alone can cause.
 
-    Entries of K points in D dimensions, rounded to a relative eps, are off by a random matrix whose norm is about
-    eps rms (sqrt K + sqrt D); beside that, inner products in float64 resolve 1e-6 of the largest standard deviation.
+    Rounding K points in D dimensions to a relative accuracy eps adds a random matrix with a norm of about
+    eps rms (sqrt K + sqrt D), where rms is the root mean square of the entries. Inner products in float64 resolve
+    standard deviations of 1e-6 of the largest.
 
     Args:
-        variance: (g, ...) falling.
-        energy: (g,) mean square norm of the points.
+        variance: Variances (g, ...) along the principal directions, in decreasing order.
+        energy: (g,) mean squared norm of the points.
         shape: K and D.
-        dtype: Of the points.
+        dtype: The dtype of the points.
     """
     relative = torch.finfo(dtype).eps * (shape[0] ** -0.5 + shape[1] ** -0.5)
     return torch.maximum(relative**2 * energy, RESOLUTION**2 * variance[:, 0])
 
 
 def _signed(basis: Tensor) -> Tensor:
-    """Each direction with its largest entry positive, in place."""
+    """Flip directions in place so that the entry of each with the largest absolute value is positive."""
     negative = -basis.amin(1, keepdim=True) > basis.amax(1, keepdim=True)
     return basis.mul_(torch.where(negative, -1.0, 1.0).to(basis))

@@ -1,4 +1,4 @@
-"""Random orthogonal operators on R^D in O(D log D), without a matrix: what shared null draws are made of."""
+"""Random rotations of R^D in O(D log D) operations and without a (D, D) matrix, from which controls draw."""
 
 from __future__ import annotations
 
@@ -12,27 +12,33 @@ from torch import Tensor
 
 from dmmcheck import geometry
 
-EXACT_UP_TO = 64  # below, a k-by-k matrix is small and exactly Haar
-ROUNDS = 3
+EXACT_UP_TO = 64  # up to this D, the rotation is a matrix that is exactly uniform
+ROUNDS = 3  # of permutation, signs and cosine transform above it
 
 
 class Rotation(Protocol):
-    """An orthogonal operator R on R^D."""
+    """An orthogonal transformation R of R^D."""
 
     def apply(self, v: Tensor) -> Tensor:
-        """R v of vectors (n, D)."""
+        """The rotated vectors R v (n, D) of vectors v (n, D)."""
         ...
 
     def inverse(self, v: Tensor) -> Tensor:
-        """R^T v of vectors (n, D)."""
+        """The vectors R^T v (n, D), rotated back, of vectors v (n, D)."""
         ...
 
 
 class Haar:
-    """A rotation drawn (nearly) uniformly: exact for D <= 64, else three rounds of permutation, signs and DCT.
+    """A random rotation from the uniform (Haar) distribution, approximately for D > 64.
 
-    Source: the fast Johnson-Lindenstrauss construction, Ailon & Chazelle 2009; three rounds as in Yu et al., Orthogonal
-    Random Features, 1610.09072.
+    For D > 64 it consists of three rounds of a random permutation, random signs and a discrete cosine transform (DCT).
+
+    Args:
+        ambient_dim: D.
+        generator: Source of the rotation.
+
+    Source: the fast Johnson-Lindenstrauss transform, Ailon & Chazelle 2009; three rounds as in Yu et al., Orthogonal
+    random features, arXiv 1610.09072.
     """
 
     def __init__(self, ambient_dim: int, *, generator: torch.Generator) -> None:
@@ -63,9 +69,14 @@ class Haar:
 
 
 class Spectrum:
-    """Random signs on the 2-D cosine spectrum of images: directions change, their spatial frequencies do not.
+    """Random signs of the two-dimensional cosine spectrum of images, which keep the spatial frequencies of a vector.
 
-    One sign for each channel and frequency. Its own inverse up to order: R = C^T diag(signs) C is symmetric.
+    There is one sign for each channel and frequency. As R = C^T diag(signs) C, with C the cosine transform, is
+    symmetric, R is its own inverse.
+
+    Args:
+        input_shape: Shape of one input, whose last two axes are height and width.
+        generator: Source of the signs.
     """
 
     def __init__(self, input_shape: Sequence[int], *, generator: torch.Generator) -> None:
@@ -84,7 +95,7 @@ class Spectrum:
 
 
 def _transform(v: Tensor, axes: tuple[int, ...], *, inverse: bool) -> Tensor:
-    """Orthonormal discrete cosine transform along axes."""
+    """Orthonormal discrete cosine transform, or its inverse, along axes."""
     array = v.detach().cpu().numpy()
     turned = (fft.idctn if inverse else fft.dctn)(array, axes=axes, norm="ortho")
     return torch.from_numpy(np.ascontiguousarray(turned)).to(v)

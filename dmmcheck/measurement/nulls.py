@@ -1,154 +1,236 @@
-"""Controls: what a statistic does where its subject is replaced by one that means nothing, in shared draws.
+"""Controls: null models of a measurement, in random draws that all inputs share.
 
-The unit of a controlled claim is the draw of the manifold, not the input: gradients of different inputs are alike, so n
-inputs are not n independent looks at whether this tangent field is special.
+A draw replaces the tangent spaces (or the order of checkpoints) by ones that have nothing to do with the model. The
+unit of a controlled claim is the draw, not the input: gradients of different inputs are alike, so n inputs do not give
+n independent answers to the question whether these tangent spaces differ from others.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
+from dmmcheck.errors import CheckError
 from dmmcheck.inference.decide import point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
-from dmmcheck.manifolds.fields import PermutedField, RotatedField
+from dmmcheck.inference.types import DrawCost
 from dmmcheck.manifolds.rotations import Haar, Spectrum
-from dmmcheck.measurement.measure import View
+from dmmcheck.measurement.view import View
+from dmmcheck.registry import CONTROLS
 from dmmcheck.seeding import seeded
 
-FEW_INPUTS = 64  # of tests that look once
+FEW_INPUTS = 64  # most inputs of tests that take one look
+
+Draw = Callable[[View, torch.Generator], View]
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How many draws of a null are made: as many as alpha asks for, between bounds that their cost sets.
+class DrawBudget:
+    """How many draws of a null model are made: as many as alpha needs, within bounds that their cost sets.
 
-    A claim is supported where p < alpha. Twice as many draws as can just show p = alpha leave room for none beyond the
-    statistic, three times as many for one.
+    A claim is supported where p < alpha. Twice the fewest draws that can reach p = alpha suffice where no draw lies
+    beyond the statistic, three times where one does.
 
     Attributes:
-        times: So many times as many as can just show p = alpha.
-        least: Fewest draws.
-        most: Most draws; they cannot show a p-value below 1 / (most + 1).
+        multiple: Multiple of the fewest draws that can reach p = alpha.
+        least: Smallest number of draws.
+        most: Largest number of draws; they cannot show a p-value below 1 / (most + 1).
     """
 
-    times: int
+    multiple: int
     least: int
     most: int
 
     def draws(self, alpha: float) -> int:
-        """How many, at this alpha."""
-        return min(self.most, max(self.least, math.ceil(self.times / alpha) - 1))
+        """Number of draws at this alpha."""
+        return min(self.most, max(self.least, math.ceil(self.multiple / alpha) - 1))
 
 
-BUDGETS: Mapping[str, Budget] = {
-    "energy": Budget(3, 199, 4999),
-    "forward": Budget(3, 39, 1999),
-    "search": Budget(2, 39, 99),
+BUDGETS: Mapping[DrawCost, DrawBudget] = {
+    "energy": DrawBudget(3, 199, 4999),
+    "forward": DrawBudget(3, 39, 1999),
+    "search": DrawBudget(2, 39, 99),
 }
-"""By what a draw costs: no evaluation of the model, a few forward passes, a search."""
+"""Budgets by the cost of a draw: no evaluation of the model, a few forward passes, a search."""
+
+
+def _always_available(view: View) -> str:
+    del view
+    return ""
 
 
 @dataclass(frozen=True)
-class Null:
-    """One way to take the meaning out of a measurement.
+class NullModel:
+    """A null model: what a control replaces, and when it can.
 
     Attributes:
         title: What a report calls it.
-        draw: A view without the meaning, from a view with it and a generator.
-        unavailable: Why it cannot be drawn for a view, or "".
-        weaker: Name of a null that the statistic must be extreme in, too: tangent spaces of other inputs are alike in
-            what they have to do with a model, so that a field which means nothing can be far from all of them.
+        draw: Function from a view and a generator to one draw: a view of the null model.
+        unavailable: Function from a view to the reason why the control cannot be drawn there; "" where it can.
+        weaker: Name of a second control whose draws the statistic must be extreme among, too. All permutations of one
+            tangent field resemble each other, so a field that has nothing to do with the model can lie far from all of
+            them by chance.
+        checks: Ids of checks that are compared with this control although their declaration does not name it.
     """
 
     title: str
-    draw: Callable[[View, torch.Generator], View]
-    unavailable: Callable[[View], str]
+    draw: Draw
+    unavailable: Callable[[View], str] = _always_available
     weaker: str = ""
+    checks: tuple[str, ...] = ()
 
 
+def control(
+    name: str,
+    *,
+    title: str,
+    checks: Iterable[str] = (),
+    unavailable: Callable[[View], str] = _always_available,
+    weaker: str = "",
+) -> Callable[[Draw], Draw]:
+    """Register a control: a function from a view and a generator to one draw, a view of the null model.
+
+    Args:
+        name: What ``@check(controls=...)`` calls it, and the variant of the tests against it.
+        title: What a report calls it.
+        checks: Ids of existing checks that are compared with it, too. Such a test takes the draw cost of the check's
+            first controlled claim; where there is none, each draw is searched with quick effort.
+        unavailable: Function from a view to the reason why the control cannot be drawn there; "" where it can.
+        weaker: Name of a second control whose draws the statistic must be extreme among, too.
+
+    Raises:
+        RegistryError: A control of this name exists.
+
+    Example:
+        >>> import dmmcheck, torch
+        >>> @dmmcheck.control("other-inputs", title="tangent spaces of other inputs")
+        ... def other_inputs(view, generator):
+        ...     return view.permuted(torch.randperm(view.n, generator=generator))
+    """
+    ids = (checks,) if isinstance(checks, str) else tuple(checks)
+
+    def register(draw: Draw) -> Draw:
+        null = NullModel(title, draw, unavailable, weaker, ids)
+        CONTROLS.add(name, null, source=f"{draw.__module__}.{draw.__qualname__}")
+        return draw
+
+    return register
+
+
+def _needs_images(view: View) -> str:
+    shape = view.classifier.input_shape
+    if len(shape) in {2, 3} and min(shape[-2:]) > 1:
+        return ""
+    return f"inputs of shape {shape} are not images; the spectrum-matched control needs (H, W) or (channels, H, W)"
+
+
+def _needs_several_spaces(view: View) -> str:
+    if not view.measurement.field.shared:
+        return ""
+    return "all inputs share one tangent space, so there is nothing to permute; use a local manifold, e.g. local-pca"
+
+
+def _needs_balanced_classes(view: View) -> str:
+    largest = int(torch.bincount(view.y.cpu()).max())
+    if 2 * largest <= view.n:
+        return _needs_several_spaces(view)
+    words = f"one class holds {largest} of {view.n} inputs (at most half); pass a more balanced sample"
+    return _needs_several_spaces(view) or words
+
+
+@control("rotation", title="rotated tangent spaces")
 def _rotated(view: View, generator: torch.Generator) -> View:
-    rotation = Haar(view.x.shape[1], generator=generator)
-    return replace(view, field=RotatedField(view.measure.field, rotation))
+    return view.rotated(Haar(view.x.shape[1], generator=generator))
 
 
+@control("spectrum", title="spectrum-matched spaces", unavailable=_needs_images)
 def _spectrum(view: View, generator: torch.Generator) -> View:
-    rotation = Spectrum(view.measure.classifier.input_shape, generator=generator)
-    return replace(view, field=RotatedField(view.measure.field, rotation))
+    return view.rotated(Spectrum(view.classifier.input_shape, generator=generator))
 
 
-def _dealt_within_class(view: View, generator: torch.Generator) -> View:
+@control("same-class", title="spaces permuted within class", unavailable=_needs_several_spaces, weaker="rotation")
+def _permuted_within_class(view: View, generator: torch.Generator) -> View:
     order = torch.arange(view.n)
     labels = view.y.cpu()
     for label in torch.unique(labels):
         members = torch.nonzero(labels == label).reshape(-1)
         order[members] = members[torch.randperm(len(members), generator=generator)]
-    return replace(view, field=PermutedField(view.measure.field, order.to(view.x.device)))
+    return view.permuted(order)
 
 
-def _dealt_across_classes(view: View, generator: torch.Generator) -> View:
-    """Inputs in a circle, class after class in random order; each takes the space of one a largest class away."""
+@control("other-class", title="spaces permuted across classes", unavailable=_needs_balanced_classes, weaker="rotation")
+def _permuted_across_classes(view: View, generator: torch.Generator) -> View:
+    """Give each input the tangent space of an input of another class, every space once.
+
+    The inputs are arranged in a circle, class after class in random order. Each takes the space of the input that lies
+    as many places further along as the largest class has members.
+    """
     labels = view.y.cpu()
     class_order = torch.randperm(int(labels.max()) + 1, generator=generator)
     shuffled = torch.randperm(view.n, generator=generator)
     circle = shuffled[torch.argsort(class_order[labels[shuffled]], stable=True)]
     order = torch.empty_like(circle)
     order[circle] = circle.roll(int(torch.bincount(labels).max()))
-    return replace(view, field=PermutedField(view.measure.field, order.to(view.x.device)))
+    return view.permuted(order)
 
 
-def _steps_dealt(view: View, generator: torch.Generator) -> View:
-    return replace(view, order=tuple(torch.randperm(len(view.measure.steps), generator=generator).tolist()))
+@control("order", title="checkpoints in random order")
+def _permuted_checkpoints(view: View, generator: torch.Generator) -> View:
+    count = len(view.measurement.steps)
+    return replace(view, order=tuple(torch.randperm(count, generator=generator).tolist()))
 
 
-def _always(view: View) -> str:
-    del view
-    return ""
+def null_draws(view: View, ask: Callable[[View], Evidence], name: str, draws: int, *, searched: bool) -> Floats:
+    """The statistic's median (or rate) in each draw of a control, (draws,); cached for all tests of the question.
 
+    Args:
+        view: The measurement.
+        ask: From a view to the statistic of each input.
+        name: Name of the control.
+        draws: Number of draws.
+        searched: Whether the question searches in each draw, with quick effort.
 
-def _unless_image(view: View) -> str:
-    shape = view.measure.classifier.input_shape
-    if len(shape) in {2, 3} and min(shape[-2:]) > 1:
-        return ""
-    return f"inputs of shape {shape} are not images; the spectrum-matched control needs (H, W) or (channels, H, W)"
-
-
-def _unless_shared(view: View) -> str:
-    if not view.measure.field.shared:
-        return ""
-    return "all inputs share one tangent space, so there is nothing to permute; use a local manifold, e.g. local-pca"
-
-
-def _unless_one_class_dominates(view: View) -> str:
-    largest = int(torch.bincount(view.y.cpu()).max())
-    if 2 * largest <= view.n:
-        return _unless_shared(view)
-    return _unless_shared(view) or f"one class holds {largest} of {view.n} inputs; pass a more balanced sample"
-
-
-CONTROLS: Mapping[str, Null] = {
-    "rotation": Null("rotated tangent spaces", _rotated, _always),
-    "spectrum": Null("spectrum-matched spaces", _spectrum, _unless_image),
-    "same-class": Null("spaces dealt within class", _dealt_within_class, _unless_shared, "rotation"),
-    "other-class": Null("spaces dealt across classes", _dealt_across_classes, _unless_one_class_dominates, "rotation"),
-    "order": Null("checkpoints in random order", _steps_dealt, _always),
-}
-"""C0, C1, the two forms of C2, and the permutation of what is not a tangent space."""
-
-
-def null_draws(view: View, ask: Callable[[View], Evidence], control: str, draws: int, *, searched: bool) -> Floats:
-    """The statistic's median (or rate) under each of `draws` nulls, (draws,); computed once for all who ask."""
-    null, seed = CONTROLS[control], view.measure.seed
+    Raises:
+        CheckError: The control's own code raised, or returned something other than a view.
+    """
 
     def compute() -> tuple[Floats, int]:
         results = np.empty(draws)
         for number in range(draws):
-            drawn = replace(null.draw(view, seeded(seed, "control", control, number)), null=(control, number))
-            results[number] = point_estimate(ask(replace(drawn, effort="quick" if searched else None)))
+            drawn = replace(_drawn(view, name, number), effort="quick" if searched else None)
+            results[number] = point_estimate(ask(drawn))
         return results, 0
 
-    return view.once(("null", ask, control, draws, view.n, view.attack), compute)
+    return view.cached(("null", ask, name, draws, view.n, view.attack), compute)
+
+
+def why_unavailable(view: View, name: str) -> str:
+    """Why a control cannot be drawn for a view; "" where it can.
+
+    Raises:
+        CheckError: The control's own code raised.
+    """
+    null: NullModel = CONTROLS[name]
+    try:
+        return null.unavailable(view)
+    except Exception as error:
+        raise CheckError(f"the control {name!r} raised {type(error).__name__}: {error}") from error
+
+
+def _drawn(view: View, name: str, number: int) -> View:
+    """One draw of a control."""
+    null: NullModel = CONTROLS[name]
+    try:
+        drawn = null.draw(view, seeded(view.seed, "control", name, number))
+    except Exception as error:
+        raise CheckError(f"the control {name!r} raised {type(error).__name__}: {error}") from error
+    if not isinstance(drawn, View):
+        raise CheckError(
+            f"the control {name!r} returned a {type(drawn).__name__}, expected a View; "
+            "return view.rotated(rotation) or view.permuted(order)"
+        )
+    return replace(drawn, draw=(name, number))

@@ -1,4 +1,4 @@
-"""What a report says of the subject: names, hashes, versions, distances."""
+"""What a report says about the subject: names, hashes, versions, distances."""
 
 from __future__ import annotations
 
@@ -11,23 +11,26 @@ import torch
 from torch import nn
 
 from dmmcheck.inference.evidence import Floats
+from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.measurement.measure import Measure
 from dmmcheck.measurement.sample import predict
+from dmmcheck.measurement.view import View
+from dmmcheck.models.base import ambient_dim
 from dmmcheck.report.model import DistanceSummary, ManifoldSummary, SubjectSummary
 from dmmcheck.subject import Subject
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-REPORT_NAMES = {"free": "free", "tangent": "on", "normal": "off"}
+REPORT_NAMES: dict[ArmName, str] = {"free": "free", "tangent": "on", "normal": "off"}
 
 
 def versions() -> dict[str, str]:
-    """Versions of what the numbers rest on."""
+    """Versions of Python and of the packages that the numbers depend on."""
     packages = ("torch", "numpy", "scipy", "scikit-learn", "pytest")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 
 def summarise_subject(subject: Subject, measure: Measure) -> SubjectSummary:
-    """Names, sizes, accuracy and hashes of what was under test."""
+    """Names, sizes, accuracy and hashes of the model and the manifold estimate."""
     classifier, sample = measure.classifier, measure.sample
     return SubjectSummary(
         model=classifier.name,
@@ -35,7 +38,7 @@ def summarise_subject(subject: Subject, measure: Measure) -> SubjectSummary:
         classes=classifier.classes,
         inputs=len(sample.x),
         input_shape=classifier.input_shape,
-        ambient_dim=classifier.ambient_dim,
+        ambient_dim=ambient_dim(classifier),
         accuracy=sample.accuracy,
         manifold=_summarise_manifold(subject, measure),
     )
@@ -43,8 +46,8 @@ def summarise_subject(subject: Subject, measure: Measure) -> SubjectSummary:
 
 def distances_of(measure: Measure, n: int) -> dict[str, DistanceSummary]:
     """Distances of the first n inputs in the three arms, under the names of the report."""
-    view = measure.view(n)
-    return {REPORT_NAMES[arm]: summarise_distances(view.distance(arm)) for arm in ("free", "tangent", "normal")}
+    view = View.of(measure, n)
+    return {REPORT_NAMES[arm]: summarise_distances(view.distance(arm)) for arm in ARMS}
 
 
 def summarise_distances(distances: Floats) -> DistanceSummary:
@@ -73,8 +76,8 @@ def _summarise_manifold(subject: Subject, measure: Measure) -> ManifoldSummary:
 
 
 def _model_hash(measure: Measure) -> str:
-    """Of the weights where there are any, else of what the model says of the first inputs."""
-    forward = measure.classifier.forward
+    """Hash of the weights where there are any, else of the logits at the first inputs."""
+    forward = getattr(measure.classifier, "forward", None)
     if isinstance(forward, nn.Module) and forward.state_dict():
         weights = {name: value for name, value in forward.state_dict().items() if isinstance(value, torch.Tensor)}
         parts = [part for name, value in weights.items() for part in (name.encode(), _bytes(value))]
@@ -84,7 +87,7 @@ def _model_hash(measure: Measure) -> str:
 
 
 def _bytes(value: torch.Tensor) -> bytes:
-    """Of any dtype, those that numpy does not know too."""
+    """Bytes of a tensor of any dtype, also of those that numpy lacks, such as bfloat16."""
     return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 

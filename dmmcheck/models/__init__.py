@@ -1,1 +1,1 @@
-"""What counts as a classifier: one adapter a file."""
+"""The classifiers that can be tested: the protocol `Classifier`, and the adapters that satisfy it."""

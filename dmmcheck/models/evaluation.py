@@ -1,4 +1,4 @@
-"""Modules called without leaving a trace: evaluation mode for the duration, and every flag as it was after."""
+"""Evaluation mode for the duration of a context, after which every flag of the modules is as before."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torch import nn
 
 @contextmanager
 def evaluation(*functions: Any) -> Iterator[None]:
-    """Evaluation mode without parameter gradients for the duration; every flag restored after, come what may.
+    """Put modules into evaluation mode, without gradients of parameters; every flag is restored, also after an error.
 
     Args:
-        *functions: Modules, bound methods of modules, or other callables; a module that a function hides is not seen.
+        *functions: Modules, bound methods of modules, or other callables. A module that a function calls is not found.
     """
     modules = [module for module in map(module_of, functions) if module is not None]
     training = [(part, part.training) for module in modules for part in module.modules()]
@@ -35,12 +35,12 @@ def evaluation(*functions: Any) -> Iterator[None]:
 def _evaluating(module: nn.Module) -> None:
     try:
         module.eval()
-    except NotImplementedError:  # an exported program, which computes as it did when it was exported
+    except NotImplementedError:  # raised by an exported program, whose mode was fixed by the export
         for part in module.modules():
             part.training = False
 
 
 def module_of(function: Any) -> nn.Module | None:
-    """The module that a callable is, or is a bound method of."""
+    """The callable itself if it is a module, the module if it is a bound method of one, else None."""
     owner = function if isinstance(function, nn.Module) else getattr(function, "__self__", None)
     return owner if isinstance(owner, nn.Module) else None

@@ -1,39 +1,70 @@
-"""Batches that fit: rows of a model's answers in blocks bounded in memory, halved where they still do not fit."""
+"""Batches that fit into memory: rows are computed in blocks, whose size is halved where memory runs out."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-BATCH_VALUES = 1 << 24  # values of x in one pass
-BATCH_ROWS = 1024
+BATCH_VALUES = 1 << 24  # most values of x in one block
+BATCH_ROWS = 1024  # most rows in one block
+
+T = TypeVar("T")
 
 
-def in_batches(flat: Tensor, compute: Callable[[slice], Tensor]) -> Tensor:
-    """Results of the rows of a flat tensor (m, D), block after block, joined along the first axis.
+def in_batches(x: Tensor, compute: Callable[[slice], Tensor]) -> Tensor:
+    """Results for the rows of a tensor, computed block by block and joined along the first axis.
 
     Args:
-        flat: (m, D), m at least 1; its width says how many rows make a block.
-        compute: Results (rows, ...) of a block of rows. Called again with half of it where memory runs out.
+        x: (m, D), m at least 1. The size of a block depends on D.
+        compute: From a block of rows to their results (rows, ...).
     """
-    size = max(1, min(len(flat), BATCH_ROWS, BATCH_VALUES // max(1, flat.shape[1])))
-    parts: list[Tensor] = []
-    start = 0
-    while start < len(flat):
-        try:
-            parts.append(compute(slice(start, start + size)))
-        except (RuntimeError, MemoryError) as error:
-            if size == 1 or not out_of_memory(error):
-                raise
-            size //= 2
-            continue
-        start += size
+    size = max(1, min(len(x), BATCH_ROWS, BATCH_VALUES // max(1, x.shape[1])))
+    parts, _ = batch_results(len(x), size, compute)
     return torch.cat(parts)
 
 
+def batch_results(rows: int, size: int, compute: Callable[[slice], T]) -> tuple[list[T], int]:
+    """Results for consecutive blocks of rows.
+
+    Args:
+        rows: Number of rows.
+        size: Rows in a block. Where memory runs out, it is halved, and the block is computed again.
+        compute: From a block of rows to its result.
+
+    Returns:
+        The result of each block, and the size of the last one.
+
+    Raises:
+        RuntimeError: From `compute`, for another reason than a lack of memory, or for a block of a single row.
+        MemoryError: From `compute`, for a block of a single row.
+
+    Example:
+        >>> from dmmcheck.models.memory import batch_results
+        >>> def compute(rows):
+        ...     if rows.stop - rows.start > 2:
+        ...         raise MemoryError
+        ...     return list(range(5))[rows]
+        >>> batch_results(5, 4, compute)
+        ([[0, 1], [2, 3], [4]], 2)
+    """
+    parts: list[T] = []
+    start = 0
+    while start < rows:
+        try:
+            parts.append(compute(slice(start, start + size)))
+        except (RuntimeError, MemoryError) as error:
+            if min(size, rows) == 1 or not out_of_memory(error):
+                raise
+            size = min(size, rows) // 2
+            continue
+        start += size
+    return parts, size
+
+
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, on any device."""
+    """Whether an error reports that memory ran out, on any device."""
     words = str(error)
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words

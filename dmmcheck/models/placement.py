@@ -1,4 +1,4 @@
-"""Where a torch function computes, and in which precision: what inputs given to it must follow."""
+"""The device and the dtype in which a torch function computes, which inputs must have."""
 
 from __future__ import annotations
 
@@ -17,37 +17,39 @@ PRECISE = (torch.float32, torch.float64)
 def placement(
     function: Any, x: Tensor, *, what: str = "model", error: type[DmmError] = ModelError
 ) -> tuple[torch.device, torch.dtype]:
-    """The one device and floating dtype of a module's parameters; those of x for a function without any.
+    """The device and the floating-point dtype of a module's parameters; those of x for a function without parameters.
 
     Args:
         function: A module, a bound method of one, or any other callable.
-        x: What it is about to be given.
+        x: The inputs.
         what: What a message calls the function.
-        error: What to raise.
+        error: The class of the errors to raise.
 
     Raises:
-        DmmError: Parameters on several devices or dtypes, on the meta device, without a shape, or in half
-            precision; as `error`.
+        DmmError: Parameters lie on several devices or the meta device, have several dtypes, no shape, or half
+            precision; of the class `error`.
     """
     module = module_of(function)
     parameters = list(module.parameters()) if module is not None else []
     buffers = list(module.buffers()) if module is not None else []
     shapeless = sum(is_lazy(parameter) for parameter in parameters)
     if shapeless:
-        raise error(f"{shapeless} parameters of the {what} are lazy and have no shape yet; call it on one batch first")
+        raise error(
+            f"{shapeless} parameters of the {what} are lazy and have no shape yet; call the {what} on a batch first"
+        )
     devices = {tensor.device for tensor in [*parameters, *buffers]}
     dtypes = {tensor.dtype for tensor in parameters or buffers if tensor.is_floating_point()}
     for kind, found in (("devices", devices), ("dtypes", dtypes)):
         if len(found) > 1:
             raise error(
-                f"the {what}'s parameters lie on {len(found)} {kind} ({', '.join(sorted(map(str, found)))}), one is "
-                f"supported; move it as a whole with .to(...)"
+                f"the {what}'s parameters have {len(found)} {kind} ({', '.join(sorted(map(str, found)))}), one is "
+                f"supported; convert the whole {what} with .to(...)"
             )
     device = devices.pop() if devices else x.device
     if device.type == "meta":
-        raise error(f"the {what}'s parameters are on the meta device and hold no values; load its weights first")
+        raise error(f"the {what}'s parameters are on the meta device and hold no values; load the weights first")
     dtype = dtypes.pop() if dtypes else x.dtype if x.is_floating_point() else torch.get_default_dtype()
     if dtype not in PRECISE:
         remedy = "convert it with .float()" if module is not None else "pass inputs in float32"
-        raise error(f"the {what} computes in {dtype}, float32 or float64 is needed to measure distances; {remedy}")
+        raise error(f"the {what} computes in {dtype}, but distances need float32 or float64; {remedy}")
     return device, dtype

@@ -1,4 +1,4 @@
-"""Companions of the model under test: adapted as it is, on its device, in its dtype, with its classes."""
+"""Reference models, brought to the device and the dtype of the model under test and compared with its classes."""
 
 from __future__ import annotations
 
@@ -10,67 +10,80 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import ModelError
+from dmmcheck.models.base import Classifier, ambient_dim
 from dmmcheck.models.evaluation import module_of
 from dmmcheck.models.placement import placement
-from dmmcheck.models.torch import TorchClassifier, adapt, probe
+from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
 
-def companion(model: Any, x: Tensor, *, beside: TorchClassifier, role: str) -> TorchClassifier:
-    """A companion model that takes the inputs of the model under test where that one takes them.
+def reference_model(model: Any, x: Tensor, *, like: Classifier, role: str) -> Classifier:
+    """A reference model as a classifier, on the device and in the dtype of the model under test.
 
-    A module that lies elsewhere, or computes in another dtype, is copied; the given one stays as it is. A function is
-    called with inputs on the device and in the dtype of the model under test, and has to follow them.
+    A module on another device or of another dtype is copied, and the given module stays as it is. A function gets
+    inputs on the device and in the dtype of the model under test, and must compute there.
 
     Args:
-        model: A module, a function or a `TorchClassifier`, see `models.torch.adapt`.
+        model: A module, a function or a `Classifier`, see `models.torch.adapt`.
         x: Inputs ``(n, *input_shape)``, at least one.
-        beside: The model under test.
-        role: What messages call the companion.
+        like: The model under test.
+        role: What messages call the reference model.
 
     Raises:
-        ModelError: It cannot be called on these inputs, cannot be moved, or is one of another task.
+        ModelError: The reference model cannot be called on these inputs, cannot be moved, or has another number of
+            classes or of input values than the model under test.
     """
-    x, there = x[:2].to(beside.device, beside.dtype), (beside.device, beside.dtype)
-    settled = isinstance(model, TorchClassifier)
-    if ((model.device, model.dtype) if settled else placement(model, x, what=role)) != there:
+    x, there = x[:2].to(like.device, like.dtype), (like.device, like.dtype)
+    is_adapted = isinstance(model, Classifier)
+    if ((model.device, model.dtype) if is_adapted else placement(model, x, what=role)) != there:
         model = moved(model, *there, role=role)
-    fitting = replace(model, role=role) if settled else adapt(model, x, role=role)
+    fitting = replace(model, role=role) if isinstance(model, TorchClassifier) else adapt(model, x, role=role)
     for what, own, expected in (
-        ("classes", fitting.classes, beside.classes),
-        ("values an input", fitting.ambient_dim, beside.ambient_dim),
+        ("classes", fitting.classes, like.classes),
+        ("values an input", ambient_dim(fitting), ambient_dim(like)),
     ):
         if own != expected:
             raise ModelError(
-                f"the {role} has {own} {what}, the model under test {expected}; give a model of the same task"
+                f"the {role} has {own} {what}, the model under test has {expected}; give a model of the same task"
             )
-    if settled:
-        probe(fitting, fitting.flat(x))
+    if is_adapted:
+        verify(fitting, x)
     return fitting
 
 
 def moved(function: Any, device: torch.device | str, dtype: torch.dtype | None = None, *, role: str) -> Any:
-    """A copy of a module, or of a bound method of one, on another device and in another dtype; else the function.
+    """A copy of a module, or of a bound method of one, on another device and in another dtype.
 
-    A `TorchClassifier` is copied with what it calls.
+    A `TorchClassifier` is copied with the module that it calls. Any other function is returned as it is.
+
+    Args:
+        function: A module, a bound method of one, a `Classifier`, or any other callable.
+        device: The device of the copy.
+        dtype: The dtype of the copy; that of the original where None.
+        role: What messages call the function.
 
     Raises:
-        ModelError: It cannot be copied or moved.
+        ModelError: The module cannot be copied or moved, or the function is a `Classifier` of another kind.
     """
     if isinstance(function, TorchClassifier):
         forward = moved(function.forward, device, dtype, role=role)
         return replace(function, forward=forward, device=torch.device(device), dtype=dtype or function.dtype)
+    there = f"{device}" if dtype is None else f"{device} in {dtype}"
+    if isinstance(function, Classifier):
+        raise ModelError(
+            f"the {role} computes on {function.device} in {function.dtype} and cannot be copied to {there}; "
+            "pass one that computes there"
+        )
     if module_of(function) is None:
         return function
     try:
-        with torch.no_grad():  # else the parameters of a scripted module's copy are no leaves
+        with torch.no_grad():  # otherwise the parameters of a scripted module's copy would not be leaf tensors
             copied = copy.deepcopy(function)
             module = module_of(copied)
             assert module is not None
             module.to(device=device, dtype=dtype)
     except Exception as error:
-        there = f"{device}" if dtype is None else f"{device} in {dtype}"
         raise ModelError(
             f"the {role} cannot be copied to {there}, where it is needed ({type(error).__name__}: {error}); "
-            "give it there, with .to(...)"
+            "move it there yourself, with .to(...)"
         ) from error
     return copied

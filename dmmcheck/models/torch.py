@@ -1,4 +1,4 @@
-"""A PyTorch classifier seen as a function from flat inputs to logits."""
+"""A PyTorch module or function as a classifier: a function from flat inputs to logits."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import ModelError
+from dmmcheck.models.base import UNDER_TEST, Classifier, flat, missing_members
 from dmmcheck.models.evaluation import evaluation, module_of
 from dmmcheck.models.placement import PRECISE, placement
 
-UNDER_TEST = "model"
 OutputForm = Literal["logits", "binary", "probabilities", "binary-probability"]
 
 _SUMS_TO_ONE = 1e-4
-_FAR = (-10.0, 10.0)  # times (x + 1): where logits that look like probabilities near the data give themselves away
+_FAR = (-10.0, 10.0)  # times (x + 1): points at which logits that look like probabilities at the data no longer do
 
 
 @dataclass(frozen=True, eq=False)
 class TorchClassifier:
-    """A classifier with its calling convention settled; made by `adapt`.
+    """A module or function as a `Classifier`; made by `adapt`.
 
     Attributes:
         forward: The user's module or function, called with ``(n, *input_shape)``.
-        input_shape: Shape of one input; flat inputs have ``ambient_dim`` entries.
-        device: Where the parameters live; inputs follow.
-        dtype: float32 or float64; inputs follow.
-        form: ``"logits"``; ``"binary"`` for one logit z an input, read as (0, z); ``"probabilities"`` for rows that are
-            non-negative and sum to one, read as log p; ``"binary-probability"`` for one p in [0, 1] an input, read as
-            (log (1 - p), log p).
+        input_shape: Shape of one input.
+        device: The device of the parameters, to which inputs are moved.
+        dtype: The dtype of the parameters, float32 or float64, to which inputs are converted.
+        form: How the output is read: ``"logits"`` as it is; ``"binary"``, one logit z for each input, as (0, z);
+            ``"probabilities"``, rows p that are non-negative and sum to one, as log p; ``"binary-probability"``, one p
+            in [0, 1] for each input, as (log (1 - p), log p).
         classes: Number of classes C.
-        role: What messages call it.
+        role: What messages call the model.
     """
 
     forward: Callable[[Tensor], Any]
@@ -46,81 +46,78 @@ class TorchClassifier:
     role: str = UNDER_TEST
 
     @property
-    def ambient_dim(self) -> int:
-        """Entries of one input, D."""
-        return int(torch.Size(self.input_shape).numel())
-
-    @property
     def name(self) -> str:
-        """What a report calls the model."""
+        """The name of the module's class, or of the function."""
         module = module_of(self.forward)
         return getattr(self.forward, "__name__", "model") if module is None else type(module).__name__
 
-    def flat(self, x: Tensor) -> Tensor:
-        """``(n, *input_shape)`` or ``(n, D)`` as ``(n, D)`` on the model's device, in its dtype, detached."""
-        return x.detach().reshape(x.shape[0], -1).to(self.device, self.dtype)
-
     def logits(self, x: Tensor) -> Tensor:
-        """Logits (n, C) of flat inputs (n, D); differentiable in x, which in-place models do not touch."""
+        """Logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
         output = _tensor_of(self.forward(x.reshape(-1, *self.input_shape).clone()), self.role)
         if self.form == "binary":
-            score = output.reshape(-1)
-            return torch.stack([torch.zeros_like(score), score], dim=1)
+            z = output.reshape(-1)
+            return torch.stack([torch.zeros_like(z), z], dim=1)
         if self.form == "binary-probability":
-            score = output.reshape(-1)
-            output = torch.stack([1 - score, score], dim=1)
+            p = output.reshape(-1)
+            output = torch.stack([1 - p, p], dim=1)
         if self.form != "logits":
             return output.clamp_min(torch.finfo(output.dtype).tiny).log()
         return output
 
     @contextmanager
     def evaluation(self) -> Iterator[TorchClassifier]:
-        """The classifier, in evaluation mode for the duration; see `models.evaluation`."""
+        """A context in which the module is in evaluation mode; see `models.evaluation`."""
         with evaluation(self.forward):
             yield self
 
 
-def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> TorchClassifier:
-    """Settle how `model` is called, from a forward pass over at most two of the inputs.
+def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
+    """A model as a classifier; how its output is read follows from a forward pass over at most two of the inputs.
 
-    Where their outputs could be probabilities, a second pass over points far from them decides: outputs that could be
-    there too are read as such.
+    If these outputs could be probabilities, a second pass over points far from the inputs decides: they are read as
+    probabilities if the outputs there could be probabilities too.
 
     Args:
-        model: A ``torch.nn.Module``, any callable on tensors, or a `TorchClassifier` (returned as it is). It
-            returns a tensor or an object with ``.logits``: (n, C) logits or probabilities, or one logit or
-            probability of class 1 an input as (n,) or (n, 1).
+        model: A ``torch.nn.Module``, any callable on tensors, or a `Classifier`, which is returned as it is. A module
+            or callable returns a tensor or an object with ``.logits``: logits or probabilities (n, C), or for two
+            classes one logit or probability of class 1 for each input, (n,) or (n, 1).
         x: Inputs ``(n, *input_shape)``, at least one.
         role: What messages call the model.
 
     Raises:
-        ModelError: The model is not callable, lies on more than one device or dtype, computes in half
-            precision, raises in forward, or returns a wrong shape.
+        ModelError: The model is not callable, mixes devices or dtypes, computes in half precision, raises in forward,
+            or returns a wrong shape.
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck.models.torch import adapt
+        >>> x = torch.tensor([[-1.0, 0.0], [2.0, 0.0]])
+        >>> classifier = adapt(lambda x: torch.sigmoid(x[:, 0]), x)
+        >>> classifier.form, classifier.classes
+        ('binary-probability', 2)
+        >>> classifier.logits(x).argmax(1)
+        tensor([0, 1])
     """
-    if isinstance(model, TorchClassifier):
+    if isinstance(model, Classifier):
         return model
     if not callable(model):
-        raise ModelError(
-            f"the {role} is a {type(model).__name__}, which cannot be called; "
-            "pass a torch.nn.Module or a function from a tensor to logits"
-        )
+        raise ModelError(_not_callable(model, role))
     device, dtype = placement(model, x, what=role)
     draft = TorchClassifier(model, tuple(x.shape[1:]), device, dtype, "logits", 0, role)
-    inputs = draft.flat(x[:2])
+    inputs = flat(draft, x[:2])
     output = probe(draft, inputs)
     classes = _classes(output, len(inputs), role)
     likely = _likely(output) and _likely_far_away(draft, inputs)
-    forms: tuple[OutputForm, OutputForm] = ("probabilities", "logits")
-    if output.shape != (len(inputs), classes):
-        forms = ("binary-probability", "binary")
-    return replace(draft, form=forms[0] if likely else forms[1], classes=classes)
+    if output.shape == (len(inputs), classes):
+        return replace(draft, form="probabilities" if likely else "logits", classes=classes)
+    return replace(draft, form="binary-probability" if likely else "binary", classes=classes)
 
 
-def probe(draft: TorchClassifier, inputs: Tensor) -> Tensor:
-    """What the model returns for flat inputs (n, D).
+def probe(draft: Classifier, inputs: Tensor) -> Tensor:
+    """The logits of a classifier for flat inputs (n, D), in evaluation mode and without gradients.
 
     Raises:
-        ModelError: It raises, or returns no tensor.
+        ModelError: The classifier raises, or returns no tensor.
     """
     with draft.evaluation(), torch.no_grad():
         try:
@@ -131,12 +128,43 @@ def probe(draft: TorchClassifier, inputs: Tensor) -> Tensor:
             remedy = "check that the data have the shape the model expects"
             if draft.role != UNDER_TEST:
                 remedy = "it must take the inputs of the model under test: check their shape"
-            if module_of(draft.forward) is None:
-                remedy += ", and its dtype and device; inputs follow those of a torch.nn.Module that is passed itself"
+            if module_of(getattr(draft, "forward", None)) is None:
+                remedy += (
+                    ", and their dtype and device; a torch.nn.Module gets inputs in its own if it is passed itself"
+                )
             raise ModelError(
                 f"the {draft.role} raised {type(error).__name__} in forward on an input of shape "
                 f"{(len(inputs), *draft.input_shape)}, {draft.dtype}, on {draft.device}: {error}; {remedy}"
             ) from error
+
+
+def verify(classifier: Classifier, x: Tensor) -> None:
+    """Check that a classifier returns a row of logits for each input, on at most two inputs ``(n, *input_shape)``.
+
+    Raises:
+        ModelError: The classifier raises, or returns something other than float32 or float64 logits of its classes.
+    """
+    output = probe(classifier, flat(classifier, x[:2]))
+    expected = (min(2, len(x)), classifier.classes)
+    if tuple(output.shape) != expected or output.dtype not in PRECISE:
+        raise ModelError(
+            f"the logits of the {classifier.role} have shape {tuple(output.shape)} and dtype {output.dtype} for "
+            f"{expected[0]} inputs; return {expected}, in float32 or float64"
+        )
+
+
+def _not_callable(model: Any, role: str) -> str:
+    """The message for a model that is neither callable nor a `Classifier`."""
+    missing = missing_members(model)
+    if hasattr(model, "logits"):
+        return (
+            f"the {role} is a {type(model).__name__} without {', '.join(missing)}; name dmmcheck.Classifier as its "
+            "base class, and define what it still lacks"
+        )
+    return (
+        f"the {role} is a {type(model).__name__}, which cannot be called; pass a torch.nn.Module, a function from a "
+        "tensor to logits, or a dmmcheck.Classifier"
+    )
 
 
 def _tensor_of(output: Any, role: str) -> Tensor:
@@ -151,36 +179,36 @@ def _tensor_of(output: Any, role: str) -> Tensor:
 
 
 def _classes(output: Tensor, n: int, role: str) -> int:
-    """How many classes the rows of an output for n inputs tell apart.
+    """Number of classes in an output for n inputs.
 
     Raises:
-        ModelError: Not one row an input, a single column apart; or not numbers in float32 or float64.
+        ModelError: The output is neither one row nor one number for each input, or not of float32 or float64.
     """
     shape, single = tuple(output.shape), tuple(output.shape) in {(n,), (n, 1)}
     if not single and (len(shape) != 2 or shape[0] != n or shape[1] == 0):
         raise ModelError(
             f"the {role} returned shape {shape} for {n} inputs, expected ({n}, classes), ({n}, 1) or ({n},); "
-            "flatten or pool the output to one row of logits an input"
+            "flatten or pool the output to one row of logits for each input"
         )
     if not output.is_floating_point():
-        raise ModelError(f"the {role} returned {output.dtype}, expected floating-point logits, not labels")
+        raise ModelError(f"the {role} returned {output.dtype}; return floating-point logits, not labels")
     if output.dtype not in PRECISE:
         raise ModelError(
-            f"the {role} returned {output.dtype}, too coarse to find a boundary by; compute logits in float32, "
+            f"the {role} returned {output.dtype}, which is too coarse to find a boundary; compute logits in float32, "
             "without autocast"
         )
     return 2 if single else int(output.shape[1])
 
 
 def _likely(output: Tensor) -> bool:
-    """Whether an output could be probabilities: rows in [0, 1] that sum to one, a single column apart."""
+    """Whether an output could be probabilities: numbers in [0, 1], and several columns sum to one in each row."""
     rows = output.reshape(len(output), -1)
     inside = bool(((rows >= 0) & (rows <= 1)).all())
     return inside and (rows.shape[1] == 1 or bool(((rows.sum(1) - 1).abs() <= _SUMS_TO_ONE).all()))
 
 
 def _likely_far_away(draft: TorchClassifier, inputs: Tensor) -> bool:
-    """The same far from the inputs, be they zeros; a model that refuses such points is taken by its word."""
+    """Whether the output far from the inputs could be probabilities; True for a model that raises there."""
     try:
         return _likely(probe(draft, torch.cat([factor * (inputs + 1) for factor in _FAR])))
     except ModelError:

@@ -1,9 +1,13 @@
 """The pytest plugin: options, fixtures and hooks, all of them thin.
 
-The way of a check: `anchor` gives the tests a place in the tree, `items` makes them, `sources` finds what is under
-test, `suite` measures and decides, `outcomes` says it to pytest, `crossing` sends it along with pytest's reports to the
-controlling process, where `ledger` keeps it and `closing` draws the table, writes the reports and sets the exit status.
-Hooks import what they need when they need it: without ``--dmm`` nothing heavy is loaded.
+The modules in the order in which a run uses them: `options` adds the options, `selection` reads the settings and
+chooses the tests, `collection_root` finds the file that the tests appear below, `items` makes the tests, `fixtures`
+finds what is under test, `session` measures and decides, `outcomes` turns a verdict into an outcome of pytest, and
+`makereport` sends the finding with pytest's report to the controlling process. There `results` keeps the findings, and
+`terminal_summary` prints the table, writes the reports and sets the exit status. `parametrize` does the same for test
+functions of the user.
+
+Hooks import their modules when they are called: without ``--dmm`` nothing heavy is loaded.
 """
 
 from __future__ import annotations
@@ -15,16 +19,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dmmcheck.pytest_plugin import collection_root, options
+from dmmcheck.pytest_plugin.options import ARGUMENT, MARK
 
 if TYPE_CHECKING:
-    from dmmcheck.pytest_plugin.session import Suite
-    from dmmcheck.pytest_plugin.terminal_summary import Closing
-
-ARGUMENT, MARK = "dmm_check", "dmm"
+    from dmmcheck.pytest_plugin.session import SubjectSession
+    from dmmcheck.pytest_plugin.terminal_summary import RunSummary
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options."""
+    """Add the options of dmmcheck."""
     options.add_options(parser)
 
 
@@ -39,7 +42,7 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register mark and recorder; where the checks are asked for, settle what can be settled before anything runs."""
+    """Register the mark and the recorder; where checks are to run, read the settings and choose the tests."""
     config.addinivalue_line("markers", f"{MARK}: a claim about the geometry of a classifier, tested by dmmcheck")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(config), "dmmcheck-recorder")
@@ -47,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
         from dmmcheck.pytest_plugin.selection import check_reports
 
         check_reports(config)
-    if options.is_on(config) or collection_root.is_pasted(config):
+    if options.is_on(config) or collection_root.has_check_id(config):
         from dmmcheck.pytest_plugin.selection import prepare
 
         prepare(config)
@@ -57,9 +60,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collect_file(
     file_path: Path, parent: pytest.Collector
 ) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
-    """Add the checks below the anchor."""
+    """Add the checks below the root file."""
     collected = yield
-    if collection_root.ANCHOR not in parent.config.stash:
+    if collection_root.ROOT_FILE not in parent.config.stash:
         return collected
     from dmmcheck.pytest_plugin.items import with_checks
 
@@ -67,7 +70,7 @@ def pytest_collect_file(
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one test of each claim where `dmmcheck.parametrize` is."""
+    """Make one test for each claim from a test function under `dmmcheck.parametrize`."""
     if ARGUMENT in metafunc.fixturenames:
         from dmmcheck.pytest_plugin.parametrize import generate
 
@@ -76,24 +79,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the checks last, and leave everything else out where they alone are asked for."""
-    if collection_root.ANCHOR in config.stash:
+    """Put the checks last; under ``--dmm-only``, deselect all other tests."""
+    if collection_root.ROOT_FILE in config.stash:
         from dmmcheck.pytest_plugin.items import arrange
 
         arrange(config, items)
 
 
 @pytest.fixture(scope="session")
-def _dmm_suite(request: pytest.FixtureRequest) -> Suite:
-    """What is under test, measured on demand; shared by all checks in a process."""
-    from dmmcheck.pytest_plugin.session import of_session
+def _dmm_session(request: pytest.FixtureRequest) -> SubjectSession:
+    """The run of the subject that settings and fixtures name; all checks of a process share it."""
+    from dmmcheck.pytest_plugin.session import session_from_settings
 
-    return of_session(request)
+    return session_from_settings(request)
 
 
 @pytest.fixture
 def dmm_check(request: pytest.FixtureRequest) -> Callable[[], Any]:
-    """Tests one claim when it is called; for test functions under `dmmcheck.parametrize`."""
+    """A function that tests one claim when it is called; for test functions under `dmmcheck.parametrize`."""
     from dmmcheck.pytest_plugin.parametrize import resolve
 
     return resolve(request)
@@ -101,56 +104,56 @@ def dmm_check(request: pytest.FixtureRequest) -> Callable[[], Any]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what cannot be checked any more."""
+    """Skip a check whose subject has proved unusable in an earlier check."""
     if item.get_closest_marker(MARK):
-        from dmmcheck.pytest_plugin.makereport import skip_if_stopped
+        from dmmcheck.pytest_plugin.makereport import skip_if_unusable
 
-        skip_if_stopped(item)
+        skip_if_unusable(item)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Send what a check found along with pytest's report of it."""
+    """Add the finding of a check to pytest's report of the test."""
     report = yield
     if item.get_closest_marker(MARK):
-        from dmmcheck.pytest_plugin.makereport import complete
+        from dmmcheck.pytest_plugin.makereport import add_record
 
-        complete(report, item, call.excinfo)
+        add_record(report, item, call.excinfo)
     return report
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-    """Say inconclusive, and refuted where that fails nothing, in words of their own."""
+    """Give inconclusive claims and advisory refutations outcome words of their own."""
     word = getattr(report, "dmmcheck_word", "")
     return (word, "?" if word == "inconclusive" else "a", (word.upper(), {"yellow": True})) if word else None
 
 
 class Recorder:
-    """Gathers what the checks found, in the process that has the terminal."""
+    """Collects the findings of all checks in the process that has the terminal."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
         self._texts: list[str] = []
-        self._closing: Closing | None = None
+        self._summary: RunSummary | None = None
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what came with a report."""
-        text = getattr(report, "dmmcheck_entry", "")
+        """Keep the record that a test report carries."""
+        text = getattr(report, "dmmcheck_record", "")
         if text:
             self._texts.append(text)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Judge the run as a whole."""
-        if self._texts or collection_root.ANCHOR in self._config.stash:
-            from dmmcheck.pytest_plugin.terminal_summary import Closing
+        """Judge the whole run: set the exit status and write the reports."""
+        if self._texts or collection_root.ROOT_FILE in self._config.stash:
+            from dmmcheck.pytest_plugin.terminal_summary import RunSummary
 
-            self._closing = Closing(session, self._texts)
+            self._summary = RunSummary(session, self._texts)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Show the table."""
-        if self._closing:
-            self._closing.show(terminalreporter)
+        """Print the table."""
+        if self._summary:
+            self._summary.show(terminalreporter)

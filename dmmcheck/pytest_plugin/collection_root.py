@@ -1,4 +1,4 @@
-"""Where the checks stand in the tree of tests: below the file that configures them, so that no test file is needed."""
+"""The file that the checks appear below in the tree of tests: a file of settings, so that no test file is needed."""
 
 from __future__ import annotations
 
@@ -10,39 +10,41 @@ from dmmcheck.config.schema import OWN_FILE, PYPROJECT
 from dmmcheck.errors import ConfigError
 
 CONFTEST = "conftest.py"
-ANCHOR = pytest.StashKey[Path]()
-"""In the stash of the configuration where the checks were asked for."""
+ROOT_FILE = pytest.StashKey[Path]()
+"""The root file, in the stash of the configuration; only where the checks are to run."""
 
 
-def find_anchor(config: pytest.Config) -> Path:
-    """The file that node ids start with.
+def find_root_file(config: pytest.Config) -> Path:
+    """The file that the node ids of the checks start with.
 
-    That is the file with the settings; else ``pyproject.toml``, pytest's own configuration file, or ``conftest.py``,
-    the first of them that the root directory has.
+    It is the file that holds settings. Without one, it is the first of ``pyproject.toml``, ``dmmcheck.toml``, pytest's
+    own configuration file and ``conftest.py`` that exists in the root directory.
 
     Raises:
-        ConfigError: There is none, or the settings cannot be read.
+        ConfigError: None of them exists, or the settings cannot be read.
     """
-    from dmmcheck.config.settings import find_settings  # noqa: PLC0415  # not before there is something to run
+    from dmmcheck.config.settings import find_settings  # noqa: PLC0415  # only where checks are to run
 
     root = config.rootpath
     settings, _ = find_settings(root)
     found = settings or next((path for path in _candidates(config) if path.is_file()), None)
     if found is None:
         raise ConfigError(
-            f"there is no {PYPROJECT}, {OWN_FILE} or {CONFTEST} in {root}, and checks stand below one of them; "
-            f"say what is under test in a {PYPROJECT}, or create an empty one to say it with options alone"
+            f"there is no {PYPROJECT}, {OWN_FILE} or {CONFTEST} in {root}, and pytest shows the checks below one of "
+            f"these files; create a {PYPROJECT} (it may be empty if options say what is under test)"
         )
     return found
 
 
-def refuse_settings_passed_over(config: pytest.Config) -> None:
-    """See to it that settings beside the user are the ones that are read, where no root directory was asked for.
+def refuse_ignored_settings(config: pytest.Config) -> None:
+    """Refuse to run where the current folder, or one between it and the root directory, has settings that are not read.
+
+    A user who gives ``--rootdir`` or ``-c`` has chosen the root directory; nothing is refused then.
 
     Raises:
-        ConfigError: Between the current directory and the root directory lie others.
+        ConfigError: There are such settings.
     """
-    from dmmcheck.config.settings import find_settings  # noqa: PLC0415  # not before there is something to run
+    from dmmcheck.config.settings import find_settings  # noqa: PLC0415  # only where checks are to run
 
     here, root = config.invocation_params.dir.resolve(), config.rootpath.resolve()
     if config.getoption("rootdir") or config.getoption("inifilename") or not here.is_relative_to(root):
@@ -51,35 +53,44 @@ def refuse_settings_passed_over(config: pytest.Config) -> None:
         found, _ = find_settings(folder)
         if found is not None:
             raise ConfigError(
-                f"{found} is not read: pytest's root directory is {root}, and settings are read there; "
+                f"{found} is not read, because pytest's root directory is {root} and settings are read there; "
                 f"{_remedy(config, folder)}"
             )
 
 
 def _remedy(config: pytest.Config, folder: Path) -> str:
-    """What brings the root directory to a folder; pytest takes the values of our options for places of tests."""
+    """How to make a folder the root directory; pytest takes an option's value for a test path unless = joins them."""
     given = config.invocation_params
     values = [arg for arg in given.args if arg not in config.args and not arg.startswith("-")]
     outside = next((arg for arg in values if (given.dir / arg).exists()), None)
     if outside is not None:
-        return f"pytest looks for it from {outside}, too: join that to its option with =, or add --rootdir {folder}"
-    return f"add [tool.pytest.ini_options] to it, or --rootdir {folder} to the command"
+        return (
+            f"pytest also looks for the root directory from {outside}: join that to its option with =, "
+            f"or add --rootdir {folder}"
+        )
+    return f"add [tool.pytest.ini_options] to a pyproject.toml in {folder}, or --rootdir {folder} to the command"
 
 
-def is_pasted(config: pytest.Config) -> bool:
-    """Whether a node id of a check is among the arguments, e.g. ``pyproject.toml::boundary-clings-stated-builtin``."""
+def has_check_id(config: pytest.Config) -> bool:
+    """Whether an argument is the node id of a check, e.g. ``pyproject.toml::boundary-clings-stated-builtin``."""
     named = [_path(config, arg) for arg in config.args if "::" in arg]
     return any(path.resolve() in named for path in _candidates(config) if path.suffix != ".py")
 
 
-def extend_args(config: pytest.Config, anchor: Path, *, only: bool) -> None:
-    """Add the anchor to what is collected, at the end, unless the arguments lead there already."""
-    config.stash[ANCHOR] = anchor
+def extend_args(config: pytest.Config, root_file: Path, *, only: bool) -> None:
+    """Append the root file to the paths that pytest collects, unless they contain it already.
+
+    Args:
+        config: pytest's configuration.
+        root_file: The file that the checks appear below.
+        only: Collect nothing else, unless the command line names other paths.
+    """
+    config.stash[ROOT_FILE] = root_file
     if only and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args[:] = []
     paths = [_path(config, arg) for arg in config.args]
-    if not {anchor.resolve(), anchor.parent.resolve()} & set(paths):
-        config.args.append(str(anchor))
+    if not {root_file.resolve(), root_file.parent.resolve()} & set(paths):
+        config.args.append(str(root_file))
 
 
 def _candidates(config: pytest.Config) -> list[Path]:
@@ -89,5 +100,5 @@ def _candidates(config: pytest.Config) -> list[Path]:
 
 
 def _path(config: pytest.Config, arg: str) -> Path:
-    """The file of an argument."""
+    """The file of an argument, which may be a node id."""
     return (config.invocation_params.dir / arg.partition("::")[0]).resolve()

@@ -1,4 +1,4 @@
-"""What GitHub Actions is told: Markdown in the step's summary, and an annotation for each failure."""
+"""Output for GitHub Actions: the Markdown report in the summary of the step, and one annotation for each failure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ LARGEST_SUMMARY = 1024 * 1024
 CUT = "\n\nThe summary is cut here: GitHub takes 1 MiB a step.\n"
 
 
-def is_there() -> bool:
-    """Whether this runs under GitHub Actions."""
+def is_active() -> bool:
+    """Whether the run is part of GitHub Actions."""
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
 def add_summary(reports: Iterable[Report]) -> str:
-    """Append the reports to the step's summary; what went wrong, or ""."""
+    """Append the reports to the summary of the step; returns the message of an error, or ""."""
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
         return ""
@@ -27,11 +27,12 @@ def add_summary(reports: Iterable[Report]) -> str:
             room = LARGEST_SUMMARY - file.tell()
             file.write(_cut("\n".join(map(markdown.render, reports)).encode(), room))
     except OSError as error:
-        return f"the step's summary {path} cannot be written: {error.strerror or error}"
+        reason = error.strerror or error
+        return f"the summary of the step cannot be written to {path} ({reason}); use --dmm-report report.md"
     return ""
 
 
-def annotated(reports: Mapping[str, Report]) -> Iterator[str]:
+def annotation_lines(reports: Mapping[str, Report]) -> Iterator[str]:
     """One workflow command for each refuted gating claim."""
     for report in reports.values():
         for finding in report.failures:
@@ -39,7 +40,7 @@ def annotated(reports: Mapping[str, Report]) -> Iterator[str]:
 
 
 def _cut(text: bytes, room: int) -> bytes:
-    """The text, or as much of it as there is room for, ending with a line that says so."""
+    """The text; if it is longer than `room` bytes, its beginning up to the end of a line, and a note that it is cut."""
     if len(text) <= room:
         return text
     note = CUT.encode()
@@ -48,8 +49,10 @@ def _cut(text: bytes, room: int) -> bytes:
 
 
 def _data(text: str) -> str:
+    """The message of a workflow command, escaped."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
+    """A property of a workflow command, escaped."""
     return _data(text).replace(":", "%3A").replace(",", "%2C")

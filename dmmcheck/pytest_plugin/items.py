@@ -1,4 +1,4 @@
-"""The checks as tests: a collector on the file of settings, and one item a planned test."""
+"""The checks as tests of pytest: a collector for the root file, and one item for each planned test."""
 
 from __future__ import annotations
 
@@ -9,99 +9,99 @@ from pathlib import Path
 import pytest
 
 from dmmcheck.checks.plan import Planned
-from dmmcheck.pytest_plugin.selection import PREPARED
-from dmmcheck.pytest_plugin.session import Suite
-
-MARK, ARGUMENT = "dmm", "dmm_check"
-CONFTEST = "conftest.py"
+from dmmcheck.pytest_plugin.collection_root import CONFTEST
+from dmmcheck.pytest_plugin.options import ARGUMENT, MARK
+from dmmcheck.pytest_plugin.selection import SELECTION
+from dmmcheck.pytest_plugin.session import SubjectSession
 
 
 @dataclass
-class Stand:
-    """What a test of ours is about.
+class ItemInfo:
+    """What the plugin knows of one of its own tests.
 
     Attributes:
-        planned: The test.
-        place: Its place in the report.
-        label: What tells subjects apart: "" for the one under test, else the test function.
-        suite: Its subject's run, once set up.
+        planned: The planned test.
+        position: Its position in the report.
+        label: The name of the subject: "" for the one that settings and fixtures name, else the node id of the test
+            function under `dmmcheck.parametrize`.
+        session: The run of the subject; None until the test is set up.
     """
 
     planned: Planned
-    place: int
+    position: int
     label: str = ""
-    suite: Suite | None = None
+    session: SubjectSession | None = None
 
 
-STAND = pytest.StashKey[Stand]()
+ITEM_INFO = pytest.StashKey[ItemInfo]()
 
 
-def stand_of(item: pytest.Item) -> Stand | None:
-    """What a test of ours is about; None where it is not one of ours."""
+def item_info(item: pytest.Item) -> ItemInfo | None:
+    """What the plugin knows of a test; None for a test that is not its own."""
     bound = item.callspec.params.get(ARGUMENT) if hasattr(item, "callspec") else None
-    if STAND not in item.stash and bound is not None and hasattr(bound, "planned"):
-        item.stash[STAND] = Stand(bound.planned, bound.place, label=item.nodeid.partition("[")[0])
-    return item.stash.get(STAND, None)
+    if ITEM_INFO not in item.stash and bound is not None and hasattr(bound, "planned"):
+        item.stash[ITEM_INFO] = ItemInfo(bound.planned, bound.position, label=item.nodeid.partition("[")[0])
+    return item.stash.get(ITEM_INFO, None)
 
 
 def with_checks(collected: list[pytest.Collector], file_path: Path, parent: pytest.Collector) -> list[pytest.Collector]:
-    """What other plugins collect from a file, and the checks if it is the anchor."""
-    prepared = parent.config.stash[PREPARED]
-    if file_path != prepared.anchor:
+    """The collectors of a file, with that of the checks if it is the root file."""
+    selection = parent.config.stash[SELECTION]
+    if file_path != selection.root_file:
         return collected
     checks = CheckFile.from_parent(parent, path=file_path)
-    checks.planned = prepared.selected
+    checks.planned = selection.selected
     return [checks] if file_path.name == CONFTEST else [*collected, checks]
 
 
 def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The user's tests first, then each check once; the user's left out under ``--dmm-only``."""
-    ours: dict[str, pytest.Item] = {}
+    """Put the user's tests first, then each check once; under ``--dmm-only``, deselect the user's tests."""
+    checks: dict[str, pytest.Item] = {}
     others = []
     for item in items:
         if isinstance(item, CheckItem):
-            ours[item.nodeid] = item
+            checks[item.nodeid] = item
         else:
             others.append(item)
     kept = others
     if config.getoption("--dmm-only"):
-        kept = [item for item in others if stand_of(item) is not None]
-        config.hook.pytest_deselected(items=[item for item in others if stand_of(item) is None])
-    items[:] = [*kept, *ours.values()]
+        kept = [item for item in others if item_info(item) is not None]
+        config.hook.pytest_deselected(items=[item for item in others if item_info(item) is None])
+    items[:] = [*kept, *checks.values()]
 
 
 class CheckFile(pytest.File):
-    """The anchor as a collector of checks."""
+    """The root file as a collector of checks."""
 
     planned: tuple[Planned, ...] = ()
 
     def collect(self) -> Iterable[CheckItem]:
-        """One item a selected test."""
-        return [CheckItem.of(self, planned, place) for place, planned in enumerate(self.planned)]
+        """One item for each selected test."""
+        return [CheckItem.of(self, planned, position) for position, planned in enumerate(self.planned)]
 
 
 class CheckItem(pytest.Function):
     """One planned test."""
 
     @classmethod
-    def of(cls, parent: CheckFile, planned: Planned, place: int) -> CheckItem:
+    def of(cls, parent: CheckFile, planned: Planned, position: int) -> CheckItem:
         """The item of a planned test."""
 
-        def decide(_dmm_suite: Suite) -> None:
-            _dmm_suite.conclude(planned)
+        def decide(_dmm_session: SubjectSession) -> None:
+            _dmm_session.conclude(planned)
 
         item: CheckItem = cls.from_parent(parent, name=planned.id, callobj=decide)
-        item.stash[STAND] = Stand(planned, place)
+        item.stash[ITEM_INFO] = ItemInfo(planned, position)
         item.add_marker(MARK)
         item.extra_keyword_matches.update((planned.check.id, planned.tier, planned.variant))
         return item
 
     def setup(self) -> None:
-        """Resolve what is under test, once a process."""
+        """Set up the fixtures, and keep the run of the subject for the report."""
         super().setup()
-        suite = self.funcargs["_dmm_suite"]
-        self.stash[STAND].suite = suite if isinstance(suite, Suite) else None
+        session = self.funcargs["_dmm_session"]
+        self.stash[ITEM_INFO].session = session if isinstance(session, SubjectSession) else None
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """The anchor, since there is no source that a user would look at."""
+        """The root file as the location, since the user has not written the test's source."""
         return self.path, 0, self.name

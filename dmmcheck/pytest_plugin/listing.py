@@ -9,37 +9,39 @@ from collections.abc import Iterator
 import pytest
 
 from dmmcheck.checks.base import NEEDS, Check, registry
+from dmmcheck.checks.explain import explain
 from dmmcheck.config.schema import did_you_mean
 from dmmcheck.errors import CheckError
 from dmmcheck.pytest_plugin.selection import usage_errors
 
 
 def answer(config: pytest.Config) -> int:
-    """Print what was asked for.
+    """Print the list of checks, or the explanation of one.
 
     Raises:
-        UsageError: There is no such check.
+        UsageError: The id of the check to explain is unknown.
     """
     checks = registry()
     wanted = config.getoption("--dmm-explain")
     if not wanted:
-        print("\n\n".join("\n".join(_entry(check)) for check in checks.values()))
+        print("\n\n".join("\n".join(_description(check)) for check in checks.values()))
         return pytest.ExitCode.OK
     with usage_errors():
         if wanted not in checks:
             raise CheckError(f"unknown check {wanted!r}{did_you_mean(wanted, checks)}; valid: {', '.join(checks)}")
-    print(checks[wanted].explain())
+    print(explain(checks[wanted]))
     return pytest.ExitCode.OK
 
 
 def _need(check: Check, need: str) -> str:
-    """What is needed, and by which tiers where others go without."""
+    """What is needed, and by which tiers, if others do not need it."""
     without = {test.tier for test in check.tests if need not in test.needs}
     by = [tier for tier in check.tiers if tier not in without]
     return NEEDS[need] + (f", for the tier {', '.join(by)}" if by and without else "")
 
 
-def _entry(check: Check) -> Iterator[str]:
+def _description(check: Check) -> Iterator[str]:
+    """The lines that ``--dmm-list`` prints for a check."""
     yield f"{check.id} ({', '.join(check.tiers)})"
     facts = (
         ("claim", check.statement),

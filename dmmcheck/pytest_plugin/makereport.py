@@ -1,4 +1,4 @@
-"""From a test to its report: what the controlling process and the reader are told of it."""
+"""From a test to its report: the record for the controlling process, and the message for the reader."""
 
 from __future__ import annotations
 
@@ -6,64 +6,72 @@ import pytest
 
 from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.pytest_plugin import outcomes, tracebacks
-from dmmcheck.pytest_plugin.items import CheckItem, stand_of
+from dmmcheck.pytest_plugin.items import CheckItem, item_info
 from dmmcheck.pytest_plugin.options import rerun_command
-from dmmcheck.pytest_plugin.progress import teller
-from dmmcheck.pytest_plugin.results import Entry
+from dmmcheck.pytest_plugin.progress import progress_line
+from dmmcheck.pytest_plugin.results import TestRecord
 
-STOPPED = pytest.StashKey[dict[str, str]]()
-"""What was wrong with settings or subject, by label of the subject, in the process that found out."""
-
-
-def skip_if_stopped(item: pytest.Item) -> None:
-    """Skip a check whose subject was found unusable by one before it."""
-    stand, stopped = stand_of(item), item.config.stash.get(STOPPED, {})
-    if stand is not None and stand.label in stopped:
-        pytest.skip(f"could not be checked: {stopped[stand.label]}")
+UNUSABLE = pytest.StashKey[dict[str, str]]()
+"""Messages of wrong settings and unusable subjects, by label of the subject, in the process where they were raised."""
 
 
-def complete(report: pytest.TestReport, item: pytest.Item, raised: pytest.ExceptionInfo[BaseException] | None) -> None:
-    """Put what is known of a check into its report."""
-    stand = stand_of(item)
-    if stand is None or report.when == "teardown" or (report.when == "setup" and report.passed):
+def skip_if_unusable(item: pytest.Item) -> None:
+    """Skip a check whose subject an earlier check found unusable."""
+    info, unusable = item_info(item), item.config.stash.get(UNUSABLE, {})
+    if info is not None and info.label in unusable:
+        pytest.skip(f"could not be checked: {unusable[info.label]}")
+
+
+def add_record(
+    report: pytest.TestReport, item: pytest.Item, raised: pytest.ExceptionInfo[BaseException] | None
+) -> None:
+    """Add to the report of a check: its record, its outcome word, and its message where it raised.
+
+    Args:
+        report: pytest's report of one phase of the test; it is changed.
+        item: The test.
+        raised: What that phase raised, if anything.
+    """
+    info = item_info(item)
+    if info is None or report.when == "teardown" or (report.when == "setup" and report.passed):
         return
-    teller(item.config).close(item.nodeid)
-    wrong = ""
+    progress_line(item.config).close(item.nodeid)
+    usage_error = ""
     if raised is not None:
-        wrong = _wrong(raised.value)
-        if wrong:
-            item.config.stash.setdefault(STOPPED, {})[stand.label] = wrong
-        _show(report, item, raised.value)
-    found = None if stand.suite is None else stand.suite.report(stand.planned)
+        usage_error = _usage_error(raised.value)
+        if usage_error:
+            item.config.stash.setdefault(UNUSABLE, {})[info.label] = usage_error
+        _set_message(report, item, raised.value)
+    found = None if info.session is None else info.session.report(info.planned)
     if found is not None and report.when == "call" and report.skipped and not hasattr(report, "wasxfail"):
-        vars(report)["dmmcheck_word"] = outcomes.word(found.findings[0])
-    entry = Entry(
-        test=stand.planned.id,
-        suite=stand.label,
+        vars(report)["dmmcheck_word"] = outcomes.outcome_word(found.findings[0])
+    record = TestRecord(
+        test=info.planned.id,
+        label=info.label,
         nodeid=item.nodeid,
-        place=stand.place,
-        gating=stand.planned.gating,
-        selected=sum(stand_of(other) is not None for other in item.session.items),
-        wrong=wrong,
+        position=info.position,
+        gating=info.planned.gating,
+        selected=sum(item_info(other) is not None for other in item.session.items),
+        usage_error=usage_error,
         report=None if found is None else found.as_dict(),
     )
-    vars(report)["dmmcheck_entry"] = entry.dump()
+    vars(report)["dmmcheck_record"] = record.dump()
 
 
-def _wrong(error: BaseException) -> str:
-    """What is wrong with settings or subject, if that is what an exception says, and not that a check failed."""
-    usage = isinstance(error, (DmmError, pytest.UsageError)) and not isinstance(error, CheckError)
-    return str(error) if usage else ""
+def _usage_error(error: BaseException) -> str:
+    """The message of an error in settings or subject; "" for every other exception, such as a failed check."""
+    is_usage_error = isinstance(error, (DmmError, pytest.UsageError)) and not isinstance(error, CheckError)
+    return str(error) if is_usage_error else ""
 
 
-def _show(report: pytest.TestReport, item: pytest.Item, error: BaseException) -> None:
-    """Messages without frames of ours, and the anchor as the place."""
-    ours = isinstance(item, CheckItem)
-    if isinstance(error, (DmmError, pytest.UsageError)) or (ours and isinstance(error, outcomes.FAILURES)):
+def _set_message(report: pytest.TestReport, item: pytest.Item, error: BaseException) -> None:
+    """Show the message without frames of this package, and the root file as the location."""
+    is_check = isinstance(item, CheckItem)
+    if isinstance(error, (DmmError, pytest.UsageError)) or (is_check and isinstance(error, outcomes.FAILURES)):
         style = item.config.getoption("tbstyle", "auto")
-        again = f"\nrerun      {rerun_command(item.config, item.nodeid)}" * isinstance(error, outcomes.FAILURES)
+        rerun = f"\nrerun      {rerun_command(item.config, item.nodeid)}" * isinstance(error, outcomes.FAILURES)
         style = "long" if style == "auto" else style
-        report.longrepr = tracebacks.shown(error, f"{error}{again}", item.path, style)
-    elif ours and report.skipped and isinstance(report.longrepr, tuple):
+        report.longrepr = tracebacks.representation(error, f"{error}{rerun}", item.path, style)
+    elif is_check and report.skipped and isinstance(report.longrepr, tuple):
         reason = report.longrepr[2].partition(": ")[2]
         report.longrepr = (str(item.path), 1, f"Skipped: {reason}")

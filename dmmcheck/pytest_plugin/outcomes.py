@@ -1,4 +1,4 @@
-"""What a verdict is to pytest: passed, failed, skipped, expected to fail, or one of two words of its own."""
+"""From a verdict to an outcome of pytest: passed, failed, skipped, xfailed, or one of two words of dmmcheck."""
 
 from __future__ import annotations
 
@@ -15,39 +15,45 @@ ADVISORY, INCONCLUSIVE = "refuted (advisory)", "inconclusive"
 
 
 class RefutedError(AssertionError):
-    """A gating claim came out false."""
+    """A gating claim is refuted."""
 
-    __module__ = "builtins"  # pytest prints the name of the class, and the module says nothing to its reader
+    __module__ = "builtins"  # so that pytest prints the name of the class without this module's
 
 
-class NotSettledError(AssertionError):
+class InconclusiveError(AssertionError):
     """A gating claim is inconclusive, and `on-inconclusive` is "fail"."""
 
     __module__ = "builtins"
 
 
 class UnexpectedlySupportedError(AssertionError):
-    """A claim that is expected to fail does not."""
+    """A claim that is expected to be refuted is supported."""
 
     __module__ = "builtins"
 
 
-FAILURES = (RefutedError, NotSettledError, UnexpectedlySupportedError)
+FAILURES = (RefutedError, InconclusiveError, UnexpectedlySupportedError)
 
 
-class NoVerdict(pytest.skip.Exception):  # type: ignore[name-defined, misc]  # mypy sees but the function
+class NoVerdict(pytest.skip.Exception):  # type: ignore[name-defined, misc]  # mypy sees a function
     """Ends a test without failing it: advisory, inconclusive or not run."""
 
 
 def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_refuted: Callable[[], bool]) -> None:
-    """Return where the claim is supported, and raise what pytest shows otherwise.
+    """Return if the claim is supported; raise what pytest shows for all other verdicts.
 
     Args:
-        finding: What was found.
-        planned: The test it was found by.
+        finding: The finding of the test.
+        planned: The test.
         settings: How to judge.
-        others_refuted: Whether another gating test of the same check is refuted; asked only where a failure of the
-            check is expected, since the expectation is met where any of them fails.
+        others_refuted: Says whether a gating test of the same check is refuted. It is called only for a check with an
+            expected failure, which is met if any gating test of the check is refuted.
+
+    Raises:
+        RefutedError: A gating claim is refuted, and that is not expected.
+        InconclusiveError: A gating claim is inconclusive, and `on-inconclusive` is "fail".
+        UnexpectedlySupportedError: All gating claims of a check with an expected failure are supported.
+        NoVerdict: The test ends without failing: advisory, inconclusive or not run.
     """
     __tracebackhide__ = True
     expected = settings.checks[finding.check].expected_failure if finding.check in settings.checks else ""
@@ -55,7 +61,7 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
         raise NoVerdict(finding.reason)
     if finding.verdict == "inconclusive":
         if finding.gating and settings.on_inconclusive == "fail":
-            raise NotSettledError(f"inconclusive: {finding.reason}\n{describe(finding)}")
+            raise InconclusiveError(f"inconclusive: {finding.reason}\n{describe(finding)}")
         raise NoVerdict(finding.reason)
     if finding.verdict == "refuted":
         if not finding.gating:
@@ -70,21 +76,21 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
         )
 
 
-def word(finding: Finding) -> str:
-    """The outcome word of a finding that ends without failing, where pytest has none of its own; else ""."""
+def outcome_word(finding: Finding) -> str:
+    """The outcome word of a test that ends without failing, where pytest has no word for it; else ""."""
     if finding.verdict == "inconclusive":
         return INCONCLUSIVE
     return ADVISORY if finding.verdict == "refuted" and not finding.gating else ""
 
 
 def headline(finding: Finding) -> str:
-    """The numbers in one line, short enough for pytest's summary."""
+    """Estimate, interval and threshold in one line, short enough for pytest's summary."""
     found = f"{wording.number(finding.estimate)} {wording.interval(finding.interval)}".strip()
     return f"{found}, {'not ' * (finding.verdict == 'refuted')}{wording.threshold(finding)}"
 
 
 def describe(finding: Finding) -> str:
-    """What the numbers are about."""
+    """Claim, statistic, control and note, one line each."""
     share = "" if finding.confidence is None else f"{finding.confidence * 100:.4g} % interval, "
     censored = f", {finding.censored} of them censored" if finding.censored else ""
     lines = [

@@ -1,4 +1,4 @@
-"""What is going on, in one line on the terminal, where something takes long."""
+"""One line of progress on the terminal, for steps that take long."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-PAUSE = 10.0  # seconds between lines where the output is no terminal, and each line stays
+PAUSE = 10.0  # seconds between two lines where the output is not a terminal, since lines there cannot be replaced
 
-TELLER = pytest.StashKey["Teller"]()
+PROGRESS_LINE = pytest.StashKey["ProgressLine"]()
 
 
-class Teller:
-    """Writes between the letters of pytest's own progress: in place on a terminal, sparingly elsewhere."""
+class ProgressLine:
+    """Writes lines between the letters of pytest's progress; on a terminal each line replaces the one before."""
 
     def __init__(self, config: pytest.Config) -> None:
         self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
@@ -25,7 +25,7 @@ class Teller:
         self._open = False
 
     def __call__(self, line: str) -> None:
-        """Say what is going on; nothing in a worker, which has no terminal."""
+        """Show a line; a worker of pytest-xdist has no terminal and shows nothing."""
         now = time.monotonic()
         if self._silent or not (self._writer.hasmarkup or now - self._last >= PAUSE):
             return
@@ -42,20 +42,20 @@ class Teller:
         self._open = True
 
     def close(self, nodeid: str) -> None:
-        """Go back to where pytest writes the letter of the test that has just ended."""
+        """Begin a line for pytest, which writes the letter of the test that has just ended."""
         if not self._open:
             return
         self._open = False
         if self._reporter.showlongtestinfo:
-            return  # pytest starts a line of its own
+            return  # pytest begins a new line itself
         if self._reporter.showfspath:
             self._reporter.write_fspath_result(nodeid, "")
         else:
             self._writer.line()
 
 
-def teller(config: pytest.Config) -> Teller:
-    """The one of this process."""
-    if TELLER not in config.stash:
-        config.stash[TELLER] = Teller(config)
-    return config.stash[TELLER]
+def progress_line(config: pytest.Config) -> ProgressLine:
+    """The progress line of this process."""
+    if PROGRESS_LINE not in config.stash:
+        config.stash[PROGRESS_LINE] = ProgressLine(config)
+    return config.stash[PROGRESS_LINE]

@@ -1,4 +1,4 @@
-"""What became of each test, as it reaches the controlling process: text on test reports, so that it crosses xdist."""
+"""The records of all tests in the controlling process; each arrives as text on a test report, also under xdist."""
 
 from __future__ import annotations
 
@@ -12,104 +12,108 @@ from dmmcheck.report.model import Report
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
-    """What one phase of one test says.
+class TestRecord:
+    """The record of one phase of one test.
 
     Attributes:
         test: Id of the planned test.
-        suite: What tells subjects apart: "" for the one under test, else the test function.
-        nodeid: Where it stands in the tree of tests.
-        place: Its place in the report.
-        gating: Whether its refutation fails the run.
-        selected: How many tests of ours this run was to hold.
-        wrong: What is wrong with the settings or the subject, where that came out here.
-        report: The report with this one finding, as a dict; None where there is none.
+        label: The name of the subject: "" for the one that settings and fixtures name, else the node id of the test
+            function under `dmmcheck.parametrize`.
+        nodeid: Node id of the test.
+        position: Its position in the report.
+        gating: Whether a refutation fails the run.
+        selected: How many tests of dmmcheck pytest selected for this run.
+        usage_error: The message of an error in the settings or the subject, if this phase raised one; else "".
+        report: The report with this one finding, as a dict; None where there is no finding.
     """
 
+    __test__ = False  # not a pytest class
+
     test: str
-    suite: str
+    label: str
     nodeid: str
-    place: int
+    position: int
     gating: bool
     selected: int
-    wrong: str = ""
+    usage_error: str = ""
     report: Mapping[str, Any] | None = None
 
     def dump(self) -> str:
-        """As text; infinities and NaN stay what they are."""
+        """The record as text; infinities and NaN are kept."""
         return json.dumps(self.__dict__, default=_plain)
 
 
-def read(texts: Iterable[str]) -> Ledger:
-    """The ledger of what `Entry.dump` wrote, in the order it came."""
-    ledger = Ledger()
+def read(texts: Iterable[str]) -> Results:
+    """The results in texts that `TestRecord.dump` wrote, in the order of their arrival."""
+    results = Results()
     for text in texts:
-        ledger.add(Entry(**json.loads(text)))
-    return ledger
+        results.add(TestRecord(**json.loads(text)))
+    return results
 
 
 def _plain(value: Any) -> Any:
-    """A number of numpy as one of Python."""
+    """A number of numpy as a number of Python."""
     return value.item()
 
 
 @dataclass
-class Ledger:
-    """All entries of a run, by node id, in the controlling process."""
+class Results:
+    """The records of a run by node id."""
 
-    entries: dict[str, Entry] = field(default_factory=dict)
+    records: dict[str, TestRecord] = field(default_factory=dict)
 
-    def add(self, entry: Entry) -> None:
-        """Keep what an entry says; of a test run again, what it said last."""
-        known = self.entries.get(entry.nodeid)
-        if known is None or entry.report is not None or entry.wrong:
-            self.entries[entry.nodeid] = entry
+    def add(self, record: TestRecord) -> None:
+        """Keep a record; of several for one test, the last one that has a finding or an error."""
+        known = self.records.get(record.nodeid)
+        if known is None or record.report is not None or record.usage_error:
+            self.records[record.nodeid] = record
 
     @property
-    def wrong(self) -> list[str]:
-        """What is wrong with settings or subject, each once."""
-        return list(dict.fromkeys(entry.wrong for entry in self.entries.values() if entry.wrong))
+    def usage_errors(self) -> list[str]:
+        """Messages of errors in settings and subjects, each once."""
+        return list(dict.fromkeys(record.usage_error for record in self.records.values() if record.usage_error))
 
     @property
     def unreached(self) -> int:
-        """How many of the selected tests no phase was reached of."""
-        return max((entry.selected for entry in self.entries.values()), default=0) - len(self.entries)
+        """How many of the selected tests did not start."""
+        return max((record.selected for record in self.records.values()), default=0) - len(self.records)
 
     def counts(self) -> str:
         """The counts of a run without findings."""
-        planned = max((entry.selected for entry in self.entries.values()), default=0)
+        planned = max((record.selected for record in self.records.values()), default=0)
         return f"{planned} planned, 0 ran" if planned else "no check was selected"
 
     def reports(self) -> dict[str, Report]:
-        """One report a suite, findings in the order of the plan; the main one first."""
-        suites: dict[str, list[tuple[int, Report]]] = {}
-        for entry in self.entries.values():
-            if entry.report is not None:
-                suites.setdefault(entry.suite, []).append((entry.place, from_dict(entry.report)))
-        return {suite: _joined(suites[suite]) for suite in sorted(suites)}
+        """The report of each subject by its label, the main subject first; findings are in the order of the plan."""
+        parts: dict[str, list[tuple[int, Report]]] = {}
+        for record in self.records.values():
+            if record.report is not None:
+                parts.setdefault(record.label, []).append((record.position, from_dict(record.report)))
+        return {label: _joined(parts[label]) for label in sorted(parts)}
 
-    def differing(self) -> Iterator[str]:
-        """What was found to differ between processes that should have tested the same."""
-        for suite in sorted({entry.suite for entry in self.entries.values()}):
-            of_suite = (entry for entry in self.entries.values() if entry.suite == suite)
-            seen = {_fingerprint(entry.report) for entry in of_suite if entry.report is not None}
+    def worker_differences(self) -> Iterator[str]:
+        """A message for each subject that is not the same in all processes."""
+        for label in sorted({record.label for record in self.records.values()}):
+            of_subject = (record for record in self.records.values() if record.label == label)
+            seen = {_fingerprint(record.report) for record in of_subject if record.report is not None}
             if len(seen) > 1:
                 yield (
                     f"the workers of pytest-xdist tested {len(seen)} different models or data, so the findings do not "
                     "belong together; seed the training and the data, load them from files, or add --dist loadfile"
                 )
 
-    def nodeids(self, suite: str) -> dict[str, str]:
-        """Where each test of a suite stands, by its id."""
-        return {entry.test: nodeid for nodeid, entry in self.entries.items() if entry.suite == suite}
+    def nodeids(self, label: str) -> dict[str, str]:
+        """The node id of each test of a subject, by the id of the planned test."""
+        return {record.test: nodeid for nodeid, record in self.records.items() if record.label == label}
 
 
 def _fingerprint(report: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What is the same in every process that tests the same model on the same data."""
+    """Values that agree in all processes that test the same model on the same data."""
     subject = report["subject"]
     return tuple(subject[key] for key in ("model", "model_hash", "classes", "inputs", "ambient_dim", "accuracy"))
 
 
 def _joined(parts: list[tuple[int, Report]]) -> Report:
+    """One report with the findings of all, by position."""
     ordered = [report for _, report in sorted(parts, key=lambda part: part[0])]
     return replace(ordered[0], findings=tuple(finding for report in ordered for finding in report.findings))

@@ -1,7 +1,8 @@
-"""What is settled before anything runs, so that a wrong setting is one clear error and not a failed test."""
+"""Read settings and choose tests before anything runs, so that a wrong setting is one error and not a failed test."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,55 +19,73 @@ CONFIG = pytest.StashKey[Config]()
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A run that was asked for.
+class Selection:
+    """The tests of a run.
 
     Attributes:
-        anchor: The file that its tests stand below.
+        root_file: The file that the tests appear below.
         planned: Every test, in report order.
-        selected: The ones that options of ours leave.
+        selected: The tests that the options of dmmcheck select.
     """
 
-    anchor: Path
+    root_file: Path
     planned: tuple[Planned, ...]
     selected: tuple[Planned, ...]
 
 
-PREPARED = pytest.StashKey[Prepared]()
-"""In the stash of the configuration where the checks were asked for."""
+SELECTION = pytest.StashKey[Selection]()
+"""The selection, in the stash of the configuration; only where the checks are to run."""
 
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """Our errors as pytest's, which print the message and exit with 4."""
+    """Turn a DmmError into a UsageError: pytest prints its message and exits with 4."""
     try:
         yield
     except DmmError as error:
         raise pytest.UsageError(str(error)) from error
 
 
-def configured(config: pytest.Config) -> Config:
-    """Settings from files and options, read once.
+def loaded_config(config: pytest.Config) -> Config:
+    """The settings from file and options, read once.
 
     Raises:
-        ConfigError: They are wrong.
+        ConfigError: A setting is wrong.
     """
     if CONFIG not in config.stash:
-        config.stash[CONFIG] = load_config(config.rootpath, options.given_keys(config))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            config.stash[CONFIG] = load_config(config.rootpath, options.given_keys(config))
+        if not hasattr(config, "workerinput"):
+            for warning in caught:
+                _issue(config, warning.message)
     return config.stash[CONFIG]
 
 
-def prepare(config: pytest.Config) -> None:
-    """Read settings, choose tests, and see to it that they are collected.
+def _issue(config: pytest.Config, warning: Warning | str) -> None:
+    """Show a warning in pytest's summary; pytest records none by itself before collection.
 
     Raises:
-        UsageError: Something in the settings is wrong.
+        UsageError: The user's filters turn the warning into an error.
+    """
+    message = warning if isinstance(warning, Warning) else UserWarning(warning)
+    try:
+        config.issue_config_time_warning(message, stacklevel=2)
+    except Warning as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def prepare(config: pytest.Config) -> None:
+    """Read the settings, choose the tests, and add their root file to what pytest collects.
+
+    Raises:
+        UsageError: A setting or an option is wrong.
     """
     with usage_errors():
-        collection_root.refuse_settings_passed_over(config)
-        settings = configured(config)
-        place = collection_root.find_anchor(config)
-        planned = plan(settings.settings)
+        collection_root.refuse_ignored_settings(config)
+        loaded = loaded_config(config)
+        root_file = collection_root.find_root_file(config)
+        planned = plan(loaded.settings)
         selected = select(
             planned,
             checks=options.names(config, "--dmm-checks"),
@@ -77,16 +96,16 @@ def prepare(config: pytest.Config) -> None:
             raise ConfigError(
                 "--dmm-checks, --dmm-exclude and --dmm-tier leave no check; see --dmm-list for the ids and their tiers"
             )
-        _check_manifold(settings)
-    config.stash[PREPARED] = Prepared(place, planned, selected)
-    collection_root.extend_args(config, place, only=config.getoption("--dmm-only"))
+        _check_manifold_name(loaded)
+    config.stash[SELECTION] = Selection(root_file, planned, selected)
+    collection_root.extend_args(config, root_file, only=config.getoption("--dmm-only"))
 
 
 def check_reports(config: pytest.Config) -> None:
-    """Refuse a report that could not be written, before a long run and not after it.
+    """Refuse reports that could not be written, before a long run and not after it.
 
     Raises:
-        UsageError: Unknown format, or no such place.
+        UsageError: A suffix is unknown, or a path cannot be written.
     """
     from dmmcheck.report.write import check_path  # noqa: PLC0415  # only where a report is asked for
 
@@ -95,13 +114,13 @@ def check_reports(config: pytest.Config) -> None:
             check_path(config.invocation_params.dir / path)
 
 
-def _check_manifold(settings: Config) -> None:
-    """Refuse the name of a built-in manifold that there is not."""
+def _check_manifold_name(loaded: Config) -> None:
+    """Refuse an unknown name of a built-in manifold."""
     from dmmcheck.config.schema import did_you_mean  # noqa: PLC0415
     from dmmcheck.loading.references import is_reference  # noqa: PLC0415
     from dmmcheck.manifolds.builtin import BUILTIN  # noqa: PLC0415
 
-    given = settings.subject.get("manifold")
+    given = loaded.subject.get("manifold")
     if given is not None and not is_reference(given.value) and given.value not in BUILTIN:
         raise ConfigError(
             f"manifold = {given} is not built in{did_you_mean(given.value, BUILTIN)}; "

@@ -1,10 +1,11 @@
-"""One subject in one process: its run, and what the checks in it share."""
+"""The run of one subject in one process, shared by all of its tests there."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +13,8 @@ import pytest
 from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import Settings
 from dmmcheck.pytest_plugin.outcomes import conclude
-from dmmcheck.pytest_plugin.progress import teller
-from dmmcheck.pytest_plugin.selection import configured
+from dmmcheck.pytest_plugin.progress import progress_line
+from dmmcheck.pytest_plugin.selection import loaded_config
 from dmmcheck.report.model import Finding, Report
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(eq=False)
-class Suite:
-    """The run of a subject, each finding made once.
+class SubjectSession:
+    """The run of a subject; each finding is made once.
 
     Attributes:
         run: Measures and decides.
@@ -35,24 +36,24 @@ class Suite:
     _findings: dict[str, Finding] = field(default_factory=dict)
 
     def finding(self, planned: Planned) -> Finding:
-        """Decide one test, or recall how it was decided."""
+        """Decide one test, or return the finding from before."""
         if planned.id not in self._findings:
             found = self.run.finding(planned)
-            self._header  # what is wrong with it belongs to this test, not to the making of a report of it  # noqa: B018
+            self._empty_report  # made here, so that an error in it fails this test and not pytest's report  # noqa: B018
             self._findings[planned.id] = found
         return self._findings[planned.id]
 
     @cached_property
-    def _header(self) -> Report:
+    def _empty_report(self) -> Report:
         return self.run.report([])
 
     def report(self, planned: Planned) -> Report | None:
-        """The report with this one finding, where it is made."""
+        """The report with the finding of one test; None where the test has not been decided."""
         found = self._findings.get(planned.id)
-        return None if found is None else replace(self._header, findings=(found,))
+        return None if found is None else replace(self._empty_report, findings=(found,))
 
     def conclude(self, planned: Planned) -> None:
-        """Return where a test's claim is supported; see `outcomes.conclude` for everything else."""
+        """Return if the claim of a test is supported; see `outcomes.conclude` for all other verdicts."""
         __tracebackhide__ = True
 
         def others_refuted() -> bool:
@@ -62,27 +63,36 @@ class Suite:
         conclude(self.finding(planned), planned, self.settings, others_refuted=others_refuted)
 
 
-def start(subject: Subject, settings: Settings, progress: Callable[[str], None]) -> Suite:
-    """A suite whose inputs are drawn, so that what is wrong with the subject shows before any check does.
+def start_session(
+    subject: Subject, settings: Settings, progress: Callable[[str], None], *, root: Path | None = None
+) -> SubjectSession:
+    """A session whose sample is drawn, so that an error of the subject appears before any check runs.
+
+    Args:
+        subject: What is under test.
+        settings: How to judge.
+        progress: Shows one line that says what is being done.
+        root: Folder that references to attacks start from; the current one where None.
 
     Raises:
         DmmError: The subject cannot be measured.
     """
     from dmmcheck.run import Run  # noqa: PLC0415  # loads torch
 
-    suite = Suite(Run(subject, settings, progress), settings)
-    sample = suite.run.measure.sample
-    progress(f"measuring up to {len(sample.x)} inputs of D = {sample.x.shape[1]}, the most of it for the first check")
-    return suite
+    session = SubjectSession(Run(subject, settings, progress, root=root), settings)
+    x = session.run.measure.sample.x
+    progress(f"measuring up to {len(x)} inputs of D = {x.shape[1]}; the first check takes most of the time")
+    return session
 
 
-def of_session(request: pytest.FixtureRequest) -> Suite:
-    """The suite of what options, settings and fixtures say is under test.
+def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
+    """The session of the subject that options, settings and fixtures name.
 
     Raises:
-        DmmError: It is not said, or cannot be used.
+        DmmError: They name none, or one that cannot be used.
     """
-    from dmmcheck.pytest_plugin.fixtures import gather  # noqa: PLC0415  # it needs torch in the end
+    from dmmcheck.pytest_plugin.fixtures import gather_subject  # noqa: PLC0415  # loads torch
 
-    settings = configured(request.config)
-    return start(gather(request, settings), settings.settings, teller(request.config))
+    loaded = loaded_config(request.config)
+    subject = gather_subject(request, loaded)
+    return start_session(subject, loaded.settings, progress_line(request.config), root=loaded.root)

@@ -1,4 +1,4 @@
-"""The end of a run, in the controlling process: exit status, reports, the table, and what GitHub is told."""
+"""The end of a run in the controlling process: exit status, report files, the table, and the output for GitHub."""
 
 from __future__ import annotations
 
@@ -12,66 +12,71 @@ import pytest
 from dmmcheck.errors import ReportError
 from dmmcheck.pytest_plugin import github, options
 from dmmcheck.pytest_plugin.results import read
-from dmmcheck.pytest_plugin.selection import PREPARED, configured
+from dmmcheck.pytest_plugin.selection import SELECTION, loaded_config
 from dmmcheck.report import terminal
 from dmmcheck.report.model import Report
 from dmmcheck.report.write import write
 
 VERDICTS = {"supported", "refuted"}
-OVERRULED = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+REPLACEABLE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
+"""Exit statuses of pytest that an error of the run as a whole replaces."""
 
 
-class Closing:
-    """The end of a run: judged and written when it is made, shown when pytest comes to its summary."""
+class RunSummary:
+    """The end of a run: judged and written when it is constructed, printed by `show` in pytest's summary."""
 
     def __init__(self, session: pytest.Session, texts: Iterable[str]) -> None:
         self._config = session.config
-        self._ledger = read(texts)
-        self._reports = self._ledger.reports()
+        self._results = read(texts)
+        self._reports = self._results.reports()
         self._notes: list[str] = []
         self._written: list[Path] = []
-        if self._ledger.unreached > 0 and not self._ledger.wrong:
-            self._notes.append(f"the run stopped early: {self._ledger.unreached} selected tests were not reached")
+        if self._results.unreached > 0 and not self._results.usage_errors:
+            self._notes.append(f"the run stopped early: {self._results.unreached} selected tests were not reached")
         if session.exitstatus == pytest.ExitCode.INTERRUPTED:
-            self._notes += ["no report was written: the run was interrupted"] * bool(
-                self._config.getoption("--dmm-report")
-            )
+            if self._config.getoption("--dmm-report"):
+                self._notes.append("no report was written: the run was interrupted")
         elif not self._config.getoption("collectonly"):
             self._judge(session)
 
     def _judge(self, session: pytest.Session) -> None:
+        """Write the reports, note what is wrong with the whole run, and set the exit status."""
         status = pytest.ExitCode.OK
-        if self._without_verdict():
-            self._notes.append("no gating check reached a verdict, so nothing was tested, and the run fails")
+        if self._no_gating_verdict():
+            self._notes.append(
+                "no gating check reached a verdict, so nothing was tested and the run fails; the reasons are above"
+            )
             status = pytest.ExitCode.TESTS_FAILED
-        for message in (*self._ledger.wrong, *self._ledger.differing(), *self._unused(), *self._write()):
+        results = self._results
+        for message in (*results.usage_errors, *results.worker_differences(), *self._unused_settings(), *self._write()):
             self._notes.append(message)
             status = pytest.ExitCode.USAGE_ERROR
-        if session.exitstatus in OVERRULED and status != pytest.ExitCode.OK:
+        if session.exitstatus in REPLACEABLE and status != pytest.ExitCode.OK:
             session.exitstatus = status
 
-    def _without_verdict(self) -> bool:
+    def _no_gating_verdict(self) -> bool:
         """Whether gating tests ended, and none of them with a verdict."""
         findings = [finding for report in self._reports.values() for finding in report.findings]
         decided = any(finding.gating and finding.verdict in VERDICTS for finding in findings)
-        return any(entry.gating for entry in self._ledger.entries.values()) and not decided and not self._ledger.wrong
+        gating = any(record.gating for record in self._results.records.values())
+        return gating and not decided and not self._results.usage_errors
 
-    def _unused(self) -> Iterator[str]:
-        """Settings of checks that did not run, where every planned test ended."""
+    def _unused_settings(self) -> Iterator[str]:
+        """A message for each check that has settings and did not run; nothing unless every planned test ended."""
         report = self._reports.get("")
-        if PREPARED not in self._config.stash or report is None:
+        if SELECTION not in self._config.stash or report is None:
             return
         ended = {finding.id for finding in report.findings}
-        if not ended.issuperset(planned.id for planned in self._config.stash[PREPARED].planned):
+        if not ended.issuperset(planned.id for planned in self._config.stash[SELECTION].planned):
             return
         ran = {finding.check for finding in report.findings if finding.verdict != "not-run"}
-        for id in configured(self._config).settings.checks:
+        for id in loaded_config(self._config).settings.checks:
             if id not in ran:
                 reason = next((finding.reason for finding in report.findings if finding.check == id), "")
-                yield f"checks.{id} is set, and the check did not run ({reason}); remove it, or give what is needed"
+                yield f"checks.{id} is set, but the check did not run ({reason}); remove it, or give what is needed"
 
     def _write(self) -> Iterator[str]:
-        """Write the reports; what went wrong."""
+        """Write the reports; a message for each one that could not be written."""
         paths = self._config.getoption("--dmm-report")
         if paths and not self._reports:
             self._notes.append("no report was written: no check came to an end")
@@ -86,27 +91,27 @@ class Closing:
                     self._written.append(target)
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
-        """The table of each subject, and what the run as a whole has to say."""
+        """Print the table of each subject, then the files written and the notes on the whole run."""
         if self._config.getoption("collectonly"):
             return
         for label, report in self._reports.items():
             reporter.write_sep("=", f"dmmcheck: {label}" if label else "dmmcheck")
-            nodeids = self._ledger.nodeids(label)
+            nodeids = self._results.nodeids(label)
             reruns = {test: options.rerun_command(self._config, nodeid) for test, nodeid in nodeids.items()}
             reporter.write_line(_table(self._config, report, reruns))
         if not self._reports:
             reporter.write_sep("=", "dmmcheck")
-            reporter.write_line(self._ledger.counts())
+            reporter.write_line(self._results.counts())
         for path in self._written:
             reporter.write_line(f"report       {path}")
         for line in self._notes:
             reporter.write_line(f"dmmcheck: {line}", red=True)
-        if github.is_there():
-            _tell_github(reporter, self._reports)
+        if github.is_active():
+            _report_to_github(reporter, self._reports)
 
 
 def _path_for(path: str, label: str, *, alone: bool) -> Path:
-    """The path itself; of several subjects, the name of the test function goes into those that are not the main one."""
+    """The path; for a subject that is not the main one of several, with the name of its test function added."""
     target = Path(path)
     if alone or not label:
         return target
@@ -125,9 +130,9 @@ def _table(config: pytest.Config, report: Report, reruns: dict[str, str]) -> str
     )
 
 
-def _tell_github(reporter: pytest.TerminalReporter, reports: dict[str, Report]) -> None:
-    wrong = github.add_summary(reports.values())
-    if wrong:
-        reporter.write_line(f"dmmcheck: {wrong}", red=True)
-    for line in github.annotated(reports):
+def _report_to_github(reporter: pytest.TerminalReporter, reports: dict[str, Report]) -> None:
+    error = github.add_summary(reports.values())
+    if error:
+        reporter.write_line(f"dmmcheck: {error}", red=True)
+    for line in github.annotation_lines(reports):
         reporter.write_line(line)

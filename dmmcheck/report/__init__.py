@@ -1,1 +1,1 @@
-"""Findings and reports as plain data, then one renderer a file."""
+"""Findings and reports as plain data, and one renderer in each file."""

@@ -1,8 +1,8 @@
 """A report as strict JSON in the schema ``dmmcheck.report/1``, and back.
 
-What JSON cannot say (NaN, infinities) becomes null, with a reason in the object it stands in: in ``reason``, or in
-``message`` where there is one. Reading it back gives NaN where a number has to stand, infinity for a distance (that is
-what a censored one ranks as), and None where there may be none.
+JSON has no NaN and no infinities. They become null, and the object that contains them gets a reason under the key
+``reason``, or ``message`` in soundness items. When a report is read back, null becomes infinity for a distance
+(censored distances rank as infinite), None where a value may be missing, and NaN elsewhere.
 """
 
 from __future__ import annotations
@@ -36,12 +36,16 @@ Object = Mapping[str, Any]
 
 
 def render(report: Report) -> str:
-    """The report as JSON text, keys in the order of the schema, one newline at the end."""
+    """The report as JSON text, with keys in the order of the schema and a newline at the end."""
     return json.dumps(as_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The report as plain dicts, lists, strings, finite numbers and null."""
+    """The report as dicts, lists, texts, finite numbers and None.
+
+    Raises:
+        ReportError: A value of the report is of another type.
+    """
     content = {"schema": report.schema, **asdict(report), "summary": asdict(report.summary)}
     content["soundness"] = [_explained(item, "message") for item in content["soundness"]]
     content["distances"] = {name: _explained(arm) for name, arm in content["distances"].items()}
@@ -54,8 +58,9 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _finding(finding: dict[str, Any]) -> dict[str, Any]:
+    """A finding with the reasons that the schema requires."""
     if not finding["expected_failure"]:
-        del finding["expected_failure"]  # a key of few findings
+        del finding["expected_failure"]  # the key is present only where a failure is expected
     if finding["control"] is not None:
         finding["control"] = _explained(finding["control"])
     if (finding["verdict"] == "not-run" or finding["estimate"] is None) and not finding["reason"]:
@@ -64,7 +69,7 @@ def _finding(finding: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explained(item: dict[str, Any], key: str = "reason") -> dict[str, Any]:
-    """The object with a reason under `key` if it needs one and has none."""
+    """The object, with a reason added under `key` if a number is lost and there is no reason yet."""
     lost = [name for name, value in item.items() if _is_lost(value)]
     if lost and not item.get(key):
         return {**item, key: f"{UNDEFINED}: {', '.join(lost)}"}
@@ -72,7 +77,7 @@ def _explained(item: dict[str, Any], key: str = "reason") -> dict[str, Any]:
 
 
 def _is_lost(value: Any) -> bool:
-    """Whether JSON cannot say this number, or one among these."""
+    """Whether a value is, or contains, a number that JSON does not have."""
     if isinstance(value, (list, tuple)):
         return any(map(_is_lost, value))
     if isinstance(value, Mapping):
@@ -81,7 +86,7 @@ def _is_lost(value: Any) -> bool:
 
 
 def _plain(value: Any, path: str) -> Any:
-    """Python's own types only; what is not finite is None."""
+    """The value in types of Python alone; numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part, f"{path}.{key}") for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -93,23 +98,23 @@ def _plain(value: Any, path: str) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     raise ReportError(
-        f"{path} is a {type(value).__name__}, a report holds plain numbers, texts and lists; convert it first"
+        f"{path} is a {type(value).__name__}, but a report holds numbers, texts and lists only; convert it first"
     )
 
 
 @cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema that `render` follows."""
+    """The JSON Schema of the report."""
     text = resources.files("dmmcheck.report").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
     content: dict[str, Any] = json.loads(text)
     return content
 
 
 def parse(text: str) -> Report:
-    """The report that `render` wrote.
+    """The report in a text that `render` wrote.
 
     Raises:
-        ReportError: Not JSON, another schema, or a key is missing or malformed.
+        ReportError: The text is not JSON, the schema is another one, or a key is missing or malformed.
     """
     try:
         content = json.loads(text)
@@ -119,20 +124,20 @@ def parse(text: str) -> Report:
 
 
 def from_dict(content: Object) -> Report:
-    """A report from what `as_json` returned.
+    """The report in a dict that `as_json` returned.
 
     Raises:
-        ReportError: Another schema, or a key is missing or malformed.
+        ReportError: The schema is another one, or a key is missing or malformed.
     """
     found = content.get("schema") if isinstance(content, Mapping) else type(content).__name__
     if found != SCHEMA:
-        raise ReportError(f"the report has the schema {found!r}, this version reads {SCHEMA!r}; write it anew")
+        raise ReportError(f"the report has the schema {found!r}, but this version reads {SCHEMA!r}; write it again")
     try:
         return _report(content)
     except KeyError as error:
-        raise ReportError(f"the report lacks the key {error}, {SCHEMA} requires it; write it anew") from error
+        raise ReportError(f"the report lacks the key {error}, which {SCHEMA} requires; write it again") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise ReportError(f"the report is malformed ({error}), {SCHEMA} is expected; write it anew") from error
+        raise ReportError(f"the report is malformed ({error}), expected {SCHEMA}; write it again") from error
 
 
 def _report(content: Object) -> Report:
@@ -177,7 +182,7 @@ def _distances(content: Object) -> DistanceSummary:
     )
 
 
-_AS_THEY_STAND = (
+_COPIED = (
     *("check", "variant", "statement", "statistic", "unit", "gating", "estimate", "confidence", "threshold"),
     *("n", "censored", "p_value", "reason", "reference"),
 )
@@ -186,7 +191,7 @@ _AS_THEY_STAND = (
 def _read_finding(content: Object) -> Finding:
     control = content["control"]
     return Finding(
-        **{key: content[key] for key in _AS_THEY_STAND},
+        **{key: content[key] for key in _COPIED},
         expected_failure=content.get("expected_failure", ""),
         tier=_word(content, "tier", Tier),
         direction=_word(content, "direction", Direction),
@@ -202,6 +207,7 @@ def _control(content: Object) -> Control:
 
 
 def _word(content: Object, key: str, words: Any) -> Any:
+    """The value of a key that must be one of the words of a Literal type."""
     if content[key] not in get_args(words):
         raise ValueError(f"{key} is {content[key]!r}, expected one of {', '.join(get_args(words))}")
     return content[key]
@@ -213,7 +219,7 @@ def _pair(ends: Any) -> tuple[float, float]:
 
 
 def _lost_or_none(content: Object, key: str) -> float | None:
-    """NaN where a null's reason says that there was a number, None where there was none."""
+    """The value of a key; for null, NaN if the reason says that a number was lost, else None."""
     value: float | None = content[key]
     return math.nan if value is None and key in content.get("reason", "") else value
 

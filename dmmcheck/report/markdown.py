@@ -1,4 +1,4 @@
-"""A report as GitHub-flavoured Markdown: the same table as on the terminal, and what it rests on."""
+"""A report as GitHub-flavoured Markdown: the same table and the same facts as on the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]
 
 
 def render(report: Report) -> str:
-    """The table, the facts under it, what is not settled, and what failed."""
+    """The table, and below it the facts, the open questions and the failures."""
     blocks = ["## dmmcheck", _table(report), *_facts(report), *_open_questions(report), *_failures(report)]
     return "\n\n".join(blocks) + "\n"
 
@@ -46,10 +46,10 @@ def _facts(report: Report) -> Iterator[str]:
     yield _listed(f"**{label}**: {_escaped(text)}" for label, text in wording.facts(report))
     rows = [
         [
-            "informs" if item.ok is None else "**failed**",
+            "info" if item.ok is None else "**failed**",
             *map(_escaped, (item.name, wording.number(item.value), wording.number(item.limit), item.message)),
         ]
-        for item in wording.remarkable(report.soundness)
+        for item in wording.notable(report.soundness)
     ]
     if rows:
         yield _drawn(rows, ["", "soundness", "value", "limit", ""])
@@ -79,5 +79,5 @@ def _listed(lines: Iterable[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
+    """The text on one line, with all characters escaped that Markdown would interpret."""
     return " ".join(text.split()).translate(SPECIAL)

@@ -1,4 +1,4 @@
-"""Finding and Report: the results of a run as plain data, JSON-able as they stand."""
+"""Finding and Report: the results of a run as plain data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ SCHEMA = "dmmcheck.report/1"
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """What chance would do: the statistic's median over the draws of the null, and its central 95 %."""
+    """The statistic under a control.
+
+    Attributes:
+        name: The title of the control, e.g. ``rotated tangent spaces``.
+        estimate: Median of the statistic over the draws of the control.
+        interval: The central 95 % of the draws.
+    """
 
     name: str
     estimate: float
@@ -21,11 +27,31 @@ class Control:
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One check in one tier and variant, decided.
+    """The result of one check in one tier and variant.
 
-    `estimate`, `interval`, `threshold` are in `unit`; infinities are allowed here and become null in JSON. `limit`
-    is what the verdict was taken against: the threshold, or the control plus its margin. `expected_failure` says why a
-    refutation is expected and fails nothing, where it is.
+    Attributes:
+        check: Id of the check.
+        tier: stated, controlled or mechanism.
+        variant: Tells findings of one check and tier apart; ``builtin`` where there is only one.
+        statement: The claim in words.
+        statistic: What the number is, in words.
+        unit: Unit of `estimate`, `interval` and `threshold`.
+        direction: On which side of the threshold the claim lies.
+        verdict: supported, refuted, inconclusive or not-run.
+        gating: Whether a refutation fails the run.
+        estimate: Median or rate over the inputs; may be infinite, which becomes null in JSON.
+        interval: Its interval (low, high); ends may be infinite.
+        confidence: Level of the interval over all looks.
+        threshold: What the estimate was compared with: the threshold of the claim, or the control moved by the minimum
+            effect.
+        n: Inputs that the verdict rests on.
+        censored: How many of them rest on a distance that was not found.
+        p_value: The Monte-Carlo p-value among the draws of the control; without a control, the exact one-sided one.
+        control: The statistic under the control; None where there is no control.
+        reason: Why the verdict is inconclusive or not-run, or what else was found.
+        reference: Where the claim is made.
+        expected_failure: Why a refutation is expected; "" where none is. An expected refutation does not fail the run.
+        cost: Evaluations and time of the measurements.
     """
 
     check: str
@@ -52,16 +78,22 @@ class Finding:
 
     @property
     def id(self) -> str:
-        """The name a node id ends with."""
+        """Check, tier and variant; the end of the node id in pytest."""
         return f"{self.check}-{self.tier}-{self.variant}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Soundness:
-    """Whether one aspect of the measurement is worth trusting; `ok` is None where it only informs.
+    """The result of one soundness item: whether the measurement can be trusted in one respect.
 
-    `family` is what it says something about: ``model``, ``attack``, ``manifold``. A check that rests on a family with a
-    failed item ends inconclusive.
+    Attributes:
+        name: Name of the item.
+        family: What it tests: ``model``, ``attack`` or ``manifold``. A check that requires a family with a failed item
+            ends inconclusive.
+        ok: Whether it holds; None where the item is for information and cannot fail.
+        value: The measured value; None where there is none.
+        limit: What the value was compared with; None where there is none.
+        message: What was found, and what to do about it.
     """
 
     name: str
@@ -74,7 +106,15 @@ class Soundness:
 
 @dataclass(frozen=True, kw_only=True)
 class ManifoldSummary:
-    """The manifold estimate, as the report shows it."""
+    """The manifold estimate.
+
+    Attributes:
+        name: Its name.
+        dim: Its dimension k.
+        hash: Hash of tangent bases and projections at the first inputs.
+        residual_median: Median distance of inputs from it; None where it is unknown.
+        label_agreement: Share of inputs whose projection gets the same label from the model; None where it is unknown.
+    """
 
     name: str
     dim: int
@@ -85,7 +125,18 @@ class ManifoldSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class SubjectSummary:
-    """What was under test, as the report shows it."""
+    """What was under test.
+
+    Attributes:
+        model: Name of the model.
+        model_hash: Hash of its weights, or of logits at the first inputs where it has none.
+        classes: Number of classes.
+        inputs: Number of measured inputs.
+        input_shape: Shape of one input.
+        ambient_dim: Number D of features of an input.
+        accuracy: Share of the labelled inputs that the model classifies correctly.
+        manifold: The manifold estimate.
+    """
 
     model: str
     model_hash: str
@@ -99,7 +150,14 @@ class SubjectSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class DistanceSummary:
-    """Distances of one arm over the measured inputs; censored ones rank as infinite."""
+    """L2 distances to the boundary in one search space, over the measured inputs; censored ones rank as infinite.
+
+    Attributes:
+        median: Median distance.
+        quantiles: Quantiles by level, e.g. ``"0.05"``.
+        n: Number of inputs.
+        censored: For how many inputs no label change was found.
+    """
 
     median: float
     quantiles: dict[str, float]
@@ -109,7 +167,7 @@ class DistanceSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How many checks were planned, ran, and ended how."""
+    """How many findings were planned, ran, and ended with each verdict."""
 
     planned: int
     ran: int
@@ -121,7 +179,20 @@ class Summary:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Everything one run found."""
+    """All results of one run.
+
+    Attributes:
+        dmmcheck: Version of dmmcheck.
+        versions: Versions of Python and of the libraries.
+        seed: Seed of the run.
+        device: Device of the measurements.
+        alpha: Largest share of runs with a false gating verdict.
+        subject: What was under test; None where nothing was measured.
+        soundness: Soundness items.
+        distances: Distances by search space: ``free``, ``on``, ``off``.
+        findings: Findings in the order of the plan.
+        schema: Name of the JSON schema.
+    """
 
     dmmcheck: str
     versions: dict[str, str]
@@ -136,7 +207,7 @@ class Report:
 
     @property
     def summary(self) -> Summary:
-        """Counts over the findings."""
+        """Counts of the findings."""
         verdicts = [finding.verdict for finding in self.findings]
         return Summary(
             planned=len(verdicts),
@@ -149,7 +220,7 @@ class Report:
 
     @property
     def failures(self) -> tuple[Finding, ...]:
-        """Gating findings that were refuted, and not expected to be."""
+        """Gating findings that are refuted and not expected to be; each fails the run."""
         return tuple(
             finding
             for finding in self.findings
@@ -157,5 +228,5 @@ class Report:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain dicts and lists, floats as they are (the JSON renderer turns the non-finite into null)."""
+        """The report as dicts and tuples, with its counts; infinities and NaN are kept."""
         return {**asdict(self), "summary": asdict(self.summary)}

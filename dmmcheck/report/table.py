@@ -1,4 +1,4 @@
-"""The findings as a table that fits a width: the fuller layouts first, the statement the first thing to go."""
+"""The findings as a table that fits a width; a narrower one leaves out the statement first, then stacks columns."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Literal
 
 from tabulate import tabulate
 
+from dmmcheck.inference.types import BUILTIN
 from dmmcheck.report import wording
 from dmmcheck.report.model import Finding, Report
 
-GAP = 2  # between columns
+GAP = 2  # spaces between two columns
 WIDEST_STATEMENT = 64
 SYMBOLS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not-run": "-"}
 COLOURS = {"supported": "32", "refuted": "33", "inconclusive": "36", "not-run": "2"}
@@ -24,14 +25,14 @@ Columns = Mapping[str, Callable[[Finding], str]]
 
 @dataclass(frozen=True)
 class Layout:
-    """Columns between the check and the verdict, and where the statement goes.
+    """The columns between the check and the verdict, and the place of the statement.
 
     Attributes:
-        columns: From a heading to what stands below it.
-        statement: In a column of its own, below the check's name, or nowhere.
-        room: Least width of the statement that this layout is worth.
-        tier_below: The tier stands below the check's name.
-        stacked: What is said of a verdict stands below it.
+        columns: From a heading to the text of a finding's cell.
+        statement: In a column, below the name of the check, or nowhere.
+        room: The layout is used only if the statement gets at least this width.
+        tier_below: Whether the tier is put below the name of the check.
+        stacked: Whether ``(advisory)`` and ``(expected)`` are put below the verdict.
     """
 
     columns: Columns
@@ -42,16 +43,22 @@ class Layout:
 
 
 def render(report: Report, width: int, *, colour: bool = False) -> str:
-    """All findings but those that did not run, in the fullest layout that fits; the narrowest where none does."""
+    """The findings that ran, in the fullest layout that fits; in the narrowest one if none fits.
+
+    Args:
+        report: The report.
+        width: Columns that the table may take.
+        colour: Mark verdicts with ANSI colours.
+    """
     groups = wording.by_check(finding for finding in report.findings if finding.verdict != "not-run")
     if not groups:
         return "no check ran"
-    drafts = (_fitted(groups, layout, width, colour) for layout in LAYOUTS)
-    return next(filter(None, drafts), "") or _drawn(groups, LAYOUTS[-1], 0, colour)
+    fitting = (_fitted(groups, layout, width, colour) for layout in LAYOUTS)
+    return next(filter(None, fitting), "") or _drawn(groups, LAYOUTS[-1], 0, colour)
 
 
 def coloured(text: str, code: str) -> str:
-    """Each line in an ANSI colour of its own, so that a table may take it apart."""
+    """The text in an ANSI colour; each line is coloured separately, since a table may split the lines."""
     return "\n".join(f"\033[{code}m{line}\033[0m" for line in text.splitlines())
 
 
@@ -60,7 +67,7 @@ def _estimate(finding: Finding, separator: str) -> str:
 
 
 def _layouts() -> tuple[Layout, ...]:
-    """From the fullest to the narrowest."""
+    """The layouts, from the fullest to the narrowest."""
     tier: Columns = {"tier": lambda finding: finding.tier}
     wide: Columns = {"estimate [interval]": lambda finding: _estimate(finding, " ")}
     narrow: Columns = {"estimate": lambda finding: _estimate(finding, "\n")}
@@ -82,7 +89,7 @@ LAYOUTS = _layouts()
 
 
 def _fitted(groups: list[list[Finding]], layout: Layout, width: int, colour: bool) -> str:
-    """The table in this layout, or "" where it does not fit."""
+    """The table in this layout; "" if it does not fit."""
     bare = _drawn(groups, layout, 0, colour)
     room = width - max(map(_length, bare.splitlines()))
     if layout.statement == "nowhere":
@@ -94,35 +101,35 @@ def _fitted(groups: list[list[Finding]], layout: Layout, width: int, colour: boo
 
 
 def _drawn(groups: list[list[Finding]], layout: Layout, room: int, colour: bool) -> str:
-    """The table in this layout, with `room` columns for the statement."""
+    """The table in this layout, with a statement of at most `room` characters a line."""
     column = layout.statement == "column" and room > 0
     rows = [["check", *layout.columns, "verdict"]]
     if column:
         rows[0].insert(2, "statement")
     for group in groups:
         for above, finding in zip([None, *group], group, strict=False):
-            said = _statement(finding, above) if room else ""
+            statement = _statement(finding, above) if room else ""
             cells = [cell(finding) for cell in layout.columns.values()]
             if column:
-                cells.insert(1, textwrap.fill(said, room - GAP))
-                said = ""
-            rows.append([_name(finding, above, layout, said, room), *cells, _verdict(finding, layout, colour)])
+                cells.insert(1, textwrap.fill(statement, room - GAP))
+                statement = ""
+            rows.append([_name(finding, above, layout, statement, room), *cells, _verdict(finding, layout, colour)])
     return _ruled(rows)
 
 
 def _statement(finding: Finding, above: Finding | None) -> str:
-    """The claim; only what it adds where the row above says the same."""
+    """The claim; if the row above has the same claim, only the control."""
     if above is None or above.statement != finding.statement:
         return wording.statement(finding)
     return f"… beyond {finding.control.name}" if finding.control else ""
 
 
-def _name(finding: Finding, above: Finding | None, layout: Layout, said: str, room: int) -> str:
-    """The check, where it is not the one above, and below it what this layout has no column for."""
-    label = "" if finding.variant == wording.BUILTIN else finding.variant
+def _name(finding: Finding, above: Finding | None, layout: Layout, statement: str, room: int) -> str:
+    """The name of the check, unless the row above has it, and below it the parts that have no column here."""
+    label = "" if finding.variant == BUILTIN else finding.variant
     if layout.tier_below:
         label = wording.name_in_check(finding)
-    detail = ": ".join(filter(None, [label, said.removeprefix("… ")]))
+    detail = ": ".join(filter(None, [label, statement.removeprefix("… ")]))
     lines = textwrap.wrap(detail, room or 40, initial_indent="  " if above is None else "… ", subsequent_indent="  ")
     return "\n".join([finding.check, *lines] if above is None else lines)
 
@@ -138,12 +145,12 @@ def _verdict(finding: Finding, layout: Layout, colour: bool) -> str:
 
 
 def _ruled(rows: list[list[str]]) -> str:
-    """Rows under a header. The header goes in as a row, since tabulate pads its own headers by two columns."""
+    """Rows below a header. The header is passed to tabulate as a row, since tabulate widens its own headers by two."""
     lines = tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
     rule = "-" * max(map(_length, lines))
     return "\n".join([rule, lines[0], rule, *lines[1:], rule])
 
 
 def _length(line: str) -> int:
-    """Columns a line takes: colour codes take none."""
+    """The width of a line without its colour codes."""
     return len(re.sub(r"\033\[[\d;]*m", "", line))

@@ -1,4 +1,4 @@
-"""A report for the terminal: the table, and what it rests on in one line each."""
+"""A report for the terminal: the table, and one line each for the facts below it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ def render(
     reruns: Mapping[str, str] | None = None,
     encoding: str = "utf-8",
 ) -> str:
-    """The table, with the facts, the open questions and the failures under it.
+    """The table, and below it the facts, the open questions and the failures.
 
     Args:
-        report: What to show.
+        report: The report.
         colour: Mark verdicts with ANSI colours.
-        width: Columns to stay within, 140 where not given; below 80 lines may be longer.
-        reruns: Finding id to the command that reruns it, for the gating failures.
-        encoding: What the output will be written in; what it lacks is shown in ASCII.
+        width: Columns that the text may take; 140 where None. Below 80, lines may be longer.
+        reruns: From the id of a finding to the command that reruns it; used for gating failures.
+        encoding: Encoding of the output; characters that it lacks are replaced by ASCII.
     """
     width = width or DEFAULT_WIDTH
     parts = (
@@ -50,26 +50,26 @@ def _facts(report: Report, width: int) -> Iterator[str]:
 
 
 def _soundness(report: Report, width: int) -> Iterator[str]:
-    """A small table of what failed and what only informs."""
+    """A small table of the failed soundness items, and of those for information."""
     rows = [
         (
-            "informs" if item.ok is None else "FAILED",
+            "info" if item.ok is None else "FAILED",
             item.name,
             wording.number(item.value),
             "" if item.limit is None else f"limit {wording.number(item.limit)}",
         )
-        for item in wording.remarkable(report.soundness)
+        for item in wording.notable(report.soundness)
     ]
     if not rows:
         return
     facts = tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
     indent = LABEL + max(map(len, facts)) + table.GAP
-    for fact, item in zip(facts, wording.remarkable(report.soundness), strict=True):
+    for fact, item in zip(facts, wording.notable(report.soundness), strict=True):
         yield from _line(" " * LABEL + fact, item.message or "-", width, indent)
 
 
 def _open_questions(report: Report, width: int) -> Iterator[str]:
-    """What is supported but may be chance, what else was seen, and why something is not settled."""
+    """The checks that do not exceed chance, the notes, and why findings are inconclusive or did not run."""
     chance = wording.not_beyond_chance(report)
     if chance:
         yield from _line("chance", chance, width)
@@ -80,9 +80,9 @@ def _open_questions(report: Report, width: int) -> Iterator[str]:
 
 
 def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: bool) -> Iterator[str]:
-    """Of each refuted gating finding the line that reruns it, never broken; where there is none, what was found.
+    """For each gating failure the command that reruns it, on one line; without a command, the finding.
 
-    What reruns findings is pytest, and it names the failed ones itself.
+    Only pytest gives commands, and pytest lists the failed tests itself.
     """
     for finding in report.failures:
         if finding.id in reruns:
@@ -94,7 +94,7 @@ def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: boo
 
 
 def _line(label: str, text: str, width: int, indent: int = LABEL) -> list[str]:
-    """Label and text, continued below the text."""
+    """The lines of a label and its text; continuation lines begin below the text."""
     return textwrap.wrap(
         text,
         max(width, indent + 30),
@@ -106,7 +106,7 @@ def _line(label: str, text: str, width: int, indent: int = LABEL) -> list[str]:
 
 
 def _encodable(text: str, encoding: str) -> str:
-    """The text with what the encoding lacks spelled in ASCII."""
+    """The text, in ASCII if the encoding lacks one of its characters."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:

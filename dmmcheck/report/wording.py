@@ -1,19 +1,24 @@
-"""A report's numbers and facts as short texts, the same words for every renderer that people read."""
+"""Numbers and facts of a report as short texts; all renderers for people use the same words."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
+from dmmcheck.inference.types import BUILTIN
 from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness, SubjectSummary
 
-BUILTIN = "builtin"
-IN_ORDER = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0, "gradients-normal": 0.0}
-"""Values of what only informs that say that nothing is censored, or vanishes."""
+EXPECTED = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0, "gradients-normal": 0.0}
+"""Expected values of items for information: no distance is censored, and no gradient vanishes."""
 
 
 def number(value: float | None) -> str:
-    """Three significant digits; the words inf and nan for what is not finite, nothing for None."""
+    """Three significant digits; ``inf`` and ``nan`` for values that are not finite, "" for None.
+
+    Example:
+        >>> number(0.91234), number(float("inf"))
+        ('0.912', 'inf')
+    """
     if value is None:
         return ""
     if not math.isfinite(value):
@@ -25,26 +30,26 @@ def number(value: float | None) -> str:
 
 
 def interval(ends: tuple[float, float] | None) -> str:
-    """``[lo, hi]``."""
+    """``[low, high]``; "" for None."""
     return "" if ends is None else f"[{number(ends[0])}, {number(ends[1])}]"
 
 
 def threshold(finding: Finding) -> str:
-    """What the claim asks for, ``> 0.5``."""
+    """The threshold with its direction, e.g. ``> 0.5``."""
     if finding.threshold is None:
         return ""
     return f"{'>' if finding.direction == 'greater' else '<'} {finding.threshold:.3g}"
 
 
 def p_value(finding: Finding) -> str:
-    """The Monte-Carlo p-value of a controlled finding."""
+    """The Monte-Carlo p-value of a controlled finding, e.g. ``p 0.001``."""
     if finding.control is None or finding.p_value is None:
         return ""
     return f"p {finding.p_value:.2g}"
 
 
 def control(finding: Finding) -> str:
-    """The control's value and the p-value among its draws, ``0.876 (p 0.001)``."""
+    """Median of the control's draws, and the p-value among them, e.g. ``0.876 (p 0.001)``."""
     if finding.control is None:
         return ""
     p = p_value(finding)
@@ -52,7 +57,7 @@ def control(finding: Finding) -> str:
 
 
 def control_in_full(finding: Finding) -> str:
-    """The control's value, the central 95 % of its draws, and the p-value among them."""
+    """Median and central 95 % of the control's draws, and the p-value among them."""
     if finding.control is None:
         return ""
     parts = number(finding.control.estimate), interval(finding.control.interval), p_value(finding)
@@ -60,30 +65,30 @@ def control_in_full(finding: Finding) -> str:
 
 
 def inputs(finding: Finding) -> str:
-    """How many inputs, and how many of them censored where any were: ``256 (3)``."""
+    """Number of inputs, and in brackets how many of them are censored, if any: ``256 (3)``."""
     if finding.verdict == "not-run":
         return ""
     return f"{finding.n} ({finding.censored})" if finding.censored else f"{finding.n}"
 
 
 def verdict(finding: Finding) -> str:
-    """The verdict's word; says so where a refutation does not fail the run."""
+    """The verdict in words, with the reason if a refutation does not fail the run: ``refuted (advisory)``."""
     words = finding.verdict.replace("-", " ")
     if finding.verdict != "refuted":
         return words
-    return words + (
-        " (expected)" if finding.gating and finding.expected_failure else "" if finding.gating else " (advisory)"
-    )
+    if not finding.gating:
+        return f"{words} (advisory)"
+    return f"{words} (expected)" if finding.expected_failure else words
 
 
 def statement(finding: Finding) -> str:
-    """The claim as a sentence, with what it is held against in the controlled tier."""
+    """The claim as a sentence; in the controlled tier with the control that it is compared with."""
     against = finding.control
     return finding.statement + (f", beyond {against.name}" if against else "")
 
 
 def by_check(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Findings of one check together, the controlled one directly below the claim it holds to account."""
+    """Findings in groups of one check each; a controlled finding directly follows the claim that it controls."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.check, []).append(finding)
@@ -91,18 +96,19 @@ def by_check(findings: Iterable[Finding]) -> list[list[Finding]]:
 
 
 def _paired(group: list[Finding]) -> list[Finding]:
+    """The findings of one check, by variant and then by tier."""
     variants = sorted(dict.fromkeys(finding.variant for finding in group), key=lambda name: name != BUILTIN)
     stated = {finding.variant for finding in group if finding.tier == "stated"}
 
-    def place(finding: Finding) -> tuple[int, int]:
+    def position(finding: Finding) -> tuple[int, int]:
         tiers = ("stated", "controlled", "mechanism") if finding.variant in stated else ("mechanism", "controlled")
         return variants.index(finding.variant), tiers.index(finding.tier)
 
-    return sorted(group, key=place)
+    return sorted(group, key=position)
 
 
 def not_beyond_chance(report: Report) -> str:
-    """Checks whose stated claim is supported and a controlled one is not, with how many; "" if there are none."""
+    """The checks whose stated claim is supported while a controlled one is not, with how many of these; "" if none."""
     names = []
     for group in by_check(report.findings):
         stated = {finding.verdict for finding in group if finding.tier == "stated"}
@@ -116,7 +122,7 @@ def not_beyond_chance(report: Report) -> str:
 
 
 def unsettled(report: Report) -> Iterator[tuple[str, str, str]]:
-    """(verdict, names, reason) for what ended inconclusive or did not run, one entry a reason."""
+    """(verdict, names, reason) of findings that are inconclusive or did not run, one for each reason."""
     for kind in ("inconclusive", "not-run"):
         reasons: dict[str, list[Finding]] = {}
         for finding in report.findings:
@@ -127,14 +133,14 @@ def unsettled(report: Report) -> Iterator[tuple[str, str, str]]:
 
 
 def notes(report: Report) -> Iterator[tuple[str, str]]:
-    """(name, what else was seen) for each verdict that came with more than its number."""
+    """(name, note) of each supported or refuted finding that has a note besides its number."""
     for finding in report.findings:
         if finding.verdict in {"supported", "refuted"} and finding.reason:
             yield names_of([finding]), finding.reason
 
 
 def names_of(findings: Iterable[Finding]) -> str:
-    """Checks with the tiers and variants concerned: ``two-phases (mechanism), noise-like (stated, controlled)``."""
+    """Checks with tiers and variants, e.g. ``two-phases (mechanism), noise-like (stated, controlled)``."""
     parts = []
     for group in by_check(findings):
         tests = ", ".join(name_in_check(finding) for finding in group)
@@ -143,12 +149,12 @@ def names_of(findings: Iterable[Finding]) -> str:
 
 
 def name_in_check(finding: Finding) -> str:
-    """The tier, and the variant where it is not the built-in one."""
+    """The tier, and the variant if the check has several."""
     return finding.tier + ("" if finding.variant == BUILTIN else f" {finding.variant}")
 
 
 def facts(report: Report) -> Iterator[tuple[str, str]]:
-    """(label, one line) for what stands under the table."""
+    """(label, text) of each line below the table."""
     if report.subject is None:
         yield "subject", "not measured"
     else:
@@ -181,22 +187,22 @@ def _manifold(subject: SubjectSummary) -> str:
 
 
 def soundness(items: Iterable[Soundness]) -> str:
-    """How many of the items that judge are in order."""
+    """How many soundness items failed, not counting those for information."""
     judged = [item.ok for item in items if item.ok is not None]
     failed = judged.count(False)
     return f"{failed} of {len(judged)} failed" if failed else f"all {len(judged)} ok"
 
 
-def remarkable(items: Iterable[Soundness]) -> list[Soundness]:
-    """What failed, then what only informs, unless that is that nothing is amiss."""
-    told = (
-        item for item in items if item.ok is False or (item.ok is None and item.value != IN_ORDER.get(item.name, ...))
+def notable(items: Iterable[Soundness]) -> list[Soundness]:
+    """Failed gates, then items for information whose values differ from what is expected."""
+    shown = (
+        item for item in items if item.ok is False or (item.ok is None and item.value != EXPECTED.get(item.name, ...))
     )
-    return sorted(told, key=lambda item: item.ok is None)
+    return sorted(shown, key=lambda item: item.ok is None)
 
 
 def distances(arms: Mapping[str, DistanceSummary]) -> str:
-    """Median L2 distance of each arm, and how many inputs it was not found for."""
+    """Median L2 distance in each search space, and for how many inputs no label change was found."""
     return "median L2 " + ", ".join(
         f"{name} {number(arm.median)}" + (f" ({arm.censored} of {arm.n} censored)" if arm.censored else "")
         for name, arm in arms.items()
@@ -212,7 +218,7 @@ def _run(report: Report) -> str:
 
 
 def counts(report: Report) -> str:
-    """How many were planned, ran, and ended how."""
+    """How many findings were planned, ran, and ended with each verdict."""
     total = report.summary
     failures = f" ({len(report.failures)} gating)" if total.refuted else ""
     return (
@@ -222,7 +228,7 @@ def counts(report: Report) -> str:
 
 
 def failure(finding: Finding) -> str:
-    """A refuted finding in one line."""
+    """A refuted finding in one line: estimate, interval, threshold and claim."""
     return (
         f"{finding.check} ({name_in_check(finding)}): {number(finding.estimate)} {interval(finding.interval)}, "
         f"claimed {threshold(finding)}: {statement(finding)}"
@@ -230,5 +236,5 @@ def failure(finding: Finding) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in per cent, one decimal."""
+    """A share in per cent with one decimal, e.g. ``98.3 %``."""
     return f"{share * 100:.1f} %"

@@ -1,27 +1,63 @@
-"""Reports in files, the format by suffix."""
+"""Report files; the suffix selects the format."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from pathlib import Path
 
-from dmmcheck.errors import ReportError
+from dmmcheck.errors import RegistryError, ReportError
+from dmmcheck.registry import REPORT_FORMATS
 from dmmcheck.report import json, markdown
 from dmmcheck.report.model import Report
 
-FORMATS: Mapping[str, Callable[[Report], str]] = {".json": json.render, ".md": markdown.render}
-"""Renderers by suffix; a new format is one more entry."""
+Render = Callable[[Report], str]
+
+
+def report_format(suffix: str) -> Callable[[Render], Render]:
+    """Register a report format: a function from a report to the text of a file with this suffix.
+
+    Args:
+        suffix: The suffix with its dot, in lower case, e.g. ``.txt``.
+
+    Raises:
+        RegistryError: The suffix is malformed, or has a format already.
+
+    Example:
+        >>> import dmmcheck
+        >>> @dmmcheck.report_format(".counts")
+        ... def counts(report):
+        ...     return f"{report.summary.supported} of {report.summary.planned} claims are supported"
+    """
+    if not re.fullmatch(r"\.[a-z0-9]+", suffix):
+        raise RegistryError(
+            f"the suffix of a report format is {suffix!r}; use a dot and lower-case letters or digits, e.g. '.txt'"
+        )
+
+    def register(render: Render) -> Render:
+        REPORT_FORMATS.add(suffix, render, source=f"{render.__module__}.{render.__qualname__}")
+        return render
+
+    return register
+
+
+report_format(".json")(json.render)
+report_format(".md")(markdown.render)
 
 
 def write(report: Report, path: str | os.PathLike[str]) -> None:
-    """Put the report into a file, whole or not at all, creating the folder.
+    """Write the report to a file; its folder is created. An old file stays unless the new one is complete.
+
+    Args:
+        report: The report.
+        path: The file; its suffix selects the format.
 
     Raises:
-        ReportError: The suffix is unknown, or the file cannot be written.
+        ReportError: The suffix is unknown, the format raises or returns no text, or the file cannot be written.
     """
     target = check_path(path)
-    text = FORMATS[target.suffix.lower()](report)
+    text = _rendered(report, target.suffix.lower())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _replace(target, text)
@@ -32,16 +68,17 @@ def write(report: Report, path: str | os.PathLike[str]) -> None:
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
-    """The path, if a report could be written there; a run should not end in finding out that none can.
+    """The path, if a report can be written there; called before a run, so that no result is lost after it.
 
     Raises:
-        ReportError: The suffix is unknown, the path is a folder, or its folder is a file or not writable.
+        ReportError: The suffix is unknown, the path is a folder, or the folder that contains it is a file or not
+            writable.
     """
     target = Path(path)
-    if target.suffix.lower() not in FORMATS:
+    if target.suffix.lower() not in REPORT_FORMATS:
         raise ReportError(
-            f"the report's format is unknown from its suffix {target.suffix!r} in {str(path)!r}; "
-            f"use one of {', '.join(FORMATS)}"
+            f"no report format has the suffix {target.suffix!r} of {str(path)!r}; "
+            f"use one of {', '.join(REPORT_FORMATS)}"
         )
     if target.is_dir():
         raise ReportError(f"the report's path {target} is a folder; name a file in it, e.g. {target / 'report.json'}")
@@ -53,8 +90,23 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+def _rendered(report: Report, suffix: str) -> str:
+    """The text of a report in the format of a suffix, which may be the user's own."""
+    render: Render = REPORT_FORMATS[suffix]
+    what = f"the report format {suffix!r} ({render.__module__}.{render.__qualname__})"
+    try:
+        text = render(report)
+    except ReportError:
+        raise
+    except Exception as error:
+        raise ReportError(f"{what} raised {type(error).__name__}: {error}; correct that function") from error
+    if not isinstance(text, str):
+        raise ReportError(f"{what} returned a {type(text).__name__}, expected a text; return a str")
+    return text
+
+
 def _replace(target: Path, text: str) -> None:
-    """Write beside the target, then rename over it, so that no reader ever sees half a report."""
+    """Write a file beside the target and rename it, so that no reader sees half a report."""
     part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")

@@ -1,4 +1,4 @@
-"""Did the search find the boundary? What its own results and gradients say (gates G0-G4, G9, G10)."""
+"""Whether the search found the boundary, judged by its own results and gradients (gates G0-G4, G9, G10)."""
 
 from __future__ import annotations
 
@@ -8,211 +8,217 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dmmcheck.attacks.margins import input_gradient, margin_of
+from dmmcheck.attacks.margins import input_gradient, logit_margin
+from dmmcheck.inference.types import ARMS
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.context import ARMS, BEATEN, WHERE, Ground, gate, informs, median, ratio, times
+from dmmcheck.soundness.context import (
+    BEATEN,
+    WHERE,
+    SoundnessContext,
+    bounded,
+    info,
+    median,
+    more_effort,
+    percent,
+    ratio,
+)
+from dmmcheck.soundness.registry import gate
 
-ZERO = 1e-6  # a gradient that changes the margin by less than this share of it, over a typical distance, is none
+ZERO = 1e-6  # a gradient vanishes where it changes the margin by less than this share over a typical distance
 EFFORT_INPUTS = 16
+NEXT_EFFORT = {"quick": "thorough", "default": "thorough", "thorough": "exhaustive"}
+FOUND_LEAST = 0.95  # smallest share of inputs for which an attack must find a label change
 STEPS = (0.05, 0.2)  # of finite differences, in units of the distance
 
 
-def items(ground: Ground) -> Iterator[Soundness]:
-    """Every item that needs no probe."""
-    yield labels_confirmed(ground)
-    yield from gradients(ground)
-    yield finite_differences(ground)
-    yield from found(ground)
-    yield effort(ground)
-    yield nesting(ground)
-    yield kkt(ground)
-    yield flatness(ground)
-    if ground.bounds is not None:
-        yield box(ground, ground.bounds)
-
-
-def labels_confirmed(ground: Ground) -> Soundness:
-    """G0: another forward pass says of every crossing that the label has changed."""
+@gate("attack")
+def labels_confirmed(context: SoundnessContext) -> Soundness:
+    """G0: a second forward pass confirms the label change of every crossing."""
     wrong, total = 0, 0
     for arm in ARMS:
-        crossing = ground.crossings[arm]
+        crossing = context.crossings[arm]
         with torch.no_grad():
-            margin = margin_of(ground.classifier.logits(crossing.point.to(ground.x)), ground.y)
+            margin = logit_margin(context.classifier.logits(crossing.point.to(context.x)), context.y)
         kept = crossing.found.to(margin.device)
-        wrong += int((kept & (margin > 1e-5 * ground.logit_spread)).sum())
+        wrong += int((kept & (margin > 1e-5 * context.logit_spread)).sum())
         total += int(kept.sum())
     if not total:
-        return informs("labels-confirmed", "attack", "nothing was found, so there is nothing to confirm")
+        return info("labels-confirmed", "no label change was found that could be confirmed")
     share = 1 - wrong / total
-    return gate(
+    return bounded(
         "labels-confirmed",
-        "attack",
         share,
         least=0.99,
-        finding=f"a second forward pass confirms {times(share)} of {total} crossings (at least 99%)",
+        finding=f"a second forward pass confirms {percent(share)} of {total} crossings (at least 99%)",
         remedy="the model's answer changes from call to call; make it deterministic and independent of the batch",
     )
 
 
-def gradients(ground: Ground) -> Iterator[Soundness]:
+@gate("attack")
+def gradients(context: SoundnessContext) -> Iterator[Soundness]:
     """G1: gradients of loss and margin do not vanish.
 
-    Within a subspace they may, of a model that does not change there; that only informs. Random rays and planted
-    boundaries tell it from a masked one.
+    Within a subspace they may vanish, where the model does not change there: that item is informational, and random
+    rays and planted boundaries show whether gradients are masked instead.
     """
     shares = {
-        "margin": _vanishing(ground, ground.margin_gradient[1]),
-        "loss": _vanishing(ground, _loss_gradient(ground)),
+        "margin": _vanishing(context, context.margin_gradient[1]),
+        "loss": _vanishing(context, _loss_gradient(context)),
     }
     share = max(shares.values())
     for arm in ("tangent", "normal"):
-        within = _vanishing(ground, ground.space(arm).restrict(ground.margin_gradient[1]))
-        yield informs(
+        within = _vanishing(context, context.space(arm).project(context.margin_gradient[1]))
+        yield info(
             f"gradients-{arm}",
-            "attack",
-            f"the margin's gradient vanishes {WHERE[arm]} in {times(within)} of inputs",
+            f"the margin's gradient vanishes {WHERE[arm]} in {percent(within)} of inputs",
             within,
         )
-    yield gate(
+    yield bounded(
         "gradients",
-        "attack",
         share,
         most=0.01,
-        finding=f"the gradient of loss or margin vanishes in {times(share)} of inputs (limit 1%)",
-        remedy="give logits before saturation, rounding or quantisation, or a differentiable stand-in for that step",
+        finding=f"the gradient of loss or margin vanishes in {percent(share)} of inputs (limit 1%)",
+        remedy="give logits before saturation, rounding or quantisation, or replace that step by a differentiable one",
     )
 
 
-def finite_differences(ground: Ground) -> Soundness:
-    """G2: the gradient says how the margin changes over a visible part of the way to the boundary."""
-    error = max(median(_derivative_error(ground, share)) for share in STEPS)
-    return gate(
+@gate("attack")
+def finite_differences(context: SoundnessContext) -> Soundness:
+    """G2: the gradient predicts how the margin changes over a twentieth and a fifth of a typical distance."""
+    error = max(median(_derivative_error(context, share)) for share in STEPS)
+    return bounded(
         "finite-differences",
-        "attack",
         error,
         most=0.2,
-        finding=f"gradients and finite differences differ by {times(error)} in the median (limit 20%)",
-        remedy="the gradient does not describe the model at the scale of its distances; take out what ripples, rounds "
-        "or steps in its forward, or what overrides its backward",
+        finding=f"gradients and finite differences differ by {percent(error)} in the median (limit 20%)",
+        remedy="the gradient does not describe the model at the scale of its distances; remove fast oscillations, "
+        "rounding and step functions from its forward pass, and custom backward passes",
     )
 
 
-def found(ground: Ground) -> Iterator[Soundness]:
-    """G3: the search finds a crossing nearly always; in the subspaces, what it does not find is censored."""
+@gate("attack")
+def found(context: SoundnessContext) -> Iterator[Soundness]:
+    """G3: the free search finds a crossing for nearly all inputs; in the subspaces, distances may be censored."""
     for arm in ARMS:
-        crossing = ground.crossings[arm]
+        crossing = context.crossings[arm]
         share = float(crossing.found.double().mean())
-        finding = f"a label change was found {WHERE[arm]} for {times(share)} of inputs"
+        finding = f"a label change was found {WHERE[arm]} for {percent(share)} of inputs"
         if arm != "free":
             censored = "" if share == 1 else "; the rest is censored at the search radius"
-            yield informs(f"found-{arm}", "attack", finding + censored, share)
+            yield info(f"found-{arm}", finding + censored, share)
             continue
-        yield gate(
+        yield bounded(
             "found-free",
-            "attack",
             share,
-            least=0.95,
+            least=FOUND_LEAST,
             finding=f"{finding} (at least 95%)",
-            remedy="see whether gradients vanish or the logits saturate",
+            remedy="check whether gradients vanish or the logits saturate, and give logits before that step",
         )
 
 
-def effort(ground: Ground) -> Soundness:
-    """G4: a more thorough search comes out at the same distances."""
-    n = min(EFFORT_INPUTS, len(ground.x))
-    moved = {arm: _shortened(ground, arm, n) for arm in ARMS}
+@gate("attack")
+def effort(context: SoundnessContext) -> Soundness:
+    """G4: a more thorough search finds the same distances."""
+    n = min(EFFORT_INPUTS, len(context.x))
+    moved = {arm: _shortened(context, arm, n) for arm in ARMS}
     worst = max(moved, key=lambda arm: moved[arm])
-    return gate(
+    effort = NEXT_EFFORT[context.effort]
+    article = "an" if effort == "exhaustive" else "a"
+    return bounded(
         "effort",
-        "attack",
         moved[worst],
         most=0.02,
-        finding=f"a thorough search shortens the median distance {WHERE[worst]} by {times(moved[worst])} "
+        finding=f"{article} {effort} search shortens the median distance {WHERE[worst]} by {percent(moved[worst])} "
         f"(limit 2%, {n} inputs)",
-        remedy="the search has not converged on this model; raise its effort",
+        remedy=f"the search has not converged on this model; {more_effort(context)}",
     )
 
 
-def _shortened(ground: Ground, arm: str, n: int) -> float:
-    """Share of its distance that a thorough search saves in the median."""
-    thorough = ground.searched(ground.classifier, arm, slice(n), "thorough").distance.to(ground.x)
-    return max(0.0, 1 - median(ratio(thorough, ground.distance(arm, n))))
+def _shortened(context: SoundnessContext, arm: str, n: int) -> float:
+    """Share by which a search with the next effort shortens the distances of an arm, in the median."""
+    again = context.searched(context.classifier, arm, slice(n), NEXT_EFFORT[context.effort])
+    return max(0.0, 1 - median(ratio(again.distance.to(context.x), context.distance(arm, n))))
 
 
-def nesting(ground: Ground) -> Soundness:
-    """G9: what a subspace search finds is also a crossing anywhere, so the free search must not be longer."""
-    restricted = torch.minimum(ground.distance("tangent"), ground.distance("normal"))
-    share = float((restricted < BEATEN * ground.distance("free")).double().mean())
-    return gate(
+@gate("attack")
+def nesting(context: SoundnessContext) -> Soundness:
+    """G9: a crossing in a subspace is a crossing anywhere, so the free search must not give a longer distance."""
+    restricted = torch.minimum(context.distance("tangent"), context.distance("normal"))
+    share = float((restricted < BEATEN * context.distance("free")).double().mean())
+    return bounded(
         "nesting",
-        "attack",
         share,
         most=0.05,
-        finding=f"a restricted search is more than 2% shorter than the free one in {times(share)} of inputs (limit 5%)",
-        remedy="the free search was stuck; raise its effort",
+        finding="a search in a subspace is more than 2% shorter than the free one "
+        f"in {percent(share)} of inputs (limit 5%)",
+        remedy=f"the free search has missed a nearer boundary; {more_effort(context)}",
     )
 
 
-def kkt(ground: Ground) -> Soundness:
-    """G10: at a nearest crossing the step runs along the margin's gradient."""
-    cosines = {arm: median(ground.crossings[arm].kkt_cosine) for arm in ARMS}
+@gate("attack")
+def kkt(context: SoundnessContext) -> Soundness:
+    """G10: at a nearest crossing the perturbation is parallel to the margin's gradient."""
+    cosines = {arm: median(context.crossings[arm].kkt_cosine) for arm in ARMS}
     listed = ", ".join(f"{cosines[arm]:.3f} {WHERE[arm]}" for arm in ARMS)
-    return informs("kkt", "attack", f"median cosine of step and gradient at the crossing: {listed}", cosines["free"])
+    return info("kkt", f"median cosine of step and gradient at the crossing: {listed}", cosines["free"])
 
 
-def flatness(ground: Ground) -> Soundness:
+@gate("attack")
+def flatness(context: SoundnessContext) -> Soundness:
     """Where the boundary is flat, (d_free/d_on)^2 + (d_free/d_off)^2 = 1; the residual shows curvature."""
-    free = ground.distance("free")
-    residual = median((free / ground.distance("tangent")) ** 2 + (free / ground.distance("normal")) ** 2 - 1)
-    return informs(
+    free = context.distance("free")
+    residual = median((free / context.distance("tangent")) ** 2 + (free / context.distance("normal")) ** 2 - 1)
+    return info(
         "flatness",
-        "attack",
         f"(d_free/d_on)^2 + (d_free/d_off)^2 - 1 is {residual:+.2f} in the median; 0 where the boundary is flat",
         residual,
     )
 
 
-def box(ground: Ground, bounds: tuple[float, float]) -> Soundness:
-    """Distances are unboxed; how much of a step lies outside the inputs' box."""
-    crossing = ground.crossings["free"]
-    point = crossing.point.to(ground.x)
-    share = median((point - point.clamp(*bounds)).norm(dim=1) / crossing.distance.to(ground.x))
-    return informs(
-        "box", "attack", f"distances are unboxed: {times(share)} of a step leaves the box {bounds} in the median", share
-    )
+@gate("attack")
+def box(context: SoundnessContext) -> Iterator[Soundness]:
+    """The share of a perturbation outside the box of the inputs, which searches ignore."""
+    bounds = context.bounds
+    if bounds is None:
+        return
+    crossing = context.crossings["free"]
+    point = crossing.point.to(context.x)
+    share = median((point - point.clamp(*bounds)).norm(dim=1) / crossing.distance.to(context.x))
+    yield info("box", f"distances are unboxed: {percent(share)} of a step leaves the box {bounds} in the median", share)
 
 
-def _vanishing(ground: Ground, gradient: Tensor) -> float:
-    """Share of inputs in which a gradient (n, D) does not move the margin over a typical distance, or is rounding."""
-    margin, whole = ground.margin_gradient
-    least = ZERO * torch.maximum(margin.abs() / ground.length, whole.norm(dim=1))
+def _vanishing(context: SoundnessContext, gradient: Tensor) -> float:
+    """Share of inputs whose gradient (n, D) does not change the margin over a typical distance, or is rounding."""
+    margin, whole = context.margin_gradient
+    least = ZERO * torch.maximum(margin.abs() / context.length, whole.norm(dim=1))
     return float((gradient.norm(dim=1) <= least).double().mean())
 
 
-def _loss_gradient(ground: Ground) -> Tensor:
-    """Gradient (n, D) of the cross-entropy at a temperature that makes the median margin one."""
-    unit = ground.margin_gradient[0].abs().median().clamp_min(1e-30)
+def _loss_gradient(context: SoundnessContext) -> Tensor:
+    """Gradient (n, D) of the cross-entropy, with logits scaled so that the median margin is one."""
+    unit = context.margin_gradient[0].abs().median().clamp_min(1e-30)
     with torch.enable_grad():
-        leaf = ground.x.clone().requires_grad_(True)
-        loss = cross_entropy(ground.classifier.logits(leaf) / unit, ground.y, reduction="sum")
+        leaf = context.x.clone().requires_grad_(True)
+        loss = cross_entropy(context.classifier.logits(leaf) / unit, context.y, reduction="sum")
         return input_gradient(loss, leaf) * unit
 
 
-def _derivative_error(ground: Ground, share: float) -> Tensor:
+def _derivative_error(context: SoundnessContext, share: float) -> Tensor:
     """Relative error (n,) of the gradient against central differences along it, over a share of the distance."""
-    gradient = ground.margin_gradient[1]
+    gradient = context.margin_gradient[1]
     length = gradient.norm(dim=1, keepdim=True)
-    step = share * ground.length
+    step = share * context.length
     along = step * gradient / length.clamp_min(1e-30)
-    rival = ground.logits.scatter(1, ground.y[:, None], -torch.inf).argmax(1)
-    difference = (_lead(ground, ground.x + along, rival) - _lead(ground, ground.x - along, rival)) / (2 * step)
+    other = context.logits.scatter(1, context.y[:, None], -torch.inf).argmax(1)
+    ahead, behind = (_margin_to(context, context.x + sign * along, other) for sign in (1, -1))
+    difference = (ahead - behind) / (2 * step)
     slope = length.squeeze(1)
     error = (difference - slope).abs() / torch.maximum(difference.abs(), slope)
     return torch.where(slope > 0, error, torch.ones_like(error))
 
 
-def _lead(ground: Ground, x: Tensor, rival: Tensor) -> Tensor:
-    """Logit of the label over that of a fixed rival (n,)."""
+def _margin_to(context: SoundnessContext, x: Tensor, other: Tensor) -> Tensor:
+    """Logit of the label minus that of one other class (n,), at points x (n, D)."""
     with torch.no_grad():
-        logits = ground.classifier.logits(x)
-    return (logits.gather(1, ground.y[:, None]) - logits.gather(1, rival[:, None])).squeeze(1)
+        logits = context.classifier.logits(x)
+    return (logits.gather(1, context.y[:, None]) - logits.gather(1, other[:, None])).squeeze(1)

@@ -1,4 +1,4 @@
-"""Lays out for the soundness checks what a measurement stands on: a fixed part of the sample, the same in every run."""
+"""The soundness context of a measurement: a fixed part of the sample, the same in every run."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from typing import Any
 from torch import Tensor, nn
 
 from dmmcheck.attacks.minimal_norm.search import boundary_search
-from dmmcheck.measurement.measure import ARMS, Measure
+from dmmcheck.inference.types import ARMS
+from dmmcheck.measurement.measure import Measure
+from dmmcheck.models.base import flat
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness import Ground
-from dmmcheck.soundness import assess as assess_ground
+from dmmcheck.soundness.context import SoundnessContext
+from dmmcheck.soundness.registry import assess
 from dmmcheck.subject import Subject
 
 SOUNDNESS_INPUTS = 64
 
 
-def part(measure: Measure) -> int:
-    """How many inputs soundness looks at; not affected by which checks run or how soon they stop."""
+def soundness_inputs(measure: Measure) -> int:
+    """Number of inputs of the soundness gates; it depends neither on which checks run nor on how soon they stop."""
     return min(SOUNDNESS_INPUTS, len(measure.sample.x))
 
 
-def assess(subject: Subject, measure: Measure) -> tuple[Soundness, ...]:
-    """Every soundness item for a subject's measurement."""
-    n = part(measure)
+def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, ...]:
+    """All soundness items of a measurement."""
+    n = soundness_inputs(measure)
     sample = measure.sample
-    return assess_ground(
-        Ground(
+    return assess(
+        SoundnessContext(
             classifier=measure.classifier,
             was_training=isinstance(subject.model, nn.Module) and subject.model.training,
             x=sample.x[:n],
@@ -43,12 +45,13 @@ def assess(subject: Subject, measure: Measure) -> tuple[Soundness, ...]:
             crossings={arm: measure.crossings(n, arm) for arm in ARMS},
             search=boundary_search,
             seed=measure.seed,
+            effort=measure.effort,
         )
     )
 
 
 def _training_points(subject: Subject, measure: Measure) -> Tensor | None:
-    """What the manifold was fitted on, where that can be seen."""
+    """The points (m, D) that the manifold was fitted on, where they are known."""
     points: Any = getattr(subject.manifold, "training_points", None)
     points = subject.x_train if points is None else points
-    return None if points is None else measure.classifier.flat(points)
+    return None if points is None else flat(measure.classifier, points)

@@ -1,11 +1,11 @@
-"""What soundness looks at, and how an item is put into words."""
+"""The input of the soundness gates, and the functions that make their items."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,41 +13,42 @@ from torch import Tensor
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.margins import margin_gradient
 from dmmcheck.attacks.probe import segment
-from dmmcheck.attacks.torchattacks.coordinates import Space
-from dmmcheck.models.torch import TorchClassifier
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
+from dmmcheck.inference.types import EffortName
+from dmmcheck.models.base import Classifier
 from dmmcheck.report.model import Soundness
 from dmmcheck.seeding import seeded
 
-Family = Literal["model", "attack", "manifold"]
-ARMS = ("free", "tangent", "normal")
 WHERE = {"free": "anywhere", "tangent": "in the tangent space", "normal": "in the normal space"}
-BEATEN = 0.98  # a probe beats the search where it comes nearer by more than 2 %
+BEATEN = 0.98  # a probe beats the search where its distance is more than 2 % shorter
+CHANCE_ALPHA = 0.01  # error rate of the tests against chance
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Ground:
-    """A measurement, laid open.
+class SoundnessContext:
+    """A measurement of a fixed part of the sample, as the gates see it; it can also be built by hand.
 
     Attributes:
         classifier: The model under test.
-        was_training: The model was given in training mode.
+        was_training: Whether the model was given in training mode.
         x: (n, D) inputs, all classified correctly.
         y: (n,) their labels.
-        accuracy: Share of all labelled inputs classified correctly.
-        majority: Share of the most frequent class among them.
-        labelled: How many they are.
+        accuracy: Share of all labelled inputs that are classified correctly.
+        majority: Share of the most frequent class among all labelled inputs.
+        labelled: Number of labelled inputs.
         x_pool: (m, D) examples in which neighbours are looked up.
         y_pool: (m,) their labels.
         bounds: Box of the inputs, where the user gave one. The searches are unboxed.
         basis: Tangent bases of the inputs, (D, k) or (n, D, k).
         manifold: The manifold estimate.
-        training_points: What it was fitted on, where that is known.
-        crossings: ``"free"``, ``"tangent"``, ``"normal"`` at the run's effort.
-        search: `dmmcheck.boundary_search`.
-        seed: Of the run.
+        training_points: (m, D) points that it was fitted on; None where they are not known.
+        crossings: The crossings of the arms ``"free"``, ``"tangent"`` and ``"normal"``.
+        search: `dmmcheck.boundary_search`, or a function with its arguments.
+        seed: Seed of the run.
+        effort: Effort of the searches that found the crossings.
     """
 
-    classifier: TorchClassifier
+    classifier: Classifier
     was_training: bool
     x: Tensor
     y: Tensor
@@ -63,6 +64,7 @@ class Ground:
     crossings: Mapping[str, Crossing]
     search: Callable[..., Crossing]
     seed: int
+    effort: EffortName = "default"
 
     @cached_property
     def logits(self) -> Tensor:
@@ -72,7 +74,7 @@ class Ground:
 
     @cached_property
     def logit_spread(self) -> float:
-        """Standard deviation of the logits about their mean in each input: the unit of changes in them."""
+        """Standard deviation of the logits about their mean in each input, the unit for changes of logits."""
         return float((self.logits - self.logits.mean(1, keepdim=True)).double().std())
 
     @cached_property
@@ -82,50 +84,58 @@ class Ground:
 
     @cached_property
     def segments(self) -> Crossing:
-        """The label change on the way to the nearest example of another class: a distance without gradients."""
+        """Label changes on the straight way to the nearest example of another class, found without gradients."""
         return segment(self.classifier, self.x, self.y, self.x_pool, self.y_pool)
 
     @cached_property
     def length(self) -> Tensor:
-        """A typical distance to the boundary: the smaller of the search's and the (label-only) segment's."""
+        """A typical distance to the boundary: the median of the smaller of the searched and the segment's distance."""
         distance = torch.minimum(self.distance("free"), self.segments.distance)
         known = distance[torch.isfinite(distance) & (distance > 0)]
         return known.median() if len(known) else self.x.norm(dim=1).median().clamp_min(1e-30)
 
+    @cached_property
+    def projected(self) -> Tensor:
+        """The inputs projected onto the manifold estimate, (n, D)."""
+        return self.manifold.project_point(self.x).to(self.x)  # type: ignore[no-any-return]
+
     def distance(self, arm: str, n: int | None = None) -> Tensor:
-        """Distances (n,) of an arm, inf where nothing was found."""
+        """Distances (n,) of an arm, of the first n inputs; inf where no crossing was found."""
         return self.crossings[arm].distance[:n].to(self.x)
 
-    def space(self, arm: str, rows: slice | Tensor = slice(None)) -> Space:
-        """Where an arm searches, for some of the inputs."""
-        return Space() if arm == "free" else Space(self.basis, arm == "normal").rows(rows)
+    def space(self, arm: str, rows: slice | Tensor = slice(None)) -> SearchSpace:
+        """The search space of an arm, for some of the inputs."""
+        return Everywhere() if arm == "free" else spanned(self.basis, normal=arm == "normal").rows(rows)
 
-    def searched(self, classifier: TorchClassifier, arm: str, rows: slice | Tensor, effort: str) -> Crossing:
-        """An arm searched anew for some of the inputs."""
-        space = self.space(arm, rows)
+    def searched(self, classifier: Classifier, arm: str, rows: slice | Tensor, effort: str) -> Crossing:
+        """The crossings of another search of an arm, for some of the inputs, with an effort of the search."""
         return self.search(
             classifier,
             self.x[rows],
             self.y[rows],
-            subspace=space.basis,
-            normal=space.normal,
+            space=self.space(arm, rows),
             effort=effort,
             generator=self.random(effort, arm),
         )
 
     def random(self, *names: str) -> torch.Generator:
-        """A stream of its own for one purpose."""
+        """A random stream for one purpose, which no other gate draws from."""
         return seeded(self.seed, "soundness", *names)
 
 
-def informs(name: str, family: Family, message: str, value: float | None = None) -> Soundness:
-    """An item that fails nothing."""
-    return Soundness(name=name, family=family, ok=None, value=value, limit=None, message=message)
+def info(name: str, message: str, value: float | None = None) -> Soundness:
+    """An informational item, which cannot fail.
+
+    Args:
+        name: Its public name.
+        message: What was found.
+        value: What was measured, where there is a number.
+    """
+    return Soundness(name=name, family="", ok=None, value=value, limit=None, message=message)
 
 
-def gate(
+def bounded(
     name: str,
-    family: Family,
     value: float,
     *,
     most: float | None = None,
@@ -133,24 +143,50 @@ def gate(
     finding: str,
     remedy: str,
 ) -> Soundness:
-    """An item that fails where the value is above `most` or below `least`, or is no number."""
+    """An item that fails where its value is above `most`, below `least`, or NaN.
+
+    Args:
+        name: Its public name.
+        value: What was measured.
+        most: Largest value that passes.
+        least: Smallest value that passes, where `most` is not given.
+        finding: What was found, with the limit.
+        remedy: What to do; part of the message where the item fails.
+
+    Raises:
+        ValueError: Neither limit is given.
+    """
     limit = most if most is not None else least
     if limit is None:
-        raise ValueError(f"gate {name!r} has no limit")
+        raise ValueError(f"the item {name!r} has no limit; give most or least")
     ok = value <= limit if most is not None else value >= limit
-    return judged(name, family, ok, value, limit, finding=finding, remedy=remedy)
+    return judged(name, ok, value, limit, finding=finding, remedy=remedy)
 
 
-def judged(
-    name: str, family: Family, ok: bool, value: float, limit: float | None, *, finding: str, remedy: str
-) -> Soundness:
-    """An item that passes or fails; the remedy is named where it fails."""
+def judged(name: str, ok: bool, value: float, limit: float | None, *, finding: str, remedy: str) -> Soundness:
+    """An item that passes or fails by a test of the gate.
+
+    Args:
+        name: Its public name.
+        ok: Whether it passes.
+        value: What was measured.
+        limit: What it was compared with; None where there is no single number.
+        finding: What was found, with the limit.
+        remedy: What to do; part of the message where the item fails.
+    """
     message = finding if ok else f"{finding}; {remedy}"
-    return Soundness(name=name, family=family, ok=bool(ok), value=value, limit=limit, message=message)
+    return Soundness(name=name, family="", ok=bool(ok), value=value, limit=limit, message=message)
+
+
+def more_effort(context: SoundnessContext) -> str:
+    """The remedy for a search that has not converged."""
+    if context.effort == "thorough":
+        return "no setting gives more effort, so a smoother model is needed"
+    return 'set effort = "thorough" (or --dmm-effort thorough)'
 
 
 def median(x: Tensor) -> float:
-    """Median of finite and infinite numbers, NaN left out; NaN of none."""
+    """Median of finite and infinite numbers, without NaN; NaN where there are none."""
     kept = x[~torch.isnan(x)]
     return float(kept.double().quantile(0.5, interpolation="lower")) if len(kept) else float("nan")
 
@@ -161,6 +197,6 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(both, torch.ones_like(a), a / b)
 
 
-def times(value: float) -> str:
+def percent(value: float) -> str:
     """A percentage without false precision."""
     return f"{value:.0%}" if value >= 0.1 or value == 0 else f"{value:.1%}"

@@ -1,4 +1,4 @@
-"""Is the model a function that a boundary can be measured of?"""
+"""Whether the model is a function whose boundary can be measured."""
 
 from __future__ import annotations
 
@@ -9,100 +9,89 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.context import Ground, gate, informs, judged, times
+from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, info, judged, percent
+from dmmcheck.soundness.registry import gate
 
 REPEATS = 3
-SAME = 1e-4  # largest change of the logits, in units of their spread, that counts as none
-SAME_IN_BATCH = 1e-3  # the same for batches of other sizes, where kernels differ
-ALONE = 8  # inputs shown to the model one by one
-CHANCE_ALPHA = 0.01
+SAME = 1e-4  # largest change of the logits, in units of their spread, that counts as no change
+SAME_IN_BATCH = 1e-3  # the same between batch sizes, where kernels differ
+ALONE = 8  # inputs that the model also classifies one by one
 
 
-def items(ground: Ground) -> Iterator[Soundness]:
-    """Every item on the model."""
-    yield evaluation_mode(ground)
-    yield deterministic(ground)
-    yield batch_independent(ground)
-    yield finite(ground)
-    yield not_constant(ground)
-    yield above_chance(ground)
-    if ground.classifier.form in {"probabilities", "binary-probability"}:
-        yield probabilities(ground)
-
-
-def evaluation_mode(ground: Ground) -> Soundness:
-    """Modules obey eval(); a model that was given in training mode is measured in evaluation mode all the same."""
-    model = ground.classifier.forward
+@gate("model")
+def evaluation_mode(context: SoundnessContext) -> Soundness:
+    """All modules follow eval(); a model that was given in training mode is measured in evaluation mode."""
+    model = getattr(context.classifier, "forward", None)
     if not isinstance(model, nn.Module):
-        return informs("evaluation-mode", "model", "the model is a function: it was called as it is")
+        return info("evaluation-mode", "the model is a function without an evaluation mode")
     training = [name or type(module).__name__ for name, module in model.named_modules() if module.training]
-    given = "given in training mode, " if ground.was_training else ""
-    return gate(
+    given = "given in training mode, " if context.was_training else ""
+    return bounded(
         "evaluation-mode",
-        "model",
         float(len(training)),
         most=0,
         finding=f"{given}measured in evaluation mode"
         + (f", but {len(training)} modules stay in training mode ({', '.join(training[:3])})" if training else ""),
-        remedy="let their train(mode) set .training, as nn.Module's does",
+        remedy="let their train(mode) set self.training = mode, as that of nn.Module does",
     )
 
 
-def deterministic(ground: Ground) -> Soundness:
+@gate("model")
+def deterministic(context: SoundnessContext) -> Soundness:
     """The same input gives the same logits."""
     with torch.no_grad():
-        change = max(_change(ground, ground.classifier.logits(ground.x)) for _ in range(REPEATS))
-    return gate(
+        change = max(_change(context, context.classifier.logits(context.x)) for _ in range(REPEATS))
+    return bounded(
         "deterministic",
-        "model",
         change,
         most=SAME,
-        finding=f"the same inputs give logits {change:.1g} of their spread apart (limit {SAME:g})",
-        remedy="take the noise out of the model (dropout, smoothing, transforms), or fix its seed in forward",
+        finding=f"logits of the same inputs differ by {change:.1g} of their spread between calls (limit {SAME:g})",
+        remedy="remove the noise from the model (dropout, smoothing, transforms), or fix its seed in forward",
     )
 
 
-def batch_independent(ground: Ground) -> Soundness:
-    """An input's logits do not depend on what else is in the batch."""
-    order = torch.arange(len(ground.x) - 1, -1, -1, device=ground.x.device)
+@gate("model")
+def batch_independent(context: SoundnessContext) -> Soundness:
+    """The logits of an input do not depend on the rest of the batch."""
+    backwards = torch.arange(len(context.x) - 1, -1, -1, device=context.x.device)
     with torch.no_grad():
-        turned = ground.classifier.logits(ground.x[order])[order]
-        alone = torch.cat([ground.classifier.logits(row) for row in torch.split(ground.x[:ALONE], 1)])
-    change = max(_change(ground, turned), _change(ground, alone))
-    return gate(
+        reversed_batch = context.classifier.logits(context.x[backwards])[backwards]
+        alone = torch.cat([context.classifier.logits(row) for row in torch.split(context.x[:ALONE], 1)])
+    change = max(_change(context, reversed_batch), _change(context, alone))
+    return bounded(
         "batch-independent",
-        "model",
         change,
         most=SAME_IN_BATCH,
-        finding=f"alone and in a batch, an input differs by {change:.1g} of the spread (limit {SAME_IN_BATCH:g})",
-        remedy="take statistics of the batch out of forward (batch norm in training mode, batch-wise scaling)",
+        finding=f"logits of an input alone and in a batch differ by {change:.1g} of their spread "
+        f"(limit {SAME_IN_BATCH:g})",
+        remedy="remove batch statistics from forward (batch norm in training mode, scaling by the batch)",
     )
 
 
-def finite(ground: Ground) -> Soundness:
-    """Logits and gradients are numbers, at the inputs and at the crossings."""
-    points = [ground.x, *(crossing.point.to(ground.x) for crossing in ground.crossings.values())]
+@gate("model")
+def finite(context: SoundnessContext) -> Soundness:
+    """Logits are finite at the inputs and at the crossings, and gradients at the inputs."""
+    points = [context.x, *(crossing.point.to(context.x) for crossing in context.crossings.values())]
     with torch.no_grad():
-        bad = sum(_bad_rows(ground.classifier.logits(point)) for point in points)
-    bad += _bad_rows(ground.margin_gradient[1])
-    return gate(
+        bad = sum(_bad_rows(context.classifier.logits(point)) for point in points)
+    bad += _bad_rows(context.margin_gradient[1])
+    return bounded(
         "finite",
-        "model",
         float(bad),
         most=0,
         finding=f"{bad} rows of logits or gradients are NaN or infinite (limit 0)",
-        remedy="look for log(0), 0/0 or an overflow in the model's forward",
+        remedy="look for log(0), 0/0 or an overflow in the model's forward pass",
     )
 
 
-def not_constant(ground: Ground) -> Soundness:
+@gate("model")
+def not_constant(context: SoundnessContext) -> Soundness:
     """The logits depend on the input."""
-    centred = (ground.logits - ground.logits.mean(1, keepdim=True)).double()
+    centred = (context.logits - context.logits.mean(1, keepdim=True)).double()
     varies = float((centred - centred.mean(0)).abs().amax())
     relative = varies / max(float(centred.abs().amax()), torch.finfo(torch.float64).tiny)
-    return gate(
+    return bounded(
         "not-constant",
-        "model",
         relative,
         least=1e-4,
         finding=f"logits vary between inputs by {relative:.1g} of their size (at least 1e-4)",
@@ -110,42 +99,44 @@ def not_constant(ground: Ground) -> Soundness:
     )
 
 
-def above_chance(ground: Ground) -> Soundness:
-    """The model knows more than the class frequencies (one-sided exact binomial test)."""
-    chance = max(ground.majority, 1 / ground.classifier.classes)
-    right = round(ground.accuracy * ground.labelled)
-    p = binomtest(right, ground.labelled, min(chance, 1.0), alternative="greater").pvalue
+@gate("model")
+def above_chance(context: SoundnessContext) -> Soundness:
+    """The accuracy exceeds that of always naming the most frequent class (one-sided exact binomial test)."""
+    chance = max(context.majority, 1 / context.classifier.classes)
+    correct = round(context.accuracy * context.labelled)
+    p = binomtest(correct, context.labelled, min(chance, 1.0), alternative="greater").pvalue
     return judged(
         "above-chance",
-        "model",
         p <= CHANCE_ALPHA,
-        ground.accuracy,
+        context.accuracy,
         chance,
-        finding=f"accuracy {times(ground.accuracy)} on {ground.labelled} inputs, where always naming one class gives "
-        f"{times(chance)} (p = {p:.2g}, limit {CHANCE_ALPHA:g})",
+        finding=f"accuracy {percent(context.accuracy)} on {context.labelled} inputs, where always naming one class "
+        f"gives {percent(chance)} (p = {p:.2g}, limit {CHANCE_ALPHA:g})",
         remedy="check labels and preprocessing, or give more labelled inputs",
     )
 
 
-def probabilities(ground: Ground) -> Soundness:
-    """Where outputs are probabilities, log p is searched; it saturates where p rounds to 0."""
-    floor = torch.finfo(ground.logits.dtype).tiny
-    share = float((ground.logits <= torch.tensor(floor).log()).double().mean())
-    return informs(
+@gate("model")
+def probabilities(context: SoundnessContext) -> Iterator[Soundness]:
+    """Where outputs are probabilities, the search uses log p, which saturates where p rounds to 0."""
+    if getattr(context.classifier, "form", "logits") not in {"probabilities", "binary-probability"}:
+        return
+    floor = torch.finfo(context.logits.dtype).tiny
+    share = float((context.logits <= torch.tensor(floor).log()).double().mean())
+    yield info(
         "probabilities",
-        "model",
-        f"outputs are probabilities, their logarithm is searched; {times(share)} of them have rounded to 0. "
-        "Where the model's logits can be had, give those",
+        f"outputs are probabilities, and the search uses their logarithm; {percent(share)} of them are rounded to 0. "
+        "Give the model's logits instead where you can",
         share,
     )
 
 
-def _change(ground: Ground, logits: Tensor) -> float:
-    """Largest difference from the logits at the inputs, in units of their spread."""
-    reference = ground.logits[: len(logits)]
+def _change(context: SoundnessContext, logits: Tensor) -> float:
+    """Largest difference of logits (n, C) from those at the first n inputs, in units of their spread."""
+    reference = context.logits[: len(logits)]
     if torch.equal(logits, reference):
         return 0.0
-    return float((logits - reference).abs().amax()) / max(ground.logit_spread, 1e-30)
+    return float((logits - reference).abs().amax()) / max(context.logit_spread, 1e-30)
 
 
 def _bad_rows(v: Tensor) -> int:

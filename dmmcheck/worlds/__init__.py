@@ -1,14 +1,14 @@
-"""Subjects whose answers are known by construction: a test bench for checks, manifold estimators and searches.
+"""Subjects whose answers are known by construction, for testing checks, manifold estimators and searches.
 
-Every function below builds a `World` from a seed: a subject, its exact distances where there is a closed form, and
-which claims are true of it. All have defaults, and all randomness comes from the seed.
+Every function below builds a `World` from a seed: a subject, its exact distances where there is a closed form, and the
+claims that are true of it. All parameters but the seed have defaults, and all randomness comes from the seed.
 
     world = dmmcheck.worlds.hyperplane(angle=30, seed=0)
     report = dmmcheck.run(world.subject)
     world.distance["tangent"], world.truth["off-manifold-energy-stated-builtin"]
 
-`WORLDS` has one of each kind by name, for tables over all of them; `turned`, `scaled` and `shuffled` show a world
-otherwise.
+`WORLDS` has one world of each kind by name, for tables over all of them. `turned`, `scaled` and `shuffled` give the
+same world in other coordinates, in other units, and with its inputs in another order.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ WORLDS: Mapping[str, Callable[..., World]] = {
     "reversed phases": partial(training, depths=dimples.REVERSED),
     **{kind: partial(unsound, kind=kind) for kind in KINDS},
 }
-"""World makers by name; each takes ``seed`` and the parameters of its function."""
+"""Functions that build a world, by name; each takes ``seed`` and the parameters of its function."""
 
 __all__ = [
     "WORLDS",

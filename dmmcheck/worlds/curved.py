@@ -14,7 +14,7 @@ from dmmcheck.worlds.base import Exact, World, distance_answers
 from dmmcheck.worlds.flat import frame, labelled
 
 FLIPS = "component-flips-controlled-builtin"
-NEAREST, FARTHEST = 0.1, 0.3  # of the radius of the boundary within T, how far inputs are from it
+NEAREST, FARTHEST = 0.1, 0.3  # distances of the inputs from the boundary within T, as shares of its radius
 
 
 class Ball(nn.Module):
@@ -29,12 +29,12 @@ class Ball(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, 2)."""
-        score = ((x - self.centre).square().sum(1) - self.radius**2) / (2 * self.radius)
-        return torch.stack([torch.zeros_like(score), score], 1)
+        outside = ((x - self.centre).square().sum(1) - self.radius**2) / (2 * self.radius)
+        return torch.stack([torch.zeros_like(outside), outside], 1)
 
 
 class Blind(nn.Module):
-    """A classifier after the projection to the span of a basis: what lies off it makes no difference."""
+    """A classifier of the projection to the span of a basis, so that it ignores the other directions."""
 
     basis: Tensor  # (D, k)
 
@@ -51,11 +51,11 @@ class Blind(nn.Module):
 def sphere(
     *, ambient_dim: int = 50, dim: int = 8, angle: float = 80.0, curvature: float = 0.2, samples: int = 256, seed: int
 ) -> World:
-    """A sphere that cuts a linear manifold at an angle.
+    """A spherical boundary that cuts a linear manifold at an angle.
 
-    The radius is r = 1 / curvature, the centre c = h n lies off the manifold at h = r sin(angle), n in N, so that the
-    boundary within T is a sphere of radius R = r cos(angle) around the origin, and its normal makes the angle with T
-    there. Inputs lie on T between 10 % and 30 % of R inside or outside of it. For x on T
+    The radius is r = 1 / curvature. The centre c = h n lies off the manifold at the height h = r sin(angle), n in N, so
+    that the boundary within T is a sphere of radius R = r cos(angle) around the origin, where its normal makes the
+    angle with T. Inputs lie on T between 10 % and 30 % of R inside or outside of it. For x on T
 
         d_free = ||x - c| - r|,    d_on = ||x| - R|,    d_off = |h - sqrt(r^2 - |x|^2)| (infinite where |x| > r),
         rho_N = h^2 / (h^2 + |x|^2).
@@ -65,8 +65,8 @@ def sphere(
         dim: k.
         angle: Degrees in [0, 90) between the boundary's normal and the manifold, where they meet.
         curvature: 1 / r.
-        samples: Inputs, and as many examples for neighbours.
-        seed: Of everything random.
+        samples: Number of inputs, and of examples for neighbours.
+        seed: Seed of all randomness.
     """
     generator = seeded(seed, "sphere")
     basis, _, across = frame(ambient_dim, dim, generator)
@@ -76,11 +76,11 @@ def sphere(
     model = Ball((height * across).float(), radius)
     subject = labelled(model, x, x_train, Subspace(basis.float(), name="linear"))
     length = x.norm(dim=1)
-    reach = (radius**2 - length**2).clamp_min(0).sqrt()
+    height_above = (radius**2 - length**2).clamp_min(0).sqrt()  # of the sphere over x, from its centre
     exact = Exact(
         free=((length**2 + height**2).sqrt() - radius).abs(),
         tangent=(length - within).abs(),
-        normal=torch.where(length <= radius, (height - reach).abs(), torch.inf),
+        normal=torch.where(length <= radius, (height - height_above).abs(), torch.inf),
         share=height**2 / (height**2 + length**2),
     )
     return World(f"sphere at {angle:g} degrees", subject, exact.distance, distance_answers(subject, exact))
@@ -89,10 +89,19 @@ def sphere(
 def blind(
     *, ambient_dim: int = 50, dim: int = 8, radius: float = 1.0, samples: int = 256, noise: float = 0.0, seed: int
 ) -> World:
-    """A nonlinear classifier composed with the projection to the manifold: it sees nothing off the manifold.
+    """A nonlinear classifier of the projection to the manifold, which ignores all directions off the manifold.
 
-    Inside or outside of a sphere of a radius within T: d_free = d_on = ||P_T x| - radius|, d_off is infinite, rho_N =
-    0. Every stated claim of distance and energy is false, and projecting an adversarial example changes nothing.
+    The classes are the inside and the outside of a sphere within T: d_free = d_on = ||P_T x| - radius|, d_off is
+    infinite, and rho_N = 0. Every stated claim about distance and energy is false, and projecting an adversarial
+    example changes nothing.
+
+    Args:
+        ambient_dim: D.
+        dim: k.
+        radius: Radius of the sphere.
+        samples: Number of inputs, and of examples for neighbours.
+        noise: Standard deviation of the inputs off the manifold.
+        seed: Seed of all randomness.
     """
     generator = seeded(seed, "blind")
     basis, _, _ = frame(ambient_dim, dim, generator)
@@ -105,12 +114,12 @@ def blind(
     exact = Exact(free, free, torch.full_like(free, torch.inf), torch.zeros_like(free))
     truth = distance_answers(subject, exact)
     parts = ("projection-restores-stated-builtin", "projection-restores-controlled-builtin", FLIPS)
-    truth |= dict.fromkeys(parts, False)  # the off-manifold part of a perturbation is nothing, and does nothing
+    truth |= dict.fromkeys(parts, False)  # the off-manifold part of a perturbation is zero
     return World("blind off the manifold", subject, exact.distance, truth)
 
 
 def _shells(basis: Tensor, radius: float, samples: int, generator: torch.Generator) -> Tensor:
-    """Points (n, D) of the subspace in random directions, a little inside or outside of a sphere around the origin."""
+    """Points (n, D) of the subspace in random directions, inside or outside of a sphere around the origin."""
     direction = torch.randn(samples, basis.shape[1], generator=generator, dtype=torch.float64)
     share = NEAREST + (FARTHEST - NEAREST) * torch.rand(samples, generator=generator, dtype=torch.float64)
     side = 2.0 * torch.randint(0, 2, (samples,), generator=generator) - 1

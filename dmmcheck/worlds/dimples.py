@@ -1,4 +1,4 @@
-"""A dimpled sheet over a flat manifold: the paper's picture, of known depth; pairs and trainings made of it."""
+"""A dimpled sheet of known depth over a flat manifold, as in the paper; pairs of models and trainings made of it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from dmmcheck.worlds.flat import frame, labelled
 Profile = Literal["pleats", "smooth"]
 
 CELLS = 4  # dimples along each of two axes
-ROUNDS, POINTS, SHRINK = 14, 21, 0.25  # of the numerical minimum: the last grid is SHRINK^ROUNDS of a cell wide
-PHASE = 1.05  # a fall or rise below 5 % is none, as in the check
+ROUNDS, POINTS, SHRINK = 14, 21, 0.25  # of the numerical minimum: the last grid has SHRINK^ROUNDS of a cell's width
+PHASE = 1.05  # a fall or rise of less than 5 % does not count, as in the check
 
 TWO_PHASES = (1.0, 0.5, 0.2, 0.1, 0.12, 0.16, 0.2, 0.25, 0.3)
 FALLING = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1)
 RISING = FALLING[::-1]
 REVERSED = TWO_PHASES[::-1]
 CONSTANT = (0.2,) * 9
-"""Depths along training: the paper's two phases, and what has one of them or none."""
+"""Depths along training: the paper's two phases, and trajectories that have one phase or none."""
 
 
 class Dimples(nn.Module):
@@ -46,13 +46,13 @@ class Dimples(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, 2)."""
-        score = x @ self.across - height(x @ self.axes, self.depth, self.profile)
-        return torch.stack([torch.zeros_like(score), score], 1)
+        above = x @ self.across - height(x @ self.axes, self.depth, self.profile)
+        return torch.stack([torch.zeros_like(above), above], 1)
 
 
 @dataclass(frozen=True, eq=False)
 class _Sheet:
-    """A flat manifold and points in the cells over it; models of any depth give them the same labels."""
+    """A flat manifold and points in its cells, which models of any depth give the same labels."""
 
     basis: Tensor  # (D, k)
     across: Tensor  # (D,)
@@ -83,19 +83,19 @@ def dimpled(
 ) -> World:
     """A boundary that clings to a flat manifold and leaves it in dimples of a known depth.
 
-    The manifold is a linear subspace T, the boundary the graph n x = h(a x, b x) over it, n in N and a, b in T. Its
-    dimples go up and down in turns, which are the two classes. Inputs lie on T around the middle of a dimple. At the
-    place (s, t),
+    The manifold is a linear subspace T. The boundary is the graph n x = h(a x, b x) over it, n in N and a, b in T. Its
+    dimples go up and down by turns, one direction for each class. Inputs lie on T around the middle of a dimple. At the
+    position (s, t),
 
-        ``"pleats"``: |h| = 2 depth e, a zigzag in s alone; e is the distance of s to the nearest integer.
+        ``"pleats"``: |h| = 2 depth e, a zigzag in s alone; e is the distance from s to the nearest integer.
             d_on = e,    d_off = 2 depth e,    d_free = d_off / sqrt(1 + 4 depth^2),    rho_N = 1 / (1 + 4 depth^2).
         ``"smooth"``: h = depth sin(pi s) sin(pi t), a checkerboard; e is the distance to the edge of the unit cell.
             d_on = e,    d_off = |h|,    d_free = min over the cell of sqrt((s' - s)^2 + (t' - t)^2 + h(s', t')^2),
             found to 1e-7 by refined grids in double precision; its minimiser gives rho_N.
 
     Shallow dimples (0.1) make the stated claims true; deep ones (2) do not cling. In the middle of a smooth dimple
-    the gradient is normal to T and says nothing of where the edge is: a hard case for searches within T, which the
-    soundness checks may well find wanting.
+    the gradient is normal to T and does not show where the edge is. That is a hard case for searches within T, in which
+    soundness gates may fail.
 
     Args:
         ambient_dim: D.
@@ -103,9 +103,9 @@ def dimpled(
         depth: Of the dimples in their middle, in units of the cells' width.
         profile: ``"pleats"`` or ``"smooth"``.
         jitter: Largest distance of inputs from the middle of their cell, along each axis, below 0.5.
-        samples: Inputs, and as many examples for neighbours.
-        noise: Standard deviation of the inputs off the manifold, at a right angle to n: it changes no distance.
-        seed: Of everything random.
+        samples: Number of inputs, and of examples for neighbours.
+        noise: Standard deviation of the inputs off the manifold, at a right angle to n, where it changes no distance.
+        seed: Seed of all randomness.
     """
     sheet = _sheet(ambient_dim, dim, jitter=jitter, samples=samples, noise=noise, seed=seed, profile=profile)
     subject, exact = sheet.subject(sheet.model(depth)), sheet.exact(depth)
@@ -123,10 +123,11 @@ def pair(
     samples: int = 256,
     seed: int,
 ) -> World:
-    """A standard model with shallow dimples and its robust twin with deeper ones, or the other way round.
+    """A pair of models, a standard one with shallow dimples and a robust one with deeper dimples, or the reverse.
 
-    The edges of the pleats stay where they are: d_on is the same in both, d_off grows as the depths do, and the
-    smallest perturbations turn towards the manifold as the dimples deepen. Equal depths give a model with itself.
+    The edges of the pleats are the same in both, so that d_on is the same, d_off is proportional to the depth, and the
+    smallest perturbations turn towards the manifold as the dimples deepen. Equal depths give a pair of a model with
+    itself.
 
     Args:
         standard: Depth of the standard model's dimples.
@@ -134,13 +135,13 @@ def pair(
         ambient_dim: D.
         dim: k, at least 2.
         jitter: Largest distance of inputs from the middle of their cell.
-        samples: Inputs, and as many examples for neighbours.
-        seed: Of everything random.
+        samples: Number of inputs, and of examples for neighbours.
+        seed: Seed of all randomness.
     """
     sheet = _sheet(ambient_dim, dim, jitter=jitter, samples=samples, noise=0.0, seed=seed)
     model = sheet.model(standard)
-    twin = model if robust == standard else sheet.model(robust)
-    subject = replace(sheet.subject(model), robust=twin)
+    other = model if robust == standard else sheet.model(robust)
+    subject = replace(sheet.subject(model), robust=other)
     before, after = sheet.exact(standard), sheet.exact(robust)
     deeper = after.normal / before.normal
     truth = distance_answers(subject, before) | answers(
@@ -162,21 +163,20 @@ def training(
     samples: int = 256,
     seed: int,
 ) -> World:
-    """Checkpoints at steps 0, 100, 200, ... whose dimples have given depths; the first is also the untrained twin.
+    """Checkpoints at steps 0, 100, 200, ... whose dimples have given depths; untrained networks equal the first one.
 
-    d_off at a checkpoint is its depth times |sin(pi s) sin(pi t)|, so that the trajectory of d_off is that of the
-    depths. Two phases are there where the depths have their lowest point in the first half of training, more than 5 %
-    below the first and the last. At an input, the gradient's part along n is 1 and that along T is proportional to
-    the depth, and so is the spread of the margin: relative to it the normal part grows as the depth falls, the
-    tangent part stays.
+    d_off at a checkpoint is proportional to its depth, so that the trajectory of d_off is that of the depths. There are
+    two phases where the depths have their lowest point in the first half of training, more than 5 % below the first and
+    the last. At an input, the gradient's part along n is 1 and that along T is proportional to the depth, and so is the
+    spread of the margin: relative to it the normal part grows as the depth falls, and the tangent part stays the same.
 
     Args:
-        depths: Of the dimples, checkpoint after checkpoint; the last one's are those of the model under test.
+        depths: Depths of the dimples, checkpoint after checkpoint; the last one is that of the model under test.
         ambient_dim: D.
         dim: k, at least 2.
         jitter: Largest distance of inputs from the middle of their cell.
-        samples: Inputs, and as many examples for neighbours.
-        seed: Of everything random.
+        samples: Number of inputs, and of examples for neighbours.
+        seed: Seed of all randomness.
     """
     sheet = _sheet(ambient_dim, dim, jitter=jitter, samples=samples, noise=0.0, seed=seed)
     models = [sheet.model(depth) for depth in depths]
@@ -191,24 +191,24 @@ def training(
             "normal-gradient-growth-mechanism-against-tangent": growth,
         }
     )
-    if len(depths) >= 5:  # fewer cannot show two phases, whatever they are
+    if len(depths) >= 5:  # the check needs five checkpoints to show two phases
         truth["two-phases-mechanism-builtin"] = has_two_phases(depths)
     return World(f"depths {', '.join(f'{depth:g}' for depth in depths)}", subject, after.distance, truth)
 
 
 def has_two_phases(depths: Sequence[float]) -> bool:
-    """Whether the lowest of evenly spaced depths lies in the first half, 5 % below both ends."""
+    """Whether the lowest of evenly spaced depths lies in the first half, and 5 % below both ends."""
     low = min(depths)
     early = depths.index(low) <= (len(depths) - 1) / 2
     return early and min(depths[0], depths[-1]) > PHASE * low
 
 
-def height(place: Tensor, depth: float, profile: Profile) -> Tensor:
-    """Of the boundary over places (..., 2) on the sheet, see `dimpled`."""
+def height(position: Tensor, depth: float, profile: Profile) -> Tensor:
+    """Height (...) of the boundary over positions (..., 2) on the sheet, see `dimpled`."""
     if profile == "smooth":
-        return depth * torch.sin(math.pi * place).prod(-1)
-    cell = place[..., 0].detach().floor()
-    within = place[..., 0] - cell
+        return depth * torch.sin(math.pi * position).prod(-1)
+    cell = position[..., 0].detach().floor()
+    within = position[..., 0] - cell
     return 2 * depth * (1 - 2 * (cell % 2)) * torch.minimum(within, 1 - within)
 
 
@@ -224,7 +224,7 @@ def _sheet(
 def _in_cells(
     basis: Tensor, across: Tensor, samples: int, *, jitter: float, noise: float, generator: torch.Generator
 ) -> Tensor:
-    """Points (n, D) around the middle of cells, normal along the other tangent axes."""
+    """Points (n, D) around the middle of cells, with normal coordinates along the other tangent axes."""
     ambient_dim, dim = basis.shape
     cell = torch.randint(-CELLS // 2, CELLS // 2, (samples, 2), generator=generator)
     offset = jitter * (2 * torch.rand(samples, 2, generator=generator, dtype=torch.float64) - 1)
@@ -235,9 +235,9 @@ def _in_cells(
     return x + off - (off @ across)[:, None] * across
 
 
-def _exact(place: Tensor, depth: float, profile: Profile) -> Exact:
-    """Distances from places (n, 2) on the sheet to the dimpled boundary over it."""
-    within = place - place.floor()
+def _exact(position: Tensor, depth: float, profile: Profile) -> Exact:
+    """Distances from positions (n, 2) on the sheet to the dimpled boundary over it."""
+    within = position - position.floor()
     edges = torch.minimum(within, 1 - within)
     normal = height(within, depth, profile).abs()
     if profile == "pleats":
@@ -249,7 +249,7 @@ def _exact(place: Tensor, depth: float, profile: Profile) -> Exact:
 
 
 def _nearest(within: Tensor, depth: float) -> Tensor:
-    """Where over its cell (n, 2) a smooth boundary comes nearest: grids around the best point, ever finer."""
+    """Positions (n, 2) in the cell at which a smooth boundary is nearest, by ever finer grids around the best point."""
     ticks = torch.linspace(-0.5, 0.5, POINTS, dtype=torch.float64)
     grid = torch.cartesian_prod(ticks, ticks)  # (P, 2)
     best, width = torch.full_like(within, 0.5), 1.0

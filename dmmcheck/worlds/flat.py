@@ -1,4 +1,4 @@
-"""Flat boundaries over a flat manifold: everything is known in closed form."""
+"""Flat boundaries over a flat manifold, with all distances in closed form."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from scipy import stats
 from torch import Tensor, nn
 
 from dmmcheck import geometry
+from dmmcheck.checks.parts import STRETCH
 from dmmcheck.manifolds import Subspace
 from dmmcheck.seeding import seeded
 from dmmcheck.subject import Subject
-from dmmcheck.worlds.base import STRETCH, Exact, World, distance_answers, flat_answers
+from dmmcheck.worlds.base import Exact, World, distance_answers, flat_answers
 
 GAP = 0.5  # inputs keep this far from the boundary along the manifold
 UNRELATED = (
@@ -24,7 +25,7 @@ UNRELATED = (
     "boundary-clings-controlled-builtin",
     "shared-sheet-controlled-builtin",
 )
-"""Claims that this manifold is more than one that means nothing: false of any manifold unrelated to the classifier."""
+"""Claims that this manifold differs from random ones: false of any manifold unrelated to the classifier."""
 
 
 class Plane(nn.Module):
@@ -38,8 +39,8 @@ class Plane(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, 2)."""
-        score = x @ self.weight
-        return torch.stack([torch.zeros_like(score), score], 1)
+        above = x @ self.weight
+        return torch.stack([torch.zeros_like(above), above], 1)
 
 
 class Crossed(nn.Module):
@@ -56,8 +57,8 @@ class Crossed(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (n, 2)."""
-        score = (x @ self.along) * (1 - x @ self.across / self.height)
-        return torch.stack([torch.zeros_like(score), score], 1)
+        product = (x @ self.along) * (1 - x @ self.across / self.height)
+        return torch.stack([torch.zeros_like(product), product], 1)
 
 
 class Sheets:
@@ -78,7 +79,7 @@ class Sheets:
         return self._flat.project_point(x) + side[:, None] * normal
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """The one basis (D, k)."""
+        """The basis (D, k), the same at all points."""
         return self._flat.tangent_basis(x)
 
 
@@ -87,22 +88,22 @@ def hyperplane(
 ) -> World:
     """A hyperplane whose normal w makes an angle with a linear manifold.
 
-    Inputs lie on a k-dimensional subspace T (and off it by normal noise), at least `GAP` from the boundary along T.
-    With w = cos(angle) u + sin(angle) n, u in T and n in N:
+    Inputs lie on a k-dimensional subspace T (or off it by normal noise), at least `GAP` from the boundary along T. With
+    w = cos(angle) u + sin(angle) n, u in T and n in N:
 
         d_free = |w x|,    d_on = d_free / cos(angle),    d_off = d_free / sin(angle),    rho_N = sin(angle)^2.
 
-    At 85 degrees the boundary runs nearly along the manifold and every stated claim is true; at 0 (the normal in T)
-    every one is false, and no step off the manifold changes the label; at 90 the model says nothing on the manifold:
-    see `sheets`.
+    At 85 degrees the boundary runs nearly along the manifold, and every stated claim is true. At 0 degrees (the normal
+    in T) every one is false, and no step off the manifold changes the label. At 90 degrees the model would be constant
+    on the manifold; `sheets` is a world with such a normal.
 
     Args:
         ambient_dim: D.
         dim: k.
         angle: Degrees in [0, 90) between the boundary's normal and the manifold.
-        samples: Inputs, and as many examples for neighbours.
+        samples: Number of inputs, and of examples for neighbours.
         noise: Standard deviation of the inputs' normal coordinates.
-        seed: Of everything random.
+        seed: Seed of all randomness.
     """
     generator = seeded(seed, "hyperplane")
     basis, along, across = frame(ambient_dim, dim, generator)
@@ -120,10 +121,11 @@ def hyperplane(
 
 
 def _towards_the_other_class(angle: float, ambient_dim: int, dim: int) -> dict[str, bool]:
-    """Inputs and examples differ within T alone; the step on the manifold is -u or u, towards the other class.
+    """Truth of the claims about directions towards the other class.
 
-    The smallest step leads there by no more than its share in T, and a rotated T keeps but k / D of that. Normal
-    steps from the two sides of a plane are opposed, but so they are in any space.
+    Inputs and examples differ within T alone, and the step on the manifold is -u or u, towards the other class. The
+    smallest perturbation points there with its part in T, of which a rotated T keeps about the share k / D. Normal
+    steps from the two sides of a plane are opposed, as they are in any subspace.
     """
     known = {"noise-like-stated-builtin": True, "shared-sheet-controlled-builtin": False} if angle > 0 else {}
     if angle >= 60 and 2 <= dim <= ambient_dim / 5:
@@ -134,9 +136,16 @@ def _towards_the_other_class(angle: float, ambient_dim: int, dim: int) -> dict[s
 def haar(*, ambient_dim: int = 200, dim: int = 8, samples: int = 256, seed: int) -> World:
     """A linear classifier whose normal is uniformly random: related to no manifold.
 
-    A `hyperplane` at the angle that such a normal has with a fixed k-dimensional subspace, cos(angle)^2 ~ Beta(k/2,
-    (D-k)/2). All inputs have the same gradient, so that they are one look at the manifold, not n. Stated claims are
-    true where k is small beside D; that this manifold is special is false, whatever the draw.
+    This is a `hyperplane` at the angle between such a normal and a fixed k-dimensional subspace, cos(angle)^2 ~
+    Beta(k/2, (D-k)/2). All inputs have the same gradient, so that they are one observation of the manifold, not n.
+    Stated claims are true where k is much smaller than D. That this manifold differs from random ones is false,
+    whatever the angle.
+
+    Args:
+        ambient_dim: D.
+        dim: k.
+        samples: Number of inputs, and of examples for neighbours.
+        seed: Seed of all randomness.
     """
     share = stats.beta(dim / 2, (ambient_dim - dim) / 2).ppf(float(torch.rand((), generator=seeded(seed, "haar"))))
     angle = math.degrees(math.acos(math.sqrt(share)))
@@ -147,10 +156,17 @@ def haar(*, ambient_dim: int = 200, dim: int = 8, samples: int = 256, seed: int)
 
 
 def sheets(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.1, samples: int = 256, seed: int) -> World:
-    """Two classes on two parallel sheets, the boundary half way between them: its normal lies wholly in N.
+    """Two classes on two parallel sheets, with the boundary half way between them: its normal lies in N.
 
-    d_free = d_off = height, d_on is infinite, rho_N = 1. What the paper says of distances and energy is true.
-    Projecting an adversarial example takes it to the other class's sheet, so that it does not restore the class.
+    d_free = d_off = height, d_on is infinite, and rho_N = 1. The claims about distances and energy are true. Projection
+    takes an adversarial example to the sheet of the other class, so that it does not restore the class.
+
+    Args:
+        ambient_dim: D.
+        dim: k.
+        height: Distance of each sheet from the boundary.
+        samples: Number of inputs, and of examples for neighbours.
+        seed: Seed of all randomness.
     """
     generator = seeded(seed, "sheets")
     basis, _, across = frame(ambient_dim, dim, generator)
@@ -170,11 +186,18 @@ def sheets(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.1, samples:
 
 
 def crossed(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.2, samples: int = 256, seed: int) -> World:
-    """Two classes beside each other along the manifold, which change places at a height above it.
+    """Two classes next to each other on the manifold, which change places at a height above it.
 
     The boundary is the union of u x = 0 and n x = height, u in T and n in N: d_on = |u x|, d_off = height, d_free =
-    min(d_on, d_off). Normal steps of both classes point the same way, up: that they lie on opposite sides of one
-    sheet is false, though all that is said of distances is true.
+    min(d_on, d_off). Normal steps of both classes point in the same direction, up. So it is false that the classes lie
+    on opposite sides of one sheet, although the claims about distances are true.
+
+    Args:
+        ambient_dim: D.
+        dim: k.
+        height: Distance of the second part of the boundary from the manifold.
+        samples: Number of inputs, and of examples for neighbours.
+        seed: Seed of all randomness.
     """
     generator = seeded(seed, "crossed")
     basis, along, across = frame(ambient_dim, dim, generator)
@@ -186,7 +209,7 @@ def crossed(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.2, samples
     normal = torch.full_like(tangent, height)
     exact = Exact(torch.minimum(tangent, normal), tangent, normal, (normal < tangent).double())
     truth = distance_answers(subject, exact) | {"shared-sheet-controlled-builtin": False}
-    if STRETCH * height < float(tangent.min()):  # the way up and back down to the manifold
+    if STRETCH * height < float(tangent.min()):  # perturbations lead up, and projection leads back down
         truth["projection-restores-stated-builtin"] = True
     return World("classes that change places", subject, exact.distance, truth)
 
@@ -202,11 +225,10 @@ def frame(ambient_dim: int, dim: int, generator: torch.Generator) -> tuple[Tenso
 
 
 def _inputs(basis: Tensor, along: Tensor, samples: int, noise: float, generator: torch.Generator) -> Tensor:
-    """Normal points (n, D) of the subspace that keep `GAP` from the plane u x = 0, with noise off the subspace."""
+    """Normally distributed points (n, D) of the subspace, `GAP` or more from the plane u x = 0, with noise off it."""
     ambient_dim, dim = basis.shape
     x = torch.randn(samples, dim, generator=generator, dtype=torch.float64) @ basis.T
-    place = x @ along
-    x = x + (GAP * torch.where(place >= 0, 1.0, -1.0))[:, None] * along
+    x = x + (GAP * torch.where(x @ along >= 0, 1.0, -1.0))[:, None] * along
     if not noise:
         return x
     off = noise * torch.randn(samples, ambient_dim, generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What must never get a verdict: masked gradients, and models that know nothing or change their mind."""
+"""Subjects that must never get a verdict: masked gradients, random labels, constant and stochastic models."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dmmcheck.worlds.unrelated import Network
 
 Kind = Literal["saturated", "quantised", "step", "rounded", "ripple", "stochastic", "untrained", "constant"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-LEVELS = 8  # of quantised inputs, in a unit of length
-SIZE = 0.05  # of the noise of a stochastic model, where margins are about 0.5
+LEVELS = 8  # levels of quantised inputs per unit of length
+SIZE = 0.05  # standard deviation of the noise of a stochastic model, whose margins are about 0.5
 
 
 class Saturated(nn.Module):
-    """Softmax of logits so large that all but one round to zero, and so do the gradients."""
+    """Softmax of logits so large that all probabilities but one, and the gradients, round to zero."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Saturated(nn.Module):
 
 
 class Quantised(nn.Module):
-    """Inputs are rounded first: a staircase, flat nearly everywhere."""
+    """A model of rounded inputs, which is constant nearly everywhere."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class Quantised(nn.Module):
 
 
 class Step(nn.Module):
-    """Only the signs of the inputs count, and a sign has no gradient."""
+    """A model of the signs of the inputs, which have no gradient."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Step(nn.Module):
 
 
 class Rounded(nn.Module):
-    """Logits are rounded: steps again."""
+    """A model whose logits are rounded, so that they have no gradient."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Rounded(nn.Module):
 
 
 class Ripple(nn.Module):
-    """A small, fast wave on the input: gradients are there and mean nothing."""
+    """A small, fast wave is added to the input, so that gradients do not point to the boundary."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Ripple(nn.Module):
 
 
 class Stochastic(nn.Module):
-    """Fresh noise on the logits at every call."""
+    """A model with new noise on its logits at every call."""
 
     def __init__(self, inner: nn.Module, seed: int) -> None:
         super().__init__()
@@ -97,7 +97,7 @@ class Stochastic(nn.Module):
 
 
 class Constant(nn.Module):
-    """Always the first class."""
+    """A model that always names the first class."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -113,20 +113,20 @@ class Constant(nn.Module):
 def unsound(
     *, kind: Kind, ambient_dim: int = 50, dim: int = 8, classes: int = 4, samples: int = 256, seed: int
 ) -> World:
-    """A subject on which nothing can be measured, whatever its distances look like.
+    """A subject whose distances cannot be measured reliably.
 
-    Inputs and manifold are those of `neighbours`; so is the model, with something in front or behind that masks its
-    gradients (``"saturated"``, ``"quantised"``, ``"step"``, ``"rounded"``, ``"ripple"``) or with noise
-    (``"stochastic"``). ``"untrained"`` is a network of random weights held to labels drawn at random, ``"constant"``
-    always says the same.
+    Inputs, manifold and model are those of `neighbours`. A change of the inputs or the logits masks the gradients of
+    the model (``"saturated"``, ``"quantised"``, ``"step"``, ``"rounded"``, ``"ripple"``) or adds noise
+    (``"stochastic"``). ``"untrained"`` has a network of random weights and random labels instead, ``"constant"`` a
+    model that always names the first class.
 
     Args:
         kind: One of `KINDS`.
         ambient_dim: D.
         dim: k, at least C.
         classes: C.
-        samples: Inputs, and as many examples for neighbours.
-        seed: Of everything random.
+        samples: Number of inputs, and of examples for neighbours.
+        seed: Seed of all randomness.
     """
     base = neighbours(ambient_dim=ambient_dim, dim=dim, classes=classes, samples=samples, seed=seed).subject
     generator = seeded(seed, "unsound", kind)

@@ -1,4 +1,4 @@
-"""Nearest prototypes: the boundary lies half way between the classes."""
+"""Nearest-prototype classifiers, whose boundary lies half way between the classes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class NearestPrototype(nn.Module):
 
 
 class Through:
-    """Parallel copies of a linear subspace, one through each of some anchors: a manifold of several flat pieces."""
+    """Parallel copies of a linear subspace, one through each of several anchors: a manifold of flat pieces."""
 
     name = "parallel subspaces"
 
@@ -47,7 +47,7 @@ class Through:
         return geometry.project_tangent(x, basis) + levels[torch.cdist(rest, levels).argmin(1)]
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """The one basis (D, k)."""
+        """The basis (D, k), the same at all points."""
         return self._basis.to(x)
 
 
@@ -62,17 +62,18 @@ def neighbours(
     samples: int = 256,
     seed: int,
 ) -> World:
-    """A nearest-prototype rule: its boundary lies half way between the classes and does not cling to the data.
+    """A nearest-prototype classifier: its boundary lies half way between the classes and does not cling to the data.
 
-    Prototypes p_j have the same pairwise distance (``"simplex"``) or lie a unit apart on a line; the lines between
-    them make an angle with a linear subspace T. Inputs lie on copies of T through their prototypes: x = p_y + spread
-    B c. A class's region is a polytope with one facet for each rival, so that in x + V, V any of the whole space, T
-    and N,
+    Prototypes p_j have the same pairwise distance (``"simplex"``), or lie a unit apart on a line (``"line"``). The
+    lines between them make an angle with a linear subspace T. Inputs lie on copies of T through their prototypes: x =
+    p_y + spread B c. The region of a class is a polytope with one facet for each other class, so that in x + V, with V
+    the whole space, T or N,
 
         d_V = min over j of (|x - p_j|^2 - |x - p_y|^2) / (2 |P_V (p_j - p_y)|),    rho_N = sin(angle)^2.
 
-    The boundary is as near as the classes are apart, whatever the angle: that it clings is false. In a simplex all
-    classes are about equally near; on a line of eight the farthest is more than five times as far as the nearest.
+    The distance of the boundary is of the order of that between the classes at any angle, so that it does not cling. In
+    a simplex all classes are about equally near; on a line of eight, the farthest class is more than five times as far
+    as the nearest.
 
     Args:
         ambient_dim: D.
@@ -81,8 +82,8 @@ def neighbours(
         angle: Degrees in (0, 90) between the lines that join prototypes and the manifold.
         spread: Standard deviation of the inputs' tangent coordinates, in units of the distance between prototypes.
         layout: ``"simplex"`` or ``"line"``.
-        samples: Inputs, and as many examples for neighbours.
-        seed: Of everything random.
+        samples: Number of inputs, and of examples for neighbours.
+        seed: Seed of all randomness.
     """
     generator = seeded(seed, "neighbours")
     axes = geometry.random_basis(ambient_dim, dim + classes, generator=generator, dtype=torch.float64)
@@ -98,53 +99,53 @@ def neighbours(
     subject = labelled(NearestPrototype(prototypes.float()), x, x_train, manifold)
     exact = _exact(x, subject.y, prototypes, basis)
     truth = distance_answers(subject, exact)
-    truth["shared-sheet-controlled-builtin"] = False  # p_b - p_a against p_a - p_b: opposed, in any normal space
+    truth["shared-sheet-controlled-builtin"] = False  # p_b - p_a and p_a - p_b are opposed in any normal space
     truth |= answers({"every-class-near-stated-builtin": _unevenness(x, subject.y, prototypes, layout)})
     return World(f"nearest of {classes} prototypes, {layout}", subject, exact.distance, truth)
 
 
 def _prototypes(basis: Tensor, normals: Tensor, classes: int, angle: float, layout: Layout) -> Tensor:
-    """Prototypes (C, D), neighbours a unit apart."""
+    """Prototypes (C, D), neighbouring ones at distance 1."""
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     if layout == "line":
-        place = torch.arange(classes, dtype=torch.float64) - (classes - 1) / 2
-        return place[:, None] * (cosine * basis[:, 0] + sine * normals[:, 0])
+        positions = torch.arange(classes, dtype=torch.float64) - (classes - 1) / 2
+        return positions[:, None] * (cosine * basis[:, 0] + sine * normals[:, 0])
     return (cosine * basis[:, :classes] + sine * normals[:, :classes]).T / math.sqrt(2)
 
 
 def _exact(x: Tensor, y: Tensor, prototypes: Tensor, basis: Tensor) -> Exact:
     """Distances to the nearest facet of the polytope around each input's prototype."""
-    lead = _leads(x, y, prototypes)  # (n, C)
+    margin = _margins(x, y, prototypes)  # (n, C)
     apart = prototypes[None] - prototypes[y][:, None]  # (n, C, D)
     along = apart @ basis
     energy = {"free": apart.square().sum(2), "tangent": along.square().sum(2)}
     energy["normal"] = energy["free"] - energy["tangent"]
-    arms = {arm: (lead / e.clamp_min(1e-24).sqrt()).masked_fill(e < 1e-20, torch.inf) for arm, e in energy.items()}
+    arms = {arm: (margin / e.clamp_min(1e-24).sqrt()).masked_fill(e < 1e-20, torch.inf) for arm, e in energy.items()}
     facet = arms["free"].argmin(1, keepdim=True)
     share = (energy["normal"] / energy["free"]).gather(1, facet).squeeze(1)
     free, tangent, normal = (arms[arm].min(1).values for arm in ("free", "tangent", "normal"))
     return Exact(free, tangent, normal, share)
 
 
-def _leads(x: Tensor, y: Tensor, prototypes: Tensor) -> Tensor:
-    """(|x - p_j|^2 - |x - p_y|^2) / 2, (n, C); inf for the own class."""
+def _margins(x: Tensor, y: Tensor, prototypes: Tensor) -> Tensor:
+    """Margins (|x - p_j|^2 - |x - p_y|^2) / 2 to each class (n, C); inf to the own class."""
     half = torch.cdist(x, prototypes).square() / 2
     return (half - half.gather(1, y[:, None])).scatter(1, y[:, None], torch.inf)
 
 
 def _unevenness(x: Tensor, y: Tensor, prototypes: Tensor, layout: Layout) -> Tensor:
-    """Distance to the farthest over that to the nearest class (n,); NaN where it is not known.
+    """Distance to the farthest class over that to the nearest class (n,); NaN where it is not known.
 
-    On a line the regions are slabs. In a simplex of side 1 the nearest point of class j's facet is at the lead t_j,
-    and belongs to class j where no other lead is below t_j / 2.
+    On a line the regions are slabs. In a simplex of side 1 the facet of class j is at the distance of the margin t_j,
+    and its nearest point belongs to class j where no other margin is below t_j / 2.
     """
     if layout == "line":
         direction = prototypes[1] - prototypes[0]
         classes = len(prototypes)
-        place = x @ direction + (classes - 1) / 2
-        distance = (torch.arange(classes) - place[:, None]).abs() - 0.5  # (n, C)
+        position = x @ direction + (classes - 1) / 2
+        distance = (torch.arange(classes) - position[:, None]).abs() - 0.5  # (n, C)
     else:
-        distance = _leads(x, y, prototypes)
+        distance = _margins(x, y, prototypes)
     own = y[:, None]
     nearest, farthest = (
         distance.scatter(1, own, torch.inf).min(1).values,

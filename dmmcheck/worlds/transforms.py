@@ -1,4 +1,4 @@
-"""The same world seen otherwise: turned, in other units, in another order. Its distances follow, its verdicts stay."""
+"""The same world in other coordinates, units or order: its distances change in a known way, its verdicts do not."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REFLECTIONS = 16
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """An orthogonal map of R^D: a product of reflections at hyperplanes.
+    """An orthogonal map of R^D, as a product of reflections at hyperplanes.
 
     Attributes:
         normals: (m, D) unit normals of the hyperplanes.
@@ -26,16 +26,16 @@ class Turn:
     normals: Tensor
 
     def apply(self, v: Tensor) -> Tensor:
-        """Vectors (n, D) turned."""
+        """Image (n, D) of vectors (n, D)."""
         return _reflected(v, self.normals)
 
     def inverse(self, v: Tensor) -> Tensor:
-        """Vectors (n, D) turned back."""
+        """Preimage (n, D) of vectors (n, D)."""
         return _reflected(v, self.normals.flip(0))
 
 
 class TurnedModel(nn.Module):
-    """A model at inputs (n, D) turned back and scaled back, its logits times a factor."""
+    """A model of inputs (n, D) that are first mapped and scaled back, with its logits times a factor."""
 
     def __init__(self, inner: nn.Module, turn: Turn, inputs: float, logits: float) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class TurnedModel(nn.Module):
 
 
 class TurnedManifold:
-    """A manifold turned and scaled."""
+    """The image of a manifold under an orthogonal map and a scaling."""
 
     def __init__(self, inner: Any, turn: Turn, inputs: float) -> None:
         self._inner, self._turn, self._inputs = inner, turn, inputs
@@ -68,26 +68,26 @@ class TurnedManifold:
 
 
 def turned(world: World, *, seed: int) -> World:
-    """A world after a random orthogonal map of its input space."""
+    """A world after a random orthogonal map of its input space, with the same distances."""
     generator = seeded(seed, "turned")
     normals = torch.randn(REFLECTIONS, world.subject.x[0].numel(), generator=generator, dtype=torch.float64)
-    return _seen(world, Turn(normals / normals.norm(dim=1, keepdim=True)), 1.0, 1.0)
+    return _mapped(world, Turn(normals / normals.norm(dim=1, keepdim=True)), 1.0, 1.0)
 
 
 def scaled(world: World, *, inputs: float = 1.0, logits: float = 1.0) -> World:
-    """A world in other units of inputs and logits; distances are in those of the inputs."""
-    return _seen(world, Turn(torch.empty(0, world.subject.x[0].numel())), inputs, logits)
+    """A world in other units of inputs and logits, with distances in the units of the inputs."""
+    return _mapped(world, Turn(torch.empty(0, world.subject.x[0].numel())), inputs, logits)
 
 
 def shuffled(world: World, *, seed: int) -> World:
-    """A world with its inputs in another order."""
+    """A world with its inputs, and its distances, in another order."""
     subject = world.subject
     order = torch.randperm(len(subject.x), generator=seeded(seed, "shuffled"))
     distance = {arm: values[order] for arm, values in world.distance.items()}
     return replace(world, subject=replace(subject, x=subject.x[order], y=subject.y[order]), distance=distance)
 
 
-def _seen(world: World, turn: Turn, inputs: float, logits: float) -> World:
+def _mapped(world: World, turn: Turn, inputs: float, logits: float) -> World:
     subject = world.subject
 
     def points(x: Tensor | None) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""Trained networks under manifolds that have nothing to do with them: stated claims hold by chance alone."""
+"""Trained networks with manifolds that are unrelated to them, so that stated claims are true by chance alone."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from dmmcheck.worlds.prototypes import Through
 
 HIDDEN = 32
 STEPS, RATE = 150, 0.02
-RADIUS = 1.0  # of the circles that the torus is the product of
+RADIUS = 1.0  # radius of the circles whose product the torus is
 BY_CHANCE = (
     "off-manifold-energy-stated-builtin",
     "boundary-parallel-stated-builtin",
     "on-manifold-distance-stated-builtin",
     "off-manifold-suffices-stated-builtin",
 )
-"""What is true of almost any manifold of few dimensions: a random direction has the share k / D in it."""
+"""Claims that are true of almost any manifold of few dimensions, since a random direction has the share k / D in it."""
 DATA = ("noise-like-controlled-builtin",)
-"""False where the data, too, have nothing to do with the tangent spaces."""
+"""Claims that are false where the data, too, are unrelated to the tangent spaces."""
 LOCAL = tuple(
     f"{check}-controlled-{control}"
     for check in (
@@ -35,7 +35,7 @@ LOCAL = tuple(
     )
     for control in ("spectrum", "same-class", "other-class")
 )
-"""The same under the other controls of tangent spaces: false where the model and the data know nothing of them."""
+"""The same with other controls: false where the model and the data are unrelated to the tangent spaces."""
 
 
 class Network(nn.Module):
@@ -53,7 +53,7 @@ class Network(nn.Module):
         return torch.nn.functional.softplus(x @ self.first + self.bias) @ self.second
 
     def fit(self, x: Tensor, y: Tensor) -> Network:
-        """Itself, after training."""
+        """Train the network; returns itself, in evaluation mode."""
         optimiser = torch.optim.Adam(self.parameters(), lr=RATE)
         for _ in range(STEPS):
             optimiser.zero_grad()
@@ -63,11 +63,11 @@ class Network(nn.Module):
 
 
 class Torus:
-    """The product of k circles in a 2k-dimensional subspace, and its tangent spaces, or those of a rotated copy.
+    """The product of k circles in a 2k-dimensional subspace, with its own tangent spaces or those of a rotated copy.
 
     Attributes:
         axes: (D, 2k) orthonormal; circle j lies in columns 2j and 2j + 1.
-        turned: (D, 2k) the same of the copy whose tangent spaces are given; `axes` for its own.
+        turned: (D, 2k) the same for the copy whose tangent spaces are given; `axes` for its own.
     """
 
     def __init__(self, axes: Tensor, turned: Tensor, *, name: str) -> None:
@@ -80,7 +80,7 @@ class Torus:
         return circles.flatten(1) @ self.axes.to(x).T
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """(n, D, k): along each circle, at a right angle to its radius."""
+        """Bases (n, D, k), one vector along each circle, at a right angle to its radius."""
         radial = self._circles(x)  # (n, k, 2)
         tangent = torch.stack([-radial[..., 1], radial[..., 0]], -1)
         pairs = self.turned.to(x).reshape(-1, self.dim, 2)  # (D, k, 2)
@@ -93,12 +93,12 @@ class Torus:
         return radial
 
 
-COMPANIONS = (
+TRAINED_ALIKE = (
     "adversarial-training-deepens-controlled-main-effect",
     "robust-turns-tangential-controlled-builtin",
     "two-phases-controlled-builtin",
 )
-"""False of networks that were trained alike, and of any order of them."""
+"""Claims that are false of networks trained alike, in any order."""
 
 
 def random_subspace(
@@ -109,26 +109,27 @@ def random_subspace(
     spread: float = 0.3,
     samples: int = 256,
     image: tuple[int, int] | None = None,
-    companions: int = 0,
+    reference_models: int = 0,
     seed: int,
 ) -> World:
-    """A trained network and a manifold that is a random subspace of the same dimension through each class.
+    """A trained network, and a random subspace through each class as the manifold.
 
-    Data are clusters on a k-dimensional subspace T. The manifold given is not T but copies of a Haar-random subspace
-    through the clusters, so that projecting keeps the classes and the measurement is sound. A gradient has the share
-    Beta(k/2, (D-k)/2) in it: the stated claims are true, as they are of any such subspace, and that this one is
-    special is false.
+    Data are clusters on a k-dimensional subspace T. The manifold consists not of T but of copies of a Haar-random
+    subspace of the same dimension through the clusters, so that projection keeps the classes and the measurement is
+    sound. The share of a gradient in it has the distribution Beta(k/2, (D-k)/2). So the stated claims are true, as they
+    are of any such subspace, and it is false that this one differs from others.
 
     Args:
         ambient_dim: D.
         dim: k.
         classes: C.
         spread: Standard deviation of the clusters, in units of the distance between them.
-        samples: Inputs, and as many examples to train on and for neighbours.
+        samples: Number of inputs, and of examples to train on and for neighbours.
         image: Shape of the inputs, height times width being D, so that the spectrum-matched control can be drawn.
-        companions: More networks, trained alike from other weights: they are the checkpoints, in an order that means
-            nothing, and the first is the standard twin of a pair. At least 9 for `two-phases` to be able to say so.
-        seed: Of everything random.
+        reference_models: Number of further networks, trained alike from other initial weights. They are the
+            checkpoints, in an arbitrary order, and the first is the standard model of a pair. `two-phases` needs 9 or
+            more to be able to reject its claim.
+        seed: Seed of all randomness.
     """
     generator = seeded(seed, "random subspace")
     basis = geometry.random_basis(ambient_dim, dim, generator=generator)
@@ -137,7 +138,7 @@ def random_subspace(
     x, x_train, anchors = (points @ basis.T for points in (x, x_train, middles))
     network = Network(ambient_dim, classes, generator=generator).fit(x_train, y_train)
     other = geometry.random_basis(ambient_dim, dim, generator=generator)
-    others = [Network(ambient_dim, classes, generator=generator).fit(x_train, y_train) for _ in range(companions)]
+    others = [Network(ambient_dim, classes, generator=generator).fit(x_train, y_train) for _ in range(reference_models)]
     shape = image or (ambient_dim,)
     models = [nn.Sequential(nn.Flatten(), model).eval() if image else model for model in (network, *others)]
     subject = Subject(
@@ -147,10 +148,10 @@ def random_subspace(
         manifold=Through(other, anchors),
         x_train=x_train.reshape(-1, *shape),
         y_train=y_train,
-        reference=models[1] if companions else None,
+        reference=models[1] if reference_models else None,
         checkpoints=[(100 * number, model) for number, model in enumerate(models[1:])],
     )
-    false = (*UNRELATED, *DATA, *LOCAL, *(COMPANIONS if companions else ()))
+    false = (*UNRELATED, *DATA, *LOCAL, *(TRAINED_ALIKE if reference_models else ()))
     return World(
         "trained network, random subspace", subject, truth=dict.fromkeys(BY_CHANCE, True) | dict.fromkeys(false, False)
     )
@@ -159,20 +160,20 @@ def random_subspace(
 def rotated(
     *, ambient_dim: int = 100, dim: int = 4, classes: int = 4, spread: float = 0.3, samples: int = 256, seed: int
 ) -> World:
-    """A network trained on a rotated copy of the data, and the tangent spaces of the unrotated ones.
+    """A network trained on a rotated copy of the data, and the tangent spaces of the data before the rotation.
 
-    Data are clusters on a torus, the product of k circles, which is curved: every input has a tangent space of its
-    own, so that all controls apply. Each is the one that the input had before the rotation, which the network knows
-    nothing of. Stated claims are true by chance, and that these tangent spaces are special is false, also beside
-    those of other inputs.
+    Data are clusters on a torus, the product of k circles. It is curved, so that tangent spaces differ between inputs
+    and all controls apply. The tangent space of each input is the one before the rotation, which is unrelated to the
+    network. So stated claims are true by chance, and it is false that these tangent spaces differ from random ones or
+    from those of other inputs.
 
     Args:
         ambient_dim: D, at least 4k.
         dim: k.
         classes: C.
         spread: Standard deviation of the angles, in radians.
-        samples: Inputs, and as many examples to train on and for neighbours.
-        seed: Of everything random.
+        samples: Number of inputs, and of examples to train on and for neighbours.
+        seed: Seed of all randomness.
     """
     generator = seeded(seed, "rotated")
     before, after = (geometry.random_basis(ambient_dim, 2 * dim, generator=generator) for _ in range(2))
@@ -191,7 +192,7 @@ def rotated(
 def _clusters(
     middles: Tensor, spread: float, samples: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two draws of points (n, k) around the middles, with the middles' numbers as labels."""
+    """Two samples of points (n, k) around the middles, with the numbers of the middles as labels (n,)."""
 
     def drawn() -> tuple[Tensor, Tensor]:
         y = torch.randint(0, len(middles), (samples,), generator=generator)

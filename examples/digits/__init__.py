@@ -1,6 +1,5 @@
-"""Handwritten digits: what dmmcheck is pointed at in its own repository.
+"""Handwritten digits: the subject of `pytest --dmm` in this repository.
 
-`data` loads and splits scikit-learn's 8 x 8 digits, `network` is the small CNN, `training` fits it, plainly
-or adversarially, and `subject` puts together what `pytest --dmm` asks for, trained once and kept under
-``build/``.
+`data` loads and splits scikit-learn's 8 x 8 digits, `network` is a small CNN, `training` trains it normally or
+adversarially, and `subject` provides the networks, trained once and kept in ``build/``.
 """

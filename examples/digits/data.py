@@ -1,4 +1,4 @@
-"""scikit-learn's handwritten digits, split once and for all."""
+"""scikit-learn's handwritten digits, always split in the same way."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ SPLIT_SEED = 0
 
 
 class Labelled(NamedTuple):
-    """Images and their digits."""
+    """Images and their labels."""
 
     x: Tensor  # (n, 1, 8, 8) float32 in [0, 1]
     y: Tensor  # (n,) int64, 0 to 9
 
 
 class Split(NamedTuple):
-    """What the networks and the manifold are fitted on, and what they are tested on."""
+    """Training data of the networks and the manifold, and test data."""
 
     train: Labelled
     test: Labelled

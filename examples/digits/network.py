@@ -26,10 +26,10 @@ class DigitsCNN(nn.Sequential):
 
 
 def untrained(seed: int = 0) -> DigitsCNN:
-    """A network whose weights are a function of `seed` alone.
+    """An untrained network, whose weights depend on `seed` alone.
 
-    A layer's constructor draws from torch's global generator. On the meta device it draws nothing, and the
-    weights are filled in after from a generator of our own, with the bounds of torch's defaults.
+    The constructor of a layer draws from torch's global generator, except on the meta device. The network is therefore
+    made there, and its weights are then drawn from a local generator, with the bounds of torch's defaults.
     """
     with torch.device("meta"):
         network = DigitsCNN()

@@ -1,4 +1,4 @@
-"""What `pytest --dmm` asks for, by the names of its keys; trained on first use and kept on disk."""
+"""The subject of `pytest --dmm`: networks that are trained on first use and kept on disk, data, and a manifold."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dmmcheck.manifolds.base import Manifold
 
 CACHE = Path(__file__).parents[2] / "build"
-DIM = 8  # intrinsic dimension of the training digits: TwoNN 8.6, Levina-Bickel 6 to 7
+DIM = 8  # estimates of the intrinsic dimension of the training digits: TwoNN 8.6, Levina-Bickel 6 to 7
 BOUNDS = (0.0, 1.0)
 SEED = 0
 
@@ -31,26 +31,26 @@ def split() -> data.Split:
 
 
 def model() -> nn.Module:
-    """The network under test, trained plainly."""
+    """The network under test, trained normally."""
     return checkpoints()[-1][1]
 
 
 @cache
 def checkpoints() -> training.History:
-    """The same network on its way there, the first one untrained."""
+    """Copies of the same network during training, the first one untrained."""
     return _kept("standard", training.PLAIN)
 
 
 @cache
 def robust() -> nn.Module:
-    """Its twin, from the same initial weights, trained on adversarial images."""
+    """The other network of the pair: the same initial weights, trained on adversarial images."""
     return _kept("robust", training.ADVERSARIAL)[-1][1]
 
 
 @cache
 def manifold() -> Manifold:
-    """Local PCA of the training images."""
-    from dmmcheck.manifolds import LocalPCA  # noqa: PLC0415 -- the networks alone do not need it
+    """Local PCA, fitted on the training images."""
+    from dmmcheck.manifolds import LocalPCA  # noqa: PLC0415 -- not needed to load the networks
 
     return LocalPCA(dim=DIM).fit(split().train.x)
 
@@ -61,12 +61,12 @@ def factory(seed: int) -> nn.Module:
 
 
 def trainer(x: Tensor, y: Tensor, seed: int) -> nn.Module:
-    """A network trained plainly on the images and labels given."""
+    """A network trained normally on the given images and labels."""
     return training.fit(x, y, seed)
 
 
 def _kept(name: str, recipe: training.Recipe) -> training.History:
-    """The training history of one recipe: from disk, or trained now and put there."""
+    """The training history of one recipe, read from disk; it is trained and saved first if it is not there."""
     path = CACHE / f"digits-{name}-{_fingerprint(recipe)}.pt"
     if not path.exists():
         train = split().train
@@ -76,7 +76,7 @@ def _kept(name: str, recipe: training.Recipe) -> training.History:
 
 
 def _fingerprint(recipe: training.Recipe) -> str:
-    """Changes with whatever the weights depend on: this folder's source, the recipe, the version of torch."""
+    """A hash of all that the weights depend on: the source of this folder, the recipe, and the version of torch."""
     digest = sha256(repr((recipe, SEED, torch.__version__)).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
@@ -84,7 +84,7 @@ def _fingerprint(recipe: training.Recipe) -> str:
 
 
 def _save(content: object, path: Path) -> None:
-    """Whole or not at all: two test processes may train at the same time."""
+    """Save to a new file and rename it, since two test processes may train at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as part:
         torch.save(content, part)

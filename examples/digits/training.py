@@ -1,4 +1,4 @@
-"""Fitting the network: plainly, or on the worst images within an L2 ball of each one."""
+"""Training of the network: normally, or adversarially on the worst image in an L2 ball around each image."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ History = list[tuple[int, nn.Module]]
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What training depends on beside the data and the seed.
+    """Settings of training.
 
-    `radius` is the L2 radius of the adversarial examples trained on, in units of the images; 0 is plain
-    training.
+    Attributes:
+        epochs: Passes over the training data.
+        batch: Images in each batch.
+        rate: Learning rate of Adam.
+        radius: L2 radius of the adversarial images, in units of the images; 0 for normal training.
+        attack_steps: Steps of PGD for each adversarial image.
     """
 
     epochs: int = 30
@@ -36,7 +40,7 @@ ADVERSARIAL = Recipe(epochs=40, radius=0.75)
 
 
 def progress(text: str, *, first: bool = False, last: bool = False) -> None:
-    """One line on stderr: rewritten in place on a terminal; elsewhere only the last one, for the record."""
+    """Write a line to stderr. On a terminal it replaces the line before; elsewhere only the last line is written."""
     if sys.stderr.isatty():
         sys.stderr.write("\n" * first + f"\r\033[K{text}" + "\n" * last)
     elif last:
@@ -45,12 +49,12 @@ def progress(text: str, *, first: bool = False, last: bool = False) -> None:
 
 
 def fit(x: Tensor, y: Tensor, seed: int = 0, *, recipe: Recipe = PLAIN, name: str = "network") -> nn.Module:
-    """The network after training on images x (n, 1, 8, 8) labelled y (n,)."""
+    """The network after training on images x (n, 1, 8, 8) with labels y (n,)."""
     return fit_with_history(x, y, seed, recipe=recipe, name=name)[-1][1]
 
 
 def fit_with_history(x: Tensor, y: Tensor, seed: int = 0, *, recipe: Recipe = PLAIN, name: str = "network") -> History:
-    """Copies of the network before training, after 1, 2, 4, 8, ... steps and at the end, with the step."""
+    """The pairs (step, network) before training, after 1, 2, 4, 8, ... steps, and at the end."""
     generator = torch.Generator().manual_seed(seed)
     network = untrained(seed)
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.rate)
@@ -77,7 +81,7 @@ def fit_with_history(x: Tensor, y: Tensor, seed: int = 0, *, recipe: Recipe = PL
 
 
 def worst_within(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
-    """The images of highest loss in an L2 ball around x and in [0, 1], by PGD (Madry et al. 2018)."""
+    """Images of high loss within an L2 ball around x (n, 1, 8, 8) and within [0, 1], by PGD (Madry et al. 2018)."""
     step = 2.5 * recipe.radius / recipe.attack_steps
     delta = _into_ball(torch.randn(x.shape, generator=generator), recipe.radius)
     for _ in range(recipe.attack_steps):
@@ -90,7 +94,7 @@ def worst_within(network: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, gener
 
 
 def _lengths(v: Tensor) -> Tensor:
-    """L2 norm of each image, shaped to divide by it."""
+    """L2 norm of each image, (n, 1, 1, 1)."""
     return v.flatten(1).norm(dim=1).clamp_min(1e-12).reshape(-1, 1, 1, 1)
 
 
@@ -103,6 +107,6 @@ def _into_ball(v: Tensor, radius: float) -> Tensor:
 
 
 def accuracy(network: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> float:
-    """Share of images given the right digit."""
+    """Share of correctly classified images."""
     with torch.no_grad():
         return (network(x).argmax(1) == y).float().mean().item()

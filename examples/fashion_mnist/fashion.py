@@ -1,10 +1,10 @@
-"""Fashion-MNIST: a small CNN, trained in under a minute, and the data it is tested on.
+"""Fashion-MNIST: a small CNN, trained in under a minute, and its test data.
 
     apt-get install dataset-fashion-mnist     # or set FASHION_MNIST to a folder with the four IDX files
     cd examples/fashion_mnist
     pytest --dmm
 
-The folder stands alone: it can be copied to start from.
+The folder needs no other file of the repository: copy it as the start of your own project.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Labelled(NamedTuple):
 
 
 def folder() -> Path:
-    """Where the IDX files lie."""
+    """The folder of the IDX files."""
     return Path(os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
 
 
@@ -54,18 +54,18 @@ def _idx(name: str, *, header: int) -> Tensor:
 
 @cache
 def train_split() -> Labelled:
-    """What the network and the manifold are fitted on."""
+    """Training data of the network and the manifold."""
     return load("train")
 
 
 @cache
 def test_split() -> Labelled:
-    """What the network has not seen."""
+    """Test data."""
     return load("t10k")
 
 
 def untrained(seed: int = 0) -> nn.Module:
-    """A network whose weights are a function of `seed` alone, with the bounds of torch's defaults."""
+    """An untrained network, whose weights depend on `seed` alone; bounds as in torch's defaults."""
     with torch.device("meta"):
         network = nn.Sequential(
             *(nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)),

@@ -1,4 +1,4 @@
-"""Label-only probes and planted boundaries against closed forms."""
+"""Label-only probes against closed forms."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.planted import planted
 from dmmcheck.attacks.probe import along, bisect, nearer, nothing, random_rays, segment
-from dmmcheck.attacks.torchattacks.attack import TorchAttack
-from dmmcheck.attacks.torchattacks.coordinates import Space
+from dmmcheck.attacks.search_space import spanned
 from dmmcheck.geometry import project_tangent, random_basis
 from dmmcheck.models.torch import TorchClassifier, adapt
 
@@ -85,7 +82,7 @@ def test_rays_look_no_further_than_told():
 @pytest.mark.parametrize("normal", [False, True])
 def test_rays_keep_to_their_subspace(normal: bool):
     basis = random_basis(D, 5, generator=generator())
-    space = Space(basis, normal)
+    space = spanned(basis, normal=normal)
     x = torch.zeros(2, D)
     crossing = random_rays(
         classifier(ball), x, zeros(2), radius=torch.full((2,), 2.0), space=space, generator=generator()
@@ -109,9 +106,9 @@ def test_the_first_of_several_changes_along_a_ray_is_found():
     def stripes(x: Tensor) -> Tensor:
         return torch.cos(x[:, 0])
 
-    step = torch.zeros(1, D)
-    step[0, 0] = 9.0  # changes at pi/2, 3/2 pi and 5/2 pi
-    crossing = along(classifier(stripes), torch.zeros(1, D), zeros(1), step)
+    delta = torch.zeros(1, D)
+    delta[0, 0] = 9.0  # changes at pi/2, 3/2 pi and 5/2 pi
+    crossing = along(classifier(stripes), torch.zeros(1, D), zeros(1), delta)
     assert crossing.distance.item() == pytest.approx(torch.pi / 2, rel=5e-3)
 
 
@@ -124,59 +121,13 @@ def test_bisection_returns_the_side_that_crosses():
 
 def test_the_nearer_of_two_crossings_is_kept_input_by_input():
     x, y = torch.zeros(2, D), zeros(2)
-    steps = torch.eye(2, D) * 3
+    axes = torch.eye(2, D) * 3
     model = classifier(lambda x: 1 - x[:, 0] - 2 * x[:, 1])
     a, b = (
-        along(model, x, y, step.expand(2, -1) * torch.tensor([[1.0], [k]]))
-        for step, k in ((steps[0], 0.1), (steps[1], 1))
+        along(model, x, y, axis.expand(2, -1) * torch.tensor([[1.0], [k]]))
+        for axis, k in ((axes[0], 0.1), (axes[1], 1))
     )
     best = nearer(a, b)
     assert best.distance.tolist() == pytest.approx([0.5, 0.5], rel=1e-2)
     assert torch.equal(nearer(nothing(x, y), b).distance, b.distance)
     assert torch.equal(best.forwards, a.forwards + b.forwards)
-
-
-def gradient_search(x: Tensor, space: Space) -> Callable[[TorchClassifier, Tensor], Crossing]:
-    def search(model: TorchClassifier, rows: Tensor) -> Crossing:
-        attack = TorchAttack("fab")
-        return attack(
-            model, x[rows], zeros(len(rows)), subspace=space.basis, normal=space.normal, generator=generator()
-        )
-
-    return search
-
-
-def plant(model: TorchClassifier, normal: bool, x: Tensor) -> Tensor:
-    """Plants around points of the first class, towards a point of the other."""
-    end = torch.full_like(x, 0.1)
-    end[:, 0] = 3.0
-    space = Space(random_basis(D, 5, generator=generator(2)), normal)
-    radius, search = torch.full((len(x),), 0.1), gradient_search(x, space)
-    return planted(model, x, radius=radius, end=end, space=space, search=search, generator=generator(3))
-
-
-@pytest.mark.parametrize("size", [0.2, 0.02], ids=["apart", "crowded"])
-@pytest.mark.parametrize("normal", [False, True], ids=["tangent", "normal"])
-def test_boundaries_planted_before_a_smooth_model_are_found(normal: bool, size: float):
-    assert plant(classifier(plane), normal, size * torch.rand(12, D, generator=generator(1))).all()
-
-
-@pytest.mark.parametrize("normal", [False, True], ids=["tangent", "normal"])
-def test_boundaries_planted_before_a_masked_model_are_not(normal: bool):
-    masked = classifier(lambda x: plane(x).sign() + 0 * x[:, 0])
-    assert not plant(masked, normal, 0.2 * torch.rand(12, D, generator=generator(1))).any()
-
-
-def test_a_search_that_ends_farther_than_the_plant_has_not_found_it():
-    x = torch.rand(5, D, generator=generator()) * 0.2
-    end = torch.full_like(x, 0.1)
-    end[:, 0] = 3.0
-    lazy = torch.tensor([1, 1, 30, 1, 30])
-
-    def search(model: TorchClassifier, rows: Tensor) -> Crossing:
-        found = gradient_search(x, Space())(model, rows)
-        return Crossing(**{**vars(found), "distance": found.distance * lazy[rows]})
-
-    radius = torch.full((5,), 0.2)
-    hits = planted(classifier(plane), x, radius=radius, end=end, space=Space(), search=search, generator=generator())
-    assert hits.tolist() == [True, True, False, True, False]

@@ -1,4 +1,4 @@
-"""What holds of whole runs: alpha shared out, verdicts that depend on nothing else, and nothing said where unsound."""
+"""Error control of whole runs: alpha is shared, verdicts depend on nothing else, and none is given where unsound."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 import dmmcheck
 from dmmcheck import worlds
-from dmmcheck.checks import base
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Evidence
@@ -23,26 +22,11 @@ from dmmcheck.subject import Subject
 SMALL = {"ambient_dim": 16, "dim": 3, "samples": 128}
 
 
-@pytest.fixture
-def own_registry(monkeypatch):
-    """Checks that a test registers are gone after it."""
-    monkeypatch.setattr(base, "_REGISTRY", base.registry())
-
-
-def judged(subject: Subject, *ids: str, sound: bool = True, **settings: object) -> dict[str, object]:
-    """Findings by id; all gating ones where none are named. Soundness is taken for granted unless asked for."""
-    run = Run(subject, Settings(**settings))
-    if sound:
-        run.soundness, run.pair_soundness = (), {}
-    chosen = [one for one in run.planned if (one.id in ids if ids else one.gating)]
-    return {one.id: run.finding(one) for one in chosen}
-
-
 def verdicts(subject: Subject, **settings: object) -> dict[str, str]:
-    return {name: finding.verdict for name, finding in judged(subject, **settings).items()}
+    return {name: finding.verdict for name, finding in views.judged(subject, **settings).items()}
 
 
-def test_a_check_of_ones_own_is_under_the_same_error_control(own_registry):
+def test_a_check_of_the_user_is_under_the_same_error_control(own_registries):
     subject = worlds.hyperplane(angle=80, seed=0, **SMALL).subject
     before = Run(subject, Settings())
 
@@ -52,9 +36,9 @@ def test_a_check_of_ones_own_is_under_the_same_error_control(own_registry):
         threshold=5.0,
         direction="less",
     )
-    def norm_below_five(measure):
+    def norm_below_five(view):
         """Norm of the input."""
-        return dmmcheck.Evidence.of(measure.x.norm(dim=1))
+        return dmmcheck.Evidence.of(view.x.norm(dim=1))
 
     report = dmmcheck.run(subject, checks=["norm-below-five"], samples=128)
     (finding,) = report.findings
@@ -66,27 +50,27 @@ def test_a_check_of_ones_own_is_under_the_same_error_control(own_registry):
     assert finding.confidence == pytest.approx(1 - after.gating_alpha)
 
 
-def test_a_check_that_returns_no_evidence_is_an_error_that_names_it(own_registry):
+def test_a_check_that_returns_no_evidence_is_an_error_that_names_it(own_registries):
     @dmmcheck.check("returns-a-list", statement="a list will do", threshold=0.0, direction="less")
-    def returns_a_list(measure):
+    def returns_a_list(view):
         return [1.0]
 
     with pytest.raises(CheckError, match=r"returned a list, expected Evidence; return dmmcheck.Evidence.of"):
-        judged(views.subject(), "returns-a-list-stated-builtin")
+        views.judged(views.subject(), "returns-a-list-stated-builtin")
 
 
-def test_a_check_that_crashes_is_an_error_and_no_verdict(own_registry):
+def test_a_check_that_crashes_is_an_error_and_no_verdict(own_registries):
     @dmmcheck.check("crashes", statement="it works", threshold=0.0, direction="less")
-    def crashes(measure):
-        raise ZeroDivisionError("of its own")
+    def crashes(view):
+        raise ZeroDivisionError("by nothing")
 
-    with pytest.raises(CheckError, match=r"crashes-stated-builtin.*ZeroDivisionError: of its own"):
-        judged(views.subject(), "crashes-stated-builtin")
+    with pytest.raises(CheckError, match=r"crashes-stated-builtin.*ZeroDivisionError: by nothing"):
+        views.judged(views.subject(), "crashes-stated-builtin")
 
 
 def test_alpha_is_shared_by_the_gating_tests_that_the_subject_allows():
     run = Run(views.subject(factory=views.network), Settings(alpha=0.04))
-    allowed = [one for one in run.planned if one.gating and set(one.test.needs) <= run.subject.companions]
+    allowed = [one for one in run.planned if one.gating and set(one.test.needs) <= run.subject.provides]
     assert {one.check.id for one in allowed} >= {"off-manifold-energy", "normal-gradient-growth", "every-class-near"}
     assert run.gating_alpha == pytest.approx(0.04 / len(allowed))
 
@@ -103,23 +87,23 @@ def test_a_verdict_does_not_depend_on_what_else_is_asked():
 
 
 @pytest.mark.parametrize("tier", ["stated", "controlled"])
-def test_chance_sets_the_limit_only_where_it_asks_for_more_in_controlled_tests(own_registry, tier):
+def test_chance_sets_the_limit_only_where_it_asks_for_more_in_controlled_tests(own_registries, tier):
     controls = ("rotation",) if tier == "controlled" else ()
 
     @dmmcheck.check(
         "against-chance", tier=tier, controls=controls, statement="s", threshold=0.0, direction="greater", unit="share"
     )
-    def against_chance(measure):
-        share = Evidence.of(1 - measure.tangent_share(measure.step("free")))
+    def against_chance(view):
+        share = Evidence.of(1 - view.tangent_share(view.delta("free")))
         return replace(share, chance=0.99)
 
-    finding = judged(views.subject(), f"against-chance-{tier}-builtin")[f"against-chance-{tier}-builtin"]
+    finding = views.judged(views.subject(), f"against-chance-{tier}-builtin")[f"against-chance-{tier}-builtin"]
     assert finding.threshold == 0.99
 
 
 def test_looks_stop_early_with_the_verdicts_of_all_inputs():
     subject = worlds.hyperplane(angle=85, seed=1, ambient_dim=16, dim=3, samples=512).subject
-    early = judged(subject, samples=512)
+    early = views.judged(subject, samples=512)
     run = Run(subject, Settings(samples=512))
     run.soundness, run.measure.looks = (), (512,)
     fixed = {one.id: run.finding(one) for one in run.planned if one.gating}
@@ -130,32 +114,22 @@ def test_looks_stop_early_with_the_verdicts_of_all_inputs():
     assert np.mean(used) <= 0.3 * 512
 
 
-class Wrapped(nn.Module):
-    """A model seen through a change of its input and of its logits."""
-
-    def __init__(self, inner: nn.Module, *, turn: Tensor | None = None, size: float = 1.0, heat: float = 1.0) -> None:
-        super().__init__()
-        self.inner, self.turn, self.size, self.heat = inner, turn, size, heat
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x / self.size
-        return self.heat * self.inner(x if self.turn is None else x @ self.turn)
-
-
-def turned(subject: Subject, turn: Tensor) -> Subject:
-    """The same world in rotated coordinates: x -> turn x."""
+def rotated(subject: Subject, rotation: Tensor) -> Subject:
+    """The same world in rotated coordinates."""
     return Subject(
-        model=Wrapped(subject.model, turn=turn),
-        x=subject.x @ turn.T,
+        model=views.Scaled(subject.model, rotation=rotation),
+        x=subject.x @ rotation.T,
         y=subject.y,
-        manifold=Subspace(turn @ subject.manifold.basis),
-        x_train=subject.x_train @ turn.T,
+        manifold=Subspace(rotation @ subject.manifold.basis),
+        x_train=subject.x_train @ rotation.T,
         y_train=subject.y_train,
     )
 
 
 def shrunk(subject: Subject, size: float) -> Subject:
-    return replace(subject, model=Wrapped(subject.model, size=size), x=subject.x * size, x_train=subject.x_train * size)
+    return replace(
+        subject, model=views.Scaled(subject.model, size=size), x=subject.x * size, x_train=subject.x_train * size
+    )
 
 
 def permuted(subject: Subject) -> Subject:
@@ -169,10 +143,10 @@ WORLDS = {
     "dimples": lambda: worlds.dimpled(seed=2, **SMALL).subject,
 }
 CHANGES = {
-    "rotated": lambda subject: turned(
+    "rotated": lambda subject: rotated(
         subject, torch.linalg.qr(torch.randn(16, 16, generator=torch.Generator().manual_seed(4)))[0]
     ),
-    "logits x 100": lambda subject: replace(subject, model=Wrapped(subject.model, heat=100.0)),
+    "logits x 100": lambda subject: replace(subject, model=views.Scaled(subject.model, factor=100.0)),
     "inputs x 0.01": lambda subject: shrunk(subject, 0.01),
     "permuted": permuted,
 }
@@ -180,7 +154,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("world", WORLDS)
-def test_verdicts_do_not_depend_on_coordinates_units_temperature_or_order(world, change):
+def test_verdicts_do_not_depend_on_coordinates_units_scale_of_logits_or_order(world, change):
     subject = WORLDS[world]()
     before, after = verdicts(subject), verdicts(CHANGES[change](subject))
     assert before == after
@@ -189,16 +163,16 @@ def test_verdicts_do_not_depend_on_coordinates_units_temperature_or_order(world,
 
 def test_permuted_inputs_give_the_same_numbers():
     subject = WORLDS["dimples"]()
-    before, after = judged(subject), judged(permuted(subject))
+    before, after = views.judged(subject), views.judged(permuted(subject))
     for name, finding in before.items():
         if finding.verdict != "not-run":
             assert finding.estimate == pytest.approx(after[name].estimate, rel=1e-4), name
 
 
 @pytest.mark.parametrize("kind", ["saturated", "quantised", "step", "stochastic"])
-def test_nothing_is_said_of_a_masked_model(kind):
+def test_a_masked_model_gets_no_verdict(kind):
     subject = worlds.unsound(kind=kind, seed=0, ambient_dim=24, dim=4, classes=4, samples=64).subject
-    findings = judged(subject, sound=False, samples=64)
+    findings = views.judged(subject, sound=False, samples=64)
     ran = [finding for finding in findings.values() if finding.verdict != "not-run"]
     assert ran
     assert {finding.verdict for finding in ran} == {"inconclusive"}
@@ -218,12 +192,12 @@ PAIR = (
     ids=["deeper", "swapped", "itself"],
 )
 def test_a_pair_says_which_of_the_two_is_deeper(standard, robust, expected):
-    findings = judged(worlds.pair(standard=standard, robust=robust, seed=0, **SMALL).subject, *PAIR)
+    findings = views.judged(worlds.pair(standard=standard, robust=robust, seed=0, **SMALL).subject, *PAIR)
     assert {name: finding.verdict for name, finding in findings.items()} == dict.fromkeys(PAIR, expected)
 
 
 class Quantised(nn.Module):
-    """No gradients: the search in vain, and the boundary seems far."""
+    """A model without gradients: the search finds nothing, and the boundary seems far away."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -233,10 +207,10 @@ class Quantised(nn.Module):
         return self.inner((8 * x).round() / 8)
 
 
-def test_a_masked_twin_makes_the_pair_inconclusive_and_nothing_else():
+def test_a_masked_model_of_a_pair_makes_the_pair_inconclusive_and_nothing_else():
     subject = worlds.hyperplane(angle=80, seed=0, **SMALL).subject
     subject = replace(subject, robust=Quantised(subject.model))
-    findings = judged(subject, *PAIR, "off-manifold-energy-stated-builtin", sound=False)
+    findings = views.judged(subject, *PAIR, "off-manifold-energy-stated-builtin", sound=False)
     assert all(findings[name].verdict == "inconclusive" for name in PAIR)
     assert all("robust model: " in findings[name].reason for name in PAIR)
     assert findings["off-manifold-energy-stated-builtin"].verdict == "supported"
@@ -257,14 +231,14 @@ PHASES = "two-phases-mechanism-builtin"
 )
 def test_two_phases_follows_the_trajectory(depths, expected):
     subject = worlds.training(depths=getattr(worlds.dimples, depths), seed=0, **SMALL).subject
-    assert judged(subject, PHASES)[PHASES].verdict == expected
+    assert views.judged(subject, PHASES)[PHASES].verdict == expected
 
 
-def test_one_untrained_network_is_no_look_at_untrained_networks():
-    """A network that is itself untrained differs clearly from any other one, but not from them all."""
+def test_an_untrained_network_does_not_differ_from_untrained_networks():
+    """It differs clearly from any single one, but not from them all."""
     names = ("boundary-clings-mechanism-builtin", "normal-gradient-growth-mechanism-builtin")
     decided = 0
     for seed in range(6):
-        findings = judged(views.subject(seed=50 + seed, samples=64, factory=views.network), *names)
+        findings = views.judged(views.subject(seed=50 + seed, samples=64, factory=views.network), *names)
         decided += sum(finding.verdict != "inconclusive" for finding in findings.values())
     assert decided <= 1

@@ -1,4 +1,4 @@
-"""What wrong-label networks are trained on, and how they are judged; with a trainer that only takes notes."""
+"""What wrong-label networks are trained on, and how they are judged; with a trainer that records what it is given."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import views
 from scipy import stats as scipy_stats
 
 from dmmcheck.checks import wrong_labels
-from dmmcheck.config.settings import Settings
 from dmmcheck.measurement.sample import predict
-from dmmcheck.run import Run
 
 
-class Notes:
-    """A trainer that remembers what it was given and returns networks of known quality."""
+class Recorder:
+    """A trainer that records what it is given and returns networks of known quality."""
 
     def __init__(self, networks) -> None:
         self.given, self.networks = [], networks
@@ -30,12 +28,12 @@ class Notes:
 @pytest.fixture
 def trained():
     """A view, and what each condition hands to the trainer."""
-    notes = Notes([views.network(9)])
-    seen = views.view(views.subject(trainer=notes, manifold=views.Local()), 40)
+    recorder = Recorder([views.network(9)])
+    seen = views.view(views.subject(trainer=recorder, manifold=views.Local()), 40)
 
     def given(condition):
-        wrong_labels._right(seen, condition)
-        x, y, _ = notes.given[-1]
+        wrong_labels._correct(seen, condition)
+        x, y, _ = recorder.given[-1]
         return views.array(x), y.numpy()
 
     return seen, given
@@ -43,7 +41,7 @@ def trained():
 
 def test_no_example_keeps_its_label(trained):
     seen, given = trained
-    own = seen.measure.examples.y.numpy()
+    own = seen.examples.y.numpy()
     assert np.all(given("random-targets")[1] != own)
     assert np.array_equal(given("next-class")[1], (own + 1) % views.CLASSES)
 
@@ -51,25 +49,25 @@ def test_no_example_keeps_its_label(trained):
 def test_random_targets_are_all_other_classes_alike():
     seen = views.view(views.subject())
     y = torch.arange(views.CLASSES).repeat(500)
-    counts = torch.bincount((wrong_labels._targets(seen.measure, y, "random") - y) % views.CLASSES)
+    counts = torch.bincount((wrong_labels._wrong_classes(seen, y, "random") - y) % views.CLASSES)
     assert counts[0] == 0
     assert scipy_stats.chisquare(counts[1:].numpy()).pvalue > 1e-3
 
 
-def test_examples_are_moved_some_way_into_the_class_of_their_label(trained):
+def test_examples_are_moved_into_the_class_of_their_label(trained):
     seen, given = trained
     x, targets = given("random-targets")
-    clean = views.array(seen.measure.examples.x)
+    clean = views.array(seen.examples.x)
     moved = np.linalg.norm(x - clean, axis=1) > 0
     assert moved.mean() > 0.9
     edge = torch.tensor(clean + (x - clean) / wrong_labels.STRETCH * 1.001, dtype=torch.float32)
-    reached = predict(seen.measure.classifier, edge).numpy() == targets
+    reached = predict(seen.classifier, edge).numpy() == targets
     assert reached[moved].mean() > 0.9
 
 
-def test_controls_are_as_long_as_what_they_control(trained):
+def test_the_vectors_of_the_controls_have_the_lengths_of_the_perturbations(trained):
     seen, given = trained
-    clean = views.array(seen.measure.examples.x)
+    clean = views.array(seen.examples.x)
     length = {name: np.linalg.norm(given(name)[0] - clean, axis=1) for name in wrong_labels.CONDITIONS}
     for name in ("noise", "normal-only", "tangent-only"):
         assert length[name] == pytest.approx(length["random-targets"], rel=1e-4), name
@@ -80,19 +78,19 @@ def test_controls_are_as_long_as_what_they_control(trained):
 
 def test_parts_lie_in_the_tangent_and_the_normal_space_of_their_example(trained):
     seen, given = trained
-    clean = seen.measure.examples.x
+    clean = seen.examples.x
     bases = views.array(views.Local().tangent_basis(clean))
     for name, expected in (("tangent-only", 1.0), ("normal-only", 0.0)):
-        step = given(name)[0] - views.array(clean)
-        share = [np.sum((basis.T @ v) ** 2) / np.sum(v**2) for v, basis in zip(step, bases, strict=True)]
-        assert share == pytest.approx(np.full(len(step), expected), abs=1e-5)
+        added = given(name)[0] - views.array(clean)
+        share = [np.sum((basis.T @ v) ** 2) / np.sum(v**2) for v, basis in zip(added, bases, strict=True)]
+        assert share == pytest.approx(np.full(len(added), expected), abs=1e-5)
 
 
 def test_shuffled_perturbations_are_those_of_other_examples(trained):
     seen, given = trained
-    clean = views.array(seen.measure.examples.x)
-    own, dealt = (given(name)[0] - clean for name in ("random-targets", "shuffled"))
-    order = [int(np.argmin(np.linalg.norm(own - step, axis=1))) for step in dealt]
+    clean = views.array(seen.examples.x)
+    own, shuffled = (given(name)[0] - clean for name in ("random-targets", "shuffled"))
+    order = [int(np.argmin(np.linalg.norm(own - delta, axis=1))) for delta in shuffled]
     assert sorted(order) == list(range(len(own)))
     assert np.mean(np.array(order) == np.arange(len(own))) < 0.2
 
@@ -101,25 +99,25 @@ def test_the_search_is_made_once_for_each_kind_of_target(monkeypatch):
     asked = []
     search = wrong_labels.boundary_search
     monkeypatch.setattr(wrong_labels, "boundary_search", lambda *a, **k: asked.append(1) or search(*a, **k))
-    seen = views.view(views.subject(trainer=Notes([views.network(9)])))
+    seen = views.view(views.subject(trainer=Recorder([views.network(9)])))
     for condition in wrong_labels.CONDITIONS:
-        wrong_labels._right(seen, condition)
+        wrong_labels._correct(seen, condition)
     assert len(asked) == 2
 
 
-def test_each_input_is_judged_by_one_network_and_each_network_is_a_draw():
+def test_each_input_is_judged_by_one_network_and_each_network_is_a_replicate():
     networks = [views.network(seed) for seed in (0, 5, 6)]
-    seen = views.view(views.subject(trainer=Notes(networks)), 40)
+    seen = views.view(views.subject(trainer=Recorder(networks)), 40)
     evidence = wrong_labels.wrong_label_training(seen)
-    sample = seen.measure.sample
-    used = [networks[(place + 1) % 3] for place in range(wrong_labels.SEEDS)]
-    right = np.stack([(predict_with(net, sample.x) == sample.y.numpy()).astype(float) for net in used])
-    expected = [right[i % wrong_labels.SEEDS, i] for i in range(40)]
+    sample = seen.measurement.sample
+    used = [networks[(number + 1) % 3] for number in range(wrong_labels.NETWORKS)]
+    correct = np.stack([(predict_with(net, sample.x) == sample.y.numpy()).astype(float) for net in used])
+    expected = [correct[i % wrong_labels.NETWORKS, i] for i in range(40)]
     assert evidence.values.tolist() == expected
-    assert evidence.draws == pytest.approx(right.mean(1))
+    assert evidence.replicates == pytest.approx(correct.mean(1))
     assert evidence.chance == pytest.approx(max(np.bincount(sample.y.numpy())) / len(sample.y))
-    half = scipy_stats.t.ppf(0.975, 4) * np.std(evidence.draws, ddof=1) * math.sqrt(1.2)
-    assert f"[{max(0, right.mean() - half):.2f}, {min(1, right.mean() + half):.2f}] over 5 seeds" in evidence.note
+    half = scipy_stats.t.ppf(0.975, 4) * np.std(evidence.replicates, ddof=1) * math.sqrt(1.2)
+    assert f"[{max(0, correct.mean() - half):.2f}, {min(1, correct.mean() + half):.2f}] over 5 seeds" in evidence.note
 
 
 def predict_with(network, x):
@@ -128,28 +126,25 @@ def predict_with(network, x):
 
 
 def test_a_comparison_counts_inputs_on_which_two_networks_differ(monkeypatch):
-    seen = views.view(views.subject(trainer=Notes([views.network(9)])), 40)
+    seen = views.view(views.subject(trainer=Recorder([views.network(9)])), 40)
     rng = np.random.default_rng(0)
     tables = {
         name: (rng.random((5, 48)) < rate).astype(float) for name, rate in (("random-targets", 0.8), ("noise", 0.4))
     }
-    monkeypatch.setattr(wrong_labels, "_right", lambda view, condition: tables[condition])
+    monkeypatch.setattr(wrong_labels, "_correct", lambda view, condition: tables[condition])
     evidence = wrong_labels.wrong_label_beyond_noise(seen)
     one, other = tables["random-targets"], tables["noise"]
     expected = [one[i % 5, i] for i in range(40) if one[i % 5, i] != other[i % 5, i]]
     assert evidence.values.tolist() == expected
     wins, losses = ((a > b).sum(1) for a, b in ((one, other), (other, one)))
-    assert evidence.draws == pytest.approx(wins / (wins + losses))
+    assert evidence.replicates == pytest.approx(wins / (wins + losses))
 
 
 @pytest.mark.parametrize(
     ("networks", "expected"),
     [((0, 0, 0), "supported"), ((0, 9, 21), "inconclusive")],
-    ids=["all right", "one of three right"],
+    ids=["all correct", "one of three correct"],
 )
-def test_one_good_network_among_bad_ones_decides_nothing(networks, expected):
-    subject = views.subject(samples=128, trainer=Notes([views.network(seed) for seed in networks]))
-    run = Run(subject, Settings(samples=128))
-    run.soundness = ()
-    planned = next(one for one in run.planned if one.id == "wrong-label-training-mechanism-builtin")
-    assert run.finding(planned).verdict == expected
+def test_one_good_network_among_bad_ones_gives_no_verdict(networks, expected):
+    subject = views.subject(samples=128, trainer=Recorder([views.network(seed) for seed in networks]))
+    assert views.finding(subject, "wrong-label-training-mechanism-builtin", samples=128).verdict == expected

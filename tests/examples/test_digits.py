@@ -1,4 +1,4 @@
-"""The digits example: what the demo's verdicts rest on."""
+"""The digits example: the networks and data of the demo."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHORT_ADVERSARIAL = training.Recipe(epochs=1, radius=0.75)
 
 @pytest.fixture(autouse=True)
 def _own_cache(monkeypatch, tmp_path_factory, request):
-    """Trained here, never found in build/ from another day; once for the whole module."""
+    """Networks are trained here, once for the whole module, and not taken from build/."""
     folder = getattr(request.module, "_folder", None) or tmp_path_factory.mktemp("digits")
     request.module._folder = folder
     monkeypatch.setattr(subject, "CACHE", folder)
@@ -41,7 +41,7 @@ def test_accuracy_on_unseen_digits(network):
     assert reached >= 0.97
 
 
-def test_the_twin_withstands_attacks_the_standard_network_falls_for():
+def test_the_robust_network_withstands_attacks_that_change_the_standard_one():
     test = subject.split().test
     x, y = test.x[:200], test.y[:200]
     survived = {}
@@ -90,7 +90,7 @@ def test_initial_weights_follow_torch_defaults():
             assert mine.std().item() == pytest.approx(default.std().item(), rel=0.2)
 
 
-def test_trained_networks_are_kept_and_found_again(monkeypatch):
+def test_trained_networks_are_saved_and_loaded_again(monkeypatch):
     first = subject.model()
     subject.checkpoints.cache_clear()
     monkeypatch.setattr(training, "fit_with_history", _must_not_train)
@@ -99,7 +99,7 @@ def test_trained_networks_are_kept_and_found_again(monkeypatch):
     assert _same(first, again)
 
 
-def test_another_recipe_is_not_mistaken_for_a_kept_one(monkeypatch):
+def test_another_recipe_trains_another_network(monkeypatch):
     subject.model()
     subject.checkpoints.cache_clear()
     monkeypatch.setattr(training, "PLAIN", SHORT)
@@ -113,7 +113,7 @@ def test_restored_networks_can_be_trained_further():
 
 
 def _numpy_state():
-    return np.random.get_state()[1].copy()  # noqa: NPY002 -- looked at, not drawn from
+    return np.random.get_state()[1].copy()  # noqa: NPY002 -- read, not drawn from
 
 
 def _same(a, b):

@@ -1,4 +1,4 @@
-"""The decoder's manifold against its Jacobian by other means and in closed form, and what it refuses."""
+"""The manifold of a decoder against its Jacobian by other means and in closed form, and its errors."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def test_rows_do_not_depend_on_the_batch(monkeypatch):
     torch.testing.assert_close(manifold.project_point(X), projected)
 
 
-def test_fitting_tells_it_the_shape_the_training_points_and_the_size_of_the_codes():
+def test_fitting_sets_the_shape_the_training_points_and_the_size_of_the_codes():
     manifold = Decoder(*convolutional()).fit(X.reshape(-1, *SHAPE))
     assert (manifold.dim, manifold.input_shape, manifold.name) == (K, SHAPE, "decoder")
     torch.testing.assert_close(manifold.training_points, X)
@@ -181,9 +181,9 @@ def fades(z):
         (flat(2), lambda z: z @ torch.ones(3, D), {}, ["decoder raised RuntimeError", "(2, 2)"]),
         (lambda x: x @ torch.ones(3, 2), flat(2), {}, ["encoder raised RuntimeError", "input_shape"]),
         (lambda x: (x, x), flat(2), {}, ["encoder returned a tuple", "variational"]),
-        (lambda x: x.sum(), flat(2), {}, ["encoder returned shape ()", "one row an input"]),
+        (lambda x: x.sum(), flat(2), {}, ["encoder returned shape ()", "one row for each input"]),
         (lambda x: x.long(), flat(2), {}, ["torch.int64", "floating-point codes"]),
-        (lambda x: x, lambda z: z, {}, [f"k = {D} values", f"D = {D}", "below D"]),
+        (lambda x: x, lambda z: z, {}, [f"k = {D} values", f"D = {D}", "fewer than D"]),
         (flat(3), lambda z: z, {"dim": 2}, ["codes have 3 values, dim is 2"]),
         (nn.Linear(D, 2).half(), flat(2), {}, ["encoder computes in torch.float16", "convert it with .float()"]),
         (flat(2), nn.Linear(2, D, device="meta"), {}, ["decoder's parameters are on the meta device"]),
@@ -193,7 +193,7 @@ def fades(z):
         *("decoder-raises", "encoder-raises", "tuple", "no-rows", "integers", "k-is-D", "other-dim", "half", "meta"),
     ],
 )
-def test_what_is_no_manifold_is_one_clear_error(encode, decode, options, words):
+def test_an_encoder_or_decoder_that_cannot_be_used_is_one_clear_error(encode, decode, options, words):
     with pytest.raises(ManifoldError) as error:
         Decoder(encode, decode, **options).tangent_basis(X[:1])
     assert all(word in str(error.value) for word in words), str(error.value)

@@ -1,4 +1,4 @@
-"""Local PCA against closed forms and a naive reference; what must not change it; and what it refuses."""
+"""Local PCA against closed forms and a naive reference, what must not change it, and its errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
 
 
 def naive(points: np.ndarray, x: np.ndarray, dim: int, neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and basis at one point, line by line as the docstring has it."""
+    """Mean and basis at one point, written as in the docstring."""
     squared = ((points - x) ** 2).sum(1)
     near = np.argsort(squared)[:neighbours]
     weight = squared[near].max() - squared[near]
@@ -179,11 +179,11 @@ def test_rotating_scaling_or_shifting_everything_takes_the_planes_along(seed, sc
 
 def test_neighbours_follow_the_dimension_unless_given():
     points = gaussian(50, 30)
-    assert LocalPCA(dim=3).fit(points).reach == 12
-    assert LocalPCA(dim=1).fit(points).reach == 4
-    assert LocalPCA(dim=20).fit(points).reach == 50
-    assert LocalPCA(dim=3).fit(points).refit(5).reach == 20
-    assert LocalPCA(dim=3, neighbours=9).fit(points).refit(5).reach == 9
+    assert LocalPCA(dim=3).fit(points).neighbour_count == 12
+    assert LocalPCA(dim=1).fit(points).neighbour_count == 4
+    assert LocalPCA(dim=20).fit(points).neighbour_count == 50
+    assert LocalPCA(dim=3).fit(points).refit(5).neighbour_count == 20
+    assert LocalPCA(dim=3, neighbours=9).fit(points).refit(5).neighbour_count == 9
     assert LocalPCA(dim=3).fit(points).name == "local-pca"
     torch.testing.assert_close(LocalPCA(dim=3).fit(points.reshape(50, 5, 6)).training_points, points)
 
@@ -201,7 +201,11 @@ LINE = torch.linspace(0, 1, 40)[:, None] * torch.ones(6)
     ("options", "points", "words"),
     [
         ({"dim": 2}, LINE, ["dim is 2", "8 nearest", "span 1 directions", "smaller dim, or more neighbours"]),
-        ({"dim": 1}, torch.cat([LINE[:1].expand(20, -1), LINE]), ["span 0 directions"]),
+        (
+            {"dim": 1},
+            torch.cat([LINE[:1].expand(20, -1), LINE]),
+            ["span 0 directions", "more neighbours, or give more points"],
+        ),
         ({"dim": 2}, torch.eye(20), ["span 0 directions", "equally far"]),
     ],
     ids=["line", "duplicates", "equally-far"],
@@ -226,12 +230,12 @@ def test_neighbours_that_span_too_little_are_an_error_not_a_basis(options, point
         ({"dim": 8}, 50, ["dim is 8", "D = 8"]),
     ],
 )
-def test_what_cannot_be_fitted_is_refused(options, m, words):
+def test_what_cannot_be_fitted_is_one_clear_error(options, m, words):
     with pytest.raises(ManifoldError) as error:
         LocalPCA(**options).fit(gaussian(m, 8))
     assert all(word in str(error.value) for word in words)
 
 
-def test_refitting_to_too_many_dimensions_is_refused():
+def test_refitting_to_too_many_dimensions_is_an_error():
     with pytest.raises(ManifoldError, match="neighbours is 8, dim 7 needs a whole number of at least 9"):
         LocalPCA(dim=3, neighbours=8).fit(gaussian(40, 20)).refit(7)

@@ -1,4 +1,4 @@
-"""How a classifier is called: output forms, flags restored, and one clear error for each way it can be wrong."""
+"""How a module or function becomes a classifier, and one clear error for each way it can be wrong."""
 
 from __future__ import annotations
 
@@ -6,18 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from module_cases import Moody, X, flags, linear
 from torch import nn
 from torch.nn.functional import logsigmoid
 
 from dmmcheck.errors import ModelError
-from dmmcheck.models.torch import adapt
-
-X = torch.linspace(-1, 1, 12).reshape(4, 3)
-WEIGHT = torch.arange(6.0).reshape(3, 2)
-
-
-def linear(x):
-    return x @ WEIGHT.to(x)
+from dmmcheck.models.base import Classifier
+from dmmcheck.models.torch import adapt, verify
 
 
 @pytest.mark.parametrize(
@@ -82,42 +77,6 @@ def test_a_model_that_works_in_place_leaves_the_inputs_alone():
     torch.testing.assert_close(points.detach(), X, rtol=0, atol=0)
 
 
-def test_a_method_of_a_module_is_called_in_evaluation_mode_and_followed():
-    model = Moody().double()
-    classifier = adapt(model.forward, X)
-    assert classifier.dtype == torch.float64
-    with classifier.evaluation():
-        assert not any(flags(model)[0])
-        once, twice = classifier.logits(classifier.flat(X)), classifier.logits(classifier.flat(X))
-    torch.testing.assert_close(once, twice, rtol=0, atol=0)
-    assert model.training
-    assert classifier.name == "Moody"
-
-
-def test_gradients_in_the_parameters_are_the_users_own():
-    model = nn.Linear(3, 2)
-    model(X).sum().backward()
-    before = [parameter.grad.clone() for parameter in model.parameters()]
-    classifier, points = adapt(model, X), X.clone().requires_grad_(True)
-    with classifier.evaluation():
-        classifier.logits(points).sum().backward()
-    for parameter, gradient in zip(model.parameters(), before, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=0)
-
-
-def test_a_module_without_parameters_follows_its_buffers_and_else_the_inputs():
-    class Fixed(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.register_buffer("weight", WEIGHT.double())
-
-        def forward(self, x):
-            return x @ self.weight
-
-    assert adapt(Fixed(), X).dtype == torch.float64
-    assert adapt(nn.Identity(), X).dtype == X.dtype
-
-
 def exported(network):
     batch = torch.export.Dim("batch")
     return torch.export.export(network, (X,), dynamic_shapes=({0: batch},)).module()
@@ -152,53 +111,6 @@ def test_flat_inputs_reach_the_model_in_its_own_shape(shape):
     assert set(seen) == {shape}
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_inputs_follow_the_dtype_of_the_model(dtype):
-    classifier = adapt(nn.Linear(3, 2).to(dtype), X.double())
-    assert classifier.logits(classifier.flat(X)).dtype == dtype
-
-
-class Moody(nn.Module):
-    """A dropout, a batch norm frozen by hand, and one frozen parameter: three kinds of flags to restore."""
-
-    def __init__(self):
-        super().__init__()
-        self.drop, self.norm, self.head = nn.Dropout(0.5), nn.BatchNorm1d(3), nn.Linear(3, 2)
-        self.norm.eval()
-        self.head.bias.requires_grad_(False)
-
-    def forward(self, x):
-        return self.head(self.norm(self.drop(x)))
-
-
-def flags(model):
-    return [m.training for m in model.modules()], [p.requires_grad for p in model.parameters()]
-
-
-@pytest.mark.parametrize("fails", [False, True])
-def test_flags_are_evaluation_inside_and_restored_outside(fails):
-    model = Moody()
-    before, statistics = flags(model), model.norm.running_mean.clone()
-    classifier = adapt(model, X)
-    assert flags(model) == before
-
-    def use():
-        with classifier.evaluation():
-            assert not any(flags(model)[0])
-            assert not any(flags(model)[1])
-            classifier.logits(X)
-            if fails:
-                raise KeyboardInterrupt
-
-    if fails:
-        with pytest.raises(KeyboardInterrupt):
-            use()
-    else:
-        use()
-    assert flags(model) == before
-    torch.testing.assert_close(model.norm.running_mean, statistics)
-
-
 def around(model):
     """A function that hides its module."""
 
@@ -212,37 +124,25 @@ def raises(x):
     raise ZeroDivisionError("no luck")
 
 
-class Scattered(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.one, self.two = nn.Linear(3, 2), nn.Linear(2, 2).double()
-
-    def forward(self, x):
-        return self.two(self.one(x).double())
-
-
 @pytest.mark.parametrize(
     ("model", "words"),
     [
-        (42, ["int", "cannot be called", "torch.nn.Module"]),
+        (42, ["int", "cannot be called", "torch.nn.Module", "dmmcheck.Classifier"]),
+        (SimpleNamespace(logits=linear, name="own"), ["without classes, input_shape, device, dtype, role, evaluation"]),
         (raises, ["ZeroDivisionError", "no luck", "(2, 3)"]),
         (lambda x: [1, 2], ["list", "expected a tensor", "logits"]),
         (lambda x: linear(x)[:1], ["(1, 2)", "(2, classes)"]),
         (lambda x: linear(x)[:, :, None].expand(-1, -1, 5), ["(2, 2, 5)", "one row of logits"]),
         (lambda x: linear(x).argmax(1, keepdim=True).expand(-1, 2), ["int64", "not labels"]),
-        (Scattered(), ["2 dtypes", "as a whole with .to(...)"]),
         (nn.Linear(3, 2).half(), ["float16", "convert it with .float()"]),
-        (nn.Linear(3, 2).bfloat16(), ["bfloat16", "convert it with .float()"]),
         (lambda x: linear(x).half(), ["returned torch.float16", "autocast"]),
         (nn.Linear(3, 2).double().forward.__func__, ["TypeError", "torch.nn.Module"]),
         (around(nn.Linear(3, 2).double()), ["RuntimeError", "float32", "dtype and device", "torch.nn.Module"]),
-        (nn.Linear(3, 2, device="meta"), ["meta", "load its weights"]),
-        (nn.LazyLinear(2), ["2 parameters", "no shape yet", "one batch"]),
         (nn.Linear(7, 2), ["RuntimeError", "shape the model expects"]),
     ],
     ids=[
-        *("no-call", "raises", "list", "batch", "rank", "labels", "dtypes", "half", "bfloat16", "half-output"),
-        *("unbound", "other-dtype", "meta", "lazy", "features"),
+        *("no-call", "lacks-members", "raises", "list", "batch", "rank", "labels", "half", "half-output"),
+        *("unbound", "other-dtype", "features"),
     ],
 )
 def test_a_model_that_cannot_be_used_is_one_clear_error(model, words):
@@ -250,3 +150,47 @@ def test_a_model_that_cannot_be_used_is_one_clear_error(model, words):
         adapt(model, X)
     for word in words:
         assert word in str(error.value)
+
+
+def test_a_message_calls_a_reference_model_by_its_role():
+    with pytest.raises(ModelError, match=r"^the robust twin raised .* it must take the inputs of the model under test"):
+        adapt(nn.Linear(7, 2), X, role="robust twin")
+
+
+def test_a_classifier_is_returned_as_it_is():
+    classifier = adapt(linear, X)
+    assert isinstance(classifier, Classifier)
+    assert adapt(classifier, X) is classifier
+
+
+class Own(Classifier):
+    """A classifier whose logits are given."""
+
+    name, classes, input_shape, device, dtype = "own", 2, (3,), torch.device("cpu"), torch.float32
+
+    def __init__(self, logits):
+        self._logits = logits
+
+    def logits(self, x):
+        return self._logits(x)
+
+
+def test_a_classifier_that_returns_a_row_of_logits_for_each_input_passes():
+    verify(Own(linear), X)
+    verify(Own(linear), X[:1])
+
+
+@pytest.mark.parametrize(
+    ("logits", "words"),
+    [
+        (lambda x: linear(x)[:, :1], [r"have shape (2, 1) and dtype torch.float32 for 2 inputs; return (2, 2)"]),
+        (lambda x: linear(x).half(), ["torch.float16", "in float32 or float64"]),
+        (lambda x: linear(x).argmax(1), ["shape (2,)", "torch.int64"]),
+        (raises, ["the model raised ZeroDivisionError", "no luck"]),
+    ],
+    ids=["columns", "half", "labels", "raises"],
+)
+def test_a_classifier_that_does_not_keep_the_protocol_is_one_clear_error(logits, words):
+    with pytest.raises(ModelError) as error:
+        verify(Own(logits), X)
+    assert all(word in str(error.value) for word in words), str(error.value)

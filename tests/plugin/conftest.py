@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import pkgutil
 import runpy
@@ -11,17 +12,21 @@ import pytest
 from projects import SETTINGS, WORLD
 
 import dmmcheck
-from dmmcheck.checks import base
+from dmmcheck.registry import CHECKS, CONTROLS, GATES, REPORT_FORMATS
 
-# An inner run takes away again what it was the first to import, and torch cannot be imported twice.
-for module in pkgutil.walk_packages(dmmcheck.__path__, "dmmcheck."):
-    importlib.import_module(module.name)
+# An inner run removes the modules that it was the first to import, and torch cannot be imported twice.
+# Its pytest plugin imports hypothesis at the end of each run, which takes seconds.
+for name in (*(module.name for module in pkgutil.walk_packages(dmmcheck.__path__, "dmmcheck.")), "hypothesis"):
+    importlib.import_module(name)
+gc.freeze()  # each inner run collects garbage several times, and need not search the modules imported so far
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch):
-    """Checks that an inner run declares end with it."""
-    monkeypatch.setattr(base, "_REGISTRY", dict(base._REGISTRY))
+def registries(monkeypatch):
+    """What an inner run registers is forgotten after the test."""
+    for registry in (CHECKS, CONTROLS, GATES, REPORT_FORMATS):
+        monkeypatch.setattr(registry, "_things", dict(registry))
+        monkeypatch.setattr(registry, "_sources", dict(registry._sources))
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +36,11 @@ def outside_ci(monkeypatch):
 
 
 @pytest.fixture
-def empty(pytester):
-    """A folder with code to be tested, and nothing that says so."""
+def empty(pytester, registries):
+    """A folder with code to be tested, and nothing that says so; runs in this process leave out gates that search."""
+    for name, gate in list(GATES.items()):
+        if gate.ask.__module__ == "dmmcheck.soundness.probes" or name in {"effort", "dimensions"}:
+            del GATES._things[name]
     pytester.makepyfile(world=WORLD)
     return pytester
 

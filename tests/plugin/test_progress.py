@@ -1,4 +1,4 @@
-"""The lines that say what is going on: where they stand between pytest's letters, and how many there are."""
+"""The lines of progress: where they are written between pytest's letters, and how many there are."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dmmcheck.pytest_plugin import progress
 
 
 class Screen:
-    """A reporter and its writer, as far as progress uses them, that note what they are told."""
+    """A reporter and its writer, as far as progress uses them, that keep what is written."""
 
     def __init__(self, terminal: bool, verbosity: int = 0) -> None:
         self.hasmarkup, self.text = terminal, ""
@@ -54,31 +54,36 @@ def clock(monkeypatch):
     return now
 
 
-def told(screen: Screen, clock: list[float], times: list[float]) -> str:
+def written(screen: Screen, clock: list[float], times: list[float]) -> str:
     screen.text = "a.py ."
-    tell = progress.teller(Config(screen))
+    line = progress.progress_line(Config(screen))
     for time in times:
         clock[0] = time
-        tell(f"at {time:g}")
-    tell.close("a.py::b")
+        line(f"at {time:g}")
+    line.close("a.py::b")
     return screen.text
 
 
-def test_in_a_file_there_is_a_line_at_once_and_then_one_every_ten_seconds(clock):
-    assert told(Screen(terminal=False), clock, [0, 1, 9, 11, 12]) == "a.py .\ndmmcheck: at 0\ndmmcheck: at 11\na.py "
+def test_in_a_file_the_first_line_comes_at_once_and_then_one_every_ten_seconds(clock):
+    assert written(Screen(terminal=False), clock, [0, 1, 9, 11, 12]) == "a.py .\ndmmcheck: at 0\ndmmcheck: at 11\na.py "
 
 
-def test_on_a_terminal_each_line_takes_the_place_of_the_one_before(clock):
-    assert told(Screen(terminal=True), clock, [0, 1, 2]) == "a.py .\ndmmcheck: at 2\na.py "
+def test_on_a_terminal_each_line_replaces_the_one_before(clock):
+    assert written(Screen(terminal=True), clock, [0, 1, 2]) == "a.py .\ndmmcheck: at 2\na.py "
 
 
 @pytest.mark.parametrize(("verbosity", "end"), [(-1, "\n"), (0, "\na.py "), (1, "")])
 def test_pytest_goes_on_where_it_would_write(clock, verbosity, end):
-    assert told(Screen(terminal=False, verbosity=verbosity), clock, [0]) == f"a.py .\ndmmcheck: at 0{end}"
+    assert written(Screen(terminal=False, verbosity=verbosity), clock, [0]) == f"a.py .\ndmmcheck: at 0{end}"
 
 
-def test_nothing_is_said_where_there_was_nothing_to_say_or_no_terminal(clock):
-    assert told(Screen(terminal=False), clock, []) == "a.py ."
+def test_nothing_is_written_without_a_line_or_in_a_worker(clock):
+    assert written(Screen(terminal=False), clock, []) == "a.py ."
     screen = Screen(terminal=False)
-    progress.teller(Config(screen, worker=True))("busy")
+    progress.progress_line(Config(screen, worker=True))("busy")
     assert screen.text == ""
+
+
+def test_a_process_has_one_line():
+    config = Config(Screen(terminal=False))
+    assert progress.progress_line(config) is progress.progress_line(config)

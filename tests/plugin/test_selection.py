@@ -1,29 +1,25 @@
-"""Which tests are collected, where they stand, and what selects among them."""
+"""Settings are read and tests are chosen before a run: what is selected, and what is refused in which words."""
 
 from __future__ import annotations
 
 import pytest
-from projects import ID, ONE, SETTINGS, SUFFICES, configure, said
+from projects import ONE, SUFFICES, configure, printed
 
-from dmmcheck.checks.base import registry
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import Settings
 
 ALL = [planned.id for planned in plan(Settings())]
-LIST = ("--dmm-only", "--collect-only", "-q")
+CHECK = f"[tool.dmmcheck.checks.{SUFFICES}]\n"
 
 
-def collected(result) -> list[str]:
-    """The ids of the collected checks."""
-    return [line.partition("::")[2] for line in result.outlines if "::" in line and not line.startswith("test_")]
-
-
-def test_every_planned_test_is_an_item_below_the_settings_in_the_order_of_the_plan(project):
-    result = project.runpytest_inprocess(*LIST)
-    assert collected(result) == ALL
-    assert all(line.startswith("pyproject.toml::") for line in result.outlines if "::" in line)
-    assert "[" not in "".join(ALL)
-    assert "dmmcheck:" not in said(result)
+def expect(result, words) -> None:
+    """Exit status 4, the words, and no sign of a crash."""
+    text = printed(result)
+    for word in words:
+        assert word in text
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    for sign in ("INTERNALERROR", "pytest_plugin", "Traceback (most recent call last)"):
+        assert sign not in text
 
 
 @pytest.mark.parametrize(
@@ -36,179 +32,133 @@ def test_every_planned_test_is_an_item_below_the_settings_in_the_order_of_the_pl
         ),
         (["--dmm-exclude", "two-phases"], lambda id: not id.startswith("two-phases")),
         (["--dmm-tier", "stated"], lambda id: "-stated-" in id),
-        (["-k", "boundary-clings and controlled"], lambda id: id.startswith("boundary-clings-controlled")),
-        (["-k", "same-class"], lambda id: "same-class" in id),
-        (["-m", "not dmm"], lambda id: False),
     ],
-    ids=["checks", "checks-twice", "exclude", "tier", "k", "k-variant", "m"],
+    ids=["checks", "checks-twice", "exclude", "tier"],
 )
 def test_options_select(project, options, kept):
-    assert collected(project.runpytest_inprocess(*LIST, *options)) == [id for id in ALL if kept(id)]
+    result = project.runpytest_inprocess("--dmm-only", "--collect-only", "-q", *options)
+    found = [line.partition("::")[2] for line in result.outlines if "::" in line]
+    assert found == [id for id in ALL if kept(id)]
 
 
-def test_a_mark_selects_the_checks_among_the_users_tests(project):
-    project.makepyfile(test_mine="def test_mine():\n    assert False\n")
-    result = project.runpytest_inprocess("--dmm", "-m", "dmm", "--collect-only", "-q")
-    assert collected(result) == ALL
-    assert "1 deselected" in said(result)
-
-
-@pytest.mark.parametrize(
-    "arguments", [["--dmm"], ["--dmm", "."], ["--dmm", "tests"], ["--dmm", "pyproject.toml", "tests"]]
-)
-def test_each_check_is_collected_once_and_last_whatever_the_arguments(project, arguments):
-    project.mkdir("tests").joinpath("test_mine.py").write_text("def test_mine():\n    pass\n")
-    result = project.runpytest_inprocess(*arguments, "--collect-only", "-q")
-    ids = [line for line in result.outlines if "::" in line]
-    assert ids == ["tests/test_mine.py::test_mine", *(f"pyproject.toml::{id}" for id in ALL)]
-
-
-def test_only_leaves_test_files_alone(project):
-    project.makepyfile(test_mine="raise RuntimeError('imported')\n")
-    assert collected(project.runpytest_inprocess(*LIST)) == ALL
-
-
-def test_only_keeps_what_is_marked_in_files_that_are_named(project):
-    project.makepyfile(
-        test_mine=f"""
-        import dmmcheck
-
-        @dmmcheck.parametrize("nothing", checks=["{SUFFICES}"])
-        def test_geometry(dmm_check):
-            dmm_check()
-
-        def test_mine():
-            pass
-        """
-    )
-    result = project.runpytest_inprocess(*LIST, "test_mine.py", "--dmm-checks", "two-phases")
-    ids = [line for line in result.outlines if "::" in line]
-    assert ids[0] == f"test_mine.py::test_geometry[{ID}]"
-    assert {line.partition("::")[0] for line in ids[1:]} == {"pyproject.toml"}
-    assert "1 deselected" in said(result)
-
-
-@pytest.mark.parametrize("options", [["--dmm"], []], ids=["dmm", "nothing-else"])
-def test_a_pasted_id_runs_that_check(project, options):
-    result = project.runpytest_inprocess(*options, f"pyproject.toml::{ID}", "-v")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines([f"pyproject.toml::{ID} PASSED*"])
-
-
-def test_a_pasted_id_works_from_a_folder_below_and_in_xdist(project, monkeypatch):
-    monkeypatch.chdir(project.mkdir("sub"))
-    result = project.runpytest_inprocess(f"../pyproject.toml::{ID}", "-n", "2", "--dmm-model", "world:on")
-    result.assert_outcomes(failed=1)
-    assert f"pytest --dmm --dmm-model world:on ../pyproject.toml::{ID}" in said(result)
-
-
-def test_a_pasted_id_that_is_not_there_is_said_to_be_missing(project):
-    result = project.runpytest_inprocess("--dmm", "pyproject.toml::no-such-check")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "no-such-check" in said(result)
-
-
-def test_last_failed_runs_the_failed_one_again(project):
-    options = ("--dmm-only", "--dmm-checks", f"{SUFFICES},on-manifold-distance", "--dmm-tier", "stated")
-    first = project.runpytest_inprocess(*options, "--dmm-model", "world:on")
-    first.assert_outcomes(failed=2)
-    configure(project, "[tool.dmmcheck.checks.on-manifold-distance]\nthreshold = 0.1\n")
-    second = project.runpytest_inprocess(*options, "--dmm-model", "world:on", "--lf")
-    second.assert_outcomes(failed=1, passed=1)
-    third = project.runpytest_inprocess(*options, "--dmm-model", "world:on", "--lf", "-v")
-    third.assert_outcomes(failed=1)
-    assert f"pyproject.toml::{ID} FAILED" in said(third)
-
-
-def test_first_failure_stops_and_the_table_says_so(project):
-    result = project.runpytest_inprocess("--dmm-only", "--dmm-tier", "stated", "-x", "--dmm-model", "world:on")
-    result.assert_outcomes(failed=1)
-    stated = sum("-stated-" in id for id in ALL)
-    assert f"stopped early: {stated - 1} selected tests were not reached" in said(result)
-
-
-@pytest.mark.parametrize(
-    ("files", "anchor"),
-    [
-        ({"pyproject.toml": ""}, "pyproject.toml"),
-        ({"pyproject.toml": "", "dmmcheck.toml": "seed = 1"}, "dmmcheck.toml"),
-        ({"pytest.ini": "[pytest]"}, "pytest.ini"),
-        ({"tox.ini": "[pytest]", "conftest.py": ""}, "tox.ini"),
-        ({"conftest.py": "def test_none(): pass"}, "conftest.py"),
-    ],
-    ids=["pyproject", "own-file", "pytest-ini", "tox-ini", "conftest"],
-)
-def test_checks_stand_below_the_file_with_the_settings_or_the_next_best(empty, files, anchor):
-    for name, text in files.items():
-        (empty.path / name).write_text(text)
-    result = empty.runpytest_inprocess(*LIST, "--dmm-checks", SUFFICES)
-    assert [line for line in result.outlines if "::" in line] == [f"{anchor}::{ID}"]
-    again = empty.runpytest_inprocess("--dmm", f"{anchor}::{ID}", "--collect-only", "-q")
-    assert [line for line in again.outlines if "::" in line] == [f"{anchor}::{ID}"]
-
-
-def test_no_file_to_stand_below_is_one_clear_error(empty):
-    (empty.path / "world.py").rename(empty.path / "other.py")
-    result = empty.runpytest_inprocess("--dmm-only", "--dmm-model", "other:off")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "no pyproject.toml, dmmcheck.toml or conftest.py" in said(result)
-
-
-def test_the_list_names_every_check_with_claim_needs_and_source(pytester):
-    result = pytester.runpytest_inprocess("--dmm-list")
-    assert result.ret == 0
-    for check in registry().values():
-        assert f"{check.id} ({', '.join(check.tiers)})" in result.outlines
-        assert check.statement in said(result)
-    assert "set `checkpoints`" in said(result)
-    clings, growth = (
-        said(result).partition(f"{id} (")[2].partition(" source ")[0]
-        for id in ("boundary-clings", "normal-gradient-growth")
-    )
-    assert clings.endswith("set `factory` (seed -> model), for the tier mechanism")
-    assert growth.endswith("set `factory` (seed -> model)")
-    assert "arXiv 2106.10151" in said(result)
-
-
-def test_explain_tells_all_of_one_check(pytester):
-    result = pytester.runpytest_inprocess("--dmm-explain", "boundary-clings")
-    assert result.ret == 0
-    result.stdout.fnmatch_lines(["boundary-clings", "Statement: *", "Source: *", "Violated by: *"])
-    wrong = pytester.runpytest_inprocess("--dmm-explain", "boundary-cling")
-    assert wrong.ret == pytest.ExitCode.USAGE_ERROR
-    assert "unknown check 'boundary-cling'; did you mean 'boundary-clings'?" in said(wrong)
-
-
-def test_collecting_alone_tests_nothing(project):
-    configure(project, "", SETTINGS.replace("world:off", "world:nothing"))
-    assert project.runpytest_inprocess(*ONE, "--collect-only").ret == 0
-
-
-def test_a_selection_that_leaves_no_check_is_a_usage_error(project):
+def test_a_selection_that_leaves_no_check_is_refused(project):
     result = project.runpytest_inprocess("--dmm", "--dmm-checks", "component-flips", "--dmm-tier", "mechanism")
+    expect(result, ["leave no check; see --dmm-list"])
+
+
+WRONG = {
+    "unknown-key": (
+        'modle = "world:off"',
+        ["unknown key 'modle' in [tool.dmmcheck] of pyproject.toml", "did you mean 'model'?", "valid: model, data"],
+    ),
+    "wrong-type": (
+        'alpha = "small"',
+        ["[tool.dmmcheck] of pyproject.toml: alpha is 'small', expected a finite number"],
+    ),
+    "out-of-range": ("alpha = 1.5", ["alpha is 1.5, expected a number above 0 and below 1"]),
+    "threshold-type": (
+        f'{CHECK}threshold = "high"',
+        [f"checks.{SUFFICES} in [tool.dmmcheck] of pyproject.toml: threshold is 'high'", "a finite number"],
+    ),
+    "unknown-check": (
+        "[tool.dmmcheck.checks.off-manifold-sufices]\nthreshold = 1.0",
+        ["unknown check 'off-manifold-sufices'", f"did you mean '{SUFFICES}'?"],
+    ),
+    "unknown-check-key": (f"{CHECK}treshold = 1.0", ["unknown key 'treshold' of checks.", "did you mean 'threshold'?"]),
+    "no-stated-claim": (
+        "[tool.dmmcheck.checks.component-flips]\nthreshold = 1.0",
+        ["'component-flips', which has no stated claim", "remove it"],
+    ),
+    "expired": (
+        f'{CHECK}expected-failure = "#12"\nexpires = 2020-01-31',
+        ["expected failure (#12) expired on 2020-01-31", "set a later date"],
+    ),
+    "malformed-date": (
+        f'{CHECK}expected-failure = "#12"\nexpires = "soon"',
+        ["expires is 'soon', expected a date without quotes"],
+    ),
+    "lone-date": (f"{CHECK}expires = 2099-01-31", ["has expires without expected-failure"]),
+    "empty-reason": (f'{CHECK}expected-failure = ""', ["expected-failure is '', expected a text"]),
+    "two-pairs": (
+        'reference = "world:on"\nrobust = "world:on"',
+        ["both reference 'world:on'", "and robust", "keep reference if"],
+    ),
+    "attack-names": (
+        'attacks = ["world:Ray", "other:Ray"]',
+        ["'world:Ray' and 'other:Ray' both have the name 'ray'", "rename one of them"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("more", "words"), WRONG.values(), ids=WRONG)
+def test_a_wrong_setting_ends_the_run_before_it_starts(project, more, words):
+    configure(project, more)
+    expect(project.runpytest_inprocess(*ONE), words)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (
+            ["--dmm-checks", "off-manifold-sufices"],
+            ["unknown check 'off-manifold-sufices'", f"did you mean '{SUFFICES}'?"],
+        ),
+        (["--dmm-exclude", "nothing"], ["unknown check 'nothing'; valid: off-manifold-energy, "]),
+        (["--dmm-tier", "contrlled"], ["unknown tier 'contrlled'; did you mean 'controlled'?"]),
+        (["--dmm-samples", "many"], ["--dmm-samples: the value is 'many', expected a whole number"]),
+        (["--dmm-samples", "3"], ["--dmm-samples: the value is 3, expected a whole number from 8"]),
+        (["--dmm-gate", "stated,all"], ["--dmm-gate: the value is ['stated', 'all']", "'all' is none of them"]),
+        (["--dmm-on-inconclusive", "stop"], ["--dmm-on-inconclusive: the value is 'stop', expected 'warn' or 'fail'"]),
+        (["--dmm-effort", "much"], ["--dmm-effort: the value is 'much', expected 'quick' or 'default' or 'thorough'"]),
+        (["--dmm-attacks", "a:B,c:B"], ["--dmm-attacks: the value is ['a:B', 'c:B']", "rename one of them"]),
+        (["--dmm-bounds", "1,0"], ["--dmm-bounds: the value is [1.0, 0.0]", "the lower one first"]),
+        (["--dmm-manifold-options", "dim: 3"], ["--dmm-manifold-options", "options as in TOML, e.g. 'dim = 16"]),
+        (
+            ["--dmm-manifold", "locl-pca"],
+            ["manifold = 'locl-pca' (--dmm-manifold) is not built in; did you mean 'local-pca'?"],
+        ),
+        (["--dmm-report", "report.docx"], ["no report format has the suffix '.docx'", "use one of .json, .md"]),
+        (["--dmm-report", "."], ["no report format has the suffix ''"]),
+    ],
+    ids=lambda value: value[0].removeprefix("--dmm-") if value[0].startswith("--dmm-") and len(value) == 2 else "",
+)
+def test_a_wrong_option_ends_the_run_before_it_starts(project, options, words):
+    expect(project.runpytest_inprocess("--dmm-only", *options), words)
+
+
+def test_a_wrong_setting_is_one_error_under_xdist_too(project):
+    configure(project, 'modle = "world:off"')
+    expect(project.runpytest_inprocess(*ONE, "-n", "2"), ["did you mean 'model'?"])
+
+
+def test_two_files_of_settings_conflict(project):
+    project.makefile(".toml", dmmcheck="seed = 1\n")
+    words = ["both dmmcheck.toml and [tool.dmmcheck] in pyproject.toml", "keep one"]
+    expect(project.runpytest_inprocess(*ONE), words)
+
+
+def test_a_file_of_settings_that_does_not_parse_is_named_with_the_line(empty):
+    empty.makefile(".toml", dmmcheck="seed = 1\nmodel = world:off\n")
+    expect(empty.runpytest_inprocess(*ONE), ["dmmcheck.toml does not parse as TOML", "line 2"])
+
+
+def test_a_broken_conftest_is_pytests_own_error(project):
+    project.makeconftest(
+        "import dmmcheck\n\n"
+        "@dmmcheck.check('Is Bad', statement='s', threshold=1.0, direction='greater')\ndef bad(m): ...\n"
+    )
+    result = project.runpytest_inprocess(*ONE)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "leave no check; see --dmm-list" in said(result)
+    assert "check id 'Is Bad' is malformed" in printed(result)
 
 
-@pytest.mark.parametrize("options", [["--dmm-only"], ["--dmm-only", "--rootdir", ".."]], ids=["found", "asked-for"])
-def test_settings_below_the_root_directory_are_not_passed_over_in_silence(project, monkeypatch, options):
-    configure(project, '[tool.pytest.ini_options]\naddopts = ""\n')
-    below = project.mkdir("below")
-    (below / "pyproject.toml").write_text('[tool.dmmcheck]\nmodel = "world:on"\n')
-    monkeypatch.chdir(below)
-    result = project.runpytest_inprocess(*options, "--dmm-checks", SUFFICES)
-    words = f"{below / 'pyproject.toml'} is not read: pytest's root directory is {project.path}"
-    refused = len(options) == 1
-    assert result.ret == (pytest.ExitCode.USAGE_ERROR if refused else 0)
-    assert (words in said(result)) is refused
-    assert ("add [tool.pytest.ini_options] to it, or --rootdir" in said(result)) is refused
-
-
-def test_a_report_elsewhere_that_moves_the_root_directory_is_named(project, monkeypatch):
-    below = project.mkdir("below")
-    (below / "pyproject.toml").write_text('[tool.dmmcheck]\nmodel = "world:on"\n')
-    (project.path / "r.json").write_text("{}")
-    monkeypatch.chdir(below)
-    result = project.runpytest_inprocess("--dmm-only", "--dmm-report", str(project.path / "r.json"))
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert f"looks for it from {project.path / 'r.json'}, too: join that to its option with =" in said(result)
+def test_the_old_key_margin_is_read_with_a_warning(project):
+    configure(project, "[tool.dmmcheck.checks.off-manifold-energy]\nmargin = 0.2\n")
+    options = ("--dmm-only", "--dmm-checks", "off-manifold-energy", "--collect-only")
+    result = project.runpytest_inprocess(*options)
+    assert result.ret == 0
+    text = printed(result)
+    words = "the key margin of checks.off-manifold-energy in [tool.dmmcheck] of pyproject.toml is now min-effect"
+    assert text.count(f"DeprecationWarning: {words}") == 1
+    strict = project.runpytest_inprocess(*options, "-W", "error::DeprecationWarning")
+    expect(strict, [words])

@@ -1,4 +1,4 @@
-"""Hand-made reports to render, and a Hypothesis strategy for any report."""
+"""Reports to render, made by hand, and a Hypothesis strategy for any report."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ DEPTH = replace(
     p_value=None,
     n=0,
     threshold=1.0,
-    reason="needs a standard/robust pair of models: set `reference` or `robust`",
+    reason="needs a standard and a robust model: set `reference` or `robust`",
 )
 MAIN_EFFECT = replace(
     DEPTH, variant="main-effect", statement="and that is its main effect: distances on the manifold grow less"
@@ -129,6 +129,12 @@ def report(*findings: Finding, **changes: object) -> Report:
         findings=findings or (ENERGY, DISTANCE, DEPTH, ENERGY_CONTROLLED, ENERGY_SPECTRUM, MAIN_EFFECT),
     )
     return replace(base, **changes)
+
+
+def row_of(text: str, *words: str) -> str:
+    """The one line that has all the words."""
+    (line,) = [line for line in text.splitlines() if all(word in line for word in words)]
+    return line
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

@@ -177,7 +177,7 @@ def test_the_schema_refuses(violation: str):
     [
         ("{", "not JSON"),
         ("[]", "schema 'list'"),
-        ('{"schema": "dmmcheck.report/0"}', "'dmmcheck.report/0', this version reads 'dmmcheck.report/1'"),
+        ('{"schema": "dmmcheck.report/0"}', "'dmmcheck.report/0', but this version reads 'dmmcheck.report/1'"),
         ('{"schema": "dmmcheck.report/1"}', "lacks the key 'subject'"),
         (json.render(FINITE).replace('"supported",', '"passed",'), "verdict is 'passed', expected one of supported"),
         (json.render(FINITE).replace('"soundness": [', '"soundness": [3,'), "malformed"),

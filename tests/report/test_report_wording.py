@@ -1,4 +1,4 @@
-"""Numbers in words."""
+"""Numbers, verdicts and facts as short texts."""
 
 from __future__ import annotations
 
@@ -46,8 +46,67 @@ def test_three_significant_digits(value: float | None, text: str):
         ("flatness", None, True),
     ],
 )
-def test_what_informs_of_nothing_amiss_is_left_to_the_json_report(name, value, shown):
+def test_items_for_information_with_the_expected_value_are_left_to_the_json_report(name, value, shown):
     item = replace(reports.FLATNESS, name=name, value=value)
-    assert wording.remarkable([item]) == [item] * shown
+    assert wording.notable([item]) == [item] * shown
     failed = replace(item, ok=False)
-    assert wording.remarkable([failed]) == [failed]
+    assert wording.notable([failed]) == [failed]
+
+
+def test_failed_gates_come_before_items_for_information():
+    assert wording.notable([reports.FLATNESS, reports.SOUND, reports.UNSOUND]) == [reports.UNSOUND, reports.FLATNESS]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "supported"),
+        ({"verdict": "refuted"}, "refuted"),
+        ({"verdict": "refuted", "expected_failure": "#12"}, "refuted (expected)"),
+        ({"verdict": "refuted", "gating": False}, "refuted (advisory)"),
+        ({"verdict": "refuted", "gating": False, "expected_failure": "#12"}, "refuted (advisory)"),
+        ({"verdict": "inconclusive", "gating": False}, "inconclusive"),
+        ({"verdict": "not-run"}, "not run"),
+    ],
+)
+def test_the_verdict_says_why_a_refutation_does_not_fail_the_run(changes, words):
+    assert wording.verdict(replace(reports.ENERGY, **changes)) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "finding", "expected"),
+    [
+        (wording.threshold, reports.ENERGY, "> 0.5"),
+        (wording.threshold, replace(reports.ENERGY, direction="less", threshold=None), ""),
+        (wording.p_value, reports.ENERGY, ""),
+        (wording.p_value, reports.ENERGY_CONTROLLED, "p 0.83"),
+        (wording.control, reports.ENERGY, ""),
+        (wording.control, reports.ENERGY_CONTROLLED, "0.876 (p 0.83)"),
+        (wording.control, replace(reports.ENERGY_CONTROLLED, p_value=None), "0.876"),
+        (wording.control_in_full, reports.ENERGY_CONTROLLED, "0.876 [0.861, 0.889] p 0.83"),
+        (wording.inputs, reports.ENERGY, "256"),
+        (wording.inputs, reports.DISTANCE, "254 (3)"),
+        (wording.inputs, reports.DEPTH, ""),
+        (wording.statement, reports.ENERGY_CONTROLLED, f"{reports.ENERGY.statement}, beyond rotated tangent spaces"),
+        (wording.name_in_check, reports.ENERGY, "stated"),
+        (wording.name_in_check, reports.DEPTH, "mechanism depth"),
+        (
+            wording.failure,
+            reports.DISTANCE,
+            "on-manifold-distance (stated): 0.710 [0.660, inf], claimed > 1: staying on the manifold needs larger "
+            "perturbations",
+        ),
+    ],
+)
+def test_parts_of_a_finding_as_texts(text, finding, expected):
+    assert text(finding) == expected
+
+
+def test_notes_and_open_questions_name_the_findings():
+    noted = replace(reports.DISTANCE, reason="lowest at step 16")
+    report = reports.report(noted, reports.ENERGY_SPECTRUM, reports.DEPTH, reports.MAIN_EFFECT)
+    assert list(wording.notes(report)) == [("on-manifold-distance (stated)", "lowest at step 16")]
+    assert list(wording.unsettled(report)) == [
+        ("inconclusive", "off-manifold-energy (controlled spectrum)", reports.ENERGY_SPECTRUM.reason),
+        ("not run", "adversarial-training-deepens (mechanism depth, mechanism main-effect)", reports.DEPTH.reason),
+    ]

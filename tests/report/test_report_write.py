@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import reports
 
-from dmmcheck.errors import ReportError
+from dmmcheck.errors import RegistryError, ReportError
 from dmmcheck.report import json, markdown, write
 
 
@@ -32,7 +33,7 @@ def test_a_report_is_as_readable_as_any_file(tmp_path: Path):
 @pytest.mark.parametrize("name", ["report.txt", "report", ".json.bak"])
 def test_an_unknown_suffix_names_the_known_ones(tmp_path: Path, name: str):
     for attempt in (write.check_path, lambda path: write.write(reports.report(), path)):
-        with pytest.raises(ReportError, match=r"use one of \.json, \.md"):
+        with pytest.raises(ReportError, match=r"no report format has the suffix .*; use one of \.json, \.md"):
             attempt(tmp_path / name)
     assert not os.listdir(tmp_path)
 
@@ -84,3 +85,55 @@ def test_text_that_is_no_unicode_is_still_written(tmp_path: Path):
     odd = reports.report(reports.ENERGY, device="\udce9")
     write.write(odd, tmp_path / "r.json")
     assert json.parse((tmp_path / "r.json").read_text(encoding="utf-8")).device == "\udce9"
+
+
+@pytest.fixture
+def own_format(own_registries):
+    """A report format with the suffix .txt."""
+
+    @write.report_format(".txt")
+    def count(report):
+        return f"{report.summary.planned} planned\n"
+
+    return count
+
+
+def test_a_format_of_the_users_own_is_written(tmp_path: Path, own_format):
+    write.write(reports.report(), tmp_path / "a" / "r.TXT")
+    assert (tmp_path / "a" / "r.TXT").read_text() == "6 planned\n"
+    with pytest.raises(ReportError, match=r"suffix '\.docx' of 'r\.docx'; use one of \.json, \.md, \.txt$"):
+        write.check_path("r.docx")
+    assert own_format(reports.report()) == "6 planned\n"
+
+
+def test_a_suffix_has_one_format(own_format):
+    write.report_format(".txt")(own_format)  # the same again, as a reloaded module does
+    for suffix, where in ((".txt", "test_report_write"), (".json", "dmmcheck")):
+        with pytest.raises(RegistryError, match=rf"report format '\{suffix}' exists already \(in {where}"):
+            write.report_format(suffix)(lambda report: "")
+
+
+@pytest.mark.parametrize("suffix", ["txt", ".TXT", ".tar.gz", ".", ""])
+def test_a_malformed_suffix_is_refused(own_registries, suffix: str):
+    with pytest.raises(RegistryError, match=r"use a dot and lower-case letters or digits, e\.g\. '\.txt'"):
+        write.report_format(suffix)
+
+
+@pytest.mark.parametrize(
+    ("render", "words"),
+    [
+        (lambda report: {}["a"], r"'\.txt' \(.*<lambda>\) raised KeyError: 'a'; correct that function"),
+        (lambda report: b"", r"'\.txt' \(.*<lambda>\) returned a bytes, expected a text; return a str"),
+    ],
+    ids=["raises", "bytes"],
+)
+def test_a_format_that_fails_is_named_and_leaves_nothing(tmp_path: Path, own_registries, render, words: str):
+    write.report_format(".txt")(render)
+    with pytest.raises(ReportError, match=words):
+        write.write(reports.report(), tmp_path / "r.txt")
+    assert not os.listdir(tmp_path)
+
+
+def test_an_error_of_a_format_that_says_what_to_do_is_passed_on(tmp_path: Path):
+    with pytest.raises(ReportError, match=r"^report\.findings\[0\]\.estimate is a complex"):
+        write.write(reports.report(replace(reports.ENERGY, estimate=1j)), tmp_path / "r.json")

@@ -1,1 +1,1 @@
-"""The built-in search for the smallest perturbation, one method a file."""
+"""The built-in search for the smallest perturbation that changes the label; each method is a file."""

@@ -1,4 +1,4 @@
-"""Ways to the boundary, several from each row: where each one is, and its shortest crossing so far."""
+"""Candidates for the smallest perturbation, several for each row, each with its shortest crossing so far."""
 
 from __future__ import annotations
 
@@ -7,102 +7,109 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-KNOWN = ("best", "length", "margin", "nearness", "guess")  # what is known of a way, besides where it is
-TIE = 1e-6  # steps less than this share shorter are equally long
+STATE = ("best", "length", "margin", "optimality", "linearized_distance")  # what a candidate keeps beside its position
+TIE = 1e-6  # perturbations whose lengths differ by less than this share count as equally long
 
 
-class Ways:
-    """Ways to the boundary; a row may have several.
+class Candidates:
+    """Candidate perturbations, several for each row of the oracle.
 
     Attributes:
-        rows: (m,) of the problem, where each one starts.
-        step: (m, D) where each one is.
-        aims: (m,) class that it approaches; -1 for any.
-        best: (m, D) its shortest crossing known.
-        length: (m,) of that; inf where none is known.
-        margin: (m,) there.
-        nearness: (m,) of that crossing: to first order, the distance of the nearest point over its length; 0 where
-            unknown.
-        guess: (m,) distance of the boundary to first order.
+        rows: (m,) the oracle's row of each candidate.
+        delta: (m, D) its present perturbation.
+        target: (m,) the class whose boundary it approaches; -1 for the nearest boundary of any class.
+        best: (m, D) its shortest crossing so far.
+        length: (m,) L2 norm of `best`; inf where no crossing is known.
+        margin: (m,) logit margin at `best`.
+        optimality: (m,) the distance of the boundary to first order, taken at `best`, over `length`: 1 where `best` is
+            a nearest point of the boundary, 0 where unknown.
+        linearized_distance: (m,) the distance of the boundary to first order, taken in the last HL-RF step.
     """
 
-    def __init__(self, rows: Tensor, step: Tensor, aims: Tensor | None = None) -> None:
-        self.rows, self.step = rows, step
-        self.aims = torch.full_like(rows, -1) if aims is None else aims
-        self.best = torch.zeros_like(step)
-        self.length = torch.full_like(step[:, 0], torch.inf)
-        self.margin = torch.zeros_like(step[:, 0])
-        self.nearness = torch.zeros_like(step[:, 0])
-        self.guess = torch.full_like(step[:, 0], torch.inf)
+    def __init__(self, rows: Tensor, delta: Tensor, target: Tensor | None = None) -> None:
+        self.rows, self.delta = rows, delta
+        self.target = torch.full_like(rows, -1) if target is None else target
+        self.best = torch.zeros_like(delta)
+        self.length = torch.full_like(delta[:, 0], torch.inf)
+        self.margin = torch.zeros_like(delta[:, 0])
+        self.optimality = torch.zeros_like(delta[:, 0])
+        self.linearized_distance = torch.full_like(delta[:, 0], torch.inf)
 
-    def offer(
+    def update_best(
         self,
-        step: Tensor,
+        delta: Tensor,
         margin: Tensor,
         at: Tensor | None = None,
         *,
         length: Tensor | None = None,
-        nearness: Tensor | None = None,
+        optimality: Tensor | None = None,
     ) -> Tensor:
-        """Keep steps (m, D) that cross and are clearly shorter, so that rounding decides nothing; says which (m,).
+        """Keep perturbations that cross the boundary and are shorter than the best crossing.
 
         Args:
-            step: Of all ways, or of those at the given places.
-            margin: There (m,); negative where the step crosses.
-            at: Places (m,) among the ways.
-            length: Of the steps (m,), where it is known.
-            nearness: Of the steps as crossings (m,), where it is known.
+            delta: Perturbations (m, D) of all candidates, or of the candidates at the given positions.
+            margin: Logit margins (m,) of the perturbations; negative where they cross the boundary.
+            at: Positions (m,) of the candidates; all candidates where None.
+            length: Norms (m,) of the perturbations, if they are known already.
+            optimality: Optimality (m,) of the perturbations, if it is known.
+
+        Returns:
+            Which perturbations were kept (m,).
         """
-        length = step.norm(dim=1) if length is None else length
+        length = delta.norm(dim=1) if length is None else length
         known = self.length if at is None else self.length[at]
         better: Tensor = (margin < 0) & (length < known * (1 - TIE))
-        taken = better.nonzero().squeeze(1)
-        if len(taken):
-            to = taken if at is None else at[taken]
-            self.best[to] = step[taken]
-            self.length[to], self.margin[to] = length[taken], margin[taken]
-            self.nearness[to] = 0.0 if nearness is None else nearness[taken]
+        kept = better.nonzero().squeeze(1)
+        if len(kept):
+            to = kept if at is None else at[kept]
+            self.best[to] = delta[kept]
+            self.length[to], self.margin[to] = length[kept], margin[kept]
+            self.optimality[to] = 0.0 if optimality is None else optimality[kept]
         return better
 
-    def nearest(self, count: int, slack: float) -> Ways:
-        """Each row's nearest ways: the nearest always, up to `count` while they are at most `slack` times as long."""
-        length = torch.where(torch.isfinite(self.length), self.length, self.guess)
+    def nearest(self, count: int, max_ratio: float) -> Candidates:
+        """The `count` shortest candidates of each row that are at most `max_ratio` times as long as its shortest.
+
+        The length of a candidate is that of its best crossing; of one without a crossing, its linearized distance. The
+        shortest candidate of each row is always among them.
+        """
+        length = torch.where(torch.isfinite(self.length), self.length, self.linearized_distance)
         order, first = self._ranked(length)
         rank = torch.arange(len(order), device=order.device) - first
-        near = length[order] <= slack * length[order][first]
+        near = length[order] <= max_ratio * length[order][first]
         return self._part(order[(rank == 0) | (rank < count) & near])
 
-    def unfinished(self, enough: float) -> Ways:
-        """Ways of which no crossing is known that is so near to a nearest point."""
-        return self._part((self.nearness < enough).nonzero().squeeze(1))
+    def unfinished(self, optimality_tol: float) -> Candidates:
+        """Candidates whose best crossing is not yet optimal to this tolerance."""
+        return self._part((self.optimality < optimality_tol).nonzero().squeeze(1))
 
-    def shortest(self) -> Ways:
-        """The shortest crossing of each row; rows without one are left out."""
+    def shortest(self) -> Candidates:
+        """The candidate with the shortest crossing in each row; rows without a crossing are left out."""
         order, first = self._ranked(self.length)
         winners = order[first == torch.arange(len(order), device=order.device)]
         return self._part(winners[torch.isfinite(self.length[winners])])
 
     def _ranked(self, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Ways by row, then by length (m,); and for each of them the place of its row's first (m,)."""
+        """Candidates sorted by row, then by length (m,); and for each the position of the first of its row (m,)."""
         order = length.argsort(stable=True)
         order = order[self.rows[order].argsort(stable=True)]
         rows = self.rows[order].contiguous()
         return order, torch.searchsorted(rows, rows)
 
-    def _part(self, index: Tensor) -> Ways:
-        part = Ways(self.rows[index], self.step[index], self.aims[index])
-        for name in KNOWN:
+    def _part(self, index: Tensor) -> Candidates:
+        part = Candidates(self.rows[index], self.delta[index], self.target[index])
+        for name in STATE:
             setattr(part, name, getattr(self, name)[index])
         return part
 
 
-def joined(groups: Sequence[Ways]) -> Ways:
-    """The ways of several groups, copied."""
+def joined(groups: Sequence[Candidates]) -> Candidates:
+    """One group that holds copies of the candidates of several groups."""
 
     def column(name: str) -> Tensor:
         return torch.cat([getattr(group, name) for group in groups])
 
-    every = Ways(column("rows"), column("step"), column("aims"))
-    for name in KNOWN:
-        setattr(every, name, column(name))
-    return every
+    whole = Candidates(column("rows"), column("delta"), column("target"))
+    for name in STATE:
+        setattr(whole, name, column(name))
+    return whole

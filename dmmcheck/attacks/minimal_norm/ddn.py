@@ -1,4 +1,8 @@
-"""Along the boundary to its nearest point: annealed turns, polishing, and the last bit beyond it."""
+"""Refinement of crossings: steps along the boundary to its nearest point.
+
+Each step turns the perturbation against the margin gradient, by less and less, and takes it to the linearised boundary
+by a Newton step for its length.
+"""
 
 from __future__ import annotations
 
@@ -7,124 +11,82 @@ import math
 import torch
 from torch import Tensor
 
-from dmmcheck.attacks.minimal_norm.candidates import Ways
-from dmmcheck.attacks.minimal_norm.hlrf import OVERSHOOT, finite
-from dmmcheck.attacks.minimal_norm.oracle import Problem
-from dmmcheck.attacks.minimal_norm.projection import nearest_on_plane
+from dmmcheck.attacks.minimal_norm.candidates import Candidates
+from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
+from dmmcheck.attacks.minimal_norm.projection import finite
 
-TURN = (0.005, 1.2)  # along the sphere in a step, last and first, in units of the radius where g is tangent to it
-SHRINK = (0.001, 0.08)  # of the radius, last and first
-FASTEST = 3.0  # the radius changes by at most as many shrinks in a step
-BEYOND = 0.3  # of a shrink: how far beyond the linearised boundary a step goes
-INSIDE = 0.5  # of a shrink: how far below the best crossing known it stays
-ROUNDING = 100  # a squared sine below so many rounding errors is none
-ACROSS = 1e-4  # share by which polishing steps beyond the linearised boundary
-PUSHES = (1e-5, 1e-4, 1e-3, 0.0)  # relative steps beyond the boundary, until the label change is beyond rounding
+TURN = (0.005, 1.2)  # of the direction, in the last and in the first step, in radii where g is tangent to the sphere
+SHRINK = (0.001, 0.08)  # of the radius, in the last and in the first step
+FASTEST = 3.0  # the radius changes by at most this many shrinks in a step
+BEYOND = 0.3  # share of a shrink by which a step goes beyond the linearised boundary
+INSIDE = 0.5  # share of a shrink by which a step stays below the length of the best crossing
+ROUNDING = 100  # squared sines below this many rounding errors count as zero
 
 
-def refine(problem: Problem, ways: Ways, numbers: range, steps: int, enough: float) -> None:
-    """Turn each step against the gradient, less and less, and take it to where the boundary is to first order.
+def ddn_steps(
+    oracle: MarginOracle, candidates: Candidates, numbers: range, annealing: int, optimality_tol: float
+) -> None:
+    """Turn each perturbation against the margin gradient, by less and less, and take it to the linearised boundary.
 
-    A turn goes along the sphere through the step, by the part of the unit gradient that is tangent to it: long steps
-    where the direction is wrong, short ones where it is nearly right. With turns that fall like an average's weights
-    the direction averages the gradients of many points, so that kinks of the boundary do not throw it about. After
-    DDN and FMN (Rony et al., 1811.09600; Pintor et al., 2102.12827), with a Newton step for the radius in place of a
-    fixed factor.
+    A turn moves the perturbation along the sphere on which it lies, by the part of the unit gradient that is tangent to
+    the sphere: far where the direction is wrong, little where it is nearly right. The turns fall like the weights of an
+    average, so that the direction averages the gradients at many points and kinks of the boundary hardly disturb it.
 
     Args:
-        problem: The search problem.
-        ways: Moved in place.
-        numbers: Which steps of the annealing to do now.
-        steps: Of the annealing in all.
-        enough: A way whose direction is so nearly that of a nearest point (cosine) goes straight to the boundary.
+        oracle: The margin oracle.
+        candidates: Changed in place.
+        numbers: The numbers of the steps to do now.
+        annealing: Number of all steps over which the turns fall.
+        optimality_tol: Where the cosine between perturbation and minus the gradient exceeds this, the step goes
+            straight to the boundary.
+
+    Source: after DDN (Rony et al., arXiv 1811.09600) and FMN (Pintor et al., arXiv 2102.12827), with a Newton step for
+    the radius in place of a fixed factor.
     """
     for number in numbers:
-        anneal = (1 + math.cos(math.pi * number / steps)) / 2
+        anneal = (1 + math.cos(math.pi * number / annealing)) / 2
         turn, shrink = (last + (first - last) * anneal for last, first in (TURN, SHRINK))
-        step, radius = ways.step, ways.step.norm(dim=1)
-        margin, _, g = problem.gradient(step, ways.rows)
-        steep, along = g.norm(dim=1), (g * step).sum(1)
-        cosine = finite(along / (radius * steep)).clamp(-1, 1)
-        ways.offer(step, margin, length=radius, nearness=finite((margin - along) / (radius * steep)))
-        sine_squared = 1 - cosine.square()
-        # along its own gradient a step cannot turn, and what little it leaves its subspace by rounding would grow
-        bend = torch.where((steep > 0) & (sine_squared > ROUNDING * torch.finfo(step.dtype).eps), turn, 0.0)
-        finest = torch.where(cosine < -enough, SHRINK[0], shrink)
-        below = torch.where(margin < 0, shrink, finest) if number > 1 else finest  # later it looks further inside
-        onwards, across = 1 + bend * cosine, finite(bend * radius / steep)
-        if problem.bounds is None:  # in the plane of step and g: their lengths and their angle say the rest
-            length = radius * torch.sqrt(1 + bend.square() * sine_squared)
-            slope = steep * radius * (cosine - bend * sine_squared)
-        else:
-            turned = problem.feasible(_combined(onwards, step, across, g), ways.rows)
-            length, slope = turned.norm(dim=1), (g * turned).sum(1)
-        aim = finite((along - margin) * length / slope)
-        aim = torch.where(aim > 0, aim * (1 + BEYOND * finest), radius)
-        aim = aim.clamp(radius * (1 - FASTEST * shrink), radius * (1 + FASTEST * shrink))
-        aim = torch.minimum(aim, ways.length * (1 - INSIDE * below))
-        scale = finite(aim / length)
-        if problem.bounds is None:
-            ways.step = _combined(scale * onwards, step, scale * across, g)
-        else:
-            ways.step = problem.feasible(scale[:, None] * turned, ways.rows)
+        _step(oracle, candidates, turn=turn, shrink=shrink, is_early=number <= 1, optimality_tol=optimality_tol)
 
 
-def _combined(a: Tensor, step: Tensor, b: Tensor, g: Tensor) -> Tensor:
-    """Row by row a step - b g (m, D), in two passes over the memory."""
-    return (a[:, None] * step).addcmul_(b[:, None], g, value=-1)
+def _step(
+    oracle: MarginOracle,
+    candidates: Candidates,
+    *,
+    turn: float,
+    shrink: float,
+    is_early: bool,
+    optimality_tol: float,
+) -> None:
+    delta, radius = candidates.delta, candidates.delta.norm(dim=1)
+    margin, _, g = oracle.gradient(delta, candidates.rows)
+    slope, along = g.norm(dim=1), (g * delta).sum(1)
+    cosine = finite(along / (radius * slope)).clamp(-1, 1)
+    optimality = finite((margin - along) / (radius * slope))
+    candidates.update_best(delta, margin, length=radius, optimality=optimality)
+    sine_squared = 1 - cosine.square()
+    # a perturbation along its own gradient cannot turn: a turn would add the rounding errors outside its search space
+    bend = torch.where((slope > 0) & (sine_squared > ROUNDING * torch.finfo(delta.dtype).eps), turn, 0.0)
+    onwards, across = 1 + bend * cosine, finite(bend * radius / slope)
+    if oracle.bounds is None:  # in the plane of delta and g, lengths follow from norms and cosine
+        length = radius * torch.sqrt(1 + bend.square() * sine_squared)
+        slope_there = slope * radius * (cosine - bend * sine_squared)
+    else:
+        turned = oracle.feasible(_combined(onwards, delta, across, g), candidates.rows)
+        length, slope_there = turned.norm(dim=1), (g * turned).sum(1)
+    smallest = torch.where(cosine < -optimality_tol, SHRINK[0], shrink)
+    aim = finite((along - margin) * length / slope_there)
+    aim = torch.where(aim > 0, aim * (1 + BEYOND * smallest), radius)
+    aim = aim.clamp(radius * (1 - FASTEST * shrink), radius * (1 + FASTEST * shrink))
+    below = smallest if is_early else torch.where(margin < 0, shrink, smallest)  # later steps go further inside
+    aim = torch.minimum(aim, candidates.length * (1 - INSIDE * below))
+    scale = finite(aim / length)
+    if oracle.bounds is None:
+        candidates.delta = _combined(scale * onwards, delta, scale * across, g)
+    else:
+        candidates.delta = oracle.feasible(scale[:, None] * turned, candidates.rows)
 
 
-def polish(problem: Problem, ways: Ways, steps: int) -> None:
-    """HL-RF from the best crossing: to the nearest point of the linearised boundary, out to the true one, if shorter.
-
-    Source: Hasofer & Lind 1974; Rackwitz & Fiessler 1978.
-    """
-    active = torch.arange(len(ways.rows), device=ways.rows.device)
-    for _ in range(steps):
-        if not len(active):
-            return
-        rows, step = ways.rows[active], ways.best[active]
-        margin, _, g = problem.gradient(step, rows)
-        level = (g * step).sum(1) - margin
-        plane = problem.feasible(nearest_on_plane(problem, rows, g, level * (1 + ACROSS)), rows)
-        there = problem.margin(plane, rows)
-        better = ways.offer(plane, there, active)
-        slope = (g * plane).sum(1).abs() / plane.norm(dim=1)
-        out = plane * (1 + OVERSHOOT * there.clamp_min(0) / (slope * plane.norm(dim=1)))[:, None]
-        # where that fails too: half way back to the crossing we came from
-        out = torch.where((out.norm(dim=1) < ways.length[active])[:, None], out, (plane + step) / 2)
-        out = problem.feasible(out.nan_to_num(nan=0.0), rows)
-        again = (~better).nonzero().squeeze(1)
-        if len(again):
-            better[again] = ways.offer(out[again], problem.margin(out[again], rows[again]), active[again])
-        active = active[better]
-
-
-def settle(problem: Problem, ways: Ways, noise: Tensor) -> Tensor:
-    """Move crossings beyond the boundary by as little as a repeated forward pass needs to agree on the label.
-
-    Args:
-        problem: The search problem.
-        ways: Their crossings are moved; those that do not hold are taken back.
-        noise: Rounding of each way's margins (m,), as at its input.
-
-    Returns:
-        Cosines (m,) of the angles between the crossings and the way down the margin there: 1 at a nearest point.
-    """
-    cosine = torch.full_like(ways.length, torch.nan)
-    best, left = problem.restrict(ways.best, ways.rows).clone(), torch.arange(len(ways.rows), device=ways.rows.device)
-    ways.length.fill_(torch.inf)
-    for push in PUSHES:
-        if push == 0:  # what no push has kept across
-            left = left[torch.isinf(ways.length[left])]
-        if not len(left):
-            break
-        rows = ways.rows[left]
-        pushed = problem.feasible(best[left] * (1 + push), rows)
-        margin, _, g = problem.gradient(pushed, rows)
-        holds = margin < 0
-        to = left[holds]
-        ways.best[to], ways.length[to], ways.margin[to] = pushed[holds], pushed[holds].norm(dim=1), margin[holds]
-        cosine[to] = -torch.cosine_similarity(pushed[holds], g[holds], dim=1)
-        left = left[~(margin < -noise[left])]
-    return cosine
+def _combined(a: Tensor, delta: Tensor, b: Tensor, g: Tensor) -> Tensor:
+    """The combinations a delta - b g (m, D), row by row, in two passes over the memory."""
+    return (a[:, None] * delta).addcmul_(b[:, None], g, value=-1)

@@ -1,118 +1,47 @@
-"""The built-in search for the nearest label change, anywhere or inside a subspace, with or without a box.
+"""The built-in search for the nearest label change, in any search space, with or without a box.
 
-Several ways from each input, walked side by side in the same batches; all decisions are taken way by way, so that an
-answer depends neither on the batch nor on the order of inputs:
+Several candidates of each input are moved in the same batches. Each decision depends on one candidate or on the
+candidates of one input, so that a result depends neither on the batch nor on the order of the inputs. The search has
+three parts:
 
-1. approach: half way to the boundaries of the nearest classes, to first order, along the gradient at the input, or the
-   mean of that and one further ahead, then HL-RF steps, as in structural reliability, where it is the same problem
-   (Hasofer & Lind 1974; Rackwitz & Fiessler 1978): to the point of the linearised boundary nearest to the input;
-2. refinement of the nearest ways, fewer and fewer, while their crossing is not a nearest point yet: annealed turns of
-   the direction, as in DDN and FMN, and Newton steps for the radius; rows that no way has taken across are reached out
-   for;
-3. of the shortest one: a search along its ray, HL-RF again, a last search along its ray, and as small a step beyond the
-   boundary as the rounding of the logits asks for, which confirms the label change and gives the gradient there.
+1. Initial candidates (`hlrf`): half a step towards the linearised boundary of each of the nearest classes, along the
+   gradient at the input or its mean with a gradient further ahead, and in random directions that all inputs share; then
+   HL-RF steps.
+2. Refinement (`ddn`) of the best candidates, fewer in each stage, until their crossing is a nearest point. For inputs
+   in which no candidate has crossed the boundary: DeepFool and growing radii (`deepfool`).
+3. For the shortest candidate (`line_search`): a line search, one more HL-RF step, a last line search, and the smallest
+   overshoot that exceeds the rounding of the logits. It confirms the label change and gives the gradient there.
 
-Ways differ in the class that is approached, then in a random direction shared by all inputs. Nothing in here has a
-unit: lengths are relative to the way's own, so that scaling inputs or logits scales the answer.
+No constant has a unit. Lengths are relative to those of the candidates, so that scaling the inputs scales the distances
+and scaling the logits changes nothing.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.minimal_norm.candidates import Ways, joined
-from dmmcheck.attacks.minimal_norm.ddn import polish, refine, settle
-from dmmcheck.attacks.minimal_norm.hlrf import approach, reach_out, starts
-from dmmcheck.attacks.minimal_norm.line_search import along_ray, draw_in
-from dmmcheck.attacks.minimal_norm.oracle import Arm, Problem
+from dmmcheck.attacks.minimal_norm.candidates import Candidates, joined
+from dmmcheck.attacks.minimal_norm.ddn import ddn_steps
+from dmmcheck.attacks.minimal_norm.deepfool import deepfool_fallback
+from dmmcheck.attacks.minimal_norm.effort import EFFORTS, Effort
+from dmmcheck.attacks.minimal_norm.hlrf import hlrf, initial_steps, polish
+from dmmcheck.attacks.minimal_norm.line_search import confirm_crossings, line_search, shorten_far_crossings
+from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.errors import AttackError
-from dmmcheck.models.memory import out_of_memory
+from dmmcheck.inference.types import EffortName
+from dmmcheck.models.base import flat
+from dmmcheck.models.memory import batch_results
 from dmmcheck.models.torch import adapt
 
-__all__ = ["EFFORTS", "Arm", "Effort", "boundary_search", "search_arms"]
-
-EffortName = Literal["quick", "default", "thorough"]
-
-REACH = 1e4  # of the search, in first-order distances to the boundary
-ROWS = 512  # rows in one model call
-VALUES = 1 << 22  # values of x in one model call
-POLISH = 1  # HL-RF steps after the refinement
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Of a row's ways the `ways` nearest, at most `slack` times as long as the first; `steps` of those unfinished."""
-
-    ways: int
-    slack: float
-    steps: int
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much to spend.
-
-    Attributes:
-        rivals: How many classes are looked at from the input.
-        starts: How many ways are tried at most: to the nearest of these classes, then in random directions.
-        slack: Classes more than so many times as far as the nearest are not tried.
-        ahead: Turn the first direction half way to that further ahead, unless the gradient there points back.
-        approach: HL-RF steps of each.
-        enough: A way leaves the refinement with a crossing whose nearest point is, to first order, no closer than this
-            times its length.
-        stages: Of the refinement.
-    """
-
-    rivals: int
-    starts: int
-    slack: float
-    ahead: bool
-    approach: int
-    enough: float
-    stages: tuple[Stage, ...]
-
-    @property
-    def refine(self) -> int:
-        """Steps of all stages."""
-        return sum(stage.steps for stage in self.stages)
-
-
-EFFORTS = {
-    "quick": Effort(
-        rivals=6,
-        starts=3,
-        slack=1.8,
-        ahead=False,
-        approach=3,
-        enough=0.99,
-        stages=(Stage(3, 1.5, 2), Stage(1, 1.0, 3), Stage(1, 1.0, 5)),
-    ),
-    "default": Effort(
-        rivals=9,
-        starts=4,
-        slack=2.0,
-        ahead=True,
-        approach=3,
-        enough=0.999,
-        stages=(Stage(4, 2.0, 4), Stage(3, 1.3, 4), Stage(2, 1.1, 4), Stage(2, 1.1, 8)),
-    ),
-    "thorough": Effort(
-        rivals=9,
-        starts=12,
-        slack=math.inf,
-        ahead=False,
-        approach=4,
-        enough=0.9999,
-        stages=(Stage(10, 1.8, 12), Stage(6, 1.4, 16), Stage(6, 1.4, 32)),
-    ),
-}
+RADIUS = 1e4  # how far the search looks, in first-order distances to the boundary
+BATCH_ROWS = 512  # most rows in one model call
+BATCH_VALUES = 1 << 22  # most values of x in one model call
 
 
 def boundary_search(
@@ -122,6 +51,7 @@ def boundary_search(
     *,
     subspace: Tensor | None = None,
     normal: bool = False,
+    space: SearchSpace | None = None,
     bounds: tuple[float, float] | None = None,
     targets: Tensor | None = None,
     effort: EffortName = "default",
@@ -129,34 +59,52 @@ def boundary_search(
     radius: float | None = None,
     batch_size: int | None = None,
 ) -> Crossing:
-    """Smallest L2 step found that changes the label of each input.
+    """Smallest L2 perturbation found that changes the label of each input.
 
     Args:
-        model: A ``torch.nn.Module``, a callable, or a `TorchClassifier`.
-        x: Inputs ``(n, *input_shape)``; flat ``(n, D)`` for a `TorchClassifier`.
+        model: A ``torch.nn.Module``, a function on tensors, or a `Classifier`.
+        x: Inputs ``(n, *input_shape)``, or flat (n, D) for a `Classifier`.
         y: Labels (n,). An input that the model does not call y is at distance 0.
-        subspace: Orthonormal basis, (D, k) shared by all inputs or (n, D, k); the search stays in x + its span.
+        subspace: Orthonormal basis (D, k) for all inputs, or (n, D, k) for each; the search stays in x + its span.
         normal: Search the orthogonal complement of the subspace instead.
+        space: A `SearchSpace` of the n inputs, in place of subspace and normal.
         bounds: Box (lo, hi) that x and the crossing lie in; None for no box.
         targets: Classes (n,) to reach; any other class where None.
-        effort: ``quick``, ``default`` or ``thorough``.
-        generator: Of the directions of restarts.
-        radius: Farthest to look, in units of x; by default 10^4 times the first-order distance to the boundary.
-        batch_size: Rows in one model call; adapts to the memory where None.
+        effort: ``quick``, ``default`` or ``thorough``; ``exhaustive`` to check the results of ``thorough``.
+        generator: Source of the random directions.
+        radius: How far to search, in units of x; by default 10^4 times the first-order distance to the boundary.
+        batch_size: Most rows in one model call, halved where memory runs out; 512 or fewer where None.
 
     Returns:
-        Distances that are upper bounds of the true ones; inf where nothing was found (never 0, never the input
-        passed off as an answer).
+        Distances in units of x that are upper bounds of the true ones, and inf where no label change was found.
 
     Raises:
-        AttackError: Shapes do not fit, or the effort is unknown.
+        AttackError: Arguments do not fit each other, or the effort is unknown.
         ModelError: The model cannot be called.
+
+    Example:
+        >>> import torch, dmmcheck
+        >>> plane = lambda x: torch.stack([x[:, 0], -x[:, 0]], 1)  # the boundary is where the first coordinate is 0
+        >>> x, y = torch.tensor([[3.0, 4.0]]), torch.tensor([0])
+        >>> found = dmmcheck.boundary_search(plane, x, y, generator=torch.Generator().manual_seed(0))
+        >>> round(float(found.distance), 2)
+        3.0
+        >>> second_axis = torch.tensor([[0.0], [1.0]])  # along it the label never changes
+        >>> dmmcheck.boundary_search(plane, x, y, subspace=second_axis, generator=torch.Generator()).found
+        tensor([False])
     """
-    (found,) = search_arms(
-        model,
-        x,
+    if space is not None and (subspace is not None or normal):
+        raise AttackError("both space and subspace (or normal) are given; pass one of them")
+    classifier = adapt(model, x)
+    points = flat(classifier, x)
+    if space is None:
+        _check_basis(subspace, *points.shape)
+        space = spanned(None if subspace is None else subspace.to(points), normal=normal)
+    (found,) = search_spaces(
+        classifier,
+        points,
         y,
-        [Arm(subspace, normal)],
+        [space],
         bounds=bounds,
         targets=targets,
         effort=effort,
@@ -167,11 +115,11 @@ def boundary_search(
     return found
 
 
-def search_arms(
+def search_spaces(
     model: Any,
     x: Tensor,
     y: Tensor,
-    arms: Sequence[Arm],
+    spaces: Sequence[SearchSpace],
     *,
     bounds: tuple[float, float] | None = None,
     targets: Tensor | None = None,
@@ -180,105 +128,121 @@ def search_arms(
     radius: float | None = None,
     batch_size: int | None = None,
 ) -> list[Crossing]:
-    """`boundary_search` in several arms at once, sharing model calls; one Crossing an arm.
+    """`boundary_search` in several search spaces at once, which share model calls.
 
-    A restricted crossing that is shorter than the unrestricted one takes its place: it is a better answer to it.
+    There is one crossing for each of the spaces, of which there must be one at least. Where a crossing in another space
+    is shorter than the one found anywhere, it replaces the latter, since it is a crossing anywhere too. All other
+    arguments, and the errors, are those of `boundary_search`.
     """
     classifier = adapt(model, x)
-    flat, labels = classifier.flat(x), y.to(classifier.device)
-    _check(flat, labels, arms, effort, targets)
-    aims = None if targets is None else targets.to(classifier.device)
-    spaces = [Arm(None if arm.subspace is None else arm.subspace.to(flat), arm.normal) for arm in arms]
-    restart = torch.randn((EFFORTS[effort].starts, flat.shape[1]), generator=generator, dtype=torch.float64).to(flat)
-    at_once = len(arms) * EFFORTS[effort].starts
-    batch = batch_size or max(1, min(ROWS, VALUES // flat.shape[1]))
-    size = max(1, batch // at_once)
-    parts: list[list[Crossing]] = []
-    start = 0
+    points, labels = flat(classifier, x), y.to(classifier.device)
+    _check(points, labels, spaces, effort, targets)
+    chosen = EFFORTS[effort]
+    restart = torch.randn((chosen.candidates, points.shape[1]), generator=generator, dtype=torch.float64).to(points)
+    oracle = MarginOracle(
+        classifier,
+        points,
+        labels,
+        targets=None if targets is None else targets.to(classifier.device),
+        spaces=spaces,
+        bounds=bounds,
+        batch=batch_size or max(1, min(BATCH_ROWS, BATCH_VALUES // points.shape[1])),
+    )
     with classifier.evaluation():
-        while start < len(flat):
-            rows = slice(start, start + size)
-            local = [Arm(_rows(arm.subspace, rows), arm.normal) for arm in spaces]
-            aim = None if aims is None else aims[rows]
-            problem = Problem(classifier, flat[rows], labels[rows], targets=aim, arms=local, bounds=bounds, batch=batch)
-            try:
-                parts.append(_search(problem, EFFORTS[effort], restart, radius))
-            except (RuntimeError, MemoryError) as error:
-                if size == 1 or not out_of_memory(error):
-                    raise
-                size = max(1, size // 2)
-                continue
-            batch = problem.batch
-            start += size
-    return nested([_join(column) for column in zip(*parts, strict=True)], spaces)
+        parts = _in_parts(oracle, chosen.candidates, lambda part: _search(part, chosen, restart, radius))
+    return nested([_joined(column) for column in zip(*parts, strict=True)], spaces)
 
 
-def _search(problem: Problem, effort: Effort, restart: Tensor, radius: float | None) -> list[Crossing]:
-    """All rows of a problem, from the first steps to the confirmed crossing."""
-    margin, rivals = problem.rivals(problem.rows, effort.rivals, effort.starts)
-    reach = REACH * rivals.scale if radius is None else torch.full_like(margin, radius)
+def _in_parts(
+    oracle: MarginOracle, candidates: int, search: Callable[[MarginOracle], list[Crossing]]
+) -> list[list[Crossing]]:
+    """The results of a search for consecutive parts of the inputs, whose candidates fit in one model call."""
+    batch = oracle.batch
+
+    def search_part(inputs: slice) -> list[Crossing]:
+        nonlocal batch
+        part = oracle.part(inputs, batch)
+        found = search(part)
+        batch = part.batch  # halved where memory ran out
+        return found
+
+    return batch_results(oracle.n, max(1, batch // (len(oracle.spaces) * candidates)), search_part)[0]
+
+
+def _search(oracle: MarginOracle, effort: Effort, restart: Tensor, radius: float | None) -> list[Crossing]:
+    """The search for all rows of an oracle: the confirmed crossings of each search space."""
+    margin, nearest = oracle.nearest_classes(oracle.rows, effort.nearest_classes, effort.candidates)
+    farthest = RADIUS * nearest.scale if radius is None else torch.full_like(margin, radius)
     already = margin < 0
-    step = torch.zeros_like(problem.at(problem.rows).x)
+    delta = torch.zeros_like(oracle.at(oracle.rows).x)
     distance, at_margin = torch.where(already, torch.zeros_like(margin), torch.inf), margin.where(already, torch.nan)
     cosine = torch.full_like(margin, torch.nan)
-    rows = problem.rows[~already]
+    rows = oracle.rows[~already]
     if len(rows):
-        ways = starts(problem, rows, rivals, restart, slack=effort.slack, ahead=effort.ahead)
-        approach(problem, ways, effort.approach)
-        draw_in(problem, ways, margin, forwards=3)
-        ways = _refined(problem, ways, effort, reach)
-        draw_in(problem, ways, margin, forwards=3)
-        polish(problem, ways, POLISH)
-        along_ray(problem, ways, lowest=0.97, forwards=3)
-        angle = settle(problem, ways, rivals.noise[ways.rows])
-        kept = torch.isfinite(ways.length) & (ways.length <= reach[ways.rows])
-        to = ways.rows[kept]
-        distance[to], at_margin[to], cosine[to] = ways.length[kept], ways.margin[kept], angle[kept]
-        step[to] = ways.best[kept]
-    found, x = torch.isfinite(distance), problem.at(problem.rows).x
-    point = torch.where((found & ~already)[:, None], problem.points(x, step), x)
-    columns = (point, distance, found, reach, problem.forwards, problem.backwards, at_margin, cosine)
-    n = problem.n
+        candidates = initial_steps(
+            oracle, rows, nearest, restart, max_ratio=effort.max_ratio, look_ahead=effort.look_ahead
+        )
+        hlrf(oracle, candidates, effort.hlrf_steps)
+        shorten_far_crossings(oracle, candidates, margin, forwards=3)
+        candidates = _refined(oracle, candidates, effort, farthest)
+        shorten_far_crossings(oracle, candidates, margin, forwards=3)
+        polish(oracle, candidates)
+        line_search(oracle, candidates, lowest=0.97, forwards=3)
+        angle = confirm_crossings(oracle, candidates, nearest.noise[candidates.rows])
+        kept = torch.isfinite(candidates.length) & (candidates.length <= farthest[candidates.rows])
+        to = candidates.rows[kept]
+        distance[to], at_margin[to], cosine[to] = candidates.length[kept], candidates.margin[kept], angle[kept]
+        delta[to] = candidates.best[kept]
+    found, x = torch.isfinite(distance), oracle.at(oracle.rows).x
+    point = torch.where((found & ~already)[:, None], oracle.points(x, delta), x)
+    columns = (point, distance, found, farthest, oracle.forwards, oracle.backwards, at_margin, cosine)
+    n = oracle.n
     return [Crossing(*(column[at : at + n] for column in columns)) for at in range(0, len(margin), n)]
 
 
-def _refined(problem: Problem, ways: Ways, effort: Effort, reach: Tensor) -> Ways:
-    """The shortest way of each row, after the refinement of the nearest ones; only of rows that have crossed."""
-    near, tried, done = ways, [ways], 0
-    near.step = torch.where(torch.isfinite(near.length)[:, None], near.best, near.step)
+def _refined(oracle: MarginOracle, candidates: Candidates, effort: Effort, radius: Tensor) -> Candidates:
+    """The refinement: the candidate with the shortest crossing in each row; rows without a crossing are left out."""
+    near, tried, done = candidates, [candidates], 0
+    near.delta = torch.where(torch.isfinite(near.length)[:, None], near.best, near.delta)
     for stage in effort.stages:
-        near = near.nearest(stage.ways, stage.slack).unfinished(effort.enough)
+        near = near.nearest(stage.candidates, stage.max_ratio).unfinished(effort.optimality_tol)
         if not len(near.rows):
             break
         tried.append(near)
-        refine(problem, near, range(done, done + stage.steps), effort.refine, effort.enough)
+        ddn_steps(oracle, near, range(done, done + stage.steps), effort.ddn_steps, effort.optimality_tol)
         if not done:
-            reach_out(problem, near, reach)
+            deepfool_fallback(oracle, near, radius)
         done += stage.steps
     if len(near.rows):
-        near.offer(near.step, problem.margin(near.step, near.rows))
-    every = joined(tried)
-    reach_out(problem, every, reach)
-    return every.shortest()
+        near.update_best(near.delta, oracle.margin(near.delta, near.rows))
+    whole = joined(tried)
+    deepfool_fallback(oracle, whole, radius)
+    return whole.shortest()
 
 
-def nested(found: list[Crossing], arms: Sequence[Arm]) -> list[Crossing]:
-    """Unrestricted crossings replaced by shorter restricted ones of the same inputs."""
-    restricted = [crossing for crossing, arm in zip(found, arms, strict=True) if arm.subspace is not None]
+def nested(found: list[Crossing], spaces: Sequence[SearchSpace]) -> list[Crossing]:
+    """Crossings found anywhere, replaced by those of other search spaces where these are shorter.
+
+    Args:
+        found: The crossings of each search space.
+        spaces: The search spaces.
+    """
+    free = [isinstance(space, Everywhere) for space in spaces]
+    restricted = [crossing for crossing, is_free in zip(found, free, strict=True) if not is_free]
     return [
-        _shortest([crossing, *restricted]) if arm.subspace is None and restricted else crossing
-        for crossing, arm in zip(found, arms, strict=True)
+        _shortest([crossing, *restricted]) if is_free and restricted else crossing
+        for crossing, is_free in zip(found, free, strict=True)
     ]
 
 
-def _shortest(candidates: Sequence[Crossing]) -> Crossing:
-    """Of each input the shortest of several crossings, at the cost of the first."""
-    first = candidates[0]
-    winner = torch.stack([crossing.distance for crossing in candidates]).argmin(0)
+def _shortest(crossings: Sequence[Crossing]) -> Crossing:
+    """The shortest of several crossings of each input; radius and passes are those of the first."""
+    first = crossings[0]
+    winner = torch.stack([crossing.distance for crossing in crossings]).argmin(0)
     index = torch.arange(len(winner), device=winner.device)
 
     def pick(name: str) -> Tensor:
-        return torch.stack([getattr(crossing, name) for crossing in candidates])[winner, index]
+        return torch.stack([getattr(crossing, name) for crossing in crossings])[winner, index]
 
     return Crossing(
         point=pick("point"),
@@ -292,31 +256,24 @@ def _shortest(candidates: Sequence[Crossing]) -> Crossing:
     )
 
 
-def _join(parts: Sequence[Crossing]) -> Crossing:
+def _joined(parts: Sequence[Crossing]) -> Crossing:
     names = Crossing.__dataclass_fields__
     return Crossing(**{name: torch.cat([getattr(part, name) for part in parts]) for name in names})
 
 
-def _rows(basis: Tensor | None, rows: slice) -> Tensor | None:
-    return basis if basis is None or basis.ndim == 2 else basis[rows]
-
-
-def _check(x: Tensor, y: Tensor, arms: Sequence[Arm], effort: str, targets: Tensor | None) -> None:
+def _check(x: Tensor, y: Tensor, spaces: Sequence[SearchSpace], effort: str, targets: Tensor | None) -> None:
     if effort not in EFFORTS:
-        raise AttackError(f"effort {effort!r} is unknown; valid: {', '.join(EFFORTS)}")
-    if not arms:
-        raise AttackError("no arm to search in was given; pass at least Arm()")
-    n, ambient_dim = x.shape
+        raise AttackError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
+    if not spaces:
+        raise AttackError("no search space is given; pass at least one, such as Everywhere()")
     for name, labels in (("y", y), ("targets", targets)):
-        if labels is not None and tuple(labels.shape) != (n,):
-            raise AttackError(f"{name} has shape {tuple(labels.shape)}, expected ({n},): one class an input")
-    for arm in arms:
-        shape = None if arm.subspace is None else tuple(arm.subspace.shape)
-        if shape is None and arm.normal:
-            raise AttackError("normal=True needs a subspace whose complement to search; pass subspace=basis")
-        if shape is not None and (
-            shape[:-1] not in {(ambient_dim,), (n, ambient_dim)} or not 0 < shape[-1] < ambient_dim
-        ):
-            raise AttackError(
-                f"subspace has shape {shape} for {n} inputs with D = {ambient_dim}; expected (D, k) or (n, D, k), k < D"
-            )
+        if labels is not None and tuple(labels.shape) != (len(x),):
+            raise AttackError(f"{name} has shape {tuple(labels.shape)}; pass one class for each input, ({len(x)},)")
+
+
+def _check_basis(basis: Tensor | None, n: int, ambient_dim: int) -> None:
+    shape = None if basis is None else tuple(basis.shape)
+    if shape is not None and (shape[:-1] not in {(ambient_dim,), (n, ambient_dim)} or not 0 < shape[-1] < ambient_dim):
+        raise AttackError(
+            f"subspace has shape {shape} for {n} inputs with D = {ambient_dim}; pass a basis (D, k) or (n, D, k), k < D"
+        )

@@ -1,11 +1,11 @@
-"""Any L2 attack of the torchattacks library, inside any subspace: an oracle that shares no code with our own search.
+"""Any L2 attack of the torchattacks library, inside any search space: a check of the built-in search by other code.
 
-The library is an optional dependency (``pip install 'dmmcheck[attacks]'``). Its attacks are handed coordinates instead
-of inputs (`coordinates`), and what they return is confirmed by a forward pass of the classifier and drawn back along
-the ray to the boundary (`confirmed`). Attacks that move within a given radius are repeated with each input's own
-radius, doubled until they succeed and bisected between success and failure after. What the library leaves behind
-elsewhere does not happen here: global random state is put back, and neither gradients nor a training mode reach the
-user's model.
+The library is an optional dependency (``pip install 'dmmcheck[attacks]'``). Its attacks move coordinates instead of
+inputs (`coordinates`). Each point that they return is confirmed by a forward pass of the classifier and moved back
+along the ray to the boundary (`confirmed`). An attack that moves within a given radius is repeated with a radius for
+each input: the radius is doubled until the attack succeeds, then bisected between failure and success. The library's
+side effects are undone: global random state is restored, and the user's model gets neither gradients nor another
+training mode.
 """
 
 from __future__ import annotations
@@ -18,25 +18,27 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Attack, Crossing
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace
 from dmmcheck.attacks.torchattacks.confirmed import HALVINGS, SCALE, Found, Task
-from dmmcheck.attacks.torchattacks.coordinates import Coordinates, RowsLostError, Space, spread
+from dmmcheck.attacks.torchattacks.coordinates import Coordinates, RowsLostError, spread
 from dmmcheck.attacks.torchattacks.library import constructor, own_random_state
 from dmmcheck.errors import AttackError
+from dmmcheck.models.base import flat
 from dmmcheck.models.torch import adapt
 
 PANEL = ("fab", "pgdl2")
 ROUNDS = 10  # repetitions of an attack with a given radius
-ROWS = 256  # inputs at a time
+ROWS = 256  # most inputs in one call of an attack
 
-_CUBE_RADIUS = 0.25  # radius in z of attacks with a given radius: the cube's walls are out of reach
-_MINIMAL = {"CW", "DeepFool", "EADEN", "FAB"}  # look for the smallest step themselves; the others are given a radius
-_KNOWS_WALLS = {"FAB"}  # projects onto hyperplane and box at once; all others step and clip
+_CUBE_RADIUS = 0.25  # radius in z of attacks with a given radius, which never meet the walls of the cube
+_MINIMAL = {"CW", "DeepFool", "EADEN", "FAB"}  # these look for the smallest perturbation; the others need a radius
+_KNOWS_WALLS = {"FAB"}  # projects onto hyperplane and box at once; all others take a step and clip it
 _FOUR_CLASSES = {"APGDT", "AutoAttack"}  # their loss compares four logits
-_LENGTHS = {
+_LENGTHS = {  # powers of a length in the unit of an argument, for attacks that look for the smallest perturbation
     "lr": 1,
     "c": 2,
     "initial_const": 2,
-}  # powers of a length in an argument's unit, for attacks that look for the smallest step
+}
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "FAB": {"steps": 20},
     "PGDL2": {"steps": 40, "alpha": 2.5 / 40, "random_start": False},
@@ -48,12 +50,23 @@ class TorchAttack:
     """One attack of torchattacks as an `Attack`.
 
     Args:
-        name: Its name in the library, in any case: ``"FAB"``, ``"pgdl2"``.
-        **arguments: Of its constructor, in units of x and of a classifier with margin 10 at the inputs. The step
-            `alpha` of an attack with a given radius is a share of that radius; the radius `eps` itself is searched for.
+        name: Its name in the library, in upper or lower case: ``"FAB"``, ``"pgdl2"``.
+        **arguments: Arguments of its constructor, in units of x and of a classifier with margin 10 at the inputs. For
+            an attack that needs a radius, the step size `alpha` is a share of the radius, and the radius `eps` itself
+            is searched for.
 
     Raises:
-        AttackError: The library is missing, the attack unknown, its distance not L2, or an argument cannot be used.
+        AttackError: The library is missing, the attack is unknown, its distance is not L2, or an argument cannot be
+            used.
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck.attacks.torchattacks import TorchAttack
+        >>> plane = lambda x: torch.stack([x[:, 0], -x[:, 0]], 1)  # the boundary is where the first coordinate is 0
+        >>> x, y = torch.tensor([[3.0, 4.0], [1.0, 1.0]]), torch.tensor([0, 0])
+        >>> found = TorchAttack("FAB")(plane, x, y, generator=torch.Generator().manual_seed(0))
+        >>> [round(distance, 2) for distance in found.distance.tolist()]
+        [3.0, 1.0]
     """
 
     def __init__(self, name: str, **arguments: Any) -> None:
@@ -68,7 +81,7 @@ class TorchAttack:
 
     @property
     def minimal(self) -> bool:
-        """Looks for the smallest step itself, and needs no search for a radius."""
+        """Whether the attack looks for the smallest perturbation itself, so that no radius is searched for."""
         return self.name in _MINIMAL
 
     def __call__(
@@ -77,85 +90,85 @@ class TorchAttack:
         x: Tensor,
         y: Tensor,
         *,
-        subspace: Tensor | None = None,
-        normal: bool = False,
+        space: SearchSpace | None = None,
         bounds: tuple[float, float] | None = None,
         generator: torch.Generator,
     ) -> Crossing:
-        """See `Attack`.
+        """See `Attack`; the model may be anything that `models.torch.adapt` takes, and the space may be left out.
 
         Raises:
-            AttackError: A subspace and a box at once, or the library's attack raised.
+            AttackError: A search space and a box are given at once, or the library's attack raised.
         """
-        if subspace is not None and bounds is not None:
+        space = Everywhere() if space is None else space
+        if bounds is not None and not isinstance(space, Everywhere):
             raise AttackError(
                 f"torchattacks' {self.name} cannot stay inside a subspace and the box {bounds} at once; "
-                "leave out subspace or bounds, or use dmmcheck.boundary_search, which can"
+                "leave out space or bounds, or use dmmcheck.boundary_search, which can"
             )
         classifier = adapt(model, x)
         if self.name in _FOUR_CLASSES and classifier.classes < 4:
             raise AttackError(
                 f"torchattacks' {self.name} needs 4 classes or more, the model has {classifier.classes}; use FAB"
             )
-        flat, labels = classifier.flat(x), y.to(classifier.device)
-        space = Space(None if subspace is None else subspace.to(flat), normal, bounds)
-        unit = flat.new_tensor(bounds[1] - bounds[0]) if bounds else spread(flat)
+        points, labels = flat(classifier, x), y.to(classifier.device)
+        unit = points.new_tensor(bounds[1] - bounds[0]) if bounds else spread(points)
         seed = int(torch.randint(2**31, (), generator=generator))
         with classifier.evaluation(), own_random_state(seed), torch.enable_grad():
             parts = [
-                self._part(Task(classifier, flat[rows], labels[rows], space.rows(rows), unit), seed)
-                for rows in torch.split(torch.arange(len(flat), device=flat.device), ROWS)
+                self._part(Task(classifier, points[rows], labels[rows], space.rows(rows), bounds, unit), seed)
+                for rows in torch.split(torch.arange(len(points), device=points.device), ROWS)
             ]
         return Crossing(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _part(self, task: Task, seed: int) -> tuple[Tensor, ...]:
         """The fields of a Crossing for some of the inputs."""
         with torch.no_grad():
-            right = torch.nonzero(task.labels(task.x) == task.y).reshape(-1)
-        done = Found.nothing(task)
-        done.looked = task.radius()
-        if len(right):
-            done.put(right, self._attack(task.take(right), seed))
-        misclassified = torch.ones_like(done.found)
-        misclassified[right] = False
-        return done.fields(task, misclassified)
+            misclassified = task.labels(task.x) != task.y
+        correct = torch.nonzero(~misclassified).reshape(-1)
+        found = Found.nothing(task)
+        found.radius = task.radius()
+        if len(correct):
+            found.put(correct, self._attack(task.take(correct), seed))
+        return found.fields(task, misclassified)
 
     def _attack(self, task: Task, seed: int) -> Found:
-        """Confirmed points, batched where the attack keeps the batch together, else one input at a time."""
+        """Confirmed points; one input at a time if the attack calls the model with a part of its batch."""
         search = self._smallest if self.minimal else self._by_radius
         try:
             return search(task, seed)
         except RowsLostError:
-            done = Found.nothing(task)
+            found = Found.nothing(task)
             for row in torch.split(torch.arange(len(task.x), device=task.x.device), 1):
-                done.put(row, search(task.take(row), seed))
-            return done
+                found.put(row, search(task.take(row), seed))
+            return found
 
     def _smallest(self, task: Task, seed: int) -> Found:
-        """One call of an attack that looks for the smallest step."""
-        walls = task.space.bounds is not None and self.name in _KNOWS_WALLS
+        """One call of an attack that looks for the smallest perturbation."""
+        walls = task.bounds is not None and self.name in _KNOWS_WALLS
         scale = task.unit if walls else SCALE * task.unit
         found = Found.nothing(task)
-        found.looked = task.radius()
-        self._step(task, found, scale, walls, seed)
+        found.radius = task.radius()
+        self._run(task, found, scale, walls, seed)
         return found
 
     def _by_radius(self, task: Task, seed: int) -> Found:
-        """An attack with a given radius, repeated: the radius is doubled until it succeeds, then bisected."""
+        """An attack that needs a radius, repeated: the radius is doubled until the attack succeeds, then bisected."""
         found = Found.nothing(task)
-        far = task.radius()
-        near, radius = torch.zeros_like(far), torch.minimum(2 * task.flat_distance(), far)
+        farthest = task.radius()
+        near, radius = torch.zeros_like(farthest), torch.minimum(2 * task.linearized_distance(), farthest)
         for _ in range(ROUNDS):
-            hit = self._step(task, found, radius / _CUBE_RADIUS, False, seed)
+            hit = self._run(task, found, radius / _CUBE_RADIUS, False, seed)
             near = torch.where(hit, near, radius)
-            found.looked = torch.maximum(found.looked, radius)
-            grown = torch.minimum(2 * radius, far)
-            radius = torch.where(found.found, (near + found.distance) / 2, grown)
+            found.radius = torch.maximum(found.radius, radius)
+            doubled = torch.minimum(2 * radius, farthest)
+            radius = torch.where(found.found, (near + found.distance) / 2, doubled)
         return found
 
-    def _step(self, task: Task, found: Found, scale: Tensor, walls: bool, seed: int) -> Tensor:
-        """One call of the library; keeps what is nearer, says which inputs succeeded (n,)."""
-        cube = Coordinates(task.classifier, task.x, task.y, scale=scale, space=task.space, walls=walls)
+    def _run(self, task: Task, found: Found, scale: Tensor, walls: bool, seed: int) -> Tensor:
+        """One call of the library, whose nearer points are kept in `found`; returns where the attack succeeded (n,)."""
+        cube = Coordinates(
+            task.classifier, task.x, task.y, scale=scale, space=task.space, bounds=task.bounds, walls=walls
+        )
         attack = self._built(cube, task, float(scale.max()), seed)
         try:
             z = attack(cube.start(), task.y)
@@ -164,7 +177,7 @@ class TorchAttack:
         except Exception as error:
             raise AttackError(
                 f"torchattacks' {self.name} raised {type(error).__name__}: {error}; on {len(task.x)} inputs of shape "
-                f"{task.classifier.input_shape}, with {self.arguments}; check its arguments, or leave it out"
+                f"{task.classifier.input_shape}, with {self.arguments}; check its arguments, or leave the attack out"
             ) from error
         with torch.no_grad():
             hit = found.improve(task, cube.point(z.detach()))
@@ -173,7 +186,7 @@ class TorchAttack:
         return hit
 
     def _built(self, cube: Coordinates, task: Task, scale: float, seed: int) -> Any:
-        """The library's object, its arguments in units of z."""
+        """The library's attack object, with its arguments in units of z."""
         arguments = dict(self.arguments)
         if self.minimal:
             for key, power in _LENGTHS.items():
@@ -198,7 +211,7 @@ class TorchAttack:
             raise AttackError(f"torchattacks' {self.name} has no argument {', '.join(unknown)}; it has {valid}")
         if self.arguments.get("norm", "L2") != "L2":
             raise AttackError(
-                f"{self.name} was given norm {self.arguments['norm']!r}, distances here are L2; leave norm out"
+                f"{self.name} was given norm {self.arguments['norm']!r}, but distances here are L2; leave norm out"
             )
         if "eps" in self.arguments and not self.minimal:
             raise AttackError(
@@ -206,7 +219,7 @@ class TorchAttack:
             )
         if self.arguments.get("eps", 1.0) is None:
             raise AttackError(
-                f"{self.name} reads eps=None as 1.0; give the largest distance to look for, or leave it out"
+                f"{self.name} reads eps=None as 1.0; give the largest distance to search as eps, or leave eps out"
             )
 
 

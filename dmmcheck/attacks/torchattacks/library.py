@@ -1,4 +1,4 @@
-"""The torchattacks library: which of its attacks can be used, and what it does to global state."""
+"""The torchattacks library: which of its attacks can be used, and the global random state that it changes."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import torch
 
 from dmmcheck.errors import AttackError
 
-_HOW = "pip install 'dmmcheck[attacks]'"
+_INSTALL = "pip install 'dmmcheck[attacks]'"
 
 
 def names() -> tuple[str, ...]:
-    """The library's attacks that can be used here: those that measure L2.
+    """The library's attacks that can be used here: those that minimise or bound the L2 distance.
 
     Raises:
         AttackError: The library is missing.
@@ -33,11 +33,15 @@ def _library() -> ModuleType:
     try:
         return importlib.import_module("torchattacks")
     except ImportError as error:
-        raise AttackError(f"torchattacks cannot be imported ({error}); {_HOW}") from error
+        raise AttackError(f"torchattacks cannot be imported ({error}); install it: {_INSTALL}") from error
 
 
 def constructor(name: str) -> tuple[str, Callable[..., Any]]:
-    """The library's spelling of a name, and its class."""
+    """The library's spelling of an attack's name (in upper or lower case), and the class of the attack.
+
+    Raises:
+        AttackError: The library is missing, has no such attack, or the attack's distance is not L2.
+    """
     library = _library()
     spelling = {known.lower(): known for known in library.__all__}
     known = spelling.get(name.lower())
@@ -46,20 +50,22 @@ def constructor(name: str) -> tuple[str, Callable[..., Any]]:
     make = getattr(library, known)
     measures = _measures(make)
     if "L2" not in measures:
-        reason = f"measures {', '.join(measures)}" if measures else "looks for no nearest label change"
-        raise AttackError(f"torchattacks' {known} {reason}, distances here are L2; use one of {', '.join(names())}")
+        reason = "does not look for the nearest label change"
+        if measures:
+            reason = f"measures {', '.join(measures)}, but distances here are L2"
+        raise AttackError(f"torchattacks' {known} {reason}; use one of {', '.join(names())}")
     return known, make
 
 
 def _measures(attack: Any) -> tuple[str, ...]:
-    """Norms that an attack's docstring names."""
+    """The norms that an attack's docstring names."""
     line = re.search(r"Distance Measure\s*:(.*)", attack.__doc__ or "")
     return tuple(re.findall(r"L(?:inf|\d)", line.group(1))) if line else ()
 
 
 @contextmanager
 def own_random_state(seed: int) -> Iterator[None]:
-    """Seed the global generators that the library draws from, and put them back."""
+    """Seed the global generators that the library draws from, and restore them afterwards."""
     devices = range(torch.cuda.device_count())
     numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002  # saved to be restored
     with torch.random.fork_rng(devices=devices):

@@ -1,0 +1,139 @@
+"""Where a search may look: a linear space of perturbations for each input, given by its orthogonal projection."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dmmcheck import geometry
+from dmmcheck.errors import AttackError
+
+CANCELLATION = 0.7  # below this share of the vector, its part in a complement is projected twice (Kahan's criterion)
+COPIED_VALUES = (
+    1 << 24
+)  # most values of bases that are copied, so that each row of a batch has a basis at its own index
+
+
+class SearchSpace(Protocol):
+    """A linear space of perturbations for each of n inputs.
+
+    A search moves only inside x + space. It uses the space only to project vectors onto it, so that the tangent space,
+    its complement, and spaces that are too large for a basis are searched by the same code.
+    """
+
+    def project(self, v: Tensor) -> Tensor:
+        """Orthogonal projection (n, D) of vectors v (n, D): row i is projected onto the space of input i."""
+        ...
+
+    def rows(self, index: Tensor | slice) -> SearchSpace:
+        """The spaces of some of the inputs, in the order of an index (m,); an input may occur several times."""
+        ...
+
+
+class Everywhere:
+    """The whole space R^D: a projection changes nothing."""
+
+    def project(self, v: Tensor) -> Tensor:
+        """See `SearchSpace.project`."""
+        return v
+
+    def rows(self, index: Tensor | slice) -> Everywhere:
+        """See `SearchSpace.rows`."""
+        del index
+        return self
+
+
+class SharedSpan:
+    """The span of one orthonormal basis (D, k), the same for all inputs."""
+
+    def __init__(self, basis: Tensor) -> None:
+        self._basis = basis
+
+    def project(self, v: Tensor) -> Tensor:
+        """See `SearchSpace.project`."""
+        return geometry.project_tangent(v, self._basis)
+
+    def rows(self, index: Tensor | slice) -> SharedSpan:
+        """See `SearchSpace.rows`."""
+        del index
+        return self
+
+
+class SpanPerInput:
+    """The span of one orthonormal basis an input, (n, D, k).
+
+    Args:
+        bases: (m, D, k).
+        inputs: (n,) which basis each row uses, so that no basis is copied; row i uses basis i where None.
+    """
+
+    def __init__(self, bases: Tensor, inputs: Tensor | None = None) -> None:
+        self._bases = bases
+        self._inputs = inputs
+
+    def project(self, v: Tensor) -> Tensor:
+        """See `SearchSpace.project`; a single basis projects any number of vectors."""
+        if self._inputs is None:
+            single = len(self._bases) == 1 and len(v) != 1
+            return geometry.project_tangent(v, self._bases[0] if single else self._bases)
+        result = torch.empty_like(v)
+        for number in sorted(set(self._inputs.tolist())):
+            here = (self._inputs == number).nonzero().squeeze(1)
+            result[here] = geometry.project_tangent(v[here], self._bases[number])
+        return result
+
+    def rows(self, index: Tensor | slice) -> SpanPerInput:
+        """See `SearchSpace.rows`; copies the bases unless they are too large for that."""
+        if self._inputs is None and isinstance(index, slice):
+            return SpanPerInput(self._bases[index])
+        used = torch.arange(len(self._bases), device=self._bases.device) if self._inputs is None else self._inputs
+        inputs = used[index]
+        if len(inputs) * self._bases[0].numel() > COPIED_VALUES:
+            return SpanPerInput(self._bases, inputs)
+        return SpanPerInput(self._bases[inputs])
+
+
+class Complement:
+    """The orthogonal complement of another search space."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+
+    def project(self, v: Tensor) -> Tensor:
+        """See `SearchSpace.project`; projects twice where most of a vector cancels, which removes its rounding."""
+        rest = v - self._space.project(v)
+        cancelled = rest.norm(dim=1, keepdim=True) < CANCELLATION * v.norm(dim=1, keepdim=True)
+        if bool(cancelled.any()):
+            rest = torch.where(cancelled, rest - self._space.project(rest), rest)
+        return rest
+
+    def rows(self, index: Tensor | slice) -> Complement:
+        """See `SearchSpace.rows`."""
+        return Complement(self._space.rows(index))
+
+
+def spanned(basis: Tensor | None, *, normal: bool = False) -> SearchSpace:
+    """The span of a basis, the complement of the span, or the whole space where there is no basis.
+
+    Args:
+        basis: Orthonormal columns, (D, k) shared by all inputs or (n, D, k) one basis an input; None for everywhere.
+        normal: Take the orthogonal complement of the span.
+
+    Raises:
+        AttackError: The complement is asked for without a basis.
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck.attacks.search_space import spanned
+        >>> first_axis = torch.tensor([[1.0], [0.0], [0.0]])
+        >>> spanned(first_axis, normal=True).project(torch.tensor([[1.0, 2.0, 3.0]]))
+        tensor([[0., 2., 3.]])
+    """
+    if basis is None:
+        if normal:
+            raise AttackError("normal=True needs a subspace whose complement to search; pass subspace=basis")
+        return Everywhere()
+    space: SearchSpace = SharedSpan(basis) if basis.ndim == 2 else SpanPerInput(basis)
+    return Complement(space) if normal else space

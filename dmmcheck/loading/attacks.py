@@ -1,0 +1,46 @@
+"""From the setting `attacks` to attacks: names of torchattacks, references to code, and objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from dmmcheck.attacks.base import Attack
+from dmmcheck.config.schema import attack_name
+from dmmcheck.errors import ConfigError
+from dmmcheck.loading.references import is_reference, load, resolve
+
+
+def load_attacks(attacks: Iterable[Any], *, root: Path) -> dict[str, Attack]:
+    """Attacks by their names in reports.
+
+    Args:
+        attacks: Names of torchattacks, ``pkg.mod:attr``, or objects that satisfy `Attack`.
+        root: The folder that references start from.
+
+    Raises:
+        ConfigError: There is no such code, or it is not an object that can be called.
+        AttackError: torchattacks is not installed, or has no such attack.
+    """
+    return {attack_name(attack): _loaded(attack, root) for attack in attacks}
+
+
+def _loaded(attack: Any, root: Path) -> Attack:
+    """The attack that an element of the setting names."""
+    if not isinstance(attack, str):
+        return _checked(attack, f"attacks: {attack!r}")
+    if not is_reference(attack):
+        from dmmcheck.attacks.torchattacks import TorchAttack  # noqa: PLC0415  # an optional dependency
+
+        return TorchAttack(attack)
+    what = f"attacks: {attack!r}"
+    value = load(attack, what, root=root)
+    return _checked(resolve(value, what, may_be_function=True), what)
+
+
+def _checked(attack: Any, what: str) -> Attack:
+    if not callable(attack):
+        raise ConfigError(f"{what} is a {type(attack).__name__}, which cannot be called; name an attack object or function")
+    found: Attack = attack
+    return found

@@ -1,0 +1,299 @@
+"""What a check sees of a measurement: the first n inputs, one tangent field, the perturbations of one attack."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmmcheck.attacks.base import Crossing
+from dmmcheck.attacks.margins import logit_margin
+from dmmcheck.errors import CheckError
+from dmmcheck.inference.evidence import Floats
+from dmmcheck.inference.types import BUILTIN, ArmName, Cost, EffortName
+from dmmcheck.manifolds.base import Manifold
+from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField
+from dmmcheck.manifolds.rotations import Rotation
+from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, total
+from dmmcheck.measurement.sample import predict
+from dmmcheck.models.base import Classifier
+from dmmcheck.models.memory import in_batches
+from dmmcheck.seeding import seeded
+
+T = TypeVar("T")
+
+RENAMED = {
+    "measure": "measurement",
+    "once": "cached",
+    "rivals": "largest_other_class",
+    "step": "delta",
+    "twin": "paired_model",
+}
+"""Names of version 0.1 and their replacements; the old names still work, with a DeprecationWarning."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What a check sees: the first n inputs of a measurement, one tangent field, the perturbations of one attack.
+
+    All arrays have one row per input, in the same order. Distances are L2, in units of x.
+
+    Attributes:
+        measurement: The measurements of one model on one sample.
+        n: How many inputs are in view.
+        field: Tangent spaces of the inputs: the measured ones or, in a draw of a control, those of the draw.
+        attack: Name of the attack that finds the perturbations.
+        effort: Effort of the searches made for this view; None where it shows the cached searches of the measurement.
+        order: Order of the checkpoints, where a control permutes them.
+        draw: Name of the control and number of the draw, where the view is a draw of a control.
+    """
+
+    measurement: Measure
+    n: int
+    field: Field
+    attack: str = BUILTIN
+    effort: EffortName | None = None
+    order: tuple[int, ...] | None = None
+    draw: tuple[str, int] | None = None
+    _used: dict[tuple[object, ...], Cost] | None = None
+
+    @classmethod
+    def of(cls, measurement: Measure, n: int | None = None) -> View:
+        """A view of the first n inputs of a measurement; of all inputs where n is None."""
+        return cls(measurement, len(measurement.sample.x) if n is None else n, measurement.field)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in RENAMED:
+            raise AttributeError(f"View has no attribute {name!r}")
+        warnings.warn(f"View.{name} is now View.{RENAMED[name]}", DeprecationWarning, stacklevel=2)
+        return getattr(self, RENAMED[name])
+
+    @property
+    def x(self) -> Tensor:
+        """Inputs (n, D), all classified correctly."""
+        return self.measurement.sample.x[: self.n]
+
+    @property
+    def y(self) -> Tensor:
+        """Labels (n,)."""
+        return self.measurement.sample.y[: self.n]
+
+    @property
+    def examples(self) -> LabelledPool:
+        """Labelled examples, x (m, D) and y (m,): the training data where the subject has them, else all inputs."""
+        return self.measurement.examples
+
+    @property
+    def classifier(self) -> Classifier:
+        """The model that is measured."""
+        return self.measurement.classifier
+
+    @property
+    def classes(self) -> int:
+        """Number of classes."""
+        return self.classifier.classes
+
+    @property
+    def manifold(self) -> Manifold:
+        """The manifold estimate."""
+        return self.measurement.field.manifold
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return self.measurement.seed
+
+    def whole(self) -> View:
+        """The same view with all inputs of the measurement."""
+        return replace(self, n=len(self.measurement.sample.x))
+
+    def crossing(self, arm: ArmName) -> Crossing:
+        """Nearest label change anywhere (``"free"``), in x + T (``"tangent"``) or in x + N (``"normal"``).
+
+        Raises:
+            CheckError: The view is a draw of a control, and the check did not declare that it searches in draws.
+        """
+        if self._is_cached(arm):
+            if self.field is not self.measurement.field and arm != "free":
+                raise CheckError(
+                    f"the {arm} arm was not searched in the tangent spaces of this draw of a control; "
+                    'declare the check with draw_cost="search"'
+                )
+            found = self.measurement.crossings(self.n, arm, self.attack)
+            key = self.measurement.crossing_key(arm, self.attack)
+            self._note(key, self.measurement.cost(key, self.n))
+            return found
+        start = time.perf_counter()
+        found = self._search(arm)
+        spent = Cost(gradient_evaluations=gradients(found), seconds=time.perf_counter() - start)
+        self._note(("view", len(self._used or ()), arm), spent)
+        return found
+
+    def distance(self, arm: ArmName) -> Floats:
+        """L2 distance (n,) to `crossing`, in units of x; inf where none was found.
+
+        In a draw of a control one search serves all checks. Only its distances are cached, since points may be large.
+        """
+        if self._is_cached(arm) or (self.draw is None and self.field is not self.measurement.field):
+            return _floats(self.crossing(arm).distance)
+
+        def compute() -> tuple[Floats, int]:
+            found = self._search(arm)
+            return _floats(found.distance), gradients(found)
+
+        return self.cached(("distance", self.draw, arm, self.effort, self.n), compute)
+
+    def delta(self, arm: ArmName = "free") -> Tensor:
+        """The smallest perturbation found, (n, D); NaN where none was found."""
+        crossing = self.crossing(arm)
+        delta = crossing.point.to(self.x) - self.x
+        return torch.where(crossing.found.to(delta.device)[:, None], delta, torch.nan)
+
+    def boundary_gradient(self) -> Tensor:
+        """Margin gradient at the nearest crossing, (n, D): the normal of the boundary; NaN where none was found."""
+        gradient = self.measurement.boundary_gradients(self.n, self.attack)
+        self._note_blocks(("boundary-gradient", self.attack))
+        return gradient
+
+    def input_gradient(self) -> Tensor:
+        """Gradient of the logit margin at the inputs, (n, D)."""
+        gradient = self.measurement.input_gradients(self.n)
+        self._note_blocks(("input-gradient",))
+        return gradient
+
+    def cached(self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]]) -> T:
+        """One result kept under a key for all views of the measurement.
+
+        Args:
+            key: What is computed; include `n` where the result depends on the number of inputs.
+            compute: Gives the result and the number of gradient evaluations; called where nothing is cached yet.
+        """
+        result, cost = self.measurement.cached(key, compute)
+        self._note(key, cost)
+        return result
+
+    def margins(self) -> Tensor:
+        """Logit margin of each input, z_y - max_{j != y} z_j, (n,)."""
+        classifier, x, y = self.classifier, self.x, self.y
+        with classifier.evaluation(), torch.no_grad():
+            return in_batches(x, lambda rows: logit_margin(classifier.logits(x[rows]), y[rows]))
+
+    def tangent_share(self, v: Tensor) -> Floats:
+        """Share of the energy of vectors (n, D) in the tangent space of their input, |P_T v|^2 / |v|^2 (n,)."""
+        return _floats(self.field.share(v))
+
+    def project_tangent(self, v: Tensor) -> Tensor:
+        """Tangent part P_T v of vectors (n, D)."""
+        return self.field.project(v)
+
+    def project_point(self, points: Tensor) -> Tensor:
+        """Points (m, D) projected onto the manifold estimate."""
+        return self.manifold.project_point(points).to(points)
+
+    def labels(self, points: Tensor) -> Tensor:
+        """The model's labels (m,) of points (m, D)."""
+        return predict(self.classifier, points)
+
+    def largest_other_class(self, points: Tensor) -> Tensor:
+        """The class (n,) with the largest logit other than the input's own class, at points (n, D), one per input."""
+        classifier, own = self.classifier, self.y[:, None]
+        with classifier.evaluation(), torch.no_grad():
+            return in_batches(
+                points, lambda rows: classifier.logits(points[rows]).scatter(1, own[rows], -torch.inf).argmax(1)
+            )
+
+    def noise(self, purpose: str) -> Tensor:
+        """Standard normal vectors (n, D), one per input, which do not depend on how many inputs are in view."""
+        x = self.measurement.sample.x
+        generator = seeded(self.seed, "noise", purpose)
+        rows = [torch.randn((1, x.shape[1]), generator=generator, dtype=x.dtype) for _ in range(self.n)]
+        return torch.cat(rows).to(x.device)
+
+    def nearest_other_class(self) -> tuple[Floats, Tensor]:
+        """Distance (n,) to the nearest example of another class, and that example (n, D); inf where there is none."""
+        examples, x, y = self.examples, self.x, self.y
+
+        def index(rows: slice) -> Tensor:
+            apart = torch.cdist(x[rows], examples.x)
+            return apart.masked_fill(y[rows, None] == examples.y[None, :], torch.inf).argmin(1)
+
+        nearest = examples.x[in_batches(x, index)]
+        distance = (nearest - x).norm(dim=1)
+        none = (examples.y[None, :] == y[:, None]).all(1)  # no example of another class
+        return _floats(torch.where(none, torch.inf, distance)), nearest
+
+    def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
+        """Target classes, and the crossings of all inputs into each of them, with quick effort."""
+        classes, found = self.measurement.targeted(self.n, arm)
+        for label in classes:
+            self._note_blocks(("targeted", arm, label))
+        return classes, found
+
+    def paired_model(self, name: str) -> View:
+        """The same view of a reference model.
+
+        Args:
+            name: ``standard``, ``robust``, ``untrained 0`` to ``untrained 7``, or ``checkpoint STEP``.
+
+        Raises:
+            CheckError: The reference model cannot be made or used.
+        """
+        return replace(self, measurement=self.measurement.paired_model(name))
+
+    def untrained(self) -> list[View]:
+        """The same view of each of eight untrained networks."""
+        return [self.paired_model(name) for name in UNTRAINED]
+
+    def training(self) -> View:
+        """A view of as many correctly classified training examples as inputs; of all where there are fewer."""
+        trained = self.measurement.training()
+        return replace(self, measurement=trained, field=trained.field, draw=None, n=min(self.n, len(trained.sample.x)))
+
+    def checkpoints(self) -> list[tuple[int, View]]:
+        """(step, the same view of the model at that step), in rising order; a control may permute the models."""
+        steps = self.measurement.steps
+        order = self.order or tuple(range(len(steps)))
+        return [
+            (step, self.paired_model(f"checkpoint {steps[order[position]]}")) for position, step in enumerate(steps)
+        ]
+
+    def rotated(self, rotation: Rotation) -> View:
+        """The same view with the tangent spaces rotated, one rotation for all inputs: P -> R P R^T.
+
+        Args:
+            rotation: An orthogonal operator: any object with ``apply`` and ``inverse`` on vectors (n, D).
+        """
+        return replace(self, field=RotatedField(self.measurement.field, rotation))
+
+    def permuted(self, order: Tensor) -> View:
+        """The same view with input i taking the tangent space of input order[i], order (n,)."""
+        return replace(self, field=PermutedField(self.measurement.field, order.to(self.x.device)))
+
+    def spent(self) -> Cost:
+        """Cost of the measurements that were used through this view; shared measurements count in full."""
+        return total(list((self._used or {}).values()))
+
+    def _is_cached(self, arm: ArmName) -> bool:
+        """Whether the view shows the cached search; with quick effort it does so in the free arm alone."""
+        return self.effort is None or (arm == "free" and self.effort == "quick")
+
+    def _search(self, arm: ArmName) -> Crossing:
+        return self.measurement.search_in(slice(0, self.n), arm, self.field, self.effort or self.measurement.effort)
+
+    def _note(self, key: tuple[object, ...], cost: Cost) -> None:
+        if self._used is not None:
+            entry = (id(self.measurement), *key)
+            self._used[entry] = cost
+
+    def _note_blocks(self, key: tuple[object, ...]) -> None:
+        self._note(key, self.measurement.cost(key, self.n))
+
+
+def _floats(values: Tensor) -> Floats:
+    return values.cpu().numpy().astype(np.float64)

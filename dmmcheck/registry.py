@@ -1,0 +1,82 @@
+"""Registries: checks, controls, gates and report formats, which any module can add without changing the package."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from dmmcheck.errors import RegistryError
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T], Generic[T]):
+    """Things of one kind by name, in the order of registration.
+
+    Args:
+        kind: What messages call one thing of this kind.
+        builtin: Names that the package itself adds; known before `home` is imported.
+        home: Module that adds the built-in things; imported when a thing is first looked up.
+    """
+
+    def __init__(self, kind: str, *, builtin: tuple[str, ...] = (), home: str = "") -> None:
+        self._kind, self._builtin, self._home = kind, builtin, home
+        self._things: dict[str, T] = {}
+        self._sources: dict[str, str] = {}
+
+    def add(self, name: str, thing: T, *, source: str) -> None:
+        """Add a thing under a name; the same source may add it again, as a reloaded module does.
+
+        Args:
+            name: Its name.
+            thing: What is added.
+            source: Where it is defined: module and qualified name.
+
+        Raises:
+            RegistryError: Another source has added a thing of this name.
+        """
+        other = self._sources.get(name, source)
+        taken = name in self._builtin and not source.startswith("dmmcheck.")
+        if other != source or taken:
+            where = "dmmcheck" if taken else other
+            raise RegistryError(f"the {self._kind} {name!r} exists already (in {where}); choose another name")
+        self._things[name] = thing
+        self._sources[name] = source
+
+    def put(self, name: str, thing: T) -> None:
+        """Add a thing, or replace the one of that name."""
+        self._things[name] = thing
+
+    def get_added(self, name: str) -> T | None:
+        """The thing of this name, if it was added already, else None; imports nothing."""
+        return self._things.get(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All names, those of the package first; imports nothing."""
+        return tuple(dict.fromkeys([*self._builtin, *self._things]))
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        return self._things[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def _load(self) -> None:
+        if self._home:
+            importlib.import_module(self._home)
+
+
+FIELD_CONTROLS = ("rotation", "spectrum", "same-class", "other-class")
+"""The built-in controls of tangent spaces: C0, C1, and the two forms of C2."""
+
+CHECKS: Registry[Any] = Registry("check", home="dmmcheck.checks")
+CONTROLS: Registry[Any] = Registry("control", builtin=(*FIELD_CONTROLS, "order"), home="dmmcheck.measurement.nulls")
+GATES: Registry[Any] = Registry("gate", home="dmmcheck.soundness")
+REPORT_FORMATS: Registry[Any] = Registry("report format", builtin=(".json", ".md"), home="dmmcheck.report.write")

@@ -1,0 +1,70 @@
+"""Evidence from arrays of any kind: ratios of censored distances, and networks as replicates."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from dmmcheck.inference.evidence import Claim, Evidence
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1, 2.5, math.inf],
+        (1, 2.5, math.inf),
+        np.array([[1.0], [2.5], [np.inf]], dtype=np.float32),
+        torch.tensor([1.0, 2.5, math.inf]),
+        torch.tensor([1.0, 2.5, math.inf], requires_grad=True),
+    ],
+    ids=["list", "tuple", "column", "tensor", "tensor-with-gradient"],
+)
+def test_values_of_any_kind_become_one_number_for_each_input(values):
+    evidence = Evidence.of(values)
+    assert evidence.values.dtype == np.float64
+    assert evidence.values.tolist() == [1, 2.5, math.inf]
+
+
+def test_everything_beside_the_values_is_kept():
+    replicates = np.array([0.2, 0.4])
+    evidence = Evidence.of([1.0], censored=3, summary="mean", chance=0.1, replicates=replicates, note="at step 3")
+    assert (evidence.censored, evidence.summary, evidence.chance, evidence.note) == (3, "mean", 0.1, "at step 3")
+    assert evidence.replicates is replicates
+    assert (Evidence.of([1.0]).summary, Evidence.of([1.0]).chance, Evidence.of([1.0]).replicates) == (
+        "median",
+        None,
+        None,
+    )
+
+
+def test_the_former_name_of_replicates_warns_and_works():
+    with pytest.warns(DeprecationWarning, match="the argument draws of Evidence.of is now replicates") as warned:
+        evidence = Evidence.of([1.0], draws=np.array([0.5]))
+    assert evidence.replicates.tolist() == [0.5]
+    assert warned[0].filename == __file__
+
+
+def test_a_ratio_of_censored_distances_is_on_its_side_or_undefined():
+    evidence = Evidence.ratio([1.0, np.inf, 1.0, np.inf], [2.0, 2.0, np.inf, np.inf])
+    assert evidence.values[:3].tolist() == [0.5, np.inf, 0.0]
+    assert math.isnan(evidence.values[3])
+    assert evidence.censored == 3
+
+
+def test_a_ratio_takes_tensors():
+    evidence = Evidence.ratio(torch.tensor([1.0, 4.0]), torch.tensor([2.0, 2.0]))
+    assert (evidence.values.tolist(), evidence.censored) == ([0.5, 2.0], 0)
+
+
+def test_other_networks_are_compared_by_their_median_and_each_is_a_replicate():
+    own, others = [4.0, 6.0, 8.0], [[1.0, 1.0, 1.0], [2.0, 3.0, 4.0], [4.0, 6.0, 8.0]]
+    evidence = Evidence.against(own, others)
+    assert evidence.values.tolist() == [2.0, 2.0, 2.0]
+    assert evidence.replicates.tolist() == [6.0, 2.0, 1.0]
+
+
+def test_a_claim_counts_any_difference_unless_told():
+    assert Claim(threshold=1.0, direction="less").min_effect == 0

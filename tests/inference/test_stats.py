@@ -1,0 +1,218 @@
+"""Intervals and tests against closed forms and naive references, and their coverage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from dmmcheck.inference import stats
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (8, (8,)),
+        (32, (32,)),
+        (39, (39,)),
+        (40, (32, 40)),
+        (64, (32, 64)),
+        (130, (32, 64, 130)),
+        (512, (32, 64, 128, 256, 512)),
+    ],
+)
+def test_looks_double_and_end_with_all_inputs(inputs, expected):
+    assert stats.looks(inputs) == expected
+
+
+def test_median_interval_has_the_textbook_ranks():
+    # n = 20, 95 %: the 6th smallest and the 6th largest value (P(Bin(20, 1/2) <= 5) = 0.0207)
+    assert stats.median_interval(np.arange(1.0, 21.0), 0.05) == (6.0, 15.0)
+
+
+def test_median_interval_is_unbounded_where_the_sample_is_too_small():
+    assert stats.median_interval(np.arange(5.0), 0.05) == (-math.inf, math.inf)
+    assert stats.median_interval(np.array([]), 0.05) == (-math.inf, math.inf)
+
+
+@given(n=st.integers(1, 200), alpha=st.sampled_from([0.2, 0.05, 0.01, 1e-4]))
+@settings(deadline=None, max_examples=60)
+def test_median_interval_takes_the_largest_rank_that_keeps_the_error(n, alpha):
+    lower, upper = stats.median_interval(np.arange(1.0, n + 1), alpha)
+    allowed = [r for r in range(1, n + 1) if scipy_stats.binom.cdf(r - 1, n, 0.5) <= alpha / 2]
+    if not allowed:
+        assert (lower, upper) == (-math.inf, math.inf)
+    else:
+        assert (lower, upper) == (allowed[-1], n + 1 - allowed[-1])
+
+
+@given(st.lists(st.floats(-5, 5), min_size=8, max_size=60), st.integers(0, 5))
+@settings(deadline=None, max_examples=60)
+def test_nan_only_widens_the_median_interval(values, missing):
+    known = np.array(values)
+    holed = known.copy()
+    holed[:missing] = np.nan
+    low, high = stats.median_interval(known, 0.1)
+    holed_low, holed_high = stats.median_interval(holed, 0.1)
+    assert holed_low <= low
+    assert holed_high >= high
+
+
+def test_median_interval_covers_a_skewed_median_as_often_as_promised():
+    draws = np.random.default_rng(0).exponential(size=(4000, 32))
+    true = math.log(2)
+    missed = sum(not low <= true <= high for low, high in (stats.median_interval(row, 0.1) for row in draws))
+    assert scipy_stats.binomtest(missed, 4000, 0.1, alternative="greater").pvalue > 1e-3
+
+
+def test_infinite_values_rank_last():
+    values = np.array([1.0] * 10 + [np.inf] * 22)
+    assert stats.median_interval(values, 0.05)[1] == math.inf
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 20), (7, 20), (20, 20), (50, 100)])
+def test_rate_interval_is_clopper_pearson(hits, n):
+    values = np.array([1.0] * hits + [0.0] * (n - hits))
+    reference = scipy_stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
+    assert stats.rate_interval(values, 0.05) == pytest.approx((reference.low, reference.high))
+
+
+def test_an_undecided_rate_counts_on_either_side():
+    values = np.array([1.0] * 10 + [np.nan] * 10)
+    low, high = stats.rate_interval(values, 0.05)
+    assert low == pytest.approx(scipy_stats.binomtest(10, 20).proportion_ci(0.95).low)
+    assert high == 1.0
+
+
+@pytest.mark.parametrize("direction", ["greater", "less"])
+def test_sign_test_is_the_binomial_test_and_ties_count_against(direction):
+    values = np.array([1.0, 2.0, 3.0, 4.0, 0.0, -1.0, np.nan])
+    hits = 4 if direction == "greater" else 1
+    expected = scipy_stats.binomtest(hits, 7, 0.5, alternative="greater").pvalue
+    assert stats.sign_test(values, 0.0, direction) == pytest.approx(expected)
+
+
+def test_rank_p_value_counts_the_observation_itself():
+    draws = np.arange(99.0)
+    assert stats.rank_p_value(1000.0, draws, "greater") == pytest.approx(0.01)
+    assert stats.rank_p_value(-1.0, draws, "greater") == 1.0
+    assert stats.rank_p_value(-1.0, draws, "less") == pytest.approx(0.01)
+    assert stats.rank_p_value(math.nan, draws, "less") == 1.0
+
+
+TAILS = {
+    "exponential": scipy_stats.expon(),
+    "normal": scipy_stats.norm(),
+    # log(d_on / d_free) of a flat boundary under random k-dimensional spaces: -log(rho_T) / 2
+    **{f"flat, k = {k}": scipy_stats.beta(k / 2, (64 - k) / 2) for k in (1, 2, 4, 16)},
+}
+
+
+def drawn(name, shape, seed):
+    """Logarithms of a statistic and its draws, all alike."""
+    values = TAILS[name].rvs(shape, random_state=np.random.default_rng(seed))
+    return -np.log(values) / 2 if name.startswith("flat") else values
+
+
+@pytest.mark.parametrize("direction", ["greater", "less"])
+@pytest.mark.parametrize("name", TAILS)
+@pytest.mark.parametrize("count", [39, 99])
+def test_tail_p_value_is_small_no_oftener_than_it_says_where_draws_and_observation_are_alike(name, direction, count):
+    draws = np.exp(drawn(name, (8000, count + 1), 1))
+    p_values = [stats.tail_p_value(float(row[0]), row[1:], direction) for row in draws]
+    for level in (0.001, 0.0036, 0.01, 0.025, 0.05):
+        hits = sum(p_value <= level for p_value in p_values)
+        assert scipy_stats.binomtest(hits, 8000, level, alternative="greater").pvalue > 1e-4, level
+
+
+def test_tail_p_value_is_exact_for_an_exponential_tail():
+    draws = np.exp(drawn("exponential", (8000, 40), 2))
+    p_values = [stats.tail_p_value(float(row[0]), row[1:], "greater") for row in draws]
+    for level in (0.0036, 0.01):
+        hits = sum(p_value <= level for p_value in p_values)
+        assert scipy_stats.binomtest(hits, 8000, level).pvalue > 1e-4, level
+
+
+def test_tail_p_value_goes_beyond_the_ranks_only_past_the_outermost_draw():
+    draws = np.exp(np.random.default_rng(2).normal(size=39))
+    inside = float(np.sort(draws)[-2])
+    assert stats.tail_p_value(inside, draws, "greater") == stats.rank_p_value(inside, draws, "greater")
+    assert stats.tail_p_value(1e6, draws, "greater") == pytest.approx(stats.TAIL_FLOOR / 40)
+    assert stats.tail_p_value(float(draws.max()) * 1.0001, draws, "greater") <= 1 / 40
+
+
+def test_tail_p_value_falls_back_on_the_rank_where_a_draw_is_censored():
+    draws = np.array([1.0, 2.0, np.inf])
+    assert stats.tail_p_value(3.0, draws, "greater") == stats.rank_p_value(3.0, draws, "greater")
+
+
+@pytest.mark.parametrize("fill", [np.inf, np.nan, 0.0])
+def test_a_tail_is_fitted_to_the_draws_of_that_side_alone(fill):
+    draws = np.exp(np.random.default_rng(2).normal(size=39))
+    draws[:5] = fill
+    possible = {direction: stats.can_fit_tail(draws, direction) for direction in ("greater", "less")}
+    assert possible == {"greater": fill == 0, "less": fill == np.inf}
+    low = stats.tail_p_value(1e-6, draws, "less")
+    assert (low < 1 / 40) == possible["less"]
+
+
+def test_a_heavy_tail_misleads_by_no_more_than_the_floor():
+    rng = np.random.default_rng(3)
+    far = 1 + 20 * (rng.random((4000, 100)) < 0.02)  # of both the observation and its draws
+    draws = np.exp(far * rng.normal(size=(4000, 100)))
+    p_values = [stats.tail_p_value(float(row[0]), row[1:], "greater") for row in draws]
+    assert min(p_values) == pytest.approx(stats.TAIL_FLOOR / 100)
+    hits = sum(p_value <= 0.01 for p_value in p_values)  # what the rank alone may say
+    assert scipy_stats.binomtest(hits, 4000, 0.01, alternative="greater").pvalue > 1e-4
+
+
+def test_no_tail_is_fitted_to_draws_that_are_tied():
+    tied = np.array([5.0, *[1.0] * 98])
+    assert stats.tail_p_value(6.0, tied, "greater") == 1 / 100
+
+
+def test_no_tail_is_fitted_to_draws_that_are_all_the_same():
+    assert not stats.can_fit_tail(np.full(39, 2.0), "greater")
+    assert stats.tail_p_value(3.0, np.full(39, 2.0), "greater") == 1 / 40
+
+
+def test_replicate_interval_is_students_for_one_more_replicate():
+    replicates = np.array([0.2, 0.3, 0.5, 0.4, 0.6])
+    half = scipy_stats.t.ppf(0.975, 4) * np.std(replicates, ddof=1) * math.sqrt(1 + 1 / 5)
+    assert stats.replicate_interval(replicates, 0.05) == pytest.approx((0.4 - half, 0.4 + half))
+
+
+def test_replicate_interval_covers_one_more_replicate_as_often_as_promised():
+    replicates = np.random.default_rng(3).normal(size=(4000, 6))
+    ends = [stats.replicate_interval(row[1:], 0.1) for row in replicates]
+    missed = sum(not low <= row[0] <= high for (low, high), row in zip(ends, replicates, strict=True))
+    assert scipy_stats.binomtest(missed, 4000, 0.1).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("replicates", [[], [1.0], [1.0, np.nan], [1.0, np.inf, 2.0]])
+def test_replicate_interval_is_unbounded_where_the_spread_is_unknown(replicates):
+    assert stats.replicate_interval(np.array(replicates), 0.05) == (-math.inf, math.inf)
+
+
+def test_inputs_to_decide_grows_as_the_share_nears_one_half():
+    clear = np.array([1.0] * 9 + [-1.0])
+    close = np.array([1.0] * 11 + [-1.0] * 9)
+    needed_clear, needed_close = (stats.inputs_to_decide(values, 0.0, 0.05, "median") for values in (clear, close))
+    assert needed_clear is not None
+    assert needed_close is not None
+    assert needed_clear < 40 < needed_close
+    assert stats.inputs_to_decide(np.array([1.0, -1.0]), 0.0, 0.05, "median") is None
+
+
+@pytest.mark.parametrize(("rate", "limit"), [(0.6, 0.5), (0.2, 0.1), (0.05, 0.1)])
+def test_inputs_to_decide_gives_a_rate_the_power_it_promises(rate, limit):
+    hits = round(rate * 200)
+    needed = stats.inputs_to_decide(np.array([1.0] * hits + [0.0] * (200 - hits)), limit, 0.05, "mean")
+    assert needed is not None
+    counts = np.random.default_rng(4).binomial(needed, rate, 1000)
+    ends = [stats.rate_interval(np.repeat([1.0, 0.0], [count, needed - count]), 0.05) for count in counts]
+    assert 0.7 < np.mean([not low <= limit <= high for low, high in ends]) < 0.95

@@ -1,0 +1,116 @@
+"""Parts become a subject, or replace those of one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from dmmcheck import Subject
+from dmmcheck.config.settings import Given
+from dmmcheck.errors import ConfigError, DmmError
+from dmmcheck.loading.build import build_subject, load_part
+
+X, Y = torch.linspace(0, 1, 96).reshape(16, 6), torch.arange(16) % 2
+
+
+def untrained():
+    return nn.Linear(6, 2)
+
+
+def fails():
+    raise OSError("no disk")
+
+
+class Plane:
+    """The first two coordinates."""
+
+    dim = 2
+
+    def tangent_basis(self, x):
+        return torch.eye(6)[:, :2].to(x)
+
+    def project_point(self, x):
+        return torch.cat([x[:, :2], torch.zeros_like(x[:, 2:])], dim=1)
+
+
+def model(x):
+    return torch.stack([x.sum(1), x[:, 0]], dim=1)
+
+
+PARTS = {"model": model, "data": (X, Y), "manifold": Plane()}
+
+
+def test_parts_become_a_subject(weights):
+    more = {"manifold-data": (X, Y), "bounds": (0.0, 1.0), "factory": lambda seed: untrained(), "checkpoints": "*.pt"}
+    made = build_subject({**PARTS, **more}, root=weights)
+    assert made.bounds == (0.0, 1.0)
+    torch.testing.assert_close(made.x_train, X)
+    assert [step for step, _ in made.checkpoints] == [0, 2, 10]
+
+
+def test_a_part_replaces_that_of_a_subject(tmp_path):
+    whole = Subject(model=model, x=X, y=Y, manifold=Plane(), x_train=X, y_train=Y)
+    other = untrained()
+    changed = build_subject(
+        {"model": other, "manifold": "pca", "manifold-options": {"dim": 1}}, root=tmp_path, subject=whole
+    )
+    assert changed.model is other
+    assert changed.manifold.dim == 1
+    torch.testing.assert_close(changed.y, whole.y)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"checkpoints": "*.pt"}, "files of weights, which need an untrained model to be loaded into; set factory too"),
+        ({"checkpoints": "*.pt", "factory": fails}, "factory raised TypeError when called with a seed"),
+        ({"manifold": "pca"}, "'pca' is fitted on training inputs"),
+        ({"manifold": "pac", "manifold-data": X}, "'pac' is not built in"),
+        (
+            {"manifold-options": {"dim": 3}},
+            r"manifold-options are set \(dim\), but the manifold is an object of your own",
+        ),
+    ],
+)
+def test_parts_that_do_not_go_together_are_refused(weights, parts, words):
+    with pytest.raises(DmmError, match=words):
+        build_subject({**PARTS, **parts}, root=weights)
+
+
+def test_options_of_a_manifold_may_refer_to_code(tmp_path):
+    (tmp_path / "code.py").write_text("")
+    (tmp_path / "auto_code.py").write_text(
+        "import torch\nbasis = torch.eye(6)[:, :2]\n\n"
+        "def encode(x):\n    return x.reshape(len(x), -1) @ basis\n\ndef decode(z):\n    return z @ basis.T\n"
+    )
+    options = {"encode": "auto_code:encode", "decode": "auto_code:decode"}
+    made = build_subject({**PARTS, "manifold": "decoder", "manifold-options": options}, root=tmp_path)
+    assert made.manifold.dim == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "loaded"),
+    [("manifold", "local-pca", "local-pca"), ("checkpoints", "runs/*.pt", "runs/*.pt"), ("bounds", (0, 1), (0, 1))],
+)
+def test_what_is_no_reference_is_passed_on(tmp_path, name, value, loaded):
+    assert load_part(name, Given(value, "here"), root=tmp_path) == loaded
+
+
+@pytest.mark.parametrize("name", ["factory", "trainer"])
+def test_a_factory_and_a_trainer_are_never_called(tmp_path, name):
+    (tmp_path / "made.py").write_text("def make(seed=0):\n    raise AssertionError\n")
+    assert load_part(name, Given("made:make", "here"), root=tmp_path).__name__ == "make"
+
+
+def test_other_parts_are_called_where_they_can_be(tmp_path):
+    (tmp_path / "made_too.py").write_text("def make():\n    return 3\n\n\ndef predict(x):\n    return x\n")
+    assert load_part("model", Given("made_too:make", "here"), root=tmp_path) == 3
+    assert load_part("model", Given("made_too:predict", "here"), root=tmp_path)(5) == 5
+    with pytest.raises(ConfigError, match=r"data = 'made_too:predict' \(here\) takes arguments \(x\)"):
+        load_part("data", Given("made_too:predict", "here"), root=tmp_path)
+
+
+def test_options_without_a_manifold_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="manifold-options are set, but no manifold; set a built-in one"):
+        build_subject({"model": model, "data": (X, Y), "manifold-options": {"dim": 3}}, root=tmp_path)

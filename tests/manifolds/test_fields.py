@@ -1,0 +1,139 @@
+"""Tangent fields: bases that are kept equal those computed again; changed fields agree with their explicit bases."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dmmcheck import geometry
+from dmmcheck.manifolds import PCA, LocalPCA, fields
+from dmmcheck.manifolds.fields import PermutedField, RotatedField, TangentField
+from dmmcheck.manifolds.rotations import Haar, Spectrum
+
+N, SHAPE = 12, (2, 9, 8)
+D = 144
+K = 3
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+X_TRAIN, X, V = (
+    torch.randn((n, D), generator=seeded(seed), dtype=torch.float64) for n, seed in ((80, 0), (N, 1), (N, 2))
+)
+
+
+class Counted:
+    """A manifold that counts the points whose bases are computed."""
+
+    def __init__(self, manifold):
+        self.manifold, self.dim, self.asked = manifold, manifold.dim, []
+        self.project_point = manifold.project_point
+
+    def tangent_basis(self, x):
+        self.asked.append(len(x))
+        return self.manifold.tangent_basis(x)
+
+
+LOCAL, SHARED = LocalPCA(dim=K).fit(X_TRAIN), PCA(dim=K).fit(X_TRAIN)
+both = pytest.mark.parametrize("manifold", [LOCAL, SHARED], ids=["per-input", "shared"])
+
+
+@both
+def test_a_field_gives_the_bases_shares_and_parts_of_its_manifold(manifold):
+    field, basis = TangentField(manifold, X), manifold.tangent_basis(X)
+    torch.testing.assert_close(field.basis(slice(0, N)), basis)
+    torch.testing.assert_close(field.share(V), geometry.energy_share(V, basis))
+    torch.testing.assert_close(field.project(V), geometry.project_tangent(V, basis))
+    assert (field.dim, field.shared) == (K, manifold is SHARED)
+
+
+def test_a_shared_basis_is_never_expanded():
+    assert TangentField(SHARED, X).basis(slice(2, 7)).shape == (D, K)
+
+
+def room_for(monkeypatch: pytest.MonkeyPatch, inputs: int) -> None:
+    monkeypatch.setattr(fields, "_CACHE_BYTES", inputs * D * K * X.element_size())
+
+
+@pytest.mark.parametrize("inputs", [0, 1, 5, N - 1, N], ids=lambda inputs: f"room-for-{inputs}")
+def test_what_is_kept_changes_no_answer(monkeypatch, inputs):
+    room_for(monkeypatch, inputs)
+    field, basis = TangentField(LOCAL, X), LOCAL.tangent_basis(X)
+    for rows in (slice(3, 5), slice(0, 2), slice(4, N), slice(0, N)):
+        torch.testing.assert_close(field.basis(rows), basis[rows])
+    for n in (N, 4, 7):
+        torch.testing.assert_close(field.share(V[:n]), geometry.energy_share(V[:n], basis[:n]))
+        torch.testing.assert_close(field.project(V[:n]), geometry.project_tangent(V[:n], basis[:n]))
+
+
+def test_each_basis_is_computed_once_while_there_is_room():
+    manifold = Counted(LOCAL)
+    field = TangentField(manifold, X)
+    manifold.asked.clear()
+    for rows in (slice(0, 4), slice(2, 4), slice(0, 10), slice(0, N), slice(3, 7)):
+        field.basis(rows)
+    assert sum(manifold.asked) == N
+
+
+def test_no_more_bases_are_held_at_a_time_than_there_is_room_for(monkeypatch):
+    room_for(monkeypatch, 5)
+    manifold = Counted(LOCAL)
+    TangentField(manifold, X).share(V)
+    assert max(manifold.asked) <= 5
+
+
+ROTATIONS = {"haar": lambda: Haar(D, generator=seeded(5)), "spectrum": lambda: Spectrum(SHAPE, generator=seeded(5))}
+
+
+@both
+@pytest.mark.parametrize("kind", ROTATIONS)
+def test_a_rotated_field_agrees_with_its_explicit_bases(manifold, kind):
+    rotation = ROTATIONS[kind]()
+    field = RotatedField(TangentField(manifold, X), rotation)
+    matrix = rotation.apply(torch.eye(D, dtype=X.dtype)).T
+    basis = field.basis(slice(0, N))
+    torch.testing.assert_close(basis, matrix @ manifold.tangent_basis(X))
+    assert geometry.orthonormal_residual(basis) < 1e-12
+    torch.testing.assert_close(field.share(V), geometry.energy_share(V, basis))
+    torch.testing.assert_close(field.project(V), geometry.project_tangent(V, basis))
+    torch.testing.assert_close(field.share(V[:5]), field.share(V)[:5])
+    assert field.dim == K
+
+
+ORDER = torch.tensor([3, 0, 1, 2, 4, 11, 5, 6, 7, 8, 9, 10])
+
+
+@both
+def test_a_permuted_field_agrees_with_its_explicit_bases(manifold):
+    field, own = PermutedField(TangentField(manifold, X), ORDER), manifold.tangent_basis(X)
+    expected = own if own.ndim == 2 else own[ORDER]
+    torch.testing.assert_close(field.basis(slice(0, N)), expected)
+    torch.testing.assert_close(field.basis(slice(3, 6)), expected if own.ndim == 2 else expected[3:6])
+    torch.testing.assert_close(field.share(V), geometry.energy_share(V, expected))
+    torch.testing.assert_close(field.project(V), geometry.project_tangent(V, expected))
+    assert field.dim == K
+
+
+def test_a_permuted_field_computes_the_bases_that_are_asked_for_and_no_others(monkeypatch):
+    room_for(monkeypatch, 1)
+    manifold = Counted(LOCAL)
+    field = PermutedField(TangentField(manifold, X), ORDER)
+    field.basis(slice(0, 2))
+    manifold.asked.clear()
+    field.basis(slice(4, 7))
+    assert sum(manifold.asked) == 3
+
+
+def test_a_permuted_field_of_the_first_inputs_leaves_the_others_out():
+    order = torch.tensor([2, 0, 1])
+    field, own = PermutedField(TangentField(LOCAL, X), order), LOCAL.tangent_basis(X[:3])
+    torch.testing.assert_close(field.share(V[:3]), geometry.energy_share(V[:3], own[order]))
+
+
+def test_fields_are_rotated_and_permuted_at_once():
+    rotation = Haar(D, generator=seeded(5))
+    field = RotatedField(PermutedField(TangentField(LOCAL, X), ORDER), rotation)
+    torch.testing.assert_close(field.share(V), geometry.energy_share(V, field.basis(slice(0, N))))
+    torch.testing.assert_close(field.project(V), geometry.project_tangent(V, field.basis(slice(0, N))))

@@ -1,0 +1,270 @@
+"""One measurement: blocks that are computed once whichever check asks, reference models, attacks, efforts and costs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import views
+from torch import nn
+
+import dmmcheck
+from dmmcheck import worlds
+from dmmcheck.attacks.base import Crossing
+from dmmcheck.config.settings import Settings
+from dmmcheck.errors import AttackError
+from dmmcheck.inference.types import ARMS
+from dmmcheck.measurement.measure import PAIR, UNTRAINED, joined, margin_gradient
+from dmmcheck.measurement.view import View
+from dmmcheck.models.torch import adapt
+from dmmcheck.run import Run
+
+SAMPLES = 100  # looks at 32, 64 and 100
+
+
+class Swap(nn.Module):
+    """The two classes exchanged."""
+
+    def forward(self, z):
+        return z.flip(1)
+
+
+@pytest.fixture
+def world():
+    return worlds.sphere(ambient_dim=12, dim=3, samples=SAMPLES, seed=0)
+
+
+@pytest.fixture
+def counting(world):
+    return views.Counting(world.subject.model)
+
+
+@pytest.fixture
+def measure(world, counting):
+    return Run(replace(world.subject, model=counting), Settings()).measure
+
+
+def test_the_looks_are_the_ends_of_the_blocks(measure):
+    assert measure.looks == (32, 64, 100)
+    assert [rows.stop for rows in measure._cover(100)] == [32, 64, 100]
+    assert [rows.stop for rows in measure._cover(33)] == [32, 64]
+    assert [rows.stop for rows in measure._cover(8)] == [32]
+
+
+def test_what_is_measured_is_not_measured_again(measure, counting):
+    View.of(measure, 64).distance("free")
+    spent = counting.calls
+    for n in (8, 32, 64):
+        for arm in ARMS:
+            View.of(measure, n).distance(arm)
+    assert counting.calls == spent
+    View.of(measure, 65).distance("free")
+    assert counting.calls > spent
+
+
+@pytest.mark.parametrize("ask", [lambda view: view.boundary_gradient(), lambda view: view.input_gradient()])
+def test_gradients_are_taken_once(measure, counting, ask):
+    whole = ask(View.of(measure))
+    spent = counting.calls
+    assert torch.equal(ask(View.of(measure, 40)), whole[:40])
+    assert counting.calls == spent
+
+
+@pytest.mark.parametrize("order", [(100, 32, 64), (5, 70, 100), (64, 100, 3)])
+def test_a_number_does_not_depend_on_who_asked_first(world, order):
+    reference = View.of(Run(world.subject, Settings()).measure)
+    measure = Run(world.subject, Settings()).measure
+    for n in order:
+        view = View.of(measure, n)
+        for arm in ARMS:
+            assert np.array_equal(view.distance(arm), reference.distance(arm)[:n])
+        assert torch.equal(view.boundary_gradient(), reference.boundary_gradient()[:n])
+
+
+def test_the_three_arms_of_the_model_under_test_are_nested(measure):
+    free, on, off = (View.of(measure).distance(arm) for arm in ARMS)
+    assert bool((free <= np.minimum(on, off)).all())
+
+
+def test_the_gradient_of_a_model_that_ignores_its_input_is_zero():
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    constant = adapt(lambda points: torch.tensor([[1.0, 0.0]]).repeat(len(points), 1), x)
+    assert torch.equal(margin_gradient(constant, x, torch.zeros(4, dtype=torch.long)), torch.zeros(4, 3))
+
+
+def test_at_most_ten_classes_are_targets_the_same_ones_for_a_seed():
+    world = worlds.neighbours(ambient_dim=40, dim=14, classes=14, samples=40, seed=0)
+    chosen = [Run(world.subject, Settings(seed=seed)).measure.target_classes() for seed in (0, 0, 1)]
+    assert len(set(chosen[0])) == 10
+    assert chosen[0] == chosen[1] != chosen[2]
+    assert max(chosen[0]) < 14
+
+
+@pytest.mark.parametrize("name", PAIR)
+def test_the_models_of_a_pair_are_measured_at_the_true_labels(name):
+    world = worlds.pair(ambient_dim=12, dim=3, samples=40, seed=0)
+    wrong = nn.Sequential(world.subject.robust, Swap())
+    measure = Run(replace(world.subject, robust=wrong), Settings()).measure
+    paired = measure.paired_model(name)
+    assert torch.equal(paired.sample.y, measure.sample.y)
+    if name == "standard":
+        assert paired is measure  # nothing is measured twice
+    else:
+        assert bool((View.of(paired).distance("free") == 0).all())  # all misclassified
+
+
+def test_other_reference_models_are_measured_at_their_own_predictions():
+    world = worlds.training(ambient_dim=12, dim=3, samples=40, seed=0)
+    swapped = nn.Sequential(world.subject.model, Swap())
+    measure = Run(replace(world.subject, factory=lambda seed: swapped), Settings()).measure
+    untrained = measure.paired_model(UNTRAINED[0])
+    assert torch.equal(untrained.sample.y, 1 - measure.sample.y)
+    assert np.allclose(View.of(untrained).distance("normal"), View.of(measure).distance("normal"), rtol=1e-3)
+
+
+def test_reference_models_are_made_once_from_seeds_after_that_of_the_run():
+    made = []
+    world = worlds.training(depths=(0.4, 0.3, 0.2), ambient_dim=12, dim=3, samples=40, seed=0)
+
+    def factory(seed):
+        made.append(seed)
+        return world.subject.factory(seed)
+
+    measure = Run(replace(world.subject, factory=factory), Settings(seed=5)).measure
+    assert [measure.paired_model(name) is measure.paired_model(name) for name in UNTRAINED] == [True] * 8
+    assert made == list(range(5, 13))
+
+
+def test_a_result_is_cached_under_its_key(measure):
+    calls = []
+
+    def compute():
+        calls.append(1)
+        return "result", 7
+
+    found = [measure.cached(("key",), compute) for _ in range(3)]
+    assert [result for result, _ in found] == ["result"] * 3
+    assert [cost.gradient_evaluations for _, cost in found] == [7] * 3
+    assert calls == [1]
+
+
+def test_the_correctly_classified_inputs_are_those_of_the_measured_model(world):
+    measure = Run(world.subject, Settings()).measure
+    assert measure.correctly_classified() is measure
+    whole = measure.sample
+    number = torch.arange(SAMPLES)
+    measure.sample = replace(whole, y=torch.where(number < 50, whole.y, 1 - whole.y))
+    assert torch.equal(measure.correctly_classified().sample.x, whole.x[:50])
+    assert measure.correctly_classified().sample.accuracy == 50 / SAMPLES  # not that of the model under test
+    assert measure.correctly_classified().sample.labelled == SAMPLES
+    measure.sample = replace(whole, y=torch.where(number < 7, whole.y, 1 - whole.y))
+    assert torch.equal(measure.correctly_classified().sample.x, whole.x)  # seven are too few to measure
+    assert measure.correctly_classified().sample.accuracy == 7 / SAMPLES
+
+
+def test_crossings_join_in_order(measure):
+    blocks = [block["free"] for block in measure.cached_blocks(("search",), 100, measure._search_block)]
+    whole = joined(blocks, 70)
+    assert torch.equal(whole.distance, torch.cat([block.distance for block in blocks])[:70])
+    assert whole.point.shape == (70, 12)
+
+
+def test_a_quick_search_takes_fewer_gradient_evaluations_than_a_default_one_and_that_fewer_than_a_thorough_one():
+    spent, medians = {}, {}
+    for effort in ("quick", "default", "thorough"):
+        seen = replace(views.view(views.subject(), 32, effort=effort), _used={})
+        medians[effort] = float(np.median(seen.distance("free")))
+        spent[effort] = seen.spent().gradient_evaluations
+        assert seen.measurement.effort == effort
+    assert 0 < spent["quick"] < spent["default"] < spent["thorough"]
+    assert medians["thorough"] <= medians["quick"] * (1 + 1e-6)
+
+
+def test_reference_models_and_training_examples_are_searched_with_the_effort_of_the_run():
+    measure = views.view(views.subject(robust=views.network(1), factory=views.network), effort="quick").measurement
+    others = (measure.paired_model("robust"), measure.paired_model(UNTRAINED[0]), measure.training())
+    assert [other.effort for other in others] == ["quick"] * 3
+
+
+class Radial:
+    """An own attack: walks along the margin gradient, in the search space, to the first changed label."""
+
+    name = "radial"
+
+    def __init__(self):
+        self.given = []
+
+    def __call__(self, model, x, y, *, space, bounds=None, generator):
+        self.given.append((model, tuple(x.shape), bounds, generator))
+        direction = space.project(-margin_gradient(model, x, y))
+        points = x
+        for length in torch.linspace(0.05, 4, 80).tolist():
+            tried = x + length * direction / direction.norm(dim=1, keepdim=True)
+            changed = model.logits(tried).argmax(1) != y
+            still = (model.logits(points).argmax(1) == y) & changed
+            points = torch.where(still[:, None], tried, points)
+        return Crossing.at(points, model, x, y, backwards=1)
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_an_own_attack_is_called_once_for_each_block_and_stays_in_the_search_space(arm):
+    attack = Radial()
+    measure = views.view(views.subject(), attacks=(attack,)).measurement
+    crossing = measure.crossings(48, arm, "radial")
+    assert [shape for _, shape, _, _ in attack.given] == [(32, views.D), (16, views.D)]
+    measure.crossings(20, arm, "radial")
+    assert len(attack.given) == 2
+    assert int(crossing.found.sum()) > 24
+    v = (crossing.point - measure.sample.x)[crossing.found]
+    basis = measure.field.basis(slice(0, 48))
+    outside = {"free": 0 * v, "tangent": v - v @ basis @ basis.T, "normal": v @ basis @ basis.T}[arm]
+    torch.testing.assert_close(outside, torch.zeros_like(v), rtol=0, atol=1e-5)
+
+
+def failing(message):
+    def attack(model, x, y, *, space, bounds=None, generator):
+        raise ZeroDivisionError(message)
+
+    return attack
+
+
+def returning(made):
+    def attack(model, x, y, *, space, bounds=None, generator):
+        return made(model, x, y)
+
+    return attack
+
+
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [
+        (failing("by nothing"), "the attack attack raised ZeroDivisionError: by nothing; leave it out of attacks"),
+        (
+            returning(lambda model, x, y: None),
+            "returned a NoneType, expected a Crossing with points of shape (32, 12);",
+        ),
+        (returning(lambda model, x, y: x), "returned a Tensor, expected a Crossing"),
+        (
+            returning(lambda model, x, y: Crossing.at(x[:3], model, x[:3], y[:3])),
+            "returned a Crossing with points of shape (3, 12), expected a Crossing with points of shape (32, 12); "
+            "return dmmcheck.Crossing.at(points, model, x, y)",
+        ),
+    ],
+    ids=["raises", "nothing", "points", "fewer"],
+)
+def test_an_attack_that_raises_or_returns_something_else_is_one_clear_error(attack, words):
+    measure = views.view(views.subject(), attacks=(attack,)).measurement
+    with pytest.raises(AttackError, match=re.escape(words)):
+        measure.crossings(48, "free", "attack")
+
+
+def test_an_attack_error_of_an_attack_keeps_its_words():
+    def attack(model, x, y, *, space, bounds=None, generator):
+        raise dmmcheck.DmmError("give it more memory")
+
+    measure = views.view(views.subject(), attacks=(attack,)).measurement
+    with pytest.raises(dmmcheck.DmmError, match=r"^give it more memory$"):
+        measure.crossings(48, "free", "attack")

@@ -1,0 +1,325 @@
+"""Draws of the controls against their closed forms, what each control keeps, and controls that users add."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import views
+from scipy import stats as scipy_stats
+
+import dmmcheck
+from dmmcheck import worlds
+from dmmcheck.checks import base, distance, energy
+from dmmcheck.checks.plan import plan
+from dmmcheck.config.settings import Settings
+from dmmcheck.errors import CheckError, RegistryError
+from dmmcheck.inference import stats
+from dmmcheck.manifolds.fields import RotatedField
+from dmmcheck.manifolds.rotations import Haar, Spectrum
+from dmmcheck.measurement.nulls import BUDGETS, null_draws, why_unavailable
+from dmmcheck.measurement.view import View
+from dmmcheck.registry import CONTROLS
+from dmmcheck.run import Run
+from dmmcheck.seeding import seeded
+from dmmcheck.subject import Subject
+
+SMALL = {"ambient_dim": 16, "dim": 3, "samples": 64}
+
+
+def drawn(control, seen, number=0):
+    return CONTROLS[control].draw(seen, seeded(0, "control", control, number))
+
+
+def test_rotated_energy_of_one_gradient_is_beta_distributed():
+    seen = views.view(worlds.hyperplane(angle=40, seed=0, **SMALL).subject, 32)
+    null = null_draws(seen, energy.off_manifold_energy, "rotation", 400, searched=False)
+    assert scipy_stats.kstest(null, scipy_stats.beta(13 / 2, 3 / 2).cdf).pvalue > 1e-3
+    assert null.std() > 0.05  # shared: the draw, not the input, is the unit
+
+
+def test_searched_draws_of_a_flat_boundary_follow_the_same_law():
+    seen = replace(views.view(worlds.hyperplane(angle=40, seed=0, **SMALL).subject, 16), effort="quick")
+    null = null_draws(seen, distance.on_manifold_distance_controlled, "rotation", 60, searched=True)
+    assert scipy_stats.kstest(null**-2, scipy_stats.beta(3 / 2, 13 / 2).cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("control", ["rotation", "spectrum", "same-class", "other-class"])
+@pytest.mark.parametrize("local", [False, True], ids=["shared", "local"])
+def test_a_null_field_answers_through_vectors_as_through_its_bases(control, local):
+    seen = views.view(views.subject(manifold=views.Local() if local else None))
+    if control == "spectrum":
+        field = RotatedField(seen.field, Spectrum((3, 4), generator=torch.Generator().manual_seed(1)))
+    else:
+        field = drawn(control, seen).field
+    v = torch.randn(seen.n, views.D, generator=torch.Generator().manual_seed(2))
+    basis = field.basis(slice(0, seen.n))
+    basis = basis.expand(seen.n, *basis.shape[-2:])
+    assert torch.allclose(basis.mT @ basis, torch.eye(views.K).expand(seen.n, -1, -1), atol=1e-5)
+    on = (basis @ (basis.mT @ v[:, :, None]))[..., 0]
+    assert torch.allclose(field.project(v), on, atol=1e-5)
+    assert torch.allclose(field.share(v), on.square().sum(1) / v.square().sum(1), atol=1e-5)
+
+
+def test_one_rotation_turns_all_inputs_together():
+    seen = views.view(views.subject(manifold=views.Local()))
+    before, after = (
+        views.array(field.basis(slice(0, seen.n))) for field in (seen.field, drawn("rotation", seen).field)
+    )
+    angles = [np.linalg.svd(a.T @ b)[1] for a, b in zip(before, np.roll(before, 1, 0), strict=True)]
+    turned = [np.linalg.svd(a.T @ b)[1] for a, b in zip(after, np.roll(after, 1, 0), strict=True)]
+    assert np.allclose(angles, turned, atol=1e-4)
+
+
+def owners(own, permuted):
+    """For each of the permuted spaces the inputs whose own space it is."""
+    apart = np.abs(own[None] - permuted[:, None]).max(axis=(2, 3))
+    return [set(np.flatnonzero(row < 1e-6)) for row in apart]
+
+
+def test_spaces_permuted_within_class_stay_in_the_class_and_are_all_used():
+    seen = views.view(views.subject(manifold=views.Local()))
+    everyone = slice(0, seen.n)
+    sources = owners(*(views.array(field.basis(everyone)) for field in (seen.field, drawn("same-class", seen).field)))
+    assert all(len(source) == 1 for source in sources)
+    order = [source.pop() for source in sources]
+    assert sorted(order) == list(range(seen.n))
+    assert seen.y[order].tolist() == seen.y.tolist()
+    assert order != list(range(seen.n))
+
+
+def test_spaces_permuted_across_classes_never_stay_in_the_class():
+    seen = views.view(views.subject(manifold=views.Local(), samples=200))
+    balanced = balanced_view(seen)
+    for number in range(20):
+        field = drawn("other-class", balanced, number).field
+        everyone = slice(0, balanced.n)
+        sources = owners(*(views.array(one.basis(everyone)) for one in (balanced.field, field)))
+        order = [source.pop() for source in sources]
+        assert sorted(order) == list(range(balanced.n))
+        assert not (balanced.y[order] == balanced.y).any()
+
+
+def balanced_view(seen):
+    counts = torch.bincount(seen.y)
+    assert int(counts.max()) * 2 <= seen.n, "the sample of this test must have no dominant class"
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("control", "subject", "words"),
+    [
+        ("spectrum", views.subject(), "not images"),
+        ("same-class", views.subject(), "nothing to permute"),
+        ("other-class", views.subject(), "nothing to permute"),
+    ],
+    ids=["flat inputs", "shared space, same class", "shared space, other class"],
+)
+def test_a_control_that_cannot_be_drawn_says_why(control, subject, words):
+    assert words in why_unavailable(views.view(subject), control)
+
+
+def test_one_dominant_class_leaves_no_spaces_to_permute_across():
+    subject = views.subject(manifold=views.Local(), classes=2)
+    common = int(torch.bincount(subject.y).argmax())
+    rare = torch.nonzero(subject.y != common).reshape(-1)[:3]
+    kept = torch.cat([torch.nonzero(subject.y == common).reshape(-1), rare])
+    skewed = Subject(model=subject.model, x=subject.x[kept], y=subject.y[kept], manifold=views.Local())
+    assert "more balanced" in why_unavailable(views.view(skewed), "other-class")
+
+
+def test_rotations_can_always_be_drawn():
+    assert why_unavailable(views.view(views.subject()), "rotation") == ""
+
+
+def test_draws_are_the_same_whoever_asks_and_made_once(monkeypatch):
+    subject = views.subject()
+    asked = []
+
+    def ask(view):
+        asked.append(view)
+        return energy.off_manifold_energy(view)
+
+    seen = views.view(subject, 32)
+    first = null_draws(seen, ask, "rotation", 20, searched=False)
+    again = null_draws(seen, ask, "rotation", 20, searched=False)
+    fresh = null_draws(views.view(subject, 32), energy.off_manifold_energy, "rotation", 20, searched=False)
+    assert len(asked) == 20
+    assert np.array_equal(first, again)
+    assert np.array_equal(first, fresh)
+
+
+def test_views_of_different_numbers_of_inputs_have_different_draws():
+    seen = views.view(views.subject())
+    few, many = (
+        null_draws(View.of(seen.measurement, n), energy.off_manifold_energy, "rotation", 20, searched=False)
+        for n in (16, 48)
+    )
+    assert not np.allclose(few, many)
+
+
+class Turned:
+    """Tangent spaces that are unrelated to the model, but resemble each other."""
+
+    name = "turned"
+    dim = views.K
+
+    def __init__(self, seed: int) -> None:
+        self.rotation = Haar(views.D, generator=torch.Generator().manual_seed(seed))
+
+    def project_point(self, x):
+        return x
+
+    def tangent_basis(self, x):
+        basis = views.Local().tangent_basis(x)
+        columns = basis.mT.reshape(-1, views.D)
+        return self.rotation.apply(columns).reshape(len(x), views.K, views.D).mT.contiguous()
+
+
+def test_permuted_spaces_support_a_claim_only_where_rotated_ones_do():
+    """A field unrelated to the model is now and then far from all its permutations; so C2 requires C0, too."""
+    smaller = []
+    for seed in range(5):
+        run = Run(views.subject(seed=seed, manifold=Turned(seed), samples=32), Settings())
+        run.soundness = ()
+        planned = next(one for one in run.planned if one.id == "off-manifold-energy-controlled-same-class")
+        finding, seen = run.finding(planned), View.of(run.measure)
+        p_values = [
+            stats.rank_p_value(
+                finding.estimate,
+                null_draws(seen, energy.off_manifold_energy, control, 199, searched=False),
+                "greater",
+            )
+            for control in ("same-class", "rotation")
+        ]
+        assert finding.p_value == max(p_values)
+        smaller.append(p_values[0] < p_values[1])
+    assert any(smaller)  # else this would not tell the two apart
+
+
+@pytest.mark.parametrize("cost", BUDGETS)
+@pytest.mark.parametrize("alpha", [0.3, 0.05, 0.01, 0.0036, 1e-3, 1e-6])
+def test_draws_are_enough_for_alpha_or_as_many_as_their_cost_allows(cost, alpha):
+    draws, most = BUDGETS[cost].draws(alpha), BUDGETS[cost].most
+    assert BUDGETS[cost].least <= draws <= most
+    beyond = {"energy": 1, "forward": 1, "search": 0}[cost]  # draws that may lie beyond, where the claim holds
+    assert (1 + beyond) / (draws + 1) < alpha or draws == most
+
+
+def test_every_test_has_draws_of_a_known_cost():
+    assert {test.draw_cost for one in base.registry().values() for test in one.tests} == set(BUDGETS)
+
+
+class Permuted:
+    """An orthogonal operator that permutes the coordinates of vectors (n, D)."""
+
+    def __init__(self, order):
+        self.order = order
+
+    def apply(self, v):
+        return v[:, self.order]
+
+    def inverse(self, v):
+        return v[:, torch.argsort(self.order)]
+
+
+def permuted_coordinates(view, generator):
+    return view.rotated(Permuted(torch.randperm(view.x.shape[1], generator=generator)))
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_an_own_control_adds_a_test_to_a_check_that_it_lists_and_appears_in_a_run():
+    before = {one.id for one in plan(Settings())}
+    dmmcheck.control("permuted", title="spaces with permuted coordinates", checks=("off-manifold-energy",))(
+        permuted_coordinates
+    )
+    added = {one.id for one in plan(Settings())} - before
+    assert added == {"off-manifold-energy-controlled-permuted"}
+    subject = worlds.hyperplane(angle=85, ambient_dim=16, dim=8, samples=64, seed=0).subject
+    report = dmmcheck.run(subject, checks=["off-manifold-energy"], tiers=["controlled"])
+    finding = next(one for one in report.findings if one.variant == "permuted")
+    assert finding.control.name == "spaces with permuted coordinates"
+    assert finding.verdict == "supported"
+    plain = next(one for one in report.findings if one.variant == "builtin")
+    assert finding.estimate == plain.estimate
+    assert finding.threshold == pytest.approx(finding.control.estimate + 0.05 * (1 - finding.control.estimate))
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_an_own_control_can_be_named_by_a_check_which_then_has_one_test_against_it():
+    dmmcheck.control("permuted", title="t", checks="mine")(permuted_coordinates)
+
+    @dmmcheck.check(
+        "mine", statement="s", threshold=0.5, direction="greater", unit="share", controls=("rotation", "permuted")
+    )
+    def mine(view):
+        """rho_N."""
+        return dmmcheck.Evidence.of(1 - view.tangent_share(view.delta()))
+
+    ids = [one.id for one in plan(Settings()) if one.check.id == "mine"]
+    assert ids == ["mine-stated-builtin", "mine-controlled-builtin", "mine-controlled-permuted"]
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_listed_check_without_controls_is_searched_in_each_draw():
+    dmmcheck.control("permuted", title="t", checks=("off-manifold-suffices",))(permuted_coordinates)
+    subject = worlds.hyperplane(angle=80, seed=0, **SMALL).subject
+    id = "off-manifold-suffices-controlled-permuted"
+    finding = views.finding(subject, id)
+    assert finding.n == 64
+    assert finding.cost.gradient_evaluations > views.finding(subject, "off-manifold-suffices-stated-builtin").n * 39
+    assert finding.verdict in {"supported", "inconclusive", "refuted"}
+    assert np.isfinite(finding.control.estimate)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_an_unknown_check_of_a_control_is_one_clear_error():
+    dmmcheck.control("permuted", title="t", checks=("off-manifold-enrgy",))(permuted_coordinates)
+    words = "the control 'permuted' lists the unknown check 'off-manifold-enrgy'; did you mean 'off-manifold-energy'?"
+    with pytest.raises(CheckError, match=re.escape(words)):
+        dmmcheck.run(views.subject(), checks=["noise-like"])
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_control_cannot_take_the_name_of_another_one():
+    with pytest.raises(RegistryError, match="the control 'rotation' exists already"):
+        dmmcheck.control("rotation", title="t")(permuted_coordinates)
+
+
+def raising(view, generator=None):
+    raise ZeroDivisionError("by nothing")
+
+
+@pytest.mark.usefixtures("own_registries")
+@pytest.mark.parametrize(
+    ("draw", "words"),
+    [
+        (raising, "the control 'own' raised ZeroDivisionError: by nothing"),
+        (lambda view, generator: None, "the control 'own' returned a NoneType, expected a View; return view.rotated"),
+        (lambda view, generator: view.x, "the control 'own' returned a Tensor, expected a View"),
+    ],
+    ids=["raises", "nothing", "tensor"],
+)
+def test_a_control_that_raises_or_returns_something_else_is_one_clear_error(draw, words):
+    dmmcheck.control("own", title="t", checks=("off-manifold-energy",))(draw)
+    with pytest.raises(CheckError, match=f"^{re.escape(words)}"):
+        views.finding(views.subject(), "off-manifold-energy-controlled-own")
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_control_that_cannot_say_whether_it_is_available_is_one_clear_error():
+    dmmcheck.control("own", title="t", checks=("off-manifold-energy",), unavailable=raising)(permuted_coordinates)
+    with pytest.raises(CheckError, match=r"^the control 'own' raised ZeroDivisionError: by nothing"):
+        views.finding(views.subject(), "off-manifold-energy-controlled-own")
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_control_that_is_unavailable_is_not_run_for_its_reason():
+    dmmcheck.control("own", title="t", checks=("off-manifold-energy",), unavailable=lambda view: "on Sundays only")(
+        permuted_coordinates
+    )
+    finding = views.finding(views.subject(), "off-manifold-energy-controlled-own")
+    assert (finding.verdict, finding.reason) == ("not-run", "on Sundays only")

@@ -1,0 +1,194 @@
+"""Which inputs are measured, and how labels are predicted."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmmcheck import worlds
+from dmmcheck.errors import ModelError, SubjectError
+from dmmcheck.measurement.sample import draw_sample, predict
+from dmmcheck.models.memory import in_batches, out_of_memory
+from dmmcheck.models.torch import adapt
+
+
+def signs(x):
+    """Two classes by the sign of the first coordinate."""
+    return torch.stack([-x[:, 0], x[:, 0]], 1)
+
+
+def data(n=40, seed=0):
+    x = torch.randn(n, 3, generator=torch.Generator().manual_seed(seed))
+    return x, (x[:, 0] > 0).long()
+
+
+def drawn(x, y, *, seed=0, limit=512, model=signs):
+    return draw_sample(adapt(model, x), x, y, seed=seed, limit=limit)
+
+
+def rows(x):
+    return [row.numpy().tobytes() for row in x]
+
+
+@given(order=st.permutations(range(40)), limit=st.integers(8, 50), seed=st.integers(-5, 5))
+@settings(max_examples=20, deadline=None)
+def test_the_sample_does_not_depend_on_the_order_of_the_inputs(order, limit, seed):
+    x, y = data()
+    plain, permuted = drawn(x, y, seed=seed, limit=limit), drawn(x[list(order)], y[list(order)], seed=seed, limit=limit)
+    assert torch.equal(plain.x, permuted.x)
+    assert torch.equal(plain.y, permuted.y)
+
+
+def test_a_smaller_sample_is_the_beginning_of_a_larger_one():
+    x, y = data()
+    assert torch.equal(drawn(x, y, limit=10).x, drawn(x, y).x[:10])
+
+
+@pytest.mark.parametrize("copies", [2, 5])
+def test_an_input_given_several_times_counts_once(copies):
+    x, y = data()
+    y[:10] = 1 - y[:10]
+    one, many = drawn(x, y), drawn(x.repeat(copies, 1), y.repeat(copies))
+    assert torch.equal(one.x, many.x)
+    assert (one.accuracy, one.majority, one.labelled) == (many.accuracy, many.majority, many.labelled)
+    with pytest.raises(SubjectError, match=r"classifies 1 of 1 distinct inputs correctly, at least 8"):
+        drawn(x[-1:].repeat(20, 1), y[-1:].repeat(20))
+
+
+def test_an_input_with_two_labels_counts_as_correct_once():
+    x, y = data()
+    sample = drawn(torch.cat([x, x[:5]]), torch.cat([y, 1 - y[:5]]))
+    assert len(sample.x) == 40
+    assert sample.labelled == 45
+
+
+def test_another_seed_takes_other_inputs():
+    x, y = data()
+    assert set(rows(drawn(x, y, seed=0, limit=10).x)) != set(rows(drawn(x, y, seed=1, limit=10).x))
+
+
+def test_the_order_is_that_of_a_keyed_hash_of_each_input_and_label():
+    x, y = data(12)
+    key = (3).to_bytes(8, "big", signed=True)
+    digests = [
+        hashlib.blake2b(row + str(label).encode(), key=key, digest_size=16).digest()
+        for row, label in zip(rows(x), y.tolist(), strict=True)
+    ]
+    expected = sorted(range(12), key=digests.__getitem__)
+    assert rows(drawn(x, y, seed=3).x) == [rows(x)[index] for index in expected]
+
+
+def test_misclassified_inputs_count_in_the_accuracy_and_are_not_measured():
+    x, y = data()
+    wrong = y.clone()
+    wrong[:10] = 1 - wrong[:10]
+    sample = drawn(x, wrong)
+    assert len(sample.x) == 30
+    assert set(rows(sample.x)) == set(rows(x[10:]))
+    assert sample.accuracy == 0.75
+    assert sample.labelled == 40
+    assert sample.majority == float(torch.bincount(wrong).max()) / 40
+
+
+def test_fewer_than_eight_correct_inputs_are_too_few():
+    x, y = data()
+    y[7:] = 1 - y[7:]
+    with pytest.raises(
+        SubjectError, match=r"classifies 7 of 40 distinct inputs correctly, at least 8 are needed; check that"
+    ):
+        drawn(x, y)
+    y[7] = 1 - y[7]
+    assert len(drawn(x, y).x) == 8
+
+
+def test_logits_that_are_no_numbers_are_an_error():
+    x, y = data()
+
+    def model(points):
+        return torch.where(points[:, 1:2] > 1.0, torch.nan, signs(points))
+
+    bad = int((x[:, 1] > 1.0).sum())
+    assert bad > 0
+    with pytest.raises(ModelError, match=rf"logits of the model are NaN or infinite on {bad} of 40 inputs; check"):
+        drawn(x, y, model=model)
+
+
+def test_a_model_that_takes_no_large_batches_is_an_error_with_the_batch():
+    def model(points):
+        if len(points) > 2:
+            raise ValueError("only two")
+        return signs(points)
+
+    x, y = data()
+    with pytest.raises(
+        ModelError, match=r"raised ValueError in forward on a batch of shape \(40, 3\): only two; it must"
+    ):
+        drawn(x, y, model=model)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_where_memory_runs_out_batches_are_halved(error):
+    sizes = []
+
+    def model(points):
+        sizes.append(len(points))
+        if len(points) > 6:
+            raise error
+        return signs(points)
+
+    x, y = data()
+    assert torch.equal(predict(adapt(model, x), x), y)
+    assert max(sizes[-8:]) == 5
+    assert out_of_memory(error)
+
+
+def test_one_input_that_does_not_fit_is_an_error():
+    def compute(rows):
+        raise MemoryError("no")
+
+    with pytest.raises(MemoryError):
+        in_batches(torch.zeros(4, 2), compute)
+
+
+@given(rows=st.integers(1, 2500), width=st.sampled_from([1, 30_000, 200_000]))
+@settings(max_examples=20, deadline=None)
+def test_blocks_cover_every_row_once_and_are_bounded(rows, width):
+    flat = torch.empty(1, 1).expand(rows, width)
+    seen = []
+
+    def compute(block):
+        seen.append(min(block.stop, rows) - block.start)
+        return torch.arange(rows)[block]
+
+    assert torch.equal(in_batches(flat, compute), torch.arange(rows))
+    assert max(seen) <= 1024
+    assert max(seen) * width <= max(1 << 24, width)
+
+
+def test_predictions_are_made_in_evaluation_mode_and_flags_are_restored():
+    model = torch.nn.Sequential(torch.nn.Dropout(0.9), torch.nn.Linear(3, 2))
+    model.train()
+    x, _ = data()
+    first, second = (predict(adapt(model, x), x) for _ in range(2))
+    assert torch.equal(first, second)
+    assert model.training
+    assert model[1].weight.requires_grad
+    assert model[1].weight.grad is None
+
+
+def test_inputs_follow_the_dtype_of_the_model():
+    world = worlds.random_subspace(samples=32, seed=0)
+    subject = world.subject
+    classifier = adapt(subject.model.double(), subject.x)
+    assert draw_sample(classifier, subject.x, subject.y, seed=0, limit=16).x.dtype == torch.float64

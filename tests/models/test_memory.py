@@ -1,0 +1,103 @@
+"""Blocks cover all rows in order, and are halved where memory runs out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dmmcheck.models.memory import BATCH_ROWS, BATCH_VALUES, batch_results, in_batches, out_of_memory
+
+NO_MEMORY = [
+    RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    MemoryError(),
+]
+
+
+def rows_of(block, rows):
+    return list(range(rows))[block]
+
+
+@given(rows=st.integers(0, 60), size=st.integers(1, 70), room=st.integers(1, 70))
+def test_results_cover_every_row_once_and_in_order_whatever_fits(rows, size, room):
+    def compute(block):
+        if len(rows_of(block, rows)) > room:
+            raise MemoryError
+        return rows_of(block, rows)
+
+    parts, left = batch_results(rows, size, compute)
+    assert [row for part in parts for row in part] == list(range(rows))
+    assert max(map(len, parts), default=0) <= room
+    assert left <= size
+
+
+def test_the_size_is_halved_until_a_block_fits_and_stays_so():
+    tried = []
+
+    def compute(block):
+        tried.append((block.start, block.stop))
+        if block.stop - block.start > 3:
+            raise NO_MEMORY[0]
+        return block.start
+
+    assert batch_results(8, 8, compute) == ([0, 2, 4, 6], 2)
+    assert tried == [(0, 8), (0, 4), (0, 2), (2, 4), (4, 6), (6, 8)]
+
+
+def test_a_size_beyond_all_rows_is_halved_from_their_number():
+    tried = []
+
+    def compute(block):
+        tried.append(block.stop)
+        if block.stop - block.start > 3:
+            raise MemoryError
+        return block.stop
+
+    batch_results(6, 1000, compute)
+    assert tried[:2] == [1000, 3]
+
+
+@pytest.mark.parametrize("rows", [1, 4])
+def test_a_single_row_that_does_not_fit_is_an_error(rows):
+    def compute(block):
+        raise MemoryError("no")
+
+    with pytest.raises(MemoryError, match="no"):
+        batch_results(rows, 4, compute)
+    with pytest.raises(MemoryError, match="no"):
+        in_batches(torch.zeros(rows, 2), compute)
+
+
+def test_another_error_is_raised_at_once():
+    tried = []
+
+    def compute(block):
+        tried.append(block)
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        batch_results(4, 4, compute)
+    assert len(tried) == 1
+
+
+@pytest.mark.parametrize("error", NO_MEMORY)
+def test_errors_of_memory_are_known_on_any_device(error):
+    assert out_of_memory(error)
+    assert not out_of_memory(RuntimeError("shapes differ"))
+
+
+@given(rows=st.integers(1, 2500), width=st.sampled_from([1, 30_000, 200_000]))
+@settings(max_examples=20, deadline=None)
+def test_blocks_of_a_tensor_are_bounded_in_rows_and_values(rows, width):
+    x = torch.empty(1, 1).expand(rows, width)
+    seen = []
+
+    def compute(block):
+        seen.append(len(rows_of(block, rows)))
+        return torch.arange(rows)[block]
+
+    assert torch.equal(in_batches(x, compute), torch.arange(rows))
+    assert max(seen) <= BATCH_ROWS
+    assert max(seen) * width <= max(BATCH_VALUES, width)

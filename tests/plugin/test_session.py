@@ -1,0 +1,70 @@
+"""One run of a subject in a process: its sample is drawn first, each finding is made once, whatever the order."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from projects import SUFFICES, findings_in, printed
+
+import dmmcheck
+from dmmcheck.config.settings import Settings
+from dmmcheck.errors import SubjectError
+from dmmcheck.pytest_plugin.outcomes import RefutedError
+from dmmcheck.pytest_plugin.session import SubjectSession, start_session
+
+
+def subject_of(world, model="off"):
+    return dmmcheck.Subject(model=getattr(world, model), x=world.data[0], y=world.data[1], manifold=world.Plane())
+
+
+def planned_in(session: SubjectSession, check: str):
+    return next(planned for planned in session.run.planned if planned.check.id == check)
+
+
+def test_the_sample_is_drawn_at_the_start(world):
+    lines = []
+    session = start_session(subject_of(world), Settings(samples=24), lines.append)
+    assert lines == ["measuring up to 24 inputs of D = 8; the first check takes most of the time"]
+    assert len(session.run.measure.sample.x) == 24
+
+
+def test_an_unusable_subject_is_an_error_at_the_start(world):
+    swapped = dmmcheck.Subject(model=world.off, x=world.data[0], y=1 - world.data[1], manifold=world.Plane())
+    with pytest.raises(SubjectError, match="classifies 0 of 40"):
+        start_session(swapped, Settings(), lambda line: None)
+
+
+def test_each_finding_is_made_once_and_has_a_report_of_its_own(world, monkeypatch):
+    session = start_session(subject_of(world, "on"), Settings(samples=24), lambda line: None)
+    planned = planned_in(session, SUFFICES)
+    assert session.report(planned) is None
+    finding = session.finding(planned)
+    monkeypatch.setattr(session.run, "finding", None)
+    assert session.finding(planned) is finding
+    assert session.report(planned).findings == (finding,)
+    assert session.report(planned).subject.inputs == 24
+    with pytest.raises(RefutedError, match=r"4\.60 .*, not < 1\.25"):
+        session.conclude(planned)
+
+
+def test_verdicts_do_not_depend_on_what_else_is_selected(project):
+    full = ("--dmm-only", "--dmm-checks", f"{SUFFICES},boundary-parallel,noise-like")
+    project.runpytest_inprocess(*full, "--dmm-report", "full.json")
+    project.runpytest_inprocess("--dmm-only", "--dmm-checks", "noise-like", "--dmm-report", "part.json")
+    part = findings_in(project.path / "part.json")
+    assert part == [f for f in findings_in(project.path / "full.json") if f["check"] == "noise-like"]
+    assert part
+
+
+def test_settings_reach_the_run(project):
+    options = ("--dmm-only", "--dmm-checks", SUFFICES, "--dmm-samples", "16", "--dmm-seed", "7")
+    project.runpytest_inprocess(*options, "--dmm-report", "r.json")
+    content = json.loads((project.path / "r.json").read_text())
+    assert (content["seed"], content["findings"][0]["n"]) == (7, 16)
+
+
+def test_a_device_that_does_not_exist_is_an_error(project):
+    result = project.runpytest_inprocess("--dmm-only", "--dmm-checks", SUFFICES, "--dmm-device", "cuda:99")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "device 'cuda:99' cannot be used here" in printed(result)

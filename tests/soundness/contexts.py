@@ -1,0 +1,195 @@
+"""Soundness contexts built by hand: of digit networks, of masked ones, and with measurements that were changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dmmcheck.attacks.base import Crossing
+from dmmcheck.attacks.minimal_norm.search import boundary_search
+from dmmcheck.models.base import Classifier, flat
+from dmmcheck.models.torch import adapt
+from dmmcheck.report.model import Soundness
+from dmmcheck.soundness import SoundnessContext, assess
+from examples.digits import data, training
+
+DIM = 8
+INPUTS = 64
+ARMS = {"free": (False, False), "tangent": (True, False), "normal": (True, True)}
+
+
+@dataclass(frozen=True, eq=False)
+class Flat:
+    """An affine subspace as a manifold."""
+
+    origin: Tensor
+    basis: Tensor
+
+    @property
+    def dim(self) -> int:
+        return self.basis.shape[1]
+
+    def project_point(self, x: Tensor) -> Tensor:
+        return self.origin + (x - self.origin) @ self.basis @ self.basis.T
+
+    def tangent_basis(self, x: Tensor) -> Tensor:
+        return self.basis
+
+
+class Masked(nn.Module):
+    """A network with a function applied to its input or to its logits."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        before: Callable[[Tensor], Tensor] = lambda x: x,
+        after: Callable[[Tensor], Tensor] = lambda z: z,
+    ) -> None:
+        super().__init__()
+        self.network, self.before, self.after = network, before, after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.after(self.network(self.before(x)))
+
+
+def noise(network: nn.Module) -> nn.Module:
+    generator = torch.Generator().manual_seed(0)
+    return Masked(network, after=lambda z: z + 0.1 * torch.randn(z.shape, generator=generator))
+
+
+@cache
+def digits() -> data.Split:
+    return data.load()
+
+
+@cache
+def network(seed: int = 0) -> nn.Module:
+    train = digits().train
+    return training.fit(train.x, train.y, seed, recipe=training.Recipe(epochs=8))
+
+
+@cache
+def pca() -> Flat:
+    x = digits().train.x.flatten(1)
+    return Flat(x.mean(0), torch.linalg.svd(x - x.mean(0), full_matrices=False).Vh[:DIM].T)
+
+
+def searched(
+    classifier: Classifier, x: Tensor, y: Tensor, basis: Tensor, effort: str = "default"
+) -> dict[str, Crossing]:
+    found = {}
+    for arm, (restricted, normal) in ARMS.items():
+        generator = torch.Generator().manual_seed(0)
+        subspace = basis if restricted else None
+        found[arm] = boundary_search(
+            classifier, x, y, subspace=subspace, normal=normal, effort=effort, generator=generator
+        )
+    return found
+
+
+def context_of(
+    model: Any,
+    x: Tensor,
+    y: Tensor,
+    manifold: Flat,
+    *,
+    pool: tuple[Tensor, Tensor],
+    n: int = INPUTS,
+    effort: str = "default",
+) -> SoundnessContext:
+    classifier = adapt(model, x)
+    points = flat(classifier, x)
+    with classifier.evaluation(), torch.no_grad():
+        correct = classifier.logits(points).argmax(1) == y
+    x, y = points[correct][:n], y[correct][:n]
+    return SoundnessContext(
+        classifier=classifier,
+        was_training=False,
+        x=x,
+        y=y,
+        accuracy=float(correct.double().mean()),
+        majority=float(torch.bincount(y).max()) / len(y),
+        labelled=len(correct),
+        x_pool=flat(classifier, pool[0]),
+        y_pool=pool[1],
+        bounds=(0.0, 1.0),
+        basis=manifold.basis,
+        manifold=manifold,
+        training_points=flat(classifier, pool[0]),
+        crossings=searched(classifier, x, y, manifold.basis, effort),
+        search=boundary_search,
+        seed=0,
+        effort=effort,
+    )
+
+
+def digits_context(model: nn.Module, n: int = INPUTS, effort: str = "default") -> SoundnessContext:
+    split = digits()
+    pool = (split.train.x, split.train.y)
+    return context_of(model, split.test.x, split.test.y, pca(), pool=pool, n=n, effort=effort)
+
+
+@cache
+def plain() -> SoundnessContext:
+    return digits_context(network(), 32)
+
+
+@cache
+def sound() -> dict[str, Soundness]:
+    return by_name(assess(plain()))
+
+
+def by_name(items: Iterable[Soundness]) -> dict[str, Soundness]:
+    return {item.name: item for item in items}
+
+
+def failed(items: Iterable[Soundness]) -> set[str]:
+    return {item.name for item in items if item.ok is False}
+
+
+def asked(gate: Callable[[SoundnessContext], Any], context: SoundnessContext) -> dict[str, Soundness]:
+    """The items of one gate, by name."""
+    with context.classifier.evaluation():
+        found = gate(context)
+        return by_name([found] if isinstance(found, Soundness) else found)
+
+
+def stretched(context: SoundnessContext, factor: float, *arms: str) -> SoundnessContext:
+    """The context with distances as a worse or better search would have given them."""
+    changed = {arm: replace(context.crossings[arm], distance=factor * context.crossings[arm].distance) for arm in arms}
+    return replace(context, crossings={**context.crossings, **changed})
+
+
+def lost(context: SoundnessContext, arm: str) -> SoundnessContext:
+    """The context of a search that found nothing in one arm."""
+    found = context.crossings[arm]
+    nothing = replace(
+        found,
+        point=context.x,
+        distance=torch.full_like(found.distance, torch.inf),
+        found=torch.zeros_like(found.found),
+    )
+    return replace(context, crossings={**context.crossings, arm: nothing})
+
+
+def with_forward(context: SoundnessContext, forward: Any) -> SoundnessContext:
+    """The context with another function as the model, and the crossings as they are."""
+    return replace(context, classifier=replace(context.classifier, forward=forward))
+
+
+def assert_fails_for_its_own_reason(
+    name: str, gate: Callable[[SoundnessContext], Any], tamper: Callable[[SoundnessContext], SoundnessContext]
+) -> None:
+    """The item fails, with a remedy, in the changed context, and passes in the plain one."""
+    item = asked(gate, tamper(plain()))[name]
+    assert item.ok is False
+    finding, _, remedy = item.message.partition("; ")
+    assert finding
+    assert remedy
+    assert sound()[name].ok is True
+    assert remedy not in sound()[name].message

@@ -1,0 +1,83 @@
+"""Each gate that probes the search from outside fails for its own reason."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import Any
+
+import contexts
+import pytest
+import torch
+from torch import Tensor
+
+from dmmcheck.attacks.base import Crossing
+from dmmcheck.models.base import Classifier
+from dmmcheck.soundness import SoundnessContext, probes
+
+
+def nowhere(classifier: Classifier, x: Tensor, y: Tensor, **_: Any) -> Crossing:
+    nothing = contexts.lost(contexts.plain(), "free").crossings["free"]
+    return Crossing(**{name: value[: len(x)] for name, value in vars(nothing).items()})
+
+
+def without_search(context: SoundnessContext) -> SoundnessContext:
+    return replace(context, search=nowhere)
+
+
+TAMPERED = {
+    "segment": (probes.segment_probe, lambda context: contexts.stretched(context, 10, "free")),
+    "random-rays": (probes.random_ray_probe, lambda context: contexts.stretched(context, 50, "normal")),
+    "transfer": (probes.transfer, lambda context: contexts.stretched(context, 10, "free")),
+    "independent-attack": (probes.independent_attack, lambda context: contexts.stretched(context, 1.1, "normal")),
+    "planted-tangent": (probes.planted_boundaries, without_search),
+    "planted-normal": (probes.planted_boundaries, without_search),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_a_gate_fails_for_its_own_reason_and_passes_without(name: str):
+    contexts.assert_fails_for_its_own_reason(name, *TAMPERED[name])
+
+
+def test_the_arm_in_which_a_probe_does_best_is_named():
+    context = contexts.stretched(contexts.plain(), 50, "normal")
+    assert "in the normal space" in contexts.asked(probes.random_ray_probe, context)["random-rays"].message
+    context = contexts.stretched(contexts.plain(), 1.1, "tangent")
+    message = contexts.asked(probes.independent_attack, context)["independent-attack"].message
+    assert message.startswith("torchattacks' FAB is nearer by ")
+    assert "in the median in the tangent space (limit 2%, 32 inputs)" in message
+
+
+def test_without_the_library_no_second_attack_confirms_the_search(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torchattacks", None)
+    item = probes.independent_attack(contexts.plain())
+    assert item.ok is None
+    assert item.message.startswith("no second attack has confirmed the search: ")
+    assert "pip install 'dmmcheck[attacks]'" in item.message
+
+
+def test_without_examples_of_another_class_segments_and_plants_are_left_out():
+    context = contexts.plain()
+    alone = replace(context, x_pool=context.x[:1], y_pool=context.y[:1])
+    one_class = replace(alone, x=context.x[context.y == context.y[0]], y=context.y[context.y == context.y[0]])
+    item = contexts.asked(probes.segment_probe, one_class)["segment"]
+    assert item.ok is None
+    assert item.message.startswith("not probed: the model recognises no example of another class near the inputs; give")
+    n = len(one_class.x)
+    crossings = {
+        arm: Crossing(**{name: value[:n] for name, value in vars(crossing).items()})
+        for arm, crossing in context.crossings.items()
+    }
+    items = contexts.asked(probes.planted_boundaries, replace(one_class, crossings=crossings))
+    assert [item.ok for item in items.values()] == [None, None]
+
+
+def test_the_surrogate_of_the_labels_points_to_other_classes():
+    context = contexts.plain()
+    with context.classifier.evaluation():
+        directions = list(probes._surrogate_directions(context))
+    assert len(directions) == 2
+    with torch.no_grad():
+        changed = [context.classifier.logits(context.x + 3 * v).argmax(1) != context.y for v in directions]
+    assert min(float(one.double().mean()) for one in changed) > 0.5

@@ -1,0 +1,197 @@
+"""All gates together: sound networks pass, masked ones fail, and gates that users add."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import contexts
+import pytest
+import torch
+import views
+from contexts import Masked
+from torch import nn
+
+import dmmcheck
+from dmmcheck import worlds
+from dmmcheck.attacks.base import Crossing
+from dmmcheck.errors import CheckError, ModelError, RegistryError
+from dmmcheck.registry import GATES
+from dmmcheck.soundness import assess, bounded, info, judged
+
+MASKED: dict[str, tuple[Callable[[nn.Module], nn.Module], set[str]]] = {
+    "saturated softmax": (lambda f: Masked(f, after=lambda z: (50 * z).softmax(1)), {"gradients", "segment"}),
+    "quantised input": (lambda f: Masked(f, lambda x: (16 * x).round() / 16), {"gradients", "segment"}),
+    "rounded logits": (lambda f: Masked(f, after=lambda z: z.round()), {"gradients", "segment"}),
+    "step": (lambda f: Masked(f, lambda x: (x > 0.5).to(x.dtype)), {"gradients", "transfer", "planted-tangent"}),
+    "ripple": (lambda f: Masked(f, lambda x: x + 0.02 * torch.sin(400 * x)), {"finite-differences"}),
+    "noise": (contexts.noise, {"deterministic", "found-free"}),
+    "constant": (lambda f: Masked(f, after=lambda z: 0 * z + torch.eye(10)[3]), {"not-constant", "above-chance"}),
+}
+HARMLESS: dict[str, Callable[[nn.Module], nn.Module]] = {
+    "plain": lambda f: f,
+    "softmax": lambda f: Masked(f, after=lambda z: z.softmax(1)),
+    "x 1000": lambda f: Masked(f, after=lambda z: 1000 * z),
+    "/ 1000": lambda f: Masked(f, after=lambda z: z / 1000),
+}
+BUILT_IN = (
+    *("evaluation-mode", "deterministic", "batch-independent", "finite", "not-constant", "above-chance"),
+    *("probabilities", "labels-confirmed", "gradients", "finite-differences", "found", "effort", "nesting", "kkt"),
+    *("flatness", "box", "segment-probe", "random-ray-probe", "transfer", "independent-attack"),
+    *("planted-boundaries", "orthonormal", "residual", "label-agreement", "effective-rank", "linearity"),
+    *("disjoint", "dimensions"),
+)
+
+
+def test_the_built_in_gates_are_registered_in_report_order():
+    assert tuple(GATES)[: len(BUILT_IN)] == BUILT_IN
+    families = [GATES[name].family for name in BUILT_IN]
+    assert list(dict.fromkeys(families)) == ["model", "attack", "manifold"]
+    assert families == sorted(families, key=("model", "attack", "manifold").index)
+
+
+@pytest.mark.parametrize(("name", "seed"), [*((name, 0) for name in HARMLESS), ("plain", 1), ("softmax", 1)])
+def test_a_sound_network_fails_no_gate(name: str, seed: int):
+    items = assess(contexts.digits_context(HARMLESS[name](contexts.network(seed)), 48))
+    assert contexts.failed(items) == set()
+    assert sum(item.ok is True for item in items) >= 18
+
+
+@pytest.mark.parametrize(("name", "seed"), [*((name, 0) for name in MASKED), ("ripple", 1), ("noise", 1)])
+def test_a_masked_network_is_caught(name: str, seed: int):
+    mask, expected = MASKED[name]
+    assert contexts.failed(assess(contexts.digits_context(mask(contexts.network(seed)), 24))) >= expected
+
+
+def test_every_item_has_value_and_limit_and_a_failed_one_the_remedy():
+    items = assess(contexts.digits_context(MASKED["quantised input"][0](contexts.network()), 16))
+    assert len({item.name for item in items}) == len(items)
+    for item in items:
+        assert item.message
+        assert item.family in {"model", "attack", "manifold"}
+        if item.ok is not None:
+            assert item.value is not None
+            assert item.limit is not None
+    said = contexts.by_name(items)
+    assert "vanishes in 100% of inputs (limit 1%); give logits before saturation" in said["gradients"].message
+    assert (
+        "found anywhere for 0% of inputs (at least 95%); check whether gradients vanish" in said["found-free"].message
+    )
+    assert "nearer in 100% of inputs (limit 5%); gradients mislead the search" in said["segment"].message
+
+
+def test_items_depend_neither_on_the_order_nor_on_the_batch_of_inputs():
+    context = contexts.plain()
+    order = torch.randperm(len(context.x), generator=torch.Generator().manual_seed(1))
+    crossings = {
+        arm: Crossing(**{name: value[order] for name, value in vars(crossing).items()})
+        for arm, crossing in context.crossings.items()
+    }
+    permuted = replace(context, x=context.x[order], y=context.y[order], crossings=crossings)
+    a, b = contexts.sound(), contexts.by_name(assess(permuted))
+    assert {name: item.ok for name, item in a.items()} == {name: item.ok for name, item in b.items()}
+    for name in ("gradients", "finite-differences", "segment", "random-rays", "transfer", "nesting", "residual"):
+        assert a[name].value == pytest.approx(b[name].value, rel=1e-3, abs=1e-6)
+
+
+def sound_subject():
+    return worlds.hyperplane(angle=85, ambient_dim=16, dim=3, samples=48, seed=0).subject
+
+
+@pytest.mark.usefixtures("own_registries")
+@pytest.mark.parametrize("family", ["model", "attack", "manifold"])
+def test_an_own_gate_that_fails_makes_the_checks_inconclusive_that_require_its_family(family):
+    @dmmcheck.gate(family)
+    def bright_enough(context):
+        value = float(context.x.mean())
+        return bounded("bright-enough", value, least=9.0, finding=f"brightness {value:.1f} (at least 9)", remedy="lamp")
+
+    @dmmcheck.check("anyway", statement="s", threshold=-1.0, direction="greater", requires=())
+    def anyway(view):
+        """d_free."""
+        return dmmcheck.Evidence.of(view.distance("free"))
+
+    @dmmcheck.check("only-then", statement="s", threshold=-1.0, direction="greater", requires=(family,))
+    def only_then(view):
+        """d_free."""
+        return dmmcheck.Evidence.of(view.distance("free"))
+
+    report = dmmcheck.run(sound_subject(), checks=["anyway", "only-then"])
+    item = next(item for item in report.soundness if item.name == "bright-enough")
+    assert (item.family, item.ok, item.limit) == (family, False, 9.0)
+    assert item.message.endswith("(at least 9); lamp")
+    assert report.soundness[-1] == item
+    verdicts = {finding.check: (finding.verdict, finding.reason) for finding in report.findings}
+    assert verdicts["anyway"][0] == "supported"
+    assert verdicts["only-then"] == ("inconclusive", f"unsound: {item.message}")
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_an_own_gate_that_passes_or_informs_changes_no_verdict():
+    @dmmcheck.gate("model")
+    def several(context):
+        yield info("first", "for your information", 1.0)
+        yield judged("second", True, 1.0, None, finding="fine", remedy="none needed")
+
+    report = dmmcheck.run(sound_subject(), checks=["off-manifold-energy"], tiers=["stated"])
+    assert [(item.name, item.family, item.ok) for item in report.soundness[-2:]] == [
+        ("first", "model", None),
+        ("second", "model", True),
+    ]
+    assert report.findings[0].verdict == "supported"
+
+
+def raising(context):
+    raise ZeroDivisionError("by nothing")
+
+
+def raising_late(context):
+    yield info("first", "m")
+    raise ZeroDivisionError("by nothing")
+
+
+@pytest.mark.usefixtures("own_registries")
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (raising, "the gate 'raising' raised ZeroDivisionError: by nothing"),
+        (raising_late, "the gate 'raising-late' raised ZeroDivisionError: by nothing"),
+        (
+            lambda context: None,
+            "returned a NoneType, expected a Soundness item; return dmmcheck.soundness.bounded(...)",
+        ),
+        (lambda context: True, "returned a bool, expected a Soundness item"),
+        (lambda context: "fine", "returned a str, expected a Soundness item"),
+        (lambda context: [info("first", "m"), 3.0], "returned a float, expected a Soundness item"),
+    ],
+    ids=["raises", "raises late", "nothing", "bool", "text", "mixed"],
+)
+def test_a_gate_that_raises_or_returns_something_else_is_one_clear_error(ask, words):
+    dmmcheck.gate("model")(ask)
+    with pytest.raises(CheckError, match=re.escape(words)):
+        dmmcheck.run(views.subject(), checks=["off-manifold-energy"], tiers=["stated"])
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_an_error_of_dmmcheck_that_a_gate_raises_keeps_its_words():
+    @dmmcheck.gate("model")
+    def refusing(context):
+        raise ModelError("the model has no name")
+
+    with pytest.raises(ModelError, match=r"^the model has no name$"):
+        assess(contexts.plain())
+
+
+def test_an_unknown_family_is_one_clear_error():
+    with pytest.raises(RegistryError, match="the family of a gate is 'modle'; valid: model, attack, manifold"):
+        dmmcheck.gate("modle")
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_gate_cannot_take_the_name_of_another_one():
+    def deterministic(context):
+        return info("deterministic", "m")
+
+    with pytest.raises(RegistryError, match=r"the gate 'deterministic' exists already \(in dmmcheck.soundness.model"):
+        dmmcheck.gate("model")(deterministic)

@@ -1,0 +1,214 @@
+"""The decision on one test: looks, draws of a control, limits, and evidence that is refused."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import views
+
+import dmmcheck
+from dmmcheck import worlds
+from dmmcheck.checks.plan import plan
+from dmmcheck.config.settings import CheckSettings, Settings
+from dmmcheck.errors import CheckError, ModelError
+from dmmcheck.inference import stats
+from dmmcheck.inference.evidence import Evidence
+from dmmcheck.judge import draft, judge
+from dmmcheck.measurement.nulls import BUDGETS
+from dmmcheck.run import Run
+
+pytestmark = pytest.mark.usefixtures("own_registries")
+
+
+def planned(id, **settings):
+    return next(item for item in plan(Settings(**settings)) if item.id == id)
+
+
+def own(ask, **options):
+    """A check of the user, and the ids of its tests."""
+    ask.__doc__ = "A statistic."
+    settings = {"statement": "s", "threshold": 0.5, "direction": "greater", **options}
+    dmmcheck.check("mine", **settings)(ask)
+    return [item.id for item in plan(Settings()) if item.check.id == "mine"]
+
+
+def decided(id, subject=None, *, alpha=0.05, settings=None, **run):
+    """The finding of a test on a subject."""
+    measure = Run(subject or views.subject(samples=128), Settings(samples=128, **run)).measure
+    return judge(planned(id), lambda: measure, settings or CheckSettings(), alpha=alpha)
+
+
+def test_before_a_measurement_a_finding_has_the_words_of_its_test_and_no_numbers():
+    settings = CheckSettings(threshold=0.7, expected_failure="tracked")
+    stated = draft(planned("off-manifold-energy-stated-builtin"), settings)
+    assert (stated.verdict, stated.estimate, stated.interval, stated.n) == ("inconclusive", None, None, 0)
+    assert (stated.threshold, stated.unit, stated.direction, stated.gating) == (0.7, "share", "greater", True)
+    assert stated.expected_failure == "tracked"
+    assert stated.statistic == "rho_N of the smallest perturbation"
+    assert stated.reference == planned("off-manifold-energy-stated-builtin").check.source != ""
+    controlled = draft(planned("off-manifold-energy-controlled-builtin"), settings)
+    assert (controlled.threshold, controlled.expected_failure) == (None, "")  # advisory: it cannot fail a run
+
+
+def test_a_test_without_draws_looks_at_more_inputs_until_the_verdict_is_clear():
+    asked = []
+
+    def ask(view):
+        asked.append(view.n)
+        values = np.zeros(view.n)
+        values[: view.n // 2] = 1.0
+        if view.n == 128:
+            values[:] = 1.0
+        return Evidence.of(values)
+
+    own(ask)
+    finding = decided("mine-stated-builtin")
+    assert asked == [32, 64, 128]
+    assert (finding.verdict, finding.n) == ("supported", 128)
+    assert finding.confidence == 0.95
+
+
+def test_alpha_is_shared_among_the_looks():
+    own(lambda view: Evidence.of(np.arange(view.n) + 100.0))
+    finding = decided("mine-stated-builtin", alpha=0.03)
+    expected = stats.median_interval(np.arange(32) + 100.0, 0.03 / 3)
+    assert (finding.n, finding.interval) == (32, expected)
+
+
+@pytest.mark.parametrize(("cost", "effort"), [("forward", None), ("search", "quick")])
+def test_a_test_whose_draws_evaluate_the_model_takes_one_look_at_64_inputs(cost, effort):
+    asked = []
+
+    def ask(view):
+        asked.append((view.n, view.effort))
+        return Evidence.of(np.zeros(view.n))
+
+    own(ask, draw_cost=cost)
+    finding = decided("mine-stated-builtin")
+    assert asked == [(64, effort)]
+    assert (finding.verdict, finding.n) == ("refuted", 64)
+
+
+def test_the_minimum_effect_of_the_settings_replaces_the_declared_one():
+    limits = [
+        decided("off-manifold-energy-controlled-builtin", settings=CheckSettings(min_effect=effect))
+        for effect in (None, 0.5)
+    ]
+    for finding, effect in zip(limits, (0.05, 0.5), strict=True):
+        control = finding.control.estimate
+        assert finding.threshold == pytest.approx(control + effect * (1 - control))
+
+
+def test_the_threshold_of_the_settings_is_that_of_stated_claims_alone():
+    settings = CheckSettings(threshold=0.9)
+    assert decided("off-manifold-energy-stated-builtin", settings=settings).threshold == 0.9
+    assert decided("off-manifold-energy-controlled-builtin", settings=settings).threshold != 0.9
+
+
+def test_a_chance_level_replaces_the_threshold_and_only_tightens_a_control():
+    def ask(view):
+        return Evidence.of(1 - view.tangent_share(view.delta()), chance=0.99)
+
+    own(ask, controls=("rotation",), unit="share")
+    assert decided("mine-stated-builtin").threshold == 0.99
+    assert decided("mine-controlled-builtin").threshold == 0.99
+
+
+def test_draws_without_a_value_are_left_out_of_the_control_and_count_as_extreme():
+    def ask(view):
+        missing = view.draw is not None and view.draw[1] < 20
+        share = 1 - view.tangent_share(view.x[:, [0]].expand(-1, views.D) + view.noise("v"))
+        return Evidence.of(torch.full((view.n,), math.nan) if missing else share)
+
+    own(ask, controls=("rotation",), unit="share")
+    finding = decided("mine-controlled-builtin")
+    assert np.isfinite(finding.control.estimate)
+    draws = BUDGETS["energy"].draws(0.05 / 3)
+    assert finding.p_value >= 21 / (draws + 1)
+
+
+def test_draws_that_all_lack_a_value_give_no_verdict():
+    def ask(view):
+        values = torch.full((view.n,), math.nan if view.draw is not None else 1.0)
+        return Evidence.of(values)
+
+    own(ask, controls=("rotation",), unit="share")
+    finding = decided("mine-controlled-builtin")
+    assert finding.verdict == "inconclusive"
+    assert math.isnan(finding.control.estimate)
+
+
+def test_a_claim_whose_draws_only_evaluate_the_model_can_be_supported_where_it_gates():
+    subject = worlds.hyperplane(angle=89, ambient_dim=32, dim=30, samples=64, seed=0).subject
+    finding = views.finding(subject, "component-flips-controlled-builtin", gate=("stated", "controlled"))
+    assert finding.gating
+    assert 1 - finding.confidence < 1 / 100
+    assert (finding.verdict, finding.estimate) == ("supported", 1.0)
+    assert finding.p_value < 1 - finding.confidence
+
+
+def test_four_thousand_draws_that_are_too_few_are_named():
+    subject = worlds.hyperplane(angle=89, ambient_dim=16, dim=3, samples=64, seed=0).subject
+    finding = views.finding(subject, "off-manifold-energy-controlled-builtin", alpha=1e-4)
+    assert finding.verdict == "inconclusive"
+    assert finding.reason.endswith("; 4999 draws cannot show p < 0.0002, alpha here is 5e-05")  # one of two looks
+
+
+@pytest.mark.parametrize(("unit", "verdict"), [("ratio", "supported"), ("difference", "inconclusive")])
+def test_only_ratios_have_a_tail_beyond_the_ranks_of_searched_draws(unit, verdict):
+    def ask(view):
+        return Evidence.of(view.distance("tangent"))
+
+    own(ask, tier="controlled", threshold=1.0, unit=unit, controls=("rotation",), draw_cost="search")
+    subject = worlds.hyperplane(angle=89, ambient_dim=16, dim=8, samples=64, seed=0).subject
+    finding = views.finding(subject, "mine-controlled-builtin", alpha=0.004)
+    assert finding.verdict == verdict, finding
+    assert ("99 draws cannot show p < 0.01, alpha here is 0.004" in finding.reason) == (unit == "difference")
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda view: [1.0], r"the check returned a list, expected Evidence; return dmmcheck.Evidence.of\(values\)"),
+        (lambda view: None, "the check returned a NoneType, expected Evidence"),
+        (lambda view: Evidence.of(view.x), "the check returned 384 numbers for 32 inputs; return one number per input"),
+        (
+            lambda view: Evidence.of(view.x[:, 0], summary="mean"),
+            "the check returned the mean of values other than 0 and 1; leave out summary=",
+        ),
+        (lambda view: 1 / 0, "check 'mine-stated-builtin' raised ZeroDivisionError: division by zero"),
+    ],
+    ids=["list", "nothing", "a row per input", "fractions", "raises"],
+)
+def test_what_is_no_evidence_is_one_clear_error(answer, words):
+    own(lambda view: answer(view))  # noqa: PLW0108  # a new function, whose docstring is set
+    with pytest.raises(CheckError, match=words):
+        decided("mine-stated-builtin")
+
+
+def test_an_error_of_dmmcheck_that_a_check_raises_keeps_its_words():
+    def ask(view):
+        raise ModelError("the model has no name")
+
+    own(ask)
+    with pytest.raises(ModelError, match=r"^the model has no name$"):
+        decided("mine-stated-builtin")
+
+
+def test_an_attack_that_often_finds_nothing_gives_no_verdict():
+    def half(model, x, y, *, space, bounds=None, generator):
+        found = dmmcheck.boundary_search(model, x, y, space=space, generator=generator)
+        missed = torch.arange(len(x)) % 2 == 0
+        return dmmcheck.Crossing.at(torch.where(missed[:, None], x, found.point), model, x, y)
+
+    finding = views.finding(views.subject(), "off-manifold-energy-stated-half", attacks=(half,))
+    assert finding.verdict == "inconclusive"
+    assert "the attack half found a label change for 50% of inputs (at least 95%); give it more steps" in finding.reason
+
+
+def test_a_note_of_the_evidence_follows_the_reason():
+    own(lambda view: Evidence.of(np.full(view.n, np.nan), note="nothing to see"))
+    assert decided("mine-stated-builtin").reason.endswith("; nothing to see")

@@ -1,0 +1,58 @@
+"""A world in other coordinates, units or order has the distances that its transform says."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from made import made, searched
+
+from dmmcheck import worlds
+from dmmcheck.manifolds.base import validate_manifold
+from dmmcheck.worlds.transforms import Turn
+
+
+@pytest.mark.parametrize(
+    "name", ["normal nearly in N", "sphere", "half way", "shallow dimples", "classes that change places"]
+)
+@pytest.mark.parametrize(
+    "transform",
+    [
+        lambda world: worlds.turned(world, seed=2),
+        lambda world: worlds.scaled(world, inputs=0.01, logits=100.0),
+        lambda world: worlds.shuffled(world, seed=2),
+    ],
+    ids=["turned", "scaled", "shuffled"],
+)
+def test_the_distances_of_a_transformed_world_are_those_that_a_search_finds(name, transform):
+    world = transform(made(name))
+    validate_manifold(world.subject.manifold, world.subject.x)
+    for arm, crossing in searched(world).items():
+        torch.testing.assert_close(crossing.distance.double(), world.distance[arm], rtol=1e-3, atol=0)
+
+
+def test_reference_models_are_transformed_with_the_model():
+    world = worlds.turned(worlds.training(samples=16, seed=0), seed=1)
+    subject = world.subject
+    assert subject.provides == {"checkpoints", "factory", "examples"}
+    with torch.no_grad():
+        assert torch.equal(subject.factory(7)(subject.x).argmax(1), subject.y)
+        assert all(torch.equal(model(subject.x).argmax(1), subject.y) for _, model in subject.checkpoints)
+
+
+def test_a_model_paired_with_itself_is_still_one_model():
+    subject = worlds.turned(worlds.pair(standard=0.2, robust=0.2, samples=16, seed=0), seed=1).subject
+    assert subject.robust is subject.model
+
+
+def test_a_product_of_reflections_is_orthogonal():
+    normals = torch.randn(5, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    turn = Turn(normals / normals.norm(dim=1, keepdim=True))
+    image = turn.apply(torch.eye(8, dtype=torch.float64))
+    torch.testing.assert_close(image @ image.T, torch.eye(8, dtype=torch.float64))
+    torch.testing.assert_close(turn.inverse(image), torch.eye(8, dtype=torch.float64))
+
+
+def test_the_truth_of_a_world_stays_the_same():
+    world = made("sphere")
+    for transformed in (worlds.turned(world, seed=1), worlds.scaled(world, inputs=3.0), worlds.shuffled(world, seed=1)):
+        assert transformed.truth == world.truth
