@@ -1,4 +1,4 @@
-"""Runnable examples, executed by the tests.
+"""Examples that can be run; the tests run them.
 
-A package, so that no other folder called examples can stand in its way.
+The folder is a package, so that Python does not import another folder of the same name.
 """
