@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class DmmError(Exception):
-    """Base of every error dmmcheck raises on purpose."""
+    """Base class of all errors that dmmcheck raises itself."""
 
 
 class ConfigError(DmmError):

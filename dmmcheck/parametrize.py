@@ -1,4 +1,4 @@
-"""parametrize: the checks of a subject as test functions in a test file."""
+"""The decorator `parametrize`: the checks of a subject as tests in a test file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def parametrize(
     settings: Settings | None = None,
     **overrides: Any,
 ) -> pytest.MarkDecorator:
-    """Make one test of each claim, for a test function with the argument ``dmm_check``.
+    """Make one test for each claim from a test function with the argument ``dmm_check``.
 
     ::
 

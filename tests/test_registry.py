@@ -7,8 +7,13 @@ import sys
 
 import pytest
 
+from dmmcheck import checks, soundness
 from dmmcheck.errors import RegistryError
+from dmmcheck.measurement import nulls
 from dmmcheck.registry import CHECKS, CONTROLS, GATES, REPORT_FORMATS, Registry
+from dmmcheck.report import write
+
+HOMES = (checks, soundness, nulls, write)  # imported here, so that no fixture of another test takes away what they add
 
 
 def test_things_are_found_by_name_in_the_order_of_registration():

@@ -27,7 +27,7 @@ SMALLEST_EFFECT = 1e-3  # of shares and rates, so that rounding does not decide 
 
 NEEDS: Mapping[str, str] = {
     "classes": "at least three classes: with two there is only one other class",
-    "pair": "a standard and a robust model: set `reference` (the standard model, beside a robust one) or `robust`",
+    "pair": "a standard and a robust model: set `reference` (the standard model of a robust one) or `robust`",
     "examples": "the labelled data that the manifold was fitted on: set `x_train` and `y_train` (key `manifold-data`)",
     "factory": "an untrained model: set `factory` (seed -> model)",
     "checkpoints": "models along training: set `checkpoints` ([(step, model), ...], the first one untrained)",
@@ -171,7 +171,7 @@ def declare(id: str, statement: str, *claims: tuple[Test, ...], explanation: Exp
 
     Args:
         id: Public name: lower case, digits, hyphens.
-        statement: What is claimed; also the statement of each claim that has none of its own.
+        statement: What is claimed; also the statement of each claim that has no other.
         *claims: Each as `claim` makes it.
         explanation: The text of ``--dmm-explain``; the built-in checks have theirs in ``checks/explanations``.
 
@@ -243,39 +243,27 @@ def check(
         ...     '''d_free.'''
         ...     return dmmcheck.Evidence.of(view.distance("free"))
     """
-    given = {
-        **{"min_effect": min_effect, "draw_cost": draw_cost, "requires": requires},
+    given: dict[str, Any] = {
+        "threshold": threshold,
+        "direction": direction,
+        "tier": tier,
+        "variant": variant,
+        "statistic": statistic,
+        "unit": unit,
+        "min_effect": min_effect,
+        "controls": controls,
+        "draw_cost": draw_cost,
+        "needs": needs,
+        "requires": requires,
+        "per_attack": per_attack,
+        "against_chance": against_chance,
         **_translated(id, renamed),
     }
 
     def register(ask: Question) -> Question:
-        tests = claim(
-            ask,
-            statement=statement,
-            threshold=threshold,
-            direction=direction,
-            tier=tier,
-            variant=variant,
-            statistic=statistic,
-            unit=unit,
-            controls=controls,
-            needs=needs,
-            per_attack=per_attack,
-            against_chance=against_chance,
-            **given,
-        )
-        declare(id, statement, tests, explanation=explanation)
+        declare(id, statement, claim(ask, statement=statement, **given), explanation=explanation)
         return ask
 
-    _validate_words(
-        id,
-        controls,
-        needs=needs,
-        tier=tier,
-        direction=direction,
-        draw_cost=given["draw_cost"],
-        requires=given["requires"],
-    )
     return register
 
 

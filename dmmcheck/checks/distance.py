@@ -106,7 +106,7 @@ declare(
 )
 declare(
     "dimples-shallow",
-    "dimples are shallow beside the manifold's own scale",
+    "dimples are shallow compared with distances along the manifold",
     claim(dimples_shallow, threshold=0.25, direction="less", unit="ratio"),
     claim(
         dimples_deeper_at_training_points,

@@ -41,6 +41,8 @@ def _loaded(attack: Any, root: Path) -> Attack:
 
 def _checked(attack: Any, what: str) -> Attack:
     if not callable(attack):
-        raise ConfigError(f"{what} is a {type(attack).__name__}, which cannot be called; name an attack object or function")
+        raise ConfigError(
+            f"{what} is a {type(attack).__name__}, which cannot be called; name an attack object or function"
+        )
     found: Attack = attack
     return found

@@ -46,8 +46,7 @@ class Subspace:
         worst = geometry.orthonormal_residual(self.basis)
         if not worst <= ORTHONORMAL_LIMIT:
             raise ManifoldError(
-                f"basis is off orthonormal by {worst:.2g} (limit {ORTHONORMAL_LIMIT:g}); "
-                "pass torch.linalg.qr(basis).Q"
+                f"basis is off orthonormal by {worst:.2g} (limit {ORTHONORMAL_LIMIT:g}); pass torch.linalg.qr(basis).Q"
             )
 
     @property

@@ -149,7 +149,7 @@ def names_of(findings: Iterable[Finding]) -> str:
 
 
 def name_in_check(finding: Finding) -> str:
-    """The tier, and the variant if the check has several."""
+    """The tier, and the variant unless it is ``builtin``."""
     return finding.tier + ("" if finding.variant == BUILTIN else f" {finding.variant}")
 
 

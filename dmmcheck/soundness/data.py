@@ -11,7 +11,9 @@ from dmmcheck.soundness.registry import gate
 def disjoint(context: SoundnessContext) -> Soundness:
     """The manifold was not fitted on the inputs that are measured."""
     if context.training_points is None:
-        return info("disjoint", "what the manifold was fitted on is not known; give x_train, or set .training_points")
+        return info(
+            "disjoint", "what the manifold was fitted on is not known; give x_train, or a manifold with training_points"
+        )
     known = {
         row.tobytes()
         for row in context.training_points.reshape(len(context.training_points), -1).to(context.x).cpu().numpy()

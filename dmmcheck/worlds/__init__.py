@@ -3,9 +3,13 @@
 Every function below builds a `World` from a seed: a subject, its exact distances where there is a closed form, and the
 claims that are true of it. All parameters but the seed have defaults, and all randomness comes from the seed.
 
-    world = dmmcheck.worlds.hyperplane(angle=30, seed=0)
-    report = dmmcheck.run(world.subject)
-    world.distance["tangent"], world.truth["off-manifold-energy-stated-builtin"]
+    >>> import dmmcheck
+    >>> world = dmmcheck.worlds.hyperplane(angle=30, samples=64, seed=0)
+    >>> world.truth["off-manifold-energy-stated-builtin"]  # a quarter of the energy is off the manifold
+    False
+    >>> report = dmmcheck.run(world.subject, checks=["off-manifold-energy"], tiers=["stated"])
+    >>> report.findings[0].verdict
+    'refuted'
 
 `WORLDS` has one world of each kind by name, for tables over all of them. `turned`, `scaled` and `shuffled` give the
 same world in other coordinates, in other units, and with its inputs in another order.

@@ -38,7 +38,7 @@ def folder() -> Path:
 
 
 def load(part: str) -> Labelled:
-    """``train`` (60 000 images) or ``t10k`` (10 000)."""
+    """The part ``train`` (60 000 images) or ``t10k`` (10 000 images) of the data."""
     images = _idx(f"{part}-images-idx3-ubyte.gz", header=16).reshape(-1, 1, 28, 28).float() / 255
     return Labelled(images, _idx(f"{part}-labels-idx1-ubyte.gz", header=8).long())
 

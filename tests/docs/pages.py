@@ -101,7 +101,8 @@ class Folder:
             return 0, self._script(arguments[0])
         if program != "pytest":
             raise ValueError(f"{command!r} is neither pytest nor python; list its block with a reason")
-        done = self._pytest(*arguments, *(SMALL if "--dmm" in arguments else ()))
+        with _own_modules(self.path):
+            done = self._pytest(*arguments, *(SMALL if "--dmm" in arguments else ()))
         return int(done.ret), f"{done.stdout}\n{done.stderr}"
 
     def _script(self, name: str) -> str:
@@ -112,7 +113,9 @@ class Folder:
 
 @contextlib.contextmanager
 def _own_modules(path: Path) -> Iterator[None]:
-    """Modules of the folder can be imported, and are forgotten after."""
+    """Modules of the folder can be imported, even where others of their names were, and are forgotten after."""
+    names = [file.stem for file in path.glob("*.py") if file.stem != "conftest"]
+    hidden = {name: sys.modules.pop(name) for name in names if name in sys.modules}
     known = set(sys.modules)
     sys.path.insert(0, str(path))
     try:
@@ -122,3 +125,4 @@ def _own_modules(path: Path) -> Iterator[None]:
         for name in set(sys.modules) - known:
             if str(path) in str(getattr(sys.modules[name], "__file__", "")):
                 del sys.modules[name]
+        sys.modules.update(hidden)

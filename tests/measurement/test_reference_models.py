@@ -13,41 +13,12 @@ from torch import nn
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError, ModelError
 from dmmcheck.measurement import reference_models
-from dmmcheck.models.base import flat
-from dmmcheck.models.reference import moved, reference_model
-from dmmcheck.models.torch import adapt
 from dmmcheck.run import Run
 
 CHECKS = ["adversarial-training-deepens", "normal-gradient-growth", "two-phases", "wrong-label-training"]
 NARROW = nn.Linear(views.D - 1, views.CLASSES)
 WIDE = views.network(1, classes=7)
 SAMPLES = 16
-
-
-class Remembering(nn.Module):
-    """A network that remembers the devices and dtypes it was moved to."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network, self.sent = network, []
-
-    def to(self, device=None, dtype=None):
-        self.sent.append((device, dtype))
-        return super().to(device=device, dtype=dtype)
-
-    def forward(self, x):
-        return self.network(x)
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit")  # deprecated, and still about
-def test_a_traced_reference_model_is_moved_as_a_module_is():
-    subject = of_everything()
-    traced = torch.jit.trace(nn.Linear(views.D, views.CLASSES).double(), torch.zeros(2, views.D).double())
-    like = adapt(subject.model, subject.x)
-    adapted = reference_model(traced, subject.x, like=like, role="reference model")
-    with adapted.evaluation():
-        assert adapted.logits(flat(adapted, subject.x)).dtype == like.dtype
-    assert traced.weight.dtype == torch.float64
 
 
 def of_everything(**changes):
@@ -103,43 +74,6 @@ def test_the_reference_models_of_the_user_stay_as_they_are():
     assert {weights.dtype for weights in given.parameters()} == {torch.float64}
 
 
-def test_an_adapted_reference_model_is_moved_and_keeps_its_form():
-    x = torch.rand(2, views.D)
-    like, double = adapt(views.network(0), x), views.network(1).double()
-    given = replace(adapt(double, x), form="probabilities")
-    used = reference_model(given, x, like=like, role="reference model")
-    assert (used.device, used.dtype, used.form) == (like.device, torch.float32, "probabilities")
-    assert used.logits(flat(used, x)).dtype == torch.float32
-    assert {weights.dtype for weights in double.parameters()} == {torch.float64}
-    with pytest.raises(ModelError, match=f"the robust model has 3 values an input, the model under test has {views.D}"):
-        reference_model(replace(given, input_shape=(3,)), x, like=like, role="robust model")
-
-
-def test_an_adapted_reference_model_that_cannot_be_moved_is_named():
-    def picky(points):
-        if points.dtype != torch.float64:
-            raise TypeError("float64 only")
-        return points[:, : views.CLASSES]
-
-    x = torch.rand(2, views.D)
-    given = adapt(picky, x.double())
-    with pytest.raises(ModelError, match=r"the robust model raised TypeError in forward .* float64 only"):
-        reference_model(given, x, like=adapt(views.network(0), x), role="robust model")
-
-
-@pytest.mark.parametrize("bound", [False, True], ids=["module", "bound-method"])
-def test_a_reference_model_on_another_device_is_copied_to_that_of_the_model(bound, monkeypatch):
-    given = Remembering(views.network(1))
-    passed = given.forward if bound else given
-    like = adapt(views.network(0), torch.zeros(2, views.D))
-    monkeypatch.setattr("dmmcheck.models.reference.placement", lambda *_, **__: (torch.device("meta"), torch.float32))
-    made = reference_model(passed, torch.zeros(2, views.D), like=like, role="reference model")
-    used = made.forward.__self__ if bound else made.forward
-    assert used is not given
-    assert used.sent == [(torch.device("cpu"), torch.float32)]
-    assert given.sent == []
-
-
 def test_the_device_of_the_settings_is_that_of_the_model_and_of_its_reference_models(monkeypatch):
     asked = []
     original = reference_models.Subject.reference_classifier
@@ -159,12 +93,6 @@ def test_the_device_of_the_settings_is_that_of_the_model_and_of_its_reference_mo
         *(f"model of factory({seed})" for seed in range(3, 11)),
         *(f"checkpoint of step {step}" for step in range(6)),
     ]
-
-
-def test_a_bound_method_is_moved_with_its_module():
-    given = Remembering(views.network(1))
-    assert moved(given.forward, "cpu", role="model").__self__.sent == [("cpu", None)]
-    assert moved(len, "cpu", role="model") is len
 
 
 def test_a_model_that_cannot_be_copied_is_one_clear_error():

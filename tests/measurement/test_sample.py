@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from dmmcheck import worlds
 from dmmcheck.errors import ModelError, SubjectError
 from dmmcheck.measurement.sample import draw_sample, predict
-from dmmcheck.models.memory import in_batches, out_of_memory
+from dmmcheck.models.memory import out_of_memory
 from dmmcheck.models.torch import adapt
 
 
@@ -151,29 +151,6 @@ def test_where_memory_runs_out_batches_are_halved(error):
     assert torch.equal(predict(adapt(model, x), x), y)
     assert max(sizes[-8:]) == 5
     assert out_of_memory(error)
-
-
-def test_one_input_that_does_not_fit_is_an_error():
-    def compute(rows):
-        raise MemoryError("no")
-
-    with pytest.raises(MemoryError):
-        in_batches(torch.zeros(4, 2), compute)
-
-
-@given(rows=st.integers(1, 2500), width=st.sampled_from([1, 30_000, 200_000]))
-@settings(max_examples=20, deadline=None)
-def test_blocks_cover_every_row_once_and_are_bounded(rows, width):
-    flat = torch.empty(1, 1).expand(rows, width)
-    seen = []
-
-    def compute(block):
-        seen.append(min(block.stop, rows) - block.start)
-        return torch.arange(rows)[block]
-
-    assert torch.equal(in_batches(flat, compute), torch.arange(rows))
-    assert max(seen) <= 1024
-    assert max(seen) * width <= max(1 << 24, width)
 
 
 def test_predictions_are_made_in_evaluation_mode_and_flags_are_restored():

@@ -1,4 +1,4 @@
-"""Without --dmm the plugin costs nothing: told in a process of its own, where nothing is loaded yet."""
+"""Without --dmm nothing heavy is imported; each case runs in a new process, where nothing is loaded yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HEAVY = {"torch", "numpy", "sklearn", "scipy", "hypothesis"}
 
 
 def imported(pytester) -> set[str]:
-    """Every module that a collection imports, by the interpreter's own account; -s since capturing would swallow it."""
+    """Every module that a collection imports, listed by the interpreter; -s, since pytest would capture the list."""
     pytester.makepyfile(test_mine="def test_mine():\n    pass\n")
     command = [
         sys.executable,
@@ -35,7 +35,7 @@ def test_collecting_without_dmm_imports_nothing_heavy(pytester):
     assert {name.partition(".")[0] for name in modules} & HEAVY == set()
 
 
-def test_the_same_account_shows_what_is_imported_where_something_is(pytester):
+def test_the_list_has_a_heavy_module_where_one_is_imported(pytester):
     pytester.makeconftest("import numpy")
     assert "numpy" in imported(pytester)
 

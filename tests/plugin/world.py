@@ -1,4 +1,4 @@
-"""Two groups on a plane in eight dimensions, told apart mostly by what lies off the plane."""
+"""Two classes near a plane in eight dimensions, and classifiers whose boundaries are hyperplanes."""
 
 import torch
 

@@ -165,6 +165,15 @@ def stretched(context: SoundnessContext, factor: float, *arms: str) -> Soundness
     return replace(context, crossings={**context.crossings, **changed})
 
 
+def first(context: SoundnessContext, n: int) -> SoundnessContext:
+    """The context of the first n inputs."""
+    crossings = {
+        arm: Crossing(**{name: value[:n] for name, value in vars(crossing).items()})
+        for arm, crossing in context.crossings.items()
+    }
+    return replace(context, x=context.x[:n], y=context.y[:n], crossings=crossings)
+
+
 def lost(context: SoundnessContext, arm: str) -> SoundnessContext:
     """The context of a search that found nothing in one arm."""
     found = context.crossings[arm]

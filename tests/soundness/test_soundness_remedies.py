@@ -1,9 +1,10 @@
 """Each remedy that a soundness item or an error of the gates names is applied, and the item passes.
 
-A case is (gate, item, words of its message, a context in which it fails, the context after the remedy). The remedies for
-masked gradients all say which step of the model masks them; the model without that step passes. There is no case for "pip
-install 'dmmcheck[attacks]'", since a test installs nothing, none for "no setting gives more effort, so a smoother model is
-needed", which is no change of a setting, and none for a gate whose own code raises, where no remedy is named.
+A case is (gate, item, words of its message, a context in which it fails, the context after the remedy). The remedies
+for masked gradients name the steps of a model that can mask them; the model without that step passes. There is no case
+for "pip install 'dmmcheck[attacks]'", since a test installs nothing; none for "no setting gives more effort, so a
+smoother model is needed", since a test cannot smooth a model; and none for a gate whose own code raises, since that
+message names no remedy.
 """
 
 from __future__ import annotations
@@ -152,7 +153,7 @@ def slow(classifier: Classifier, x: Tensor, y: Tensor, *, effort: str = "default
 
 
 def searched_slowly(effort: str, arms: tuple[str, ...] = ("free", "tangent", "normal")) -> SoundnessContext:
-    context = replace(plain(), search=slow, effort=effort)
+    context = replace(contexts.first(plain(), 12), search=slow, effort=effort)
     with context.classifier.evaluation():
         own = {arm: context.searched(context.classifier, arm, slice(len(context.x)), effort) for arm in arms}
     return replace(context, crossings={**context.crossings, **own})
@@ -413,7 +414,7 @@ INFORMED: dict[
     "training points": (
         data.disjoint,
         "disjoint",
-        "give x_train, or set .training_points",
+        "give x_train, or a manifold with training_points",
         lambda: replace(plain(), training_points=None),
         plain,
     ),
@@ -453,8 +454,7 @@ def test_x_train_and_the_attribute_training_points_tell_what_the_manifold_was_fi
 ):
     monkeypatch.setattr(collect, "assess", lambda context: (context.training_points,))
     bare = views.subject(x_train=None, y_train=None)
-    fitted = Subspace(bare.manifold.basis)
-    fitted.training_points = bare.x + 1
+    fitted = Subspace(bare.manifold.basis, training_points=bare.x + 1)
     for subject, known in ((bare, False), (views.subject(), True), (replace(bare, manifold=fitted), True)):
         (points,) = collect.assess_measurement(subject, views.view(subject).measurement)
         assert (points is not None) is known
@@ -475,7 +475,7 @@ def test_x_train_and_the_attribute_training_points_tell_what_the_manifold_was_fi
             lambda: named("finite_as_i_like"),
         ),
         (
-            "the gate 'own' returned a bool, expected a Soundness item; return dmmcheck.soundness.bounded(...), judged(",
+            "the gate 'own' returned a bool, expected a Soundness item; return dmmcheck.soundness.bounded(...), ",
             lambda: answering(lambda context: True),
             lambda: answering(lambda context: info("own", "fine")),
         ),

@@ -38,8 +38,8 @@ def test_the_nearest_point_of_a_smooth_dimple_is_the_one_that_an_optimiser_finds
         return ((to - here) ** 2).sum() + (depth * math.sin(math.pi * to[0]) * math.sin(math.pi * to[1])) ** 2
 
     for here, exact in zip(positions.numpy(), world.distance["free"].tolist(), strict=True):
-        guesses = [here + offset for offset in torch.cartesian_prod(*[torch.linspace(-0.3, 0.3, 3)] * 2).numpy()]
-        best = min(optimize.minimize(squared, guess, args=(here,), tol=1e-10).fun for guess in guesses)
+        initial = [here + offset for offset in torch.cartesian_prod(*[torch.linspace(-0.3, 0.3, 3)] * 2).numpy()]
+        best = min(optimize.minimize(squared, begin, args=(here,), tol=1e-10).fun for begin in initial)
         assert math.isclose(exact, math.sqrt(best), rel_tol=1e-5)
 
 
