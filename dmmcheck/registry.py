@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from dmmcheck.errors import RegistryError
@@ -25,19 +25,20 @@ class Registry(Mapping[str, T], Generic[T]):
         self._things: dict[str, T] = {}
         self._sources: dict[str, str] = {}
 
-    def add(self, name: str, thing: T, *, source: str) -> None:
-        """Add a thing under a name; the same source may add it again, as a reloaded module does.
+    def add(self, name: str, thing: T, *, function: Callable[..., Any]) -> None:
+        """Add a thing under a name; the same function may add it again, as in a module that is imported twice.
 
         Args:
             name: Its name.
             thing: What is added.
-            source: Where it is defined: module and qualified name.
+            function: The function that defines it.
 
         Raises:
             RegistryError: Another source has added a thing of this name.
         """
+        source = source_of(function)
         other = self._sources.get(name, source)
-        taken = name in self._builtin and not source.startswith("dmmcheck.")
+        taken = name in self._builtin and not str(getattr(function, "__module__", "")).startswith("dmmcheck.")
         if other != source or taken:
             where = "dmmcheck" if taken else other
             raise RegistryError(f"the {self._kind} {name!r} exists already (in {where}); choose another name")
@@ -71,6 +72,13 @@ class Registry(Mapping[str, T], Generic[T]):
     def _load(self) -> None:
         if self._home:
             importlib.import_module(self._home)
+
+
+def source_of(function: Callable[..., Any]) -> str:
+    """Where a function is defined: its file and qualified name, which stay the same however its module is imported."""
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    code = getattr(function, "__code__", None)
+    return f"{getattr(function, '__module__', '')}.{name}" if code is None else f"{code.co_filename}:{name}"
 
 
 FIELD_CONTROLS = ("rotation", "spectrum", "same-class", "other-class")

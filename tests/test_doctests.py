@@ -26,6 +26,7 @@ WITH_EXAMPLES = {
 @pytest.fixture(autouse=True)
 def registries(monkeypatch):
     for registry in (CHECKS, CONTROLS, GATES, REPORT_FORMATS):
+        list(registry)  # loads the built-in things, which would else be taken away with what the examples add
         for name in ("_things", "_sources"):
             monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
 

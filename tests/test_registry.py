@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import dmmcheck
 from dmmcheck import checks, soundness
 from dmmcheck.errors import RegistryError
 from dmmcheck.measurement import nulls
-from dmmcheck.registry import CHECKS, CONTROLS, GATES, REPORT_FORMATS, Registry
+from dmmcheck.registry import CHECKS, CONTROLS, GATES, REPORT_FORMATS, Registry, source_of
 from dmmcheck.report import write
 
 HOMES = (checks, soundness, nulls, write)  # imported here, so that no fixture of another test takes away what they add
 
 
+def one():
+    """A function that defines things."""
+
+
+def another():
+    """Another one."""
+
+
+def of_the_package():
+    """A function of the package itself."""
+
+
+of_the_package.__module__ = "dmmcheck.things"
+
+
 def test_things_are_found_by_name_in_the_order_of_registration():
     things = Registry("thing")
-    things.add("b", 2, source="one.module.b")
-    things.add("a", 1, source="one.module.a")
+    things.add("b", 2, function=one)
+    things.add("a", 1, function=one)
     assert dict(things) == {"b": 2, "a": 1}
     assert things.names == tuple(things) == ("b", "a")
     assert len(things) == 2
@@ -29,35 +47,61 @@ def test_things_are_found_by_name_in_the_order_of_registration():
         things["c"]
 
 
-def test_one_source_can_add_a_thing_again_and_it_keeps_its_position():
+def test_one_function_can_add_a_thing_again_and_it_keeps_its_position():
     things = Registry("thing")
     for value in (1, 2):
-        things.add("a", value, source="one.module.a")
-        things.add("b", value, source="one.module.b")
+        things.add("a", value, function=one)
+        things.add("b", value, function=one)
     assert list(things.items()) == [("a", 2), ("b", 2)]
 
 
-def test_two_sources_cannot_add_things_of_one_name():
+def test_two_functions_cannot_add_things_of_one_name():
     things = Registry("thing")
-    things.add("a", 1, source="one.module.a")
-    with pytest.raises(RegistryError, match=r"the thing 'a' exists already \(in one.module.a\); choose another name"):
-        things.add("a", 2, source="another.module.a")
+    things.add("a", 1, function=one)
+    with pytest.raises(
+        RegistryError, match=r"the thing 'a' exists already \(in .*test_registry.py:one\); choose another name"
+    ):
+        things.add("a", 2, function=another)
     assert things["a"] == 1
-    things.add("b", 2, source="another.module.a")  # the remedy
+    things.add("b", 2, function=another)  # the remedy
     assert things["b"] == 2
+
+
+def test_the_source_of_a_function_is_its_file_and_name_and_that_of_an_object_its_class():
+    assert source_of(one) == f"{__file__}:one"
+    assert source_of(one) != source_of(another)
+    assert source_of(Registry("thing").add).endswith("registry.py:Registry.add")
+
+    class Callable:
+        def __call__(self):
+            """Nothing."""
+
+    assert source_of(Callable()) == source_of(Callable())
+
+
+def test_a_module_that_is_imported_under_two_names_adds_its_things_twice(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def mine():\n    pass\n", encoding="utf-8")
+    things = Registry("thing")
+    for name in ("mine", "folder.mine"):
+        spec = importlib.util.spec_from_file_location(name, file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        things.add("mine", module.mine, function=module.mine)
+    assert things["mine"] is module.mine
 
 
 def test_the_package_alone_adds_things_of_builtin_names():
     things = Registry("thing", builtin=("a",))
     with pytest.raises(RegistryError, match=r"the thing 'a' exists already \(in dmmcheck\); choose another name"):
-        things.add("a", 1, source="one.module.a")
-    things.add("a", 2, source="dmmcheck.things.a")
+        things.add("a", 1, function=one)
+    things.add("a", 2, function=of_the_package)
     assert things["a"] == 2
 
 
 def test_builtin_names_come_first_and_are_known_before_their_module_is_imported():
     things = Registry("thing", builtin=("a",), home="no.such.module")
-    things.add("b", 2, source="one.module.b")
+    things.add("b", 2, function=one)
     assert things.names == ("a", "b")
     assert len(things) == 2
     assert things.get_added("a") is None
@@ -95,5 +139,6 @@ def test_the_builtin_names_are_those_that_the_package_adds(registry):
     assert added
     assert set(registry._builtin) <= set(registry._things)
     if registry._builtin:
-        own = {name for name, source in registry._sources.items() if source.startswith("dmmcheck.")}
+        package = str(Path(dmmcheck.__file__).parent)
+        own = {name for name, source in registry._sources.items() if source.startswith(package)}
         assert set(registry._builtin) == own

@@ -15,7 +15,7 @@ import dmmcheck
 from dmmcheck import worlds
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import CheckSettings, Settings
-from dmmcheck.errors import AttackError, CheckError, ConfigError, DmmError, ModelError, SubjectError
+from dmmcheck.errors import CheckError, ConfigError, DmmError, ModelError, SubjectError
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.run import Run
 
@@ -412,7 +412,7 @@ def test_an_own_attack_that_raises_or_returns_something_else_is_one_clear_error(
     def own(model, x, y, *, space, bounds=None, generator):
         return answer(x)
 
-    with pytest.raises(AttackError, match=words):
+    with pytest.raises(CheckError, match=words):
         dmmcheck.run(world().subject, checks=["off-manifold-energy"], tiers=["stated"], attacks=(own,))
 
 

@@ -95,7 +95,7 @@ def _confirmed(
     with torch.no_grad():
         before, margin = logit_margin(model.logits(x), y), logit_margin(model.logits(points), y)
     misclassified = before < 0
-    found = misclassified | (margin < 0)
+    found = misclassified | ((margin < 0) & torch.isfinite(points).all(1))
     point = torch.where((found & ~misclassified)[:, None], points, x)
     distance = (point - x).norm(dim=1)
     searched = (points - x).norm(dim=1).nan_to_num(nan=0.0, posinf=0.0)

@@ -14,7 +14,7 @@ from dmmcheck.config.schema import did_you_mean
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Claim, Evidence
 from dmmcheck.inference.types import BUILTIN, TIERS, Direction, DrawCost, Tier
-from dmmcheck.registry import CHECKS, CONTROLS
+from dmmcheck.registry import CHECKS, CONTROLS, source_of
 
 if TYPE_CHECKING:
     from dmmcheck.measurement.view import View
@@ -359,7 +359,7 @@ def _add(id: str, statement: str, explanation: Explanation | None, tests: list[T
         for other in known.tests:
             if (other.tier, other.variant) != (test.tier, test.variant):
                 continue
-            if (other.ask.__module__, other.ask.__qualname__) != (test.ask.__module__, test.ask.__qualname__):
+            if source_of(other.ask) != source_of(test.ask):
                 raise CheckError(
                     f"check {id!r} has a {test.tier} test {test.variant!r} already (in {other.ask.__module__}); "
                     "choose another id or variant"

@@ -46,12 +46,25 @@ def plan(settings: Settings) -> tuple[Planned, ...]:
     for id, configured in settings.checks.items():
         _valid([id], checks, "check")
         _validate_settings(checks[id], configured, settings.gate)
-    return tuple(
+    planned = tuple(
         Planned(check, test, gating=test.tier in settings.gate)
         for check in checks.values()
         for base in check.tests
         for test in (base, *(base.through(name) for name in settings.attack_names if base.per_attack))
     )
+    _refuse_duplicates(planned)
+    return planned
+
+
+def _refuse_duplicates(planned: tuple[Planned, ...]) -> None:
+    seen: set[str] = set()
+    for item in planned:
+        if item.id in seen:
+            raise CheckError(
+                f"two tests have the id {item.id!r}: a variant, a control and an attack of one check need different "
+                "names; rename one of them"
+            )
+        seen.add(item.id)
 
 
 def select(

@@ -15,7 +15,7 @@ from dmmcheck.attacks import margins
 from dmmcheck.attacks.base import Attack, Crossing
 from dmmcheck.attacks.minimal_norm.search import boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
-from dmmcheck.errors import AttackError, CheckError, DmmError
+from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.inference import stats
 from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, Cost, EffortName
 from dmmcheck.manifolds.fields import Field, TangentField
@@ -26,6 +26,7 @@ from dmmcheck.seeding import seeded
 from dmmcheck.subject import TRAINING_DATA
 
 TRAINING = "training"
+OUTSIDE = 0.01  # largest share of a perturbation's length that may lie outside the search space of an attack
 PAIR = ("standard", "robust")
 UNTRAINED = tuple(
     f"untrained {number}" for number in range(8)
@@ -159,7 +160,14 @@ class Measure:
 
     def _of(self, classifier: Classifier, sample: Sample, field: TangentField, *, joint: bool = False) -> Measure:
         return Measure(
-            classifier, sample, field, examples=self.examples, seed=self.seed, effort=self.effort, joint=joint
+            classifier,
+            sample,
+            field,
+            examples=self.examples,
+            seed=self.seed,
+            effort=self.effort,
+            attacks=self._attacks,
+            joint=joint,
         )
 
     def cached_blocks(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
@@ -304,16 +312,17 @@ class Measure:
     def _attack_block(self, rows: slice, arm: ArmName, name: str) -> tuple[Crossing, int]:
         x, y = self.sample.x[rows], self.sample.y[rows]
         space, generator = arm_space(self.field, rows, arm), seeded(self.seed, "attack", name)
+        attack = self._attacks[name]
         try:
             with self.classifier.evaluation():
-                crossing = self._attacks[name](self.classifier, x, y, space=space, generator=generator)
-        except DmmError:
-            raise
+                crossing = attack(self.classifier, x.clone(), y.clone(), space=space, generator=generator)
+        except DmmError as error:
+            raise CheckError(f"{error}") from (error.__cause__ or error)
         except Exception as error:
-            raise AttackError(
+            raise CheckError(
                 f"the attack {name} raised {type(error).__name__}: {error}; leave it out of attacks"
             ) from error
-        _check_crossing(crossing, x, name)
+        _check_crossing(crossing, x, space, name)
         return crossing, gradients(crossing)
 
 
@@ -322,17 +331,32 @@ def arm_space(field: Field, rows: slice, arm: ArmName) -> SearchSpace:
     return Everywhere() if arm == "free" else spanned(field.basis(rows), normal=arm == "normal")
 
 
-def _check_crossing(crossing: object, x: Tensor, name: str) -> None:
-    """Raise an AttackError unless an attack returned one crossing per input."""
+def _check_crossing(crossing: object, x: Tensor, space: SearchSpace, name: str) -> None:
+    """Raise a CheckError unless an attack returned one crossing per input, inside its search space."""
+    shapes = {part.name: x.shape if part.name == "point" else x.shape[:1] for part in fields(Crossing)}
     given = f"a {type(crossing).__name__}"
     if isinstance(crossing, Crossing):
-        given = f"a Crossing with points of shape {tuple(crossing.point.shape)}"
-        if crossing.point.shape == x.shape and crossing.distance.shape == x.shape[:1]:
+        wrong = [part for part, shape in shapes.items() if getattr(getattr(crossing, part), "shape", None) != shape]
+        if not wrong:
+            _check_space(crossing, x, space, name)
             return
-    raise AttackError(
+        given = f"a Crossing whose {wrong[0]} has another shape"
+    raise CheckError(
         f"the attack {name} returned {given}, expected a Crossing with points of shape {tuple(x.shape)}; "
         "return dmmcheck.Crossing.at(points, model, x, y)"
     )
+
+
+def _check_space(crossing: Crossing, x: Tensor, space: SearchSpace, name: str) -> None:
+    """Raise a CheckError where a perturbation leaves the search space by more than 1 % of its length."""
+    delta = crossing.point.to(x) - x
+    outside = (delta - space.project(delta)).norm(dim=1) > OUTSIDE * delta.norm(dim=1)
+    count = int((outside & crossing.found.to(x.device)).sum())
+    if count:
+        raise CheckError(
+            f"the attack {name} left its search space for {count} of {len(x)} inputs (limit {OUTSIDE:.0%} of a "
+            "perturbation's length); move only by vectors that space.project returned"
+        )
 
 
 def margin_gradient(classifier: Classifier, points: Tensor, y: Tensor) -> Tensor:

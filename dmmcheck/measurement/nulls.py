@@ -115,7 +115,7 @@ def control(
 
     def register(draw: Draw) -> Draw:
         null = NullModel(title, draw, unavailable, weaker, ids)
-        CONTROLS.add(name, null, source=f"{draw.__module__}.{draw.__qualname__}")
+        CONTROLS.add(name, null, function=draw)
         return draw
 
     return register

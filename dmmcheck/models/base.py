@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -36,30 +36,39 @@ class Classifier(Protocol):
         tensor([0])
     """
 
-    @property
-    def name(self) -> str:
-        """The name of the classifier in a report."""
-        ...
+    if TYPE_CHECKING:  # read-only for type checkers; at run time a class or an instance may set them in any way
 
-    @property
-    def classes(self) -> int:
-        """Number of classes C."""
-        ...
+        @property
+        def name(self) -> str:
+            """The name of the classifier in a report."""
+            ...
 
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input, which has D entries."""
-        ...
+        @property
+        def classes(self) -> int:
+            """Number of classes C."""
+            ...
 
-    @property
-    def device(self) -> torch.device:
-        """The device on which inputs must lie."""
-        ...
+        @property
+        def input_shape(self) -> tuple[int, ...]:
+            """Shape of one input, which has D entries."""
+            ...
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of inputs: float32 or float64."""
-        ...
+        @property
+        def device(self) -> torch.device:
+            """The device on which inputs must lie."""
+            ...
+
+        @property
+        def dtype(self) -> torch.dtype:
+            """The dtype of inputs: float32 or float64."""
+            ...
+
+    else:
+        name: str
+        classes: int
+        input_shape: tuple[int, ...]
+        device: torch.device
+        dtype: torch.dtype
 
     @property
     def role(self) -> str:

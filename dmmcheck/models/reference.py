@@ -34,7 +34,8 @@ def reference_model(model: Any, x: Tensor, *, like: Classifier, role: str) -> Cl
     """
     x, there = x[:2].to(like.device, like.dtype), (like.device, like.dtype)
     is_adapted = isinstance(model, Classifier)
-    if ((model.device, model.dtype) if is_adapted else placement(model, x, what=role)) != there:
+    given, dtype = (model.device, model.dtype) if is_adapted else placement(model, x, what=role)
+    if (_device(given), dtype) != (_device(there[0]), there[1]):
         model = moved(model, *there, role=role)
     fitting = replace(model, role=role) if isinstance(model, TorchClassifier) else adapt(model, x, role=role)
     for what, own, expected in (
@@ -48,6 +49,12 @@ def reference_model(model: Any, x: Tensor, *, like: Classifier, role: str) -> Cl
     if is_adapted:
         verify(fitting, x)
     return fitting
+
+
+def _device(device: torch.device | str) -> torch.device:
+    """A device with its index, so that ``cuda`` and ``cuda:0`` are the same."""
+    found = torch.device(device)
+    return torch.device(found.type, 0) if found.index is None and found.type != "cpu" else found
 
 
 def moved(function: Any, device: torch.device | str, dtype: torch.dtype | None = None, *, role: str) -> Any:
@@ -69,6 +76,8 @@ def moved(function: Any, device: torch.device | str, dtype: torch.dtype | None =
         return replace(function, forward=forward, device=torch.device(device), dtype=dtype or function.dtype)
     there = f"{device}" if dtype is None else f"{device} in {dtype}"
     if isinstance(function, Classifier):
+        if _device(function.device) == _device(device) and dtype in {None, function.dtype}:
+            return function
         raise ModelError(
             f"the {role} computes on {function.device} in {function.dtype} and cannot be copied to {there}; "
             "pass one that computes there"

@@ -21,7 +21,8 @@ def answer(config: pytest.Config) -> int:
     Raises:
         UsageError: The id of the check to explain is unknown.
     """
-    checks = registry()
+    with usage_errors():
+        checks = registry()
     wanted = config.getoption("--dmm-explain")
     if not wanted:
         print("\n\n".join("\n".join(_description(check)) for check in checks.values()))

@@ -20,8 +20,8 @@ from dmmcheck.pytest_plugin.selection import loaded_config, usage_errors
 from dmmcheck.pytest_plugin.session import SubjectSession, start_session
 from dmmcheck.report.model import Finding
 
-SESSIONS = pytest.StashKey[dict[Any, tuple[Any, SubjectSession]]]()
-"""The runs of this process: from the subject as it was given, with its settings, to that subject and its run."""
+SESSIONS = pytest.StashKey[list[tuple[Any, Settings, SubjectSession]]]()
+"""The runs of this process: each with the subject as it was given, and its settings."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,18 +87,19 @@ def resolve(request: pytest.FixtureRequest) -> Callable[[], Finding]:
 
 def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession:
     """The run of the subject, shared by all tests of the same subject with the same settings."""
-    known = request.config.stash.setdefault(SESSIONS, {})
+    known = request.config.stash.setdefault(SESSIONS, [])
     given = bound.subject
     if isinstance(given, str):
         given = fixtures.value_of(request, given)
-    key = (id(given), repr(bound.settings))
-    if key not in known:
-        what = f"the subject of {request.node.name.partition('[')[0]}"
-        subject = fixtures.as_subject(_called(given, what), what)
-        root = loaded_config(request.config).root
-        session = start_session(subject, bound.settings, progress_line(request.config), root=root)
-        known[key] = (given, session)  # `given` is kept, so that no other object gets its id
-    return known[key][1]
+    for other, settings, session in known:
+        if other is given and settings == bound.settings:
+            return session
+    what = f"the subject of {request.node.name.partition('[')[0]}"
+    subject = fixtures.as_subject(_called(given, what), what)
+    root = loaded_config(request.config).root
+    session = start_session(subject, bound.settings, progress_line(request.config), root=root)
+    known.append((given, bound.settings, session))
+    return session
 
 
 def _called(given: Any, what: str) -> Any:

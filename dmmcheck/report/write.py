@@ -36,7 +36,7 @@ def report_format(suffix: str) -> Callable[[Render], Render]:
         )
 
     def register(render: Render) -> Render:
-        REPORT_FORMATS.add(suffix, render, source=f"{render.__module__}.{render.__qualname__}")
+        REPORT_FORMATS.add(suffix, render, function=render)
         return render
 
     return register

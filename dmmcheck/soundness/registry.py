@@ -49,7 +49,7 @@ def gate(family: str) -> Callable[[Q], Q]:
         raise RegistryError(f"the family of a gate is {family!r}; valid: {', '.join(FAMILIES)}")
 
     def register(ask: Q) -> Q:
-        GATES.add(ask.__name__.replace("_", "-"), Gate(family, ask), source=f"{ask.__module__}.{ask.__qualname__}")
+        GATES.add(ask.__name__.replace("_", "-"), Gate(family, ask), function=ask)
         return ask
 
     return register

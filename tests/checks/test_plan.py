@@ -119,3 +119,25 @@ def test_a_check_of_the_user_is_planned_at_the_end():
         return Evidence.of(view.distance("free"))
 
     assert ids(plan(Settings()))[-1] == "mine-stated-builtin"
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_two_tests_of_one_id_are_an_error_until_one_is_renamed():
+    def rotated(view, generator):
+        raise NotImplementedError
+
+    dmmcheck.control("fab", title="t", checks=("off-manifold-energy",))(rotated)
+    assert plan(Settings())
+    words = "two tests have the id 'off-manifold-energy-controlled-fab': a variant, a control and an attack"
+    with pytest.raises(CheckError, match=re.escape(words)):
+        plan(Settings(attacks=("fab",)))
+
+    class MyAttack:
+        name = "my-fab"
+
+        def __call__(self, model, x, y, *, space, bounds=None, generator):
+            raise NotImplementedError
+
+    assert {"off-manifold-energy-controlled-fab", "off-manifold-energy-controlled-my-fab"} <= set(
+        ids(plan(Settings(attacks=(MyAttack(),))))
+    )

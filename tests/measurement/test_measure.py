@@ -15,7 +15,7 @@ import dmmcheck
 from dmmcheck import worlds
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.config.settings import Settings
-from dmmcheck.errors import AttackError
+from dmmcheck.errors import AttackError, CheckError
 from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import PAIR, UNTRAINED, joined, margin_gradient
 from dmmcheck.measurement.view import View
@@ -249,22 +249,55 @@ def returning(made):
         (returning(lambda model, x, y: x), "returned a Tensor, expected a Crossing"),
         (
             returning(lambda model, x, y: Crossing.at(x[:3], model, x[:3], y[:3])),
-            "returned a Crossing with points of shape (3, 12), expected a Crossing with points of shape (32, 12); "
+            "returned a Crossing whose point has another shape, expected a Crossing with points of shape (32, 12); "
             "return dmmcheck.Crossing.at(points, model, x, y)",
         ),
+        (
+            returning(lambda model, x, y: replace(Crossing.at(x, model, x, y), distance=x)),
+            "returned a Crossing whose distance has another shape",
+        ),
     ],
-    ids=["raises", "nothing", "points", "fewer"],
+    ids=["raises", "nothing", "points", "fewer", "other distances"],
 )
 def test_an_attack_that_raises_or_returns_something_else_is_one_clear_error(attack, words):
     measure = views.view(views.subject(), attacks=(attack,)).measurement
-    with pytest.raises(AttackError, match=re.escape(words)):
+    with pytest.raises(CheckError, match=re.escape(words)):
         measure.crossings(48, "free", "attack")
 
 
-def test_an_attack_error_of_an_attack_keeps_its_words():
+def everywhere(model, x, y, *, space, bounds=None, generator):
+    return dmmcheck.boundary_search(model, x, y, generator=generator)
+
+
+def test_an_attack_that_leaves_its_search_space_is_one_clear_error():
+    measure = views.view(views.subject(), attacks=(everywhere,)).measurement
+    assert bool(measure.crossings(48, "free", "everywhere").found.all())
+    words = (
+        "the attack everywhere left its search space for 32 of 32 inputs (limit 1% of a perturbation's length); move "
+        "only by vectors that space.project returned"
+    )
+    with pytest.raises(CheckError, match=re.escape(words)):
+        measure.crossings(48, "tangent", "everywhere")
+
+
+def test_an_attack_that_writes_into_its_inputs_changes_none():
+    def careless(model, x, y, *, space, bounds=None, generator):
+        points = dmmcheck.boundary_search(model, x, y, space=space, generator=generator).point
+        found = Crossing.at(points, model, x, y)
+        x.zero_(), y.zero_()
+        return found
+
+    measure = views.view(views.subject(), attacks=(careless,)).measurement
+    before = measure.sample.x.clone(), measure.sample.y.clone()
+    measure.crossings(48, "free", "careless")
+    assert torch.equal(measure.sample.x, before[0])
+    assert torch.equal(measure.sample.y, before[1])
+
+
+def test_an_error_of_dmmcheck_that_an_attack_raises_keeps_its_words():
     def attack(model, x, y, *, space, bounds=None, generator):
-        raise dmmcheck.DmmError("give it more memory")
+        raise AttackError("give it more memory")
 
     measure = views.view(views.subject(), attacks=(attack,)).measurement
-    with pytest.raises(dmmcheck.DmmError, match=r"^give it more memory$"):
+    with pytest.raises(CheckError, match=r"^give it more memory$"):
         measure.crossings(48, "free", "attack")

@@ -48,6 +48,21 @@ def points_as_crossings(model, x, y, *, space, bounds=None, generator):
     return dmmcheck.Crossing.at(points, model, x, y)
 
 
+def everywhere(model, x, y, *, space, bounds=None, generator):
+    return dmmcheck.boundary_search(model, x, y, generator=generator)
+
+
+def projected(model, x, y, *, space, bounds=None, generator):
+    """The same direction, moved only by vectors that were projected."""
+    v = space.project(everywhere(model, x, y, space=space, generator=generator).point - x)
+    return dmmcheck.Crossing.at(x + 20 * v, model, x, y)
+
+
+def in_the_tangent_space(attack):
+    name = attack.__name__
+    return len(views.finding(views.subject(), f"on-manifold-distance-stated-{name}", attacks=(attack,)).id)
+
+
 def sampled(subject):
     classifier = adapt(subject.model, subject.x)
     return len(draw_sample(classifier, subject.x, subject.y, seed=0, limit=512).x)
@@ -129,6 +144,11 @@ RAISED = {
         "returned a Tensor, expected a Crossing with points of shape (32, 12); return dmmcheck.Crossing.at(points, m",
         lambda: with_attack(points_alone, "points-alone"),
         lambda: with_attack(points_as_crossings, "points-as-crossings") > 0,
+    ),
+    "attack leaves its search space": (
+        "left its search space for 32 of 32 inputs (limit 1% of a perturbation's length); move only by vectors that",
+        lambda: in_the_tangent_space(everywhere),
+        lambda: in_the_tangent_space(projected) > 0,
     ),
     "few correct inputs: labels": (
         "the model classifies 5 of 48 distinct inputs correctly, at least 8 are needed; check that labels and inputs",

@@ -470,7 +470,7 @@ def test_x_train_and_the_attribute_training_points_tell_what_the_manifold_was_fi
             lambda: dmmcheck.gate("manifold"),
         ),
         (
-            "the gate 'finite' exists already (in dmmcheck.soundness.model.finite); choose another name",
+            "model.py:finite); choose another name",
             lambda: named("finite"),
             lambda: named("finite_as_i_like"),
         ),
