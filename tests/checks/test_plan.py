@@ -11,7 +11,7 @@ import dmmcheck
 from dmmcheck.checks.base import registry
 from dmmcheck.checks.plan import plan, select
 from dmmcheck.config.settings import CheckSettings, Settings
-from dmmcheck.errors import CheckError
+from dmmcheck.errors import CheckError, ConfigError
 from dmmcheck.inference.evidence import Evidence
 
 
@@ -123,12 +123,17 @@ def test_a_check_of_the_user_is_planned_at_the_end():
 
 @pytest.mark.usefixtures("own_registries")
 def test_two_tests_of_one_id_are_an_error_until_one_is_renamed():
-    def rotated(view, generator):
-        raise NotImplementedError
+    def variant(name):
+        @dmmcheck.check("off-manifold-energy", variant=name, statement="s", threshold=0.0, direction="greater")
+        def mine(view):
+            """A statistic."""
+            return Evidence.of(view.distance("free"))
 
-    dmmcheck.control("fab", title="t", checks=("off-manifold-energy",))(rotated)
+    variant("fab")
     assert plan(Settings())
-    words = "two tests have the id 'off-manifold-energy-controlled-fab': a variant, a control and an attack"
+    words = (
+        "two tests have the id 'off-manifold-energy-stated-fab': a variant, a control and an attack of one check need"
+    )
     with pytest.raises(CheckError, match=re.escape(words)):
         plan(Settings(attacks=("fab",)))
 
@@ -138,6 +143,16 @@ def test_two_tests_of_one_id_are_an_error_until_one_is_renamed():
         def __call__(self, model, x, y, *, space, bounds=None, generator):
             raise NotImplementedError
 
-    assert {"off-manifold-energy-controlled-fab", "off-manifold-energy-controlled-my-fab"} <= set(
-        ids(plan(Settings(attacks=(MyAttack(),))))
-    )
+    renamed = ids(plan(Settings(attacks=(MyAttack(),))))
+    assert {"off-manifold-energy-stated-fab", "off-manifold-energy-stated-my-fab"} <= set(renamed)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_an_attack_cannot_have_the_name_of_a_control():
+    dmmcheck.control("mine", title="t", checks=("off-manifold-energy",))(lambda view, generator: view)
+
+    def mine(model, x, y, *, space, bounds=None, generator):
+        raise NotImplementedError
+
+    with pytest.raises(ConfigError, match="has the name 'mine', which reports use otherwise"):
+        Settings(attacks=(mine,))

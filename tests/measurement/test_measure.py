@@ -241,7 +241,10 @@ def returning(made):
 @pytest.mark.parametrize(
     ("attack", "words"),
     [
-        (failing("by nothing"), "the attack attack raised ZeroDivisionError: by nothing; leave it out of attacks"),
+        (
+            failing("by nothing"),
+            "the attack attack raised ZeroDivisionError: by nothing; leave it out of attacks",
+        ),
         (
             returning(lambda model, x, y: None),
             "returned a NoneType, expected a Crossing with points of shape (32, 12);",
