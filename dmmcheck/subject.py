@@ -167,7 +167,7 @@ def pair_role(name: str) -> str:
 
 
 def checkpoint_role(step: int) -> str:
-    """What messages call the checkpoint of a step."""
+    """The name by which error messages refer to the checkpoint of a training step."""
     return f"checkpoint of step {step}"
 
 

@@ -178,7 +178,7 @@ class Run:
 
     @property
     def clings(self) -> bool:
-        """Whether the median height falls below a third of its start, or of the window if that is smaller."""
+        """Tell whether the median height falls to a third of its first value, or of the window if that is smaller."""
         start, *later = self.medians
         return min(later) * FALL <= min(start, WINDOW)
 

@@ -9,7 +9,6 @@ import pkgutil
 import pytest
 
 import dmmcheck
-from dmmcheck.registry import CHECKS, CONTROLS, GATES, REPORT_FORMATS
 
 MODULES = ["dmmcheck", *(module.name for module in pkgutil.walk_packages(dmmcheck.__path__, "dmmcheck."))]
 WITH_EXAMPLES = {
@@ -23,14 +22,7 @@ WITH_EXAMPLES = {
 """Modules that are known to have examples, so that a finder which finds none is noticed."""
 
 
-@pytest.fixture(autouse=True)
-def registries(monkeypatch):
-    for registry in (CHECKS, CONTROLS, GATES, REPORT_FORMATS):
-        list(registry)  # loads the built-in things, which would else be taken away with what the examples add
-        for name in ("_things", "_sources"):
-            monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
-
-
+@pytest.mark.usefixtures("own_registries")
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name):
     result = doctest.testmod(importlib.import_module(name))

@@ -72,7 +72,7 @@ class TorchClassifier:
 
 
 def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
-    """A model as a classifier; how its output is read follows from a forward pass over at most two of the inputs.
+    """Make a classifier of a model; one forward pass over at most two inputs decides how its output is read.
 
     If these outputs could be probabilities, a second pass over points far from the inputs decides: they are read as
     probabilities if the outputs there could be probabilities too.

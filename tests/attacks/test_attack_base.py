@@ -1,4 +1,4 @@
-"""`Crossing.at` takes a label change for one only where a forward pass confirms it; any callable is an attack."""
+"""`Crossing.at` reports a label change only where a forward pass confirms it; any callable is an attack."""
 
 from __future__ import annotations
 

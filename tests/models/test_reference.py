@@ -135,3 +135,11 @@ def test_an_own_classifier_that_computes_there_is_used_as_it_is():
 
     given = Fitting()
     assert reference_model(given, X, like=LIKE, role="robust twin") is given
+
+
+def test_an_own_classifier_stays_where_it_is_asked_for_and_is_refused_elsewhere():
+    own = Own()
+    assert moved(own, "cpu", role="model") is own
+    assert moved(own, "cpu", own.dtype, role="model") is own
+    with pytest.raises(ModelError, match="cannot be copied to meta"):
+        moved(own, "meta", role="model")

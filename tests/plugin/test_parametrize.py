@@ -172,3 +172,43 @@ def test_own_attacks_are_loaded_from_the_root_folder(empty):
 
 def test_settings_are_those_of_the_package():
     assert dmmcheck.Settings is Settings
+
+
+def test_attacks_that_look_alike_do_not_share_a_run(empty):
+    empty.makepyfile(
+        test_alike="""
+        import dmmcheck
+        import world
+
+        subject = dmmcheck.Subject(model=world.off, x=world.data[0], y=world.data[1], manifold=world.Plane())
+
+        class Alike:
+            name = "alike"
+
+            def __init__(self, length):
+                self.length = length
+
+            def __repr__(self):
+                return "Alike()"
+
+            def __call__(self, model, x, y, *, space, bounds=None, generator):
+                found = dmmcheck.boundary_search(model, x, y, space=space, generator=generator)
+                points = x + self.length * (found.point - x)
+                return dmmcheck.Crossing.at(points, model, x, y)
+
+        def checked(length):
+            return dmmcheck.parametrize(
+                subject, checks=["on-manifold-distance"], tiers=["stated"], samples=24, attacks=[Alike(length)]
+            )
+
+        @checked(1.0)
+        def test_whole(dmm_check):
+            dmm_check()
+
+        @checked(0.5)
+        def test_half(dmm_check):
+            dmm_check()
+        """
+    )
+    text = " ".join(empty.runpytest("-rA").outlines)
+    assert "the attack alike found a label change for 0% of inputs" in text
