@@ -99,8 +99,8 @@ def test_what_is_no_reference_is_passed_on(tmp_path, name, value, loaded):
 
 @pytest.mark.parametrize("name", ["factory", "trainer"])
 def test_a_factory_and_a_trainer_are_never_called(tmp_path, name):
-    (tmp_path / "made.py").write_text("def make(seed=0):\n    raise AssertionError\n")
-    assert load_part(name, Given("made:make", "here"), root=tmp_path).__name__ == "make"
+    (tmp_path / "never_called.py").write_text("def make(seed=0):\n    raise AssertionError\n")
+    assert load_part(name, Given("never_called:make", "here"), root=tmp_path).__name__ == "make"
 
 
 def test_other_parts_are_called_where_they_can_be(tmp_path):
