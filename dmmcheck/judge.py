@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -13,14 +14,17 @@ from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import CheckSettings
 from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.inference import stats
+from dmmcheck.inference.chance import OPPOSITE, beside_chance
 from dmmcheck.inference.decide import Decision, MonteCarloTest, decide, point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
-from dmmcheck.inference.types import BUILTIN
+from dmmcheck.inference.search_error import SearchError, search_error
+from dmmcheck.inference.types import BUILTIN, Direction, Verdict
 from dmmcheck.measurement.measure import Measure
-from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, null_draws
+from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, meaningless, null_draws
+from dmmcheck.measurement.refits import refitted
 from dmmcheck.measurement.view import View
 from dmmcheck.registry import CONTROLS
-from dmmcheck.report.model import Control, Finding
+from dmmcheck.report.model import Chance, Control, Finding
 from dmmcheck.soundness.attack import FOUND_LEAST
 
 
@@ -43,7 +47,9 @@ def draft(planned: Planned, settings: CheckSettings) -> Finding:
     )
 
 
-def judge(planned: Planned, measure: Callable[[], Measure], settings: CheckSettings, *, alpha: float) -> Finding:
+def judge(
+    planned: Planned, measure: Callable[[], Measure], settings: CheckSettings, *, alpha: float, widen: bool = False
+) -> Finding:
     """Decide one test.
 
     A test whose draws do not evaluate the model looks at more and more inputs until the verdict is clear, and shares
@@ -54,6 +60,7 @@ def judge(planned: Planned, measure: Callable[[], Measure], settings: CheckSetti
         measure: Gives the measurements.
         settings: Settings of the check.
         alpha: Error rate of this test.
+        widen: Whether intervals include what a more thorough search changes (`inference.search_error`).
 
     Raises:
         CheckError: The check's own code raised, or returned something other than evidence.
@@ -62,9 +69,9 @@ def judge(planned: Planned, measure: Callable[[], Measure], settings: CheckSetti
     test = planned.test
     if settings.min_effect is not None:
         test = replace(test, claim=replace(test.claim, min_effect=settings.min_effect))
-    trial = _Trial(test, draft(planned, settings), measure(), alpha)
+    trial = _Trial(test, draft(planned, settings), measure(), alpha, widen)
     try:
-        return trial.sequential() if test.draw_cost == "energy" else trial.single()
+        return trial.elsewhere(*(trial.sequential() if test.draw_cost == "energy" else trial.single()))
     except DmmError:
         raise
     except Exception as error:
@@ -85,22 +92,47 @@ class _Trial:
     draft: Finding
     measure: Measure
     alpha: float
+    widen: bool
 
-    def sequential(self) -> Finding:
-        """Look at more and more inputs until the verdict is clear."""
+    def sequential(self) -> tuple[Finding, View]:
+        """Look at more and more inputs until the verdict is clear, and where it is compared with chance, that too."""
         looks = self.measure.looks
-        finding = self.draft
         for n in looks:
-            finding = self._look(self._view(n), self.alpha / len(looks))
-            if finding.verdict != "inconclusive":
+            view = self._view(n)
+            finding = self._look(view, self.alpha / len(looks))
+            told = finding.chance is None or finding.chance.word != "not-told"
+            if finding.verdict != "inconclusive" and told:
                 break
-        return finding
+        return finding, view
 
-    def single(self) -> Finding:
+    def single(self) -> tuple[Finding, View]:
         """Take one look at few inputs, since every draw of the control evaluates the model again."""
         view = self._view(min(FEW_INPUTS, len(self.measure.sample.x)))
         searched = self.test.draw_cost == "search"
-        return self._look(replace(view, effort="quick" if searched else None), self.alpha)
+        view = replace(view, effort="quick" if searched else None)
+        return self._look(view, self.alpha), view
+
+    def elsewhere(self, finding: Finding, view: View) -> Finding:
+        """The finding of a stated claim with the verdicts on it for other manifold estimates.
+
+        These are refits of other dimensions, and one manifold that means nothing: the tangent spaces rotated at random.
+        Each takes one look at few inputs, with searches of quick effort. A claim that uses no tangent spaces has the
+        same verdict for every manifold.
+        """
+        if self.test.tier != "stated" or self.test.attack != BUILTIN:
+            return finding
+        if not view.uses_tangent_spaces:
+            return replace(finding, meaningless=finding.verdict)
+        few = self._view(min(FEW_INPUTS, len(self.measure.sample.x)))
+        dims = {k: self._verdict(other) for k, other in refitted(few).items()}
+        found = replace(finding, meaningless=self._verdict(meaningless(few)))
+        cost = finding.cost.plus(few.spent())
+        return replace(found, dims={**dims, few.field.dim: finding.verdict} if dims else None, cost=cost)
+
+    def _verdict(self, view: View) -> Verdict:
+        evidence = _asked(self.test, view)
+        limit = _limit(self.test, evidence, self.draft, None)
+        return decide(evidence, limit=limit, direction=self.test.claim.direction, alpha=self.alpha).verdict
 
     def _view(self, n: int) -> View:
         return replace(View.of(self.measure, n), attack=self.test.attack, _used={})
@@ -109,7 +141,8 @@ class _Trial:
         test, evidence = self.test, _asked(self.test, view)
         control, null = _null(test, view, alpha)
         limit = _limit(test, evidence, self.draft, control)
-        decision = decide(
+        decided = partial(
+            decide,
             evidence,
             limit=limit,
             limit_ends=None if null is None else _limit_ends(test, evidence, null, alpha),
@@ -119,12 +152,32 @@ class _Trial:
             inputs=view.n,
             most=None if test.draw_cost == "energy" else FEW_INPUTS,
         )
-        weak = _weak_attack(test, view)
-        if weak:
-            decision = replace(decision, verdict="inconclusive", reason=weak)
+        decision, error = decided(), None
+        if self.widen and decision.verdict != "inconclusive":
+            error = _search_error(test, view, alpha / 2)
+            decision = decided(error=error)
+        reason = _weak_attack(test, view) or _unreachable(test, control, limit)
+        if reason:
+            decision = replace(decision, verdict="inconclusive", reason=reason)
+        chance = None
+        if control is not None and null is not None:
+            chance = _beside_chance(test, view, decision, control, null, alpha=alpha)
         return _filled(
-            self.draft, decision, evidence, limit=limit, control=control, confidence=1 - self.alpha, view=view
+            replace(self.draft, chance=chance, search_error=None if error is None else (error.low, error.high)),
+            decision,
+            evidence,
+            limit=test.reachable(limit),
+            control=control,
+            confidence=1 - self.alpha,
+            view=view,
         )
+
+
+def _search_error(test: Test, view: View, alpha: float) -> SearchError:
+    """What a more thorough search changes in the statistic, on few of the inputs."""
+    few = replace(view, n=min(FEW_INPUTS, view.n))
+    thorough = replace(few, measurement=view.measurement.more_thorough(), effort=None)
+    return search_error(_asked(test, few), _asked(test, thorough), alpha, is_ratio=test.unit == "ratio")
 
 
 def _null(test: Test, view: View, alpha: float) -> tuple[Control | None, Floats | None]:
@@ -157,17 +210,67 @@ def _limit_ends(test: Test, evidence: Evidence, null: Floats, alpha: float) -> t
 
 
 def _monte_carlo(test: Test, view: View, evidence: Evidence, null: Floats) -> MonteCarloTest:
-    """The p-value by rank; with a fitted tail for ratios of searched distances alone, whose tails are light."""
-    searched, direction = test.draw_cost == "search", test.claim.direction
-    nulls = [null]
-    if weaker := CONTROLS[test.control].weaker:
-        nulls.append(null_draws(view, test.ask, weaker, len(null), searched=searched))
-    estimate = point_estimate(evidence)
-    fitted = searched and test.unit == "ratio" and 0 < estimate < math.inf
-    p_value = max((stats.tail_p_value if fitted else stats.rank_p_value)(estimate, drawn, direction) for drawn in nulls)
-    fitted = fitted and all(stats.can_fit_tail(drawn, direction) for drawn in nulls)
+    """How extreme the statistic is on the claim's side, among the draws of the control and of its weaker one."""
+    estimate, direction, nulls = point_estimate(evidence), test.claim.direction, _nulls(test, view, null)
+    fitted = _has_tail(test, estimate) and all(stats.can_fit_tail(drawn, direction) for drawn in nulls)
     least = (stats.TAIL_FLOOR if fitted else 1.0) / (len(null) + 1)
+    p_value = _p_value(test, estimate, nulls, direction)
     return MonteCarloTest(p_value=p_value, least=least, draws=f"{len(null)} draws")
+
+
+def _nulls(test: Test, view: View, null: Floats) -> list[Floats]:
+    """The draws of the control, and those of the weaker control where it names one."""
+    weaker = CONTROLS[test.control].weaker
+    if not weaker:
+        return [null]
+    return [null, null_draws(view, test.ask, weaker, len(null), searched=test.draw_cost == "search")]
+
+
+def _has_tail(test: Test, estimate: float) -> bool:
+    """Whether a tail may be fitted: ratios of searched distances alone have light tails."""
+    return test.draw_cost == "search" and test.unit == "ratio" and 0 < estimate < math.inf
+
+
+def _p_value(test: Test, estimate: float, nulls: list[Floats], direction: Direction) -> float:
+    """The largest Monte-Carlo p-value over the controls, by rank or by a fitted tail."""
+    p_value = stats.tail_p_value if _has_tail(test, estimate) else stats.rank_p_value
+    return max(p_value(estimate, drawn, direction) for drawn in nulls)
+
+
+def _beside_chance(
+    test: Test, view: View, decision: Decision, control: Control, null: Floats, *, alpha: float
+) -> Chance:
+    """How the statistic stands beside the draws of the control."""
+    other = OPPOSITE[test.claim.direction]
+    found = beside_chance(
+        decision.estimate,
+        decision.interval,
+        null,
+        direction=test.claim.direction,
+        moved=test.moved,
+        is_ratio=test.unit == "ratio",
+        is_more=decision.verdict == "supported",
+        p_less=_p_value(test, decision.estimate, _nulls(test, view, null), other),
+        alpha=alpha,
+        largest=test.largest,
+    )
+    return Chance(
+        word=found.word,
+        effect=found.effect,
+        interval=found.interval,
+        control=control.name,
+        p_value=decision.p_value,
+        draws=len(null),
+        reason=found.reason,
+    )
+
+
+def _unreachable(test: Test, control: Control | None, limit: float) -> str:
+    """Why no value of the statistic can be beyond the control by the margin; "" where one can."""
+    if control is None or test.reachable(limit) == limit:
+        return ""
+    end = "above 1" if test.claim.direction == "greater" else "below 0"
+    return f"the control is at {control.estimate:.3g}, and no {test.unit} lies {end}, so nothing can be beyond it"
 
 
 def _stricter(test: Test, limit: float, chance: float | None) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ from dmmcheck.measurement.sample import draw_sample
 from dmmcheck.measurement.summary import distances_of, summarise_subject, versions
 from dmmcheck.measurement.view import View
 from dmmcheck.models.base import flat
+from dmmcheck.report.claims import with_chance
 from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness
 from dmmcheck.soundness.collect import assess_measurement, soundness_inputs
 from dmmcheck.subject import Subject
@@ -92,6 +95,7 @@ class Run:
     ) -> None:
         self.settings = settings
         self._progress = progress
+        self.id = uuid.uuid4().hex
         self.subject = subject.to(settings.device) if settings.device else subject
         self.planned = plan(settings)
         self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=root or Path.cwd())
@@ -147,7 +151,7 @@ class Run:
         if unsound:
             return replace(draft(planned, settings), verdict="inconclusive", reason=unsound)
         alpha = self.gating_alpha if planned.gating else self.settings.alpha
-        return judge(planned, lambda: self.measure, settings, alpha=alpha)
+        return judge(planned, lambda: self.measure, settings, alpha=alpha, widen=self._widen(planned.test))
 
     def report(self, findings: Iterable[Finding]) -> Report:
         """The findings in a report, with the subject, the soundness items and the distances."""
@@ -162,7 +166,9 @@ class Run:
             subject=summarise_subject(self.subject, self.measure),
             soundness=self.soundness,
             distances=self._distances(),
-            findings=tuple(findings),
+            findings=with_chance(findings),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            run=self.id,
         )
 
     @cached_property
@@ -193,6 +199,13 @@ class Run:
                 if item.ok is False and item.family in test.requires
             ]
         return f"unsound: {'; '.join(failed)}" if failed else ""
+
+    def _widen(self, test: Test) -> bool:
+        """Whether intervals of a test include the error of the search, as a soundness item of a model says."""
+        if "attack" not in test.requires:
+            return False
+        pairs = self.pair_soundness.values() if "pair" in test.needs else ()
+        return any(item.widens for items in (self.soundness, *pairs) for item in items)
 
     def _distances(self) -> dict[str, DistanceSummary]:
         return distances_of(self.measure, soundness_inputs(self.measure))

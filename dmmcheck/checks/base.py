@@ -23,6 +23,7 @@ Question = Callable[["View"], Evidence]
 FAMILIES = ("model", "attack", "manifold")
 """Families of soundness items that a claim can require."""
 
+BOUNDED = frozenset({"share", "rate"})  # units of statistics between 0 and 1
 SMALLEST_EFFECT = 1e-3  # of shares and rates, so that rounding does not decide where statistic and control are 1
 
 NEEDS: Mapping[str, str] = {
@@ -82,17 +83,31 @@ class Test:
     attack: str = BUILTIN
 
     def limit(self, control: float) -> float:
-        """The limit that the estimate must exceed: the control moved by the minimum effect in the claim's direction.
+        """The limit that the estimate must exceed: the control moved by the minimum effect in the claim's direction."""
+        return self.moved(control, self.claim.direction)
 
-        Relative to the control for a ratio, to the rest of the unit interval for a share or rate, absolute otherwise.
+    def moved(self, value: float, side: Direction) -> float:
+        """A value moved to one side by the minimum effect.
+
+        The effect is relative to the value for a ratio, to the rest of the unit interval for a share or rate, absolute
+        otherwise.
         """
-        effect = self.claim.min_effect if self.claim.direction == "greater" else -self.claim.min_effect
-        if self.unit in {"share", "rate"} and effect:
-            room = 1 - control if effect > 0 else control
-            return control + math.copysign(max(abs(effect) * room, SMALLEST_EFFECT), effect)
+        effect = self.claim.min_effect if side == "greater" else -self.claim.min_effect
+        if self.unit in BOUNDED and effect:
+            room = 1 - value if effect > 0 else value
+            return value + math.copysign(max(abs(effect) * room, SMALLEST_EFFECT), effect)
         if self.unit == "ratio":
-            return control * (1 + abs(effect)) ** (1 if effect >= 0 else -1)
-        return control + effect
+            return value * (1 + abs(effect)) ** (1 if effect >= 0 else -1)
+        return value + effect
+
+    @property
+    def largest(self) -> float:
+        """The largest value that the statistic can take."""
+        return 1.0 if self.unit in BOUNDED else math.inf
+
+    def reachable(self, limit: float) -> float:
+        """The limit, or the end of the unit interval where a share or rate cannot be beyond the limit."""
+        return min(max(limit, 0.0), 1.0) if self.unit in BOUNDED else limit
 
     def through(self, attack: str) -> Test:
         """The same test with the perturbations that another attack finds, which names the variant."""

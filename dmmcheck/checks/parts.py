@@ -92,7 +92,7 @@ def _projected(view: View) -> tuple[Tensor, Tensor]:
         clean = view.project_point(view.x)
         return (clean, view.labels(clean)), 0
 
-    return view.cached(("projected", view.n), compute)
+    return view.cached(("projected", view.estimate_key, view.n), compute)
 
 
 def _likeness(view: View, arm: ArmName) -> Tensor:
@@ -122,7 +122,7 @@ def _towards(view: View, arm: ArmName) -> Tensor:
                 towards[rows] = members[nearest] - view.x[rows]
         return towards, 0
 
-    return view.cached(("towards", arm, view.attack, view.effort, view.n), compute)
+    return view.cached(("towards", view.estimate_key, arm, view.attack, view.effort, view.n), compute)
 
 
 declare(

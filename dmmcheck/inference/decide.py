@@ -9,6 +9,7 @@ import numpy as np
 
 from dmmcheck.inference import stats
 from dmmcheck.inference.evidence import Evidence
+from dmmcheck.inference.search_error import SearchError
 from dmmcheck.inference.types import Direction, Verdict
 
 
@@ -48,6 +49,7 @@ def decide(
     monte_carlo: MonteCarloTest | None = None,
     inputs: int | None = None,
     most: int | None = None,
+    error: SearchError | None = None,
 ) -> Decision:
     """The verdict on a claim: compare evidence with a limit.
 
@@ -64,12 +66,19 @@ def decide(
         monte_carlo: How extreme the statistic is among shared draws of the control.
         inputs: The number of inputs that the evidence was taken from, if it leaves some of them out.
         most: The largest number of inputs that the test takes, if that is not all there are.
+        error: The error bar of the search, which widens the interval. The interval and the error bar share alpha.
     """
     ends = limit_ends or (limit, limit)
-    interval, by_replicates = _interval(evidence, alpha)
+    interval, by_replicates = _interval(evidence, alpha if error is None else alpha / 2)
     verdict, reason = _compare(interval, limit, ends, direction)
+    if error is not None and verdict != "inconclusive":
+        interval = error.widened(interval)
+        verdict, reason = _compare(interval, limit, ends, direction)
+        reason = f"{reason}, once it is widened by the error of the search" if reason else ""
+    elif error is not None:
+        interval = error.widened(interval)
     estimate = point_estimate(evidence)
-    too_few_draws = monte_carlo is not None and not _below(monte_carlo.least, alpha)
+    too_few_draws = monte_carlo is not None and not below(monte_carlo.least, alpha)
     if verdict == "inconclusive" and by_replicates:
         reason += "; networks differ from one another by too much"
     elif verdict == "inconclusive" and not (too_few_draws and (estimate > limit) == (direction == "greater")):
@@ -88,16 +97,16 @@ def _p_value(evidence: Evidence, limit: float, direction: Direction) -> float:
 
 def _among_draws(verdict: Verdict, reason: str, test: MonteCarloTest, alpha: float) -> tuple[Verdict, str]:
     """Verdict and reason, given how extreme the statistic is among the draws of the control."""
-    if verdict == "supported" and not _below(test.p_value, alpha):
+    if verdict == "supported" and not below(test.p_value, alpha):
         verdict = "inconclusive"
         needed = f"p = {test.p_value:.3g}, needs less than {alpha:.2g}"
         reason = f"beyond the control, but not extreme among its shared draws ({needed})"
-    if verdict == "inconclusive" and not _below(test.least, alpha):
+    if verdict == "inconclusive" and not below(test.least, alpha):
         reason += f"; {test.draws} cannot show p < {test.least:.2g}, alpha here is {alpha:.2g}"
     return verdict, reason
 
 
-def _below(p_value: float, alpha: float) -> bool:
+def below(p_value: float, alpha: float) -> bool:
     """Whether a p-value is below alpha by more than rounding errors: 1/100 is not below 0.07/7."""
     return p_value < alpha * (1 - 1e-9)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not-run"]
+ChanceWord = Literal["more", "like", "less", "not-told"]
 Tier = Literal["stated", "controlled", "mechanism"]
 Direction = Literal["greater", "less"]
 DrawCost = Literal["energy", "forward", "search"]
@@ -32,3 +33,10 @@ class Cost:
 
     gradient_evaluations: int = 0
     seconds: float = 0.0
+
+    def plus(self, other: Cost) -> Cost:
+        """Both costs together."""
+        return Cost(
+            gradient_evaluations=self.gradient_evaluations + other.gradient_evaluations,
+            seconds=self.seconds + other.seconds,
+        )

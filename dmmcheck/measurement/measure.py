@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,9 @@ from dmmcheck.seeding import seeded
 from dmmcheck.subject import TRAINING_DATA
 
 TRAINING = "training"
+THOROUGH = "more thorough"
+NEXT_EFFORT: Mapping[str, Any] = {"quick": "thorough", "default": "thorough", "thorough": "exhaustive"}
+"""The effort that an effort is held against; ``exhaustive`` is no setting."""
 OUTSIDE = 0.01  # largest share of a perturbation's length that may lie outside the search space of an attack
 PAIR = ("standard", "robust")
 UNTRAINED = tuple(
@@ -141,6 +144,24 @@ class Measure:
         few = int(correct.sum()) < MIN_INPUTS
         kept = known if few else replace(known, x=sample.x[correct], y=sample.y[correct])
         return self._of(self.classifier, kept, TangentField(self.field.manifold, kept.x), joint=True)
+
+    def more_thorough(self) -> Measure:
+        """The same measurements with the next effort of the search: thorough, or exhaustive where it is thorough."""
+        if THOROUGH not in self._others:
+            self._others[THOROUGH] = Measure(
+                self.classifier,
+                self.sample,
+                self.field,
+                examples=self.examples,
+                seed=self.seed,
+                effort=NEXT_EFFORT[self.effort],
+                attacks=self._attacks,
+                reference_models=self._reference_models,
+                steps=self.steps,
+                trainer=self.trainer,
+                joint=self._joint,
+            )
+        return self._others[THOROUGH]
 
     def training(self) -> Measure:
         """The same measurements at training examples, at most as many as there are inputs.

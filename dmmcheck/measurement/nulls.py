@@ -184,6 +184,11 @@ def _permuted_checkpoints(view: View, generator: torch.Generator) -> View:
     return replace(view, order=tuple(torch.randperm(count, generator=generator).tolist()))
 
 
+def meaningless(view: View) -> View:
+    """The same view of a manifold that means nothing: the first draw of ``rotation``, searched with quick effort."""
+    return replace(_drawn(view, "rotation", 0), effort="quick", is_estimate=True)
+
+
 def null_draws(view: View, ask: Callable[[View], Evidence], name: str, draws: int, *, searched: bool) -> Floats:
     """The statistic's median (or rate) in each draw of a control, (draws,); cached for all tests of the question.
 

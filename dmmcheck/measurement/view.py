@@ -18,7 +18,7 @@ from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Floats
 from dmmcheck.inference.types import BUILTIN, ArmName, Cost, EffortName
 from dmmcheck.manifolds.base import Manifold
-from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField
+from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, TangentField
 from dmmcheck.manifolds.rotations import Rotation
 from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, total
 from dmmcheck.measurement.sample import predict
@@ -27,6 +27,8 @@ from dmmcheck.models.memory import in_batches
 from dmmcheck.seeding import seeded
 
 T = TypeVar("T")
+
+TANGENT_SPACES = "tangent spaces"
 
 RENAMED = {
     "measure": "measurement",
@@ -52,6 +54,8 @@ class View:
         effort: Effort of the searches made for this view; None where it shows the cached searches of the measurement.
         order: Order of the checkpoints, where a control permutes them.
         draw: Name of the control and number of the draw, where the view is a draw of a control.
+        is_estimate: Whether the tangent spaces stand for a manifold estimate of their own: points are projected onto
+            them, and whole crossings are cached.
     """
 
     measurement: Measure
@@ -61,6 +65,7 @@ class View:
     effort: EffortName | None = None
     order: tuple[int, ...] | None = None
     draw: tuple[str, int] | None = None
+    is_estimate: bool = False
     _used: dict[tuple[object, ...], Cost] | None = None
 
     @classmethod
@@ -102,7 +107,8 @@ class View:
     @property
     def manifold(self) -> Manifold:
         """The manifold estimate."""
-        return self.measurement.field.manifold
+        own = self.field if isinstance(self.field, TangentField) else self.measurement.field
+        return own.manifold
 
     @property
     def seed(self) -> int:
@@ -119,6 +125,8 @@ class View:
         Raises:
             CheckError: The view is a draw of a control, and the check did not declare that it searches in draws.
         """
+        if arm != "free":
+            self._note_tangent_spaces()
         if self._is_cached(arm):
             if self.field is not self.measurement.field and arm != "free":
                 raise CheckError(
@@ -129,6 +137,13 @@ class View:
             key = self.measurement.crossing_key(arm, self.attack)
             self._note(key, self.measurement.cost(key, self.n))
             return found
+        if self.is_estimate:
+
+            def compute() -> tuple[Crossing, int]:
+                crossing = self._search(arm)
+                return crossing, gradients(crossing)
+
+            return self.cached(("crossing", self.draw, arm, self.effort, self.n), compute)
         start = time.perf_counter()
         found = self._search(arm)
         spent = Cost(gradient_evaluations=gradients(found), seconds=time.perf_counter() - start)
@@ -140,7 +155,10 @@ class View:
 
         In a draw of a control one search serves all checks. Only its distances are cached, since points may be large.
         """
-        if self._is_cached(arm) or (self.draw is None and self.field is not self.measurement.field):
+        if arm != "free":
+            self._note_tangent_spaces()
+        plain = self.draw is None and self.field is not self.measurement.field
+        if self._is_cached(arm) or plain or self.is_estimate:
             return _floats(self.crossing(arm).distance)
 
         def compute() -> tuple[Floats, int]:
@@ -186,15 +204,25 @@ class View:
 
     def tangent_share(self, v: Tensor) -> Floats:
         """Share of the energy of vectors (n, D) in the tangent space of their input, |P_T v|^2 / |v|^2 (n,)."""
+        self._note_tangent_spaces()
         return _floats(self.field.share(v))
 
     def project_tangent(self, v: Tensor) -> Tensor:
         """Tangent part P_T v of vectors (n, D)."""
+        self._note_tangent_spaces()
         return self.field.project(v)
 
     def project_point(self, points: Tensor) -> Tensor:
-        """Points (m, D) projected onto the manifold estimate."""
-        return self.manifold.project_point(points).to(points)
+        """Points (m, D) projected onto the manifold estimate.
+
+        A rotated field that stands for an estimate has no projection of its own. There a point belongs to the input of
+        its row, and is projected onto the rotated tangent space through the projection of that input.
+        """
+        self._note_tangent_spaces()
+        if not self.is_estimate or isinstance(self.field, TangentField):
+            return self.manifold.project_point(points).to(points)
+        base = self.manifold.project_point(self.x).to(points)
+        return base + self.field.project(points - base)
 
     def labels(self, points: Tensor) -> Tensor:
         """The model's labels (m,) of points (m, D)."""
@@ -278,6 +306,19 @@ class View:
     def spent(self) -> Cost:
         """Cost of the measurements that were used through this view; shared measurements count in full."""
         return total(list((self._used or {}).values()))
+
+    @property
+    def uses_tangent_spaces(self) -> bool:
+        """Whether anything that was asked of this view depends on the tangent spaces."""
+        return any(key[-1] == TANGENT_SPACES for key in self._used or {})
+
+    @property
+    def estimate_key(self) -> tuple[str, int] | None:
+        """What tells cached results of this manifold estimate from those of others."""
+        return self.draw if self.is_estimate else None
+
+    def _note_tangent_spaces(self) -> None:
+        self._note((TANGENT_SPACES,), Cost())
 
     def _is_cached(self, arm: ArmName) -> bool:
         """Whether the view shows the cached search; with quick effort it does so in the free arm alone."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dmmcheck.report.claims import with_chance
 from dmmcheck.report.json import from_dict
 from dmmcheck.report.model import Report
 
@@ -116,4 +117,5 @@ def _fingerprint(report: Mapping[str, Any]) -> tuple[Any, ...]:
 def _joined(parts: list[tuple[int, Report]]) -> Report:
     """One report with the findings of all, by position."""
     ordered = [report for _, report in sorted(parts, key=lambda part: part[0])]
-    return replace(ordered[0], findings=tuple(finding for report in ordered for finding in report.findings))
+    findings = with_chance(finding for report in ordered for finding in report.findings)
+    return replace(ordered[0], findings=findings)

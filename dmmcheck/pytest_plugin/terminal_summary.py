@@ -127,6 +127,7 @@ def _table(config: pytest.Config, report: Report, reruns: dict[str, str]) -> str
         width=writer.fullwidth if known_width else None,
         reruns=reruns,
         encoding=getattr(sys.__stdout__, "encoding", None) or "utf-8",
+        verbose=config.get_verbosity() > 0,
     )
 
 

@@ -1,4 +1,4 @@
-"""A report as strict JSON in the schema ``dmmcheck.report/1``, and back.
+"""A report as strict JSON in the schema ``dmmcheck.report/2``, and back; reports of schema 1 are read, too.
 
 JSON has no NaN and no infinities. They become null, and the object that contains them gets a reason under the key
 ``reason``, or ``message`` in soundness items. When a report is read back, null becomes infinity for a distance
@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
 from importlib import resources
 from numbers import Real
+from pathlib import Path
 from typing import Any, get_args
 
 from dmmcheck.errors import ReportError
-from dmmcheck.inference.types import Cost, Direction, Tier, Verdict
+from dmmcheck.inference.types import ChanceWord, Cost, Direction, Tier, Verdict
+from dmmcheck.report.headline import headline
 from dmmcheck.report.model import (
     SCHEMA,
+    Chance,
     Control,
     DistanceSummary,
     Finding,
@@ -29,7 +33,9 @@ from dmmcheck.report.model import (
     SubjectSummary,
 )
 
-SCHEMA_FILE = "report-1.schema.json"
+SCHEMA_FILE = "report-2.schema.json"
+READ = ("dmmcheck.report/1", SCHEMA)
+"""The schemas that are read; what schema 1 lacks gets its default."""
 UNDEFINED = "no finite value"
 
 Object = Mapping[str, Any]
@@ -46,7 +52,12 @@ def as_json(report: Report) -> dict[str, Any]:
     Raises:
         ReportError: A value of the report is of another type.
     """
-    content = {"schema": report.schema, **asdict(report), "summary": asdict(report.summary)}
+    content = {
+        "schema": report.schema,
+        "headline": headline(report),
+        **asdict(report),
+        "summary": asdict(report.summary),
+    }
     content["soundness"] = [_explained(item, "message") for item in content["soundness"]]
     content["distances"] = {name: _explained(arm) for name, arm in content["distances"].items()}
     content["findings"] = [_finding(finding) for finding in content["findings"]]
@@ -61,8 +72,9 @@ def _finding(finding: dict[str, Any]) -> dict[str, Any]:
     """A finding with the reasons that the schema requires."""
     if not finding["expected_failure"]:
         del finding["expected_failure"]  # the key is present only where a failure is expected
-    if finding["control"] is not None:
-        finding["control"] = _explained(finding["control"])
+    for part in ("control", "chance"):
+        if finding[part] is not None:
+            finding[part] = _explained(finding[part])
     if (finding["verdict"] == "not-run" or finding["estimate"] is None) and not finding["reason"]:
         finding["reason"] = "no reason given"
     return _explained(finding)
@@ -123,6 +135,25 @@ def parse(text: str) -> Report:
     return from_dict(content)
 
 
+def read(path: str | os.PathLike[str]) -> Report:
+    """The report in a file, of schema 1 or 2.
+
+    Args:
+        path: A file that ``--dmm-report PATH.json`` or `dmmcheck.report.write.write` wrote.
+
+    Raises:
+        ReportError: The file cannot be read, or holds no report; see `parse`.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ReportError(
+            f"the report {str(path)!r} cannot be read ({error}); give the path of a report that "
+            "--dmm-report PATH.json wrote"
+        ) from error
+    return parse(text)
+
+
 def from_dict(content: Object) -> Report:
     """The report in a dict that `as_json` returned.
 
@@ -130,14 +161,17 @@ def from_dict(content: Object) -> Report:
         ReportError: The schema is another one, or a key is missing or malformed.
     """
     found = content.get("schema") if isinstance(content, Mapping) else type(content).__name__
-    if found != SCHEMA:
-        raise ReportError(f"the report has the schema {found!r}, but this version reads {SCHEMA!r}; write it again")
+    if found not in READ:
+        raise ReportError(
+            f"the report has the schema {found!r}, but this version reads {' and '.join(map(repr, READ))}; "
+            "write it again"
+        )
     try:
         return _report(content)
     except KeyError as error:
-        raise ReportError(f"the report lacks the key {error}, which {SCHEMA} requires; write it again") from error
+        raise ReportError(f"the report lacks the key {error}, which {found} requires; write it again") from error
     except (TypeError, ValueError, AttributeError) as error:
-        raise ReportError(f"the report is malformed ({error}), expected {SCHEMA}; write it again") from error
+        raise ReportError(f"the report is malformed ({error}), expected {found}; write it again") from error
 
 
 def _report(content: Object) -> Report:
@@ -152,6 +186,11 @@ def _report(content: Object) -> Report:
         soundness=tuple(_soundness(item) for item in content["soundness"]),
         distances={name: _distances(arm) for name, arm in content["distances"].items()},
         findings=tuple(_read_finding(finding) for finding in content["findings"]),
+        planned=tuple(content.get("planned", ())),
+        complete=content.get("complete", True),
+        errors=tuple(content.get("errors", ())),
+        created=content.get("created", ""),
+        run=content.get("run", ""),
     )
 
 
@@ -170,7 +209,10 @@ def _subject(content: Object) -> SubjectSummary:
 
 
 def _soundness(content: Object) -> Soundness:
-    return Soundness(**{key: content[key] for key in ("name", "family", "ok", "value", "limit", "message")})
+    return Soundness(
+        **{key: content[key] for key in ("name", "family", "ok", "value", "limit", "message")},
+        widens=content.get("widens", False),
+    )
 
 
 def _distances(content: Object) -> DistanceSummary:
@@ -189,7 +231,7 @@ _COPIED = (
 
 
 def _read_finding(content: Object) -> Finding:
-    control = content["control"]
+    control, chance, dims = content["control"], content.get("chance"), content.get("dims")
     return Finding(
         **{key: content[key] for key in _COPIED},
         expected_failure=content.get("expected_failure", ""),
@@ -198,12 +240,28 @@ def _read_finding(content: Object) -> Finding:
         verdict=_word(content, "verdict", Verdict),
         interval=None if content["interval"] is None else _pair(content["interval"]),
         control=None if control is None else _control(control),
+        chance=None if chance is None else _chance(chance),
+        dims=None if dims is None else {int(dim): _word(dims, dim, Verdict) for dim in dims},
+        meaningless=None if content.get("meaningless") is None else _word(content, "meaningless", Verdict),
+        search_error=None if content.get("search_error") is None else _pair(content["search_error"]),
+        unit_of_replication=content.get("unit_of_replication", "input"),
+        replicates=content.get("replicates", content["n"]),
         cost=Cost(**{key: content["cost"][key] for key in ("gradient_evaluations", "seconds")}),
     )
 
 
 def _control(content: Object) -> Control:
     return Control(name=content["name"], estimate=_number(content["estimate"]), interval=_pair(content["interval"]))
+
+
+def _chance(content: Object) -> Chance:
+    return Chance(
+        word=_word(content, "word", ChanceWord),
+        effect=_number(content["effect"]),
+        interval=_pair(content["interval"]),
+        p_value=_number(content["p_value"]),
+        **{key: content[key] for key in ("control", "draws", "reason")},
+    )
 
 
 def _word(content: Object, key: str, words: Any) -> Any:

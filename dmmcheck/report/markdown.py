@@ -7,39 +7,64 @@ from collections.abc import Iterable, Iterator, Sequence
 from tabulate import tabulate
 
 from dmmcheck.report import wording
+from dmmcheck.report.claims import claims
+from dmmcheck.report.headline import headline
 from dmmcheck.report.model import Finding, Report
 
-COLUMNS = ("check", "tier", "statement", "estimate [interval]", "threshold", "control", "n (censored)", "verdict")
+COLUMNS = ("claim", "statement", "estimate [interval]", "asked", "beside chance", "k", "n (censored)", "verdict")
+CONTROLS = ("claim", "control", "asked", "its median [95 %]", "beside it", "draws", "verdict")
 SYMBOLS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔", "not-run": "⬜"}
 ADVISORY = "⚠️"
 SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>#|~$"})
 
 
 def render(report: Report) -> str:
-    """The table, and below it the facts, the open questions and the failures."""
-    blocks = ["## dmmcheck", _table(report), *_facts(report), *_open_questions(report), *_failures(report)]
+    """The headline, one row a claim, below it the facts, the open questions and the failures, then the controls."""
+    head = ["## dmmcheck", _escaped(headline(report)), _table(report)]
+    blocks = [*head, *_facts(report), *_open_questions(report), *_failures(report), *_controls(report)]
     return "\n\n".join(blocks) + "\n"
 
 
 def _table(report: Report) -> str:
-    rows = [_row(finding) for group in wording.by_check(report.findings) for finding in group]
-    if not rows:
-        return "No check was planned."
-    return _drawn(rows, COLUMNS)
+    rows = [_row(claim.finding) for claim in claims(report.findings)]
+    return _drawn(rows, COLUMNS) if rows else "No check was planned."
 
 
 def _row(finding: Finding) -> list[str]:
-    estimate = f"{wording.number(finding.estimate)} {wording.interval(finding.interval)}".strip()
-    symbol = SYMBOLS[finding.verdict] if finding.gating or finding.verdict != "refuted" else ADVISORY
     cells = (
-        wording.name_in_check(finding),
         wording.statement(finding),
-        estimate,
+        f"{wording.number(finding.estimate)} {wording.interval(finding.interval)}".strip(),
         wording.threshold(finding),
-        wording.control_in_full(finding),
+        wording.chance(finding),
+        wording.dims(finding),
         wording.inputs(finding),
     )
-    return [f"`{finding.check}`", *map(_escaped, cells), f"{symbol} {wording.verdict(finding)}"]
+    return [f"`{finding.id}`", *map(_escaped, cells), _verdict(finding)]
+
+
+def _verdict(finding: Finding) -> str:
+    symbol = SYMBOLS[finding.verdict] if finding.gating or finding.verdict != "refuted" else ADVISORY
+    return f"{symbol} {wording.verdict(finding)}"
+
+
+def _controls(report: Report) -> Iterator[str]:
+    """A table with each claim beside each of its controls."""
+    rows = []
+    for claim in claims(report.findings):
+        for finding in claim.controls:
+            if finding.control is None or finding.chance is None:
+                continue
+            cells = (
+                finding.control.name,
+                wording.threshold(finding),
+                f"{wording.number(finding.control.estimate)} {wording.interval(finding.control.interval)}",
+                wording.chance(finding),
+                f"{finding.chance.draws} ({wording.p_value(finding)})",
+            )
+            rows.append([f"`{finding.id}`", *map(_escaped, cells), _verdict(finding)])
+    if rows:
+        yield "### Beside chance, control by control"
+        yield _drawn(rows, CONTROLS)
 
 
 def _facts(report: Report) -> Iterator[str]:
@@ -56,10 +81,12 @@ def _facts(report: Report) -> Iterator[str]:
 
 
 def _open_questions(report: Report) -> Iterator[str]:
-    chance = wording.not_beyond_chance(report)
-    lines = [f"**chance**: {_escaped(chance)}"] if chance else []
-    lines += [f"**note**: {_escaped(name)}: {_escaped(note)}" for name, note in wording.notes(report)]
-    lines += [f"**{kind}**: {_escaped(names)}: {_escaped(reason)}" for kind, names, reason in wording.unsettled(report)]
+    findings = report.findings
+    lines = [f"**note**: {_escaped(name)}: {_escaped(note)}" for name, note in wording.notes(findings)]
+    for kind in ("inconclusive", "not-run"):
+        for names, reason in wording.reasons(findings, kind):
+            lines.append(f"**{kind.replace('-', ' ')}**: {_escaped(names)}: {_escaped(reason)}")
+    lines += [f"**not told**: {_escaped(name)}: {_escaped(reason)}" for name, reason in wording.not_told(findings)]
     if lines:
         yield _listed(lines)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dmmcheck.inference.types import Cost, Direction, Tier, Verdict
+from dmmcheck.inference.types import ChanceWord, Cost, Direction, Tier, Verdict
 
-SCHEMA = "dmmcheck.report/1"
+SCHEMA = "dmmcheck.report/2"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +23,29 @@ class Control:
     name: str
     estimate: float
     interval: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chance:
+    """How a statistic stands beside chance: beside the same statistic in random draws of a control.
+
+    Attributes:
+        word: ``more`` than chance, ``like`` chance, ``less`` than chance, or ``not-told``.
+        effect: Statistic over control for a ratio, statistic minus control otherwise.
+        interval: Interval of the effect, over the inputs and over the draws of the control.
+        control: The title of the control.
+        p_value: Monte-Carlo p-value on the claim's side.
+        draws: Number of draws.
+        reason: Why nothing is told; "" where it is.
+    """
+
+    word: ChanceWord
+    effect: float
+    interval: tuple[float, float]
+    control: str
+    p_value: float
+    draws: int
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +71,16 @@ class Finding:
         censored: How many of them rest on a distance that was not found.
         p_value: The Monte-Carlo p-value among the draws of the control; without a control, the exact one-sided one.
         control: The statistic under the control; None where there is no control.
+        chance: How the statistic stands beside chance: in the controlled tier beside its own control; for other claims
+            beside the control of the check that is nearest to the claim. None where there is no control.
+        dims: The verdict on the claim for manifold estimates of other dimensions k, by k; None where the claim uses no
+            tangent spaces or the estimate cannot be fitted again.
+        meaningless: The verdict on the claim for the same tangent spaces rotated at random, as a manifold that means
+            nothing; None where it was not asked.
+        search_error: By how much a more thorough search may change the statistic, as (low, high): factors for a ratio,
+            summands otherwise. The interval includes it. None where the search is exact enough to need no error bar.
+        unit_of_replication: What the interval is over: ``input``, ``training``, ``untrained network`` or ``draw``.
+        replicates: How many of these there were.
         reason: Why the verdict is inconclusive or not-run, or what else was found.
         reference: Where the claim is made.
         expected_failure: Why a refutation is expected; "" where none is. An expected refutation does not fail the run.
@@ -71,6 +104,12 @@ class Finding:
     censored: int = 0
     p_value: float | None = None
     control: Control | None = None
+    chance: Chance | None = None
+    dims: dict[int, Verdict] | None = None
+    meaningless: Verdict | None = None
+    search_error: tuple[float, float] | None = None
+    unit_of_replication: str = "input"
+    replicates: int = 0
     reason: str = ""
     reference: str = ""
     expected_failure: str = ""
@@ -94,6 +133,8 @@ class Soundness:
         value: The measured value; None where there is none.
         limit: What the value was compared with; None where there is none.
         message: What was found, and what to do about it.
+        widens: Whether intervals that rest on searched distances include the error that this item found. Such an item
+            does not fail: what it found is bounded.
     """
 
     name: str
@@ -102,6 +143,7 @@ class Soundness:
     value: float | None
     limit: float | None
     message: str
+    widens: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,6 +233,11 @@ class Report:
         soundness: Soundness items.
         distances: Distances by search space: ``free``, ``on``, ``off``.
         findings: Findings in the order of the plan.
+        planned: Ids of the tests that were selected, in the order of the plan.
+        complete: Whether each of them has a finding.
+        errors: Messages of errors that left selected tests without a finding.
+        created: When the report was made, in UTC, as ISO 8601.
+        run: Id of the run, drawn at random.
         schema: Name of the JSON schema.
     """
 
@@ -203,6 +250,11 @@ class Report:
     soundness: tuple[Soundness, ...]
     distances: dict[str, DistanceSummary]
     findings: tuple[Finding, ...]
+    planned: tuple[str, ...] = ()
+    complete: bool = True
+    errors: tuple[str, ...] = ()
+    created: str = ""
+    run: str = ""
     schema: str = SCHEMA
 
     @property
@@ -210,7 +262,7 @@ class Report:
         """Counts of the findings."""
         verdicts = [finding.verdict for finding in self.findings]
         return Summary(
-            planned=len(verdicts),
+            planned=max(len(verdicts), len(self.planned)),
             ran=len(verdicts) - verdicts.count("not-run"),
             supported=verdicts.count("supported"),
             refuted=verdicts.count("refuted"),

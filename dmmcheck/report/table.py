@@ -1,4 +1,4 @@
-"""The findings as a table that fits a width; a narrower one leaves out the statement first, then stacks columns."""
+"""One row a claim, as a table that fits a width; a narrower one stacks cells first, then leaves out the statement."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import re
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from tabulate import tabulate
 
 from dmmcheck.inference.types import BUILTIN
 from dmmcheck.report import wording
+from dmmcheck.report.claims import Claim, claims
 from dmmcheck.report.model import Finding, Report
 
 GAP = 2  # spaces between two columns
-WIDEST_STATEMENT = 64
 SYMBOLS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not-run": "-"}
 COLOURS = {"supported": "32", "refuted": "33", "inconclusive": "36", "not-run": "2"}
 FAILURE_COLOUR = "1;31"
@@ -25,36 +24,37 @@ Columns = Mapping[str, Callable[[Finding], str]]
 
 @dataclass(frozen=True)
 class Layout:
-    """The columns between the check and the verdict, and the place of the statement.
+    """The columns between the claim and the verdict.
 
     Attributes:
         columns: From a heading to the text of a finding's cell.
-        statement: In a column, below the name of the check, or nowhere.
-        room: The layout is used only if the statement gets at least this width.
-        tier_below: Whether the tier is put below the name of the check.
+        has_statement: Whether the statement stands on a line below the name of the check.
+        details_below: Whether the dimensions and the number of inputs stand on that line, too.
         stacked: Whether ``(advisory)`` and ``(expected)`` are put below the verdict.
+        name_width: Characters after which the name of a check is broken at a hyphen.
     """
 
     columns: Columns
-    statement: Literal["column", "below", "nowhere"]
-    room: int = 0
-    tier_below: bool = False
-    stacked: bool = True
+    has_statement: bool = True
+    details_below: bool = False
+    stacked: bool = False
+    name_width: int = 40
 
 
-def render(report: Report, width: int, *, colour: bool = False) -> str:
-    """The findings that ran, in the fullest layout that fits; in the narrowest one if none fits.
+def render(report: Report, width: int, *, colour: bool = False, verbose: bool = False) -> str:
+    """One row for each claim that was tested, in the fullest layout that fits; in the narrowest one if none fits.
 
     Args:
         report: The report.
         width: Columns that the table may take.
         colour: Mark verdicts with ANSI colours.
+        verbose: Add a row for each control below its claim.
     """
-    groups = wording.by_check(finding for finding in report.findings if finding.verdict != "not-run")
-    if not groups:
+    ran = [claim for claim in claims(report.findings) if claim.finding.verdict != "not-run"]
+    if not ran:
         return "no check ran"
-    fitting = (_fitted(groups, layout, width, colour) for layout in LAYOUTS)
-    return next(filter(None, fitting), "") or _drawn(groups, LAYOUTS[-1], 0, colour)
+    fitting = (table for layout in LAYOUTS if _width(table := _drawn(ran, layout, colour, verbose)) <= width)
+    return next(fitting, "") or _drawn(ran, LAYOUTS[-1], colour, verbose)
 
 
 def coloured(text: str, code: str) -> str:
@@ -68,70 +68,76 @@ def _estimate(finding: Finding, separator: str) -> str:
 
 def _layouts() -> tuple[Layout, ...]:
     """The layouts, from the fullest to the narrowest."""
-    tier: Columns = {"tier": lambda finding: finding.tier}
-    wide: Columns = {"estimate [interval]": lambda finding: _estimate(finding, " ")}
-    narrow: Columns = {"estimate": lambda finding: _estimate(finding, "\n")}
-    limits: Columns = {"threshold": wording.threshold, "control": wording.control}
-    in_full: Columns = {**limits, "control": wording.control_in_full}
-    against: Columns = {"against": lambda finding: f"{wording.threshold(finding)}\n{wording.control(finding)}"}
-    n: Columns = {"n": wording.inputs}
+    asked: Columns = {"asked": wording.threshold}
+    wide: Columns = {"estimate [interval]": lambda finding: _estimate(finding, " "), **asked}
+    both: Columns = {"estimate": lambda finding: f"{_estimate(finding, chr(10))}\n{wording.threshold(finding)}"}
+    narrow: Columns = {"estimate": lambda finding: _estimate(finding, "\n"), **asked}
+    chance: Columns = {"beside chance": wording.chance}
+    below: Columns = {"beside chance": lambda finding: wording.chance(finding, "\n")}
     return (
-        Layout({**tier, **wide, **in_full, "n (censored)": wording.inputs}, "column", room=44, stacked=False),
-        Layout({**tier, **wide, **limits, **n}, "column", room=34, stacked=False),
-        Layout({**tier, **wide, **limits, **n}, "below", room=34, stacked=False),
-        Layout({**tier, **wide, **limits, **n}, "below", room=28),
-        Layout({**tier, **narrow, **against, **n}, "nowhere"),
-        Layout({**narrow, **against}, "nowhere", tier_below=True),
+        Layout({**wide, **chance, "k": wording.dims, "n": wording.inputs}),
+        Layout({**wide, **chance}, details_below=True),
+        Layout({**wide, **chance}, details_below=True, stacked=True),
+        Layout({**narrow, **below}, details_below=True, stacked=True),
+        Layout({**both, **below}, has_statement=False, stacked=True, name_width=21),
     )
 
 
 LAYOUTS = _layouts()
 
 
-def _fitted(groups: list[list[Finding]], layout: Layout, width: int, colour: bool) -> str:
-    """The table in this layout; "" if it does not fit."""
-    bare = _drawn(groups, layout, 0, colour)
-    room = width - max(map(_length, bare.splitlines()))
-    if layout.statement == "nowhere":
-        return bare if room >= 0 else ""
-    if layout.statement == "below":
-        room += max(len(group[0].check) for group in groups)
-    room = min(room, WIDEST_STATEMENT)
-    return _drawn(groups, layout, room, colour) if room >= layout.room else ""
-
-
-def _drawn(groups: list[list[Finding]], layout: Layout, room: int, colour: bool) -> str:
-    """The table in this layout, with a statement of at most `room` characters a line."""
-    column = layout.statement == "column" and room > 0
-    rows = [["check", *layout.columns, "verdict"]]
-    if column:
-        rows[0].insert(2, "statement")
-    for group in groups:
-        for above, finding in zip([None, *group], group, strict=False):
-            statement = _statement(finding, above) if room else ""
+def _drawn(ran: list[Claim], layout: Layout, colour: bool, verbose: bool) -> str:
+    """The table in this layout."""
+    rows, below = [["claim", *layout.columns, "verdict"]], []
+    for above, claim in zip([None, *ran], ran, strict=False):
+        for finding in (claim.finding, *(_controls(claim) if verbose else ())):
+            is_claim = finding is claim.finding
+            name = _name(claim, above) if is_claim else f"· {wording.control_name(finding)}"
             cells = [cell(finding) for cell in layout.columns.values()]
-            if column:
-                cells.insert(1, textwrap.fill(statement, room - GAP))
-                statement = ""
-            rows.append([_name(finding, above, layout, statement, room), *cells, _verdict(finding, layout, colour)])
-    return _ruled(rows)
+            rows.append([textwrap.fill(name, layout.name_width), *cells, _verdict(finding, layout, colour)])
+            below.append(_below(finding, layout) if is_claim else ("", ""))
+    return _with_lines_below(rows, below)
 
 
-def _statement(finding: Finding, above: Finding | None) -> str:
-    """The claim; if the row above has the same claim, only the control."""
-    if above is None or above.statement != finding.statement:
-        return wording.statement(finding)
-    return f"… beyond {finding.control.name}" if finding.control else ""
+def _controls(claim: Claim) -> tuple[Finding, ...]:
+    return tuple(finding for finding in claim.controls if finding.verdict != "not-run")
 
 
-def _name(finding: Finding, above: Finding | None, layout: Layout, statement: str, room: int) -> str:
-    """The name of the check, unless the row above has it, and below it the parts that have no column here."""
-    label = "" if finding.variant == BUILTIN else finding.variant
-    if layout.tier_below:
-        label = wording.name_in_check(finding)
-    detail = ": ".join(filter(None, [label, statement.removeprefix("… ")]))
-    lines = textwrap.wrap(detail, room or 40, initial_indent="  " if above is None else "… ", subsequent_indent="  ")
-    return "\n".join([finding.check, *lines] if above is None else lines)
+def _below(finding: Finding, layout: Layout) -> tuple[str, str]:
+    """The texts of the line below a claim: its statement, and what has no column of its own."""
+    beside = f"beside {finding.chance.control}" if finding.chance is not None else ""
+    details = [beside]
+    if layout.details_below:
+        dims = wording.dims(finding)
+        details += [f"k = {dims}" if dims else "", f"n = {wording.inputs(finding)}"]
+    return finding.statement * layout.has_statement, ", ".join(filter(None, details)) * layout.has_statement
+
+
+def _with_lines_below(rows: list[list[str]], below: list[tuple[str, str]]) -> str:
+    """The table, with a line below each row: a statement, and details at its right end."""
+    lines = tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
+    wide = max(map(_length, lines))
+    rule, heights = "-" * wide, [max(cell.count("\n") + 1 for cell in row) for row in rows]
+    drawn, position = [*lines[: heights[0]], rule], heights[0]
+    for height, (statement, details) in zip(heights[1:], below, strict=True):
+        drawn += lines[position : position + height]
+        drawn += _line_below(statement, details, wide)
+        position += height
+    return "\n".join([*drawn, rule])
+
+
+def _line_below(statement: str, details: str, wide: int) -> list[str]:
+    room = wide - len(details) - GAP if details else wide
+    wrapped = textwrap.wrap(statement, room, initial_indent="  ", subsequent_indent="  ") or [""] * bool(details)
+    return [f"{wrapped[0]}{details.rjust(wide - len(wrapped[0]))}", *wrapped[1:]] if details else wrapped
+
+
+def _name(claim: Claim, above: Claim | None) -> str:
+    """The check, or the variant where the claim above is of the same check."""
+    finding = claim.finding
+    if above is None or above.finding.check != finding.check:
+        return finding.check
+    return f"… {finding.tier if finding.variant == BUILTIN else finding.variant}"
 
 
 def _verdict(finding: Finding, layout: Layout, colour: bool) -> str:
@@ -144,11 +150,8 @@ def _verdict(finding: Finding, layout: Layout, colour: bool) -> str:
     return coloured(text, FAILURE_COLOUR if fails else COLOURS[finding.verdict])
 
 
-def _ruled(rows: list[list[str]]) -> str:
-    """Rows below a header. The header is passed to tabulate as a row, since tabulate widens its own headers by two."""
-    lines = tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
-    rule = "-" * max(map(_length, lines))
-    return "\n".join([rule, lines[0], rule, *lines[1:], rule])
+def _width(table: str) -> int:
+    return max(map(_length, table.splitlines()))
 
 
 def _length(line: str) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from tabulate import tabulate
 
 from dmmcheck.report import table, wording
+from dmmcheck.report.claims import claims
+from dmmcheck.report.headline import headline
 from dmmcheck.report.model import Report
 
 DEFAULT_WIDTH = 140
@@ -22,8 +24,9 @@ def render(
     width: int | None = None,
     reruns: Mapping[str, str] | None = None,
     encoding: str = "utf-8",
+    verbose: bool = False,
 ) -> str:
-    """The table, and below it the facts, the open questions and the failures.
+    """The headline, the table, and below it the facts, the open questions and the failures.
 
     Args:
         report: The report.
@@ -31,26 +34,29 @@ def render(
         width: Columns that the text may take; 140 where None. Below 80, lines may be longer.
         reruns: From the id of a finding to the command that reruns it; used for gating failures.
         encoding: Encoding of the output; characters that it lacks are replaced by ASCII.
+        verbose: Add a row for each control, and the reasons why nothing is told of chance.
     """
     width = width or DEFAULT_WIDTH
     parts = (
-        _facts(report, width),
-        _open_questions(report, width),
+        _facts(report, width, verbose=verbose),
+        _open_questions(report, width, verbose=verbose),
         _failures(report, width, reruns or {}, colour),
     )
-    blocks = [table.render(report, width, colour=colour), *("\n".join(lines) for lines in parts)]
+    top = textwrap.fill(headline(report), width)
+    blocks = [top, table.render(report, width, colour=colour, verbose=verbose), *("\n".join(lines) for lines in parts)]
     return _encodable("\n\n".join(filter(None, blocks)), encoding)
 
 
-def _facts(report: Report, width: int) -> Iterator[str]:
+def _facts(report: Report, width: int, *, verbose: bool) -> Iterator[str]:
     for label, text in wording.facts(report):
         yield from _line(label, text, width)
         if label == "soundness":
-            yield from _soundness(report, width)
+            yield from _soundness(report, width, verbose=verbose)
 
 
-def _soundness(report: Report, width: int) -> Iterator[str]:
-    """A small table of the failed soundness items, and of those for information."""
+def _soundness(report: Report, width: int, *, verbose: bool) -> Iterator[str]:
+    """A small table of the failed soundness items; of those for information, too, where the report is verbose."""
+    items = [item for item in wording.notable(report.soundness) if verbose or item.ok is False]
     rows = [
         (
             "info" if item.ok is None else "FAILED",
@@ -58,25 +64,30 @@ def _soundness(report: Report, width: int) -> Iterator[str]:
             wording.number(item.value),
             "" if item.limit is None else f"limit {wording.number(item.limit)}",
         )
-        for item in wording.notable(report.soundness)
+        for item in items
     ]
     if not rows:
         return
     facts = tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
     indent = LABEL + max(map(len, facts)) + table.GAP
-    for fact, item in zip(facts, wording.notable(report.soundness), strict=True):
+    for fact, item in zip(facts, items, strict=True):
         yield from _line(" " * LABEL + fact, item.message or "-", width, indent)
 
 
-def _open_questions(report: Report, width: int) -> Iterator[str]:
-    """The checks that do not exceed chance, the notes, and why findings are inconclusive or did not run."""
-    chance = wording.not_beyond_chance(report)
-    if chance:
-        yield from _line("chance", chance, width)
-    for name, note in wording.notes(report):
+def _open_questions(report: Report, width: int, *, verbose: bool) -> Iterator[str]:
+    """The notes, and why findings are inconclusive or did not run; those of controls where the report is verbose."""
+    shown = list(report.findings) if verbose else [claim.finding for claim in claims(report.findings)]
+    for name, note in wording.notes(shown):
         yield from _line("note", f"{name}: {note}", width)
-    for kind, names, reason in wording.unsettled(report):
-        yield from _line(kind, f"{names}: {reason}", width)
+    for names, reason in wording.reasons(shown, "inconclusive"):
+        yield from _line("inconclusive", f"{names}: {reason}", width)
+    if verbose:
+        for name, reason in wording.not_told(shown):
+            yield from _line("not told", f"{name}: {reason}", width)
+        for names, reason in wording.reasons(shown, "not-run"):
+            yield from _line("not run", f"{names}: {reason}", width)
+    elif left_out := [finding for finding in shown if finding.verdict == "not-run"]:
+        yield from _line("not run", f"{wording.names_of(left_out)} (-v says what each of them needs)", width)
 
 
 def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: bool) -> Iterator[str]:

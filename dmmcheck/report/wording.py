@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
-from dmmcheck.inference.types import BUILTIN
+from dmmcheck.inference.types import BUILTIN, ChanceWord, Verdict
 from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness, SubjectSummary
 
 EXPECTED = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0, "gradients-normal": 0.0}
@@ -48,20 +48,56 @@ def p_value(finding: Finding) -> str:
     return f"p {finding.p_value:.2g}"
 
 
-def control(finding: Finding) -> str:
-    """Median of the control's draws, and the p-value among them, e.g. ``0.876 (p 0.001)``."""
-    if finding.control is None:
-        return ""
-    p = p_value(finding)
-    return number(finding.control.estimate) + (f" ({p})" if p else "")
-
-
 def control_in_full(finding: Finding) -> str:
     """Median and central 95 % of the control's draws, and the p-value among them."""
     if finding.control is None:
         return ""
     parts = number(finding.control.estimate), interval(finding.control.interval), p_value(finding)
     return " ".join(filter(None, parts))
+
+
+CHANCE_WORDS: Mapping[ChanceWord, str] = {"more": "more", "like": "like", "less": "less", "not-told": "not told"}
+
+
+def chance(finding: Finding, separator: str = " ") -> str:
+    """How a statistic stands beside chance, and the effect with its interval, e.g. ``more 1.31x [1.20, 1.42]``."""
+    found = finding.chance
+    if found is None:
+        return ""
+    low, effect, high = (_effect(value, finding) for value in (found.interval[0], found.effect, found.interval[1]))
+    times = "x" if finding.unit == "ratio" else ""
+    return f"{CHANCE_WORDS[found.word]}{separator}{effect}{times} [{low}, {high}]"
+
+
+def _effect(value: float, finding: Finding) -> str:
+    """An effect with two significant digits: a ratio, or a difference with its sign."""
+    sign = "" if finding.unit == "ratio" else "+"
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}"
+    decimals = min(3, max(0, 1 - math.floor(math.log10(abs(value)))))
+    return f"{value:{sign}.{decimals}f}"
+
+
+def dims(finding: Finding) -> str:
+    """The dimensions k at which the verdict is the same, of those tried, e.g. ``2-16 of 2-32``; "" where none were."""
+    if not finding.dims:
+        return ""
+    tried = sorted(finding.dims)
+    same = [dim for dim in tried if finding.dims[dim] == finding.verdict]
+    whole = f"{tried[0]}-{tried[-1]}"
+    if same == tried:
+        return whole
+    if not same:
+        return f"none of {whole}"
+    first = tried.index(same[0])
+    adjacent = tried[first : first + len(same)] == same
+    shown = ", ".join(map(str, same)) if not adjacent or len(same) == 1 else f"{same[0]}-{same[-1]}"
+    return f"{shown} of {whole}"
+
+
+def control_name(finding: Finding) -> str:
+    """The title of the control; the variant of the finding where it has not been measured."""
+    return finding.variant if finding.control is None else finding.control.name
 
 
 def inputs(finding: Finding) -> str:
@@ -107,34 +143,26 @@ def _paired(group: list[Finding]) -> list[Finding]:
     return sorted(group, key=position)
 
 
-def not_beyond_chance(report: Report) -> str:
-    """The checks whose stated claim is supported while a controlled one is not, with how many of these; "" if none."""
-    names = []
-    for group in by_check(report.findings):
-        stated = {finding.verdict for finding in group if finding.tier == "stated"}
-        controls = [f.verdict for f in group if f.tier == "controlled" and f.verdict != "not-run"]
-        failed = len(controls) - controls.count("supported")
-        if "supported" in stated and failed:
-            names.append(f"{group[0].check} ({failed} of {len(controls)} controls)")
-    if not names:
-        return ""
-    return f"supported as stated, not shown to exceed chance: {', '.join(names)}"
+def reasons(findings: Iterable[Finding], verdict: Verdict) -> Iterator[tuple[str, str]]:
+    """(names, reason) of the findings with a verdict, one for each reason."""
+    groups: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.verdict == verdict:
+            groups.setdefault(finding.reason or "no reason given", []).append(finding)
+    for reason, group in groups.items():
+        yield names_of(group), reason
 
 
-def unsettled(report: Report) -> Iterator[tuple[str, str, str]]:
-    """(verdict, names, reason) of findings that are inconclusive or did not run, one for each reason."""
-    for kind in ("inconclusive", "not-run"):
-        reasons: dict[str, list[Finding]] = {}
-        for finding in report.findings:
-            if finding.verdict == kind:
-                reasons.setdefault(finding.reason or "no reason given", []).append(finding)
-        for reason, group in reasons.items():
-            yield kind.replace("-", " "), names_of(group), reason
+def not_told(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
+    """(name, reason) of each finding of which nothing is told beside chance."""
+    for finding in findings:
+        if finding.chance is not None and finding.chance.word == "not-told":
+            yield names_of([finding]), f"{finding.chance.reason} (control: {finding.chance.control})"
 
 
-def notes(report: Report) -> Iterator[tuple[str, str]]:
+def notes(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
     """(name, note) of each supported or refuted finding that has a note besides its number."""
-    for finding in report.findings:
+    for finding in findings:
         if finding.verdict in {"supported", "refuted"} and finding.reason:
             yield names_of([finding]), finding.reason
 
@@ -159,11 +187,11 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "subject", "not measured"
     else:
         yield "subject", _subject(report.subject)
-        yield "manifold", _manifold(report.subject)
-    if report.soundness:
-        yield "soundness", soundness(report.soundness)
+        yield "manifold", _manifold(report.subject, report.distances.get("free"))
     if report.distances:
         yield "distances", distances(report.distances)
+    if report.soundness:
+        yield "soundness", soundness(report.soundness)
     yield "run", _run(report)
     yield "counts", counts(report)
 
@@ -176,11 +204,13 @@ def _subject(subject: SubjectSummary) -> str:
     )
 
 
-def _manifold(subject: SubjectSummary) -> str:
+def _manifold(subject: SubjectSummary, free: DistanceSummary | None) -> str:
     manifold = subject.manifold
     parts = [f"{manifold.name}, k = {manifold.dim}"]
     if manifold.residual_median is not None:
-        parts.append(f"residual {number(manifold.residual_median)} (median)")
+        times = manifold.residual_median / free.median if free is not None and free.median > 0 else 0.0
+        coarse = f", {times:.2g} times the distance to the boundary" if times > 1 else ""
+        parts.append(f"residual {number(manifold.residual_median)} (median{coarse})")
     if manifold.label_agreement is not None:
         parts.append(f"label agreement {percent(manifold.label_agreement)}")
     return ", ".join(parts)

@@ -134,6 +134,18 @@ def info(name: str, message: str, value: float | None = None) -> Soundness:
     return Soundness(name=name, family="", ok=None, value=value, limit=None, message=message)
 
 
+def widening(name: str, value: float, limit: float, message: str) -> Soundness:
+    """An item that does not fail: intervals that rest on searched distances include the error that it found.
+
+    Args:
+        name: Its public name.
+        value: What was measured.
+        limit: The value above which intervals include it.
+        message: What was found.
+    """
+    return Soundness(name=name, family="", ok=None, value=value, limit=limit, message=message, widens=True)
+
+
 def bounded(
     name: str,
     value: float,

@@ -8,8 +8,17 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from dmmcheck.inference.types import Cost, Tier, Verdict
-from dmmcheck.report.model import Control, DistanceSummary, Finding, ManifoldSummary, Report, Soundness, SubjectSummary
+from dmmcheck.inference.types import ChanceWord, Cost, Tier, Verdict
+from dmmcheck.report.model import (
+    Chance,
+    Control,
+    DistanceSummary,
+    Finding,
+    ManifoldSummary,
+    Report,
+    Soundness,
+    SubjectSummary,
+)
 
 ENERGY = Finding(
     check="off-manifold-energy",
@@ -39,6 +48,14 @@ ENERGY_CONTROLLED = replace(
     confidence=0.95,
     p_value=0.831,
     control=Control(name="rotated tangent spaces", estimate=0.8761, interval=(0.8613, 0.8894)),
+    chance=Chance(
+        word="like",
+        effect=0.0362,
+        interval=(0.0121, 0.0512),
+        control="rotated tangent spaces",
+        p_value=0.831,
+        draws=199,
+    ),
 )
 ENERGY_SPECTRUM = replace(
     ENERGY_CONTROLLED,
@@ -46,6 +63,15 @@ ENERGY_SPECTRUM = replace(
     verdict="inconclusive",
     reason="the interval holds the limit 0.889; about 700 inputs would likely decide",
     control=Control(name="spectrum-matched spaces", estimate=0.881, interval=(0.86, 0.894)),
+    chance=Chance(
+        word="not-told",
+        effect=0.0313,
+        interval=(0.001, 0.0612),
+        control="spectrum-matched spaces",
+        p_value=0.4,
+        draws=199,
+        reason="the interval lies neither inside what chance does, 0.86 to 0.894, nor clear of it",
+    ),
 )
 DISTANCE = replace(
     ENERGY,
@@ -144,6 +170,16 @@ shares = st.floats(0, 1)
 counts = st.integers(0, 10**6)
 intervals = st.tuples(floats, floats)
 controls = st.builds(Control, name=texts, estimate=floats, interval=intervals)
+chances = st.builds(
+    Chance,
+    word=st.sampled_from(get_args(ChanceWord)),
+    effect=floats,
+    interval=intervals,
+    control=texts,
+    p_value=shares,
+    draws=counts,
+    reason=texts,
+)
 findings = st.builds(
     Finding,
     check=names,
@@ -163,6 +199,11 @@ findings = st.builds(
     censored=counts,
     p_value=st.none() | shares,
     control=st.none() | controls,
+    chance=st.none() | chances,
+    dims=st.none() | st.dictionaries(st.integers(1, 500), st.sampled_from(get_args(Verdict)), max_size=5),
+    meaningless=st.none() | st.sampled_from(get_args(Verdict)),
+    search_error=st.none() | intervals,
+    replicates=counts,
     reason=texts,
     reference=texts,
     expected_failure=texts,
@@ -195,6 +236,7 @@ soundness = st.builds(
     value=st.none() | floats,
     limit=st.none() | floats,
     message=texts,
+    widens=st.booleans(),
 )
 distances = st.builds(
     DistanceSummary,
@@ -214,4 +256,6 @@ reports = st.builds(
     soundness=st.lists(soundness, max_size=3).map(tuple),
     distances=st.dictionaries(st.sampled_from(["free", "on", "off", "random"]), distances),
     findings=st.lists(findings, max_size=5, unique_by=lambda f: f.id).map(tuple),
+    complete=st.booleans(),
+    errors=st.lists(texts, max_size=2).map(tuple),
 )

@@ -6,6 +6,7 @@ import copy
 import json as stdlib_json
 import math
 from dataclasses import replace
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -42,14 +43,15 @@ def test_the_schema_is_one():
 def test_keys_are_those_of_the_contract_in_its_order():
     content = loaded(reports.report())
     assert list(content) == [
-        *("schema", "dmmcheck", "versions", "seed", "device", "alpha", "subject", "soundness", "distances"),
-        *("findings", "summary"),
+        *("schema", "headline", "dmmcheck", "versions", "seed", "device", "alpha", "subject", "soundness"),
+        *("distances", "findings", "planned", "complete", "errors", "created", "run", "summary"),
     ]
     assert set(content["findings"][0]) == {
         *("check", "tier", "variant", "statement", "statistic", "unit", "estimate", "interval", "confidence"),
         *("threshold", "direction", "n", "censored", "p_value", "control", "verdict", "gating", "reason"),
-        *("reference", "cost"),
+        *("reference", "cost", "chance", "dims", "meaningless", "search_error", "unit_of_replication", "replicates"),
     }
+    assert content["findings"][3]["chance"]["word"] == "like"
     assert content["findings"][3]["control"] == {
         "name": "rotated tangent spaces",
         "estimate": 0.8761,
@@ -67,6 +69,39 @@ def test_keys_are_those_of_the_contract_in_its_order():
 
 def test_a_finite_report_survives_unchanged():
     assert json.parse(json.render(FINITE)) == FINITE
+
+
+def test_a_report_of_schema_1_is_read():
+    content = loaded(FINITE)
+    content["schema"] = "dmmcheck.report/1"
+    for key in ("headline", "planned", "complete", "errors", "created", "run"):
+        del content[key]
+    for finding in content["findings"]:
+        for key in ("chance", "dims", "meaningless", "search_error", "unit_of_replication", "replicates"):
+            del finding[key]
+    for item in content["soundness"]:
+        del item["widens"]
+    first = stdlib_json.loads((resources.files("dmmcheck.report") / "report-1.schema.json").read_text())
+    Draft202012Validator(first).validate(content)
+    read = json.parse(stdlib_json.dumps(content))
+    assert read.schema == SCHEMA
+    assert [finding.estimate for finding in read.findings] == [finding.estimate for finding in FINITE.findings]
+    assert read.findings[1].chance is None
+    assert read.findings[0].replicates == FINITE.findings[0].n
+
+
+def test_a_report_is_read_from_its_file(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text(json.render(FINITE))
+    assert json.read(path) == FINITE
+    with pytest.raises(ReportError, match=r"cannot be read \(.*give the path of a report that --dmm-report"):
+        json.read(tmp_path / "none.json")
+
+
+def test_dimensions_are_numbers_again():
+    finding = replace(reports.ENERGY, dims={2: "supported", 16: "refuted"}, meaningless="supported")
+    (read,) = json.parse(json.render(reports.report(finding))).findings
+    assert (read.dims, read.meaningless) == ({2: "supported", 16: "refuted"}, "supported")
 
 
 def test_a_residual_lost_and_one_that_never_was_are_told_apart():
@@ -151,7 +186,7 @@ VIOLATIONS = {
     "unknown verdict": lambda content: content["findings"][0].update(verdict="passed"),
     "unknown tier": lambda content: content["findings"][0].update(tier="gold"),
     "missing key": lambda content: content["findings"][0].pop("p_value"),
-    "other schema": lambda content: content.update(schema="dmmcheck.report/2"),
+    "other schema": lambda content: content.update(schema="dmmcheck.report/1"),
     "open interval without a reason": lambda content: content["findings"][0].update(interval=[0.5, None]),
     "no estimate and no reason": lambda content: content["findings"][0].update(estimate=None),
     "not run without a reason": lambda content: content["findings"][2].update(reason=""),
@@ -177,7 +212,7 @@ def test_the_schema_refuses(violation: str):
     [
         ("{", "not JSON"),
         ("[]", "schema 'list'"),
-        ('{"schema": "dmmcheck.report/0"}', "'dmmcheck.report/0', but this version reads 'dmmcheck.report/1'"),
+        ('{"schema": "dmmcheck.report/0"}', "'dmmcheck.report/0', but this version reads 'dmmcheck.report/1' and 'dmm"),
         ('{"schema": "dmmcheck.report/1"}', "lacks the key 'subject'"),
         (json.render(FINITE).replace('"supported",', '"passed",'), "verdict is 'passed', expected one of supported"),
         (json.render(FINITE).replace('"soundness": [', '"soundness": [3,'), "malformed"),

@@ -80,9 +80,6 @@ def test_the_verdict_says_why_a_refutation_does_not_fail_the_run(changes, words)
         (wording.threshold, replace(reports.ENERGY, direction="less", threshold=None), ""),
         (wording.p_value, reports.ENERGY, ""),
         (wording.p_value, reports.ENERGY_CONTROLLED, "p 0.83"),
-        (wording.control, reports.ENERGY, ""),
-        (wording.control, reports.ENERGY_CONTROLLED, "0.876 (p 0.83)"),
-        (wording.control, replace(reports.ENERGY_CONTROLLED, p_value=None), "0.876"),
         (wording.control_in_full, reports.ENERGY_CONTROLLED, "0.876 [0.861, 0.889] p 0.83"),
         (wording.inputs, reports.ENERGY, "256"),
         (wording.inputs, reports.DISTANCE, "254 (3)"),
@@ -104,9 +101,44 @@ def test_parts_of_a_finding_as_texts(text, finding, expected):
 
 def test_notes_and_open_questions_name_the_findings():
     noted = replace(reports.DISTANCE, reason="lowest at step 16")
-    report = reports.report(noted, reports.ENERGY_SPECTRUM, reports.DEPTH, reports.MAIN_EFFECT)
-    assert list(wording.notes(report)) == [("on-manifold-distance (stated)", "lowest at step 16")]
-    assert list(wording.unsettled(report)) == [
-        ("inconclusive", "off-manifold-energy (controlled spectrum)", reports.ENERGY_SPECTRUM.reason),
-        ("not run", "adversarial-training-deepens (mechanism depth, mechanism main-effect)", reports.DEPTH.reason),
+    findings = (noted, reports.ENERGY_SPECTRUM, reports.DEPTH, reports.MAIN_EFFECT)
+    assert list(wording.notes(findings)) == [("on-manifold-distance (stated)", "lowest at step 16")]
+    assert list(wording.reasons(findings, "inconclusive")) == [
+        ("off-manifold-energy (controlled spectrum)", reports.ENERGY_SPECTRUM.reason)
     ]
+    assert list(wording.reasons(findings, "not-run")) == [
+        ("adversarial-training-deepens (mechanism depth, mechanism main-effect)", reports.DEPTH.reason)
+    ]
+    ((name, reason),) = wording.not_told(findings)
+    assert name == "off-manifold-energy (controlled spectrum)"
+    assert reason.startswith("the interval lies neither inside what chance does")
+
+
+@pytest.mark.parametrize(
+    ("unit", "word", "effect", "interval", "text"),
+    [
+        ("ratio", "more", 1.3149, (1.204, 1.42), "more 1.3x [1.2, 1.4]"),
+        ("ratio", "less", 0.7612, (0.68, 12.0), "less 0.76x [0.68, 12]"),
+        ("share", "like", -0.0148, (-0.0373, 0.0099), "like -0.015 [-0.037, +0.010]"),
+        ("rate", "not-told", 0.0, (-math.inf, 0.000123), "not told 0 [-inf, +0.000]"),
+    ],
+)
+def test_the_word_beside_chance_has_the_effect_and_its_interval(unit, word, effect, interval, text):
+    chance = replace(reports.ENERGY_CONTROLLED.chance, word=word, effect=effect, interval=interval)
+    assert wording.chance(replace(reports.ENERGY, unit=unit, chance=chance)) == text
+
+
+@pytest.mark.parametrize(
+    ("dims", "text"),
+    [
+        (None, ""),
+        ({}, ""),
+        ({2: "supported", 4: "supported", 8: "supported"}, "2-8"),
+        ({2: "supported", 4: "supported", 8: "refuted", 16: "refuted"}, "2-4 of 2-16"),
+        ({2: "refuted", 4: "supported", 8: "refuted"}, "4 of 2-8"),
+        ({2: "supported", 4: "refuted", 8: "supported"}, "2, 8 of 2-8"),
+        ({2: "refuted", 4: "refuted"}, "none of 2-4"),
+    ],
+)
+def test_the_dimensions_at_which_the_verdict_is_the_same(dims, text):
+    assert wording.dims(replace(reports.ENERGY, dims=dims)) == text

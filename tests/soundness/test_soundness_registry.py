@@ -40,7 +40,7 @@ BUILT_IN = (
     *("probabilities", "labels-confirmed", "gradients", "finite-differences", "found", "effort", "nesting", "kkt"),
     *("flatness", "box", "segment-probe", "random-ray-probe", "transfer", "independent-attack"),
     *("planted-boundaries", "orthonormal", "residual", "label-agreement", "effective-rank", "linearity"),
-    *("disjoint", "dimensions"),
+    "disjoint",
 )
 
 
