@@ -188,7 +188,7 @@ def inputs_of(x: Any, name: str) -> Tensor:
     if not tensor.is_floating_point():
         raise SubjectError(
             f"{name} has dtype {tensor.dtype}, floating point is needed since distances are measured in it; "
-            f"scale integer images first, e.g. {name.split()[0]} / 255.0"
+            f"scale integer images first, e.g. {name.partition(' ')[0]} / 255.0"
         )
     if tensor.ndim < 2:
         raise SubjectError(f"{name} has shape {tuple(tensor.shape)}, expected (n, *input_shape); add the input axis")
