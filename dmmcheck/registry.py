@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
@@ -75,7 +76,12 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def source_of(function: Callable[..., Any]) -> str:
-    """Where a function is defined: its file and qualified name, which stay the same however its module is imported."""
+    """Where a function is defined: its file and qualified name, which stay the same however its module is imported.
+
+    A ``functools.partial`` is defined where its function is.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     code = getattr(function, "__code__", None)
     return f"{getattr(function, '__module__', '')}.{name}" if code is None else f"{code.co_filename}:{name}"

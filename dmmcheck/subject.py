@@ -16,6 +16,7 @@ from dmmcheck.models.base import UNDER_TEST, Classifier
 from dmmcheck.models.reference import moved, reference_model
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
+DATA_X, DATA_Y = "x (the inputs of the key data)", "y (the labels of the key data)"
 TRAINING_DATA = "the training data (x_train and y_train, in settings manifold-data)"
 
 
@@ -58,17 +59,17 @@ class Subject:
     classifier: Classifier = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        x = inputs_of(self.x, "x")
+        x = inputs_of(self.x, DATA_X)
         if len(x) < MIN_INPUTS:
             raise SubjectError(
-                f"x holds {len(x)} inputs, at least {MIN_INPUTS} are needed; pass more of the test split"
+                f"{DATA_X} holds {len(x)} inputs, at least {MIN_INPUTS} are needed; pass more of the test split"
             )
         bounds = _checked_bounds(self.bounds, x)
-        y = labels_of(self.y, "y", len(x))
+        y = labels_of(self.y, DATA_Y, len(x))
         classifier = adapt(self.model, x)
         if not isinstance(classifier, TorchClassifier):
             verify(classifier, x)
-        _check_range(y, classifier.classes, "y")
+        _check_range(y, classifier.classes, DATA_Y)
         checked: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
         if self.x_train is None and self.y_train is not None:
             raise SubjectError("y_train is given without x_train; give both, or neither")
@@ -187,7 +188,7 @@ def inputs_of(x: Any, name: str) -> Tensor:
     if not tensor.is_floating_point():
         raise SubjectError(
             f"{name} has dtype {tensor.dtype}, floating point is needed since distances are measured in it; "
-            f"scale integer images first, e.g. {name} / 255.0"
+            f"scale integer images first, e.g. {name.partition(' ')[0]} / 255.0"
         )
     if tensor.ndim < 2:
         raise SubjectError(f"{name} has shape {tuple(tensor.shape)}, expected (n, *input_shape); add the input axis")
@@ -240,8 +241,8 @@ def _checked_bounds(bounds: Any, x: Tensor) -> tuple[float, float] | None:
     outside = int(((x < low) | (x > high)).sum())
     if outside:
         raise SubjectError(
-            f"x holds {outside} values outside the bounds [{low}, {high}] (it spans {float(x.min()):g} to "
-            f"{float(x.max()):g}); give the bounds in the units of x, or scale x"
+            f"{DATA_X} holds {outside} values outside the bounds [{low}, {high}]: it spans {float(x.min()):g} to "
+            f"{float(x.max()):g}; give the bounds in the units of x, or scale x"
         )
     return low, high
 
@@ -257,7 +258,8 @@ def _checked_training_data(x_train: Any, y_train: Any, x: Tensor, classes: int) 
     examples = inputs_of(x_train, "x_train")
     if examples.shape[1:] != x.shape[1:] and examples[0].numel() != x[0].numel():
         raise SubjectError(
-            f"x_train has inputs of shape {tuple(examples.shape[1:])}, x of {tuple(x.shape[1:])}; pass the same kind"
+            f"x_train holds inputs of shape {tuple(examples.shape[1:])}, but x holds inputs of shape "
+            f"{tuple(x.shape[1:])}; pass training inputs of the shape of x"
         )
     if y_train is None:
         return {"x_train": examples}

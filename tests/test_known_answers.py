@@ -18,6 +18,7 @@ from dmmcheck import worlds
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import Settings
 from dmmcheck.inference.types import ARMS
+from dmmcheck.measurement import nulls
 from dmmcheck.models.base import flat
 from dmmcheck.run import Run
 
@@ -42,7 +43,12 @@ SMALL = [
 
 @pytest.mark.parametrize(
     ("ambient_dim", "dim", "angle"),
-    [*SMALL, (784, 16, 89.5), (150528, 1, 70.0), (150528, 16, 0.5), (150528, 16, 89.5)],
+    [
+        *SMALL,
+        (784, 16, 89.5),
+        (150528, 16, 89.5),
+        *(pytest.param(150528, *shape, marks=pytest.mark.heavy) for shape in ((1, 70.0), (16, 0.5))),
+    ],
 )
 def test_hyperplane_distances_are_the_closed_form(ambient_dim, dim, angle):
     found, exact = measured(worlds.hyperplane(ambient_dim=ambient_dim, dim=dim, angle=angle, samples=8, seed=1))
@@ -107,6 +113,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6)
 """
 
 
+@pytest.mark.heavy  # the search alone is tested in the same way, and is not heavy
 def test_a_measurement_at_imagenet_size_stays_under_the_memory_of_a_few_bases():
     printed = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout
     assert float(printed) < 1.5  # GB above the bare process; a (D, D) array alone would take 90
@@ -241,7 +248,7 @@ def test_a_haar_random_classifier_is_seldom_taken_for_one_related_to_the_manifol
     verdicts = []
     for seed in range(DRAWS):
         world = worlds.haar(ambient_dim=50, dim=8, samples=64, seed=seed)
-        session = Run(world.subject, Settings(seed=seed))
+        session = Run(world.subject, Settings(seed=seed, effort="quick"))  # a plane is found with any effort
         session.soundness = ()  # nothing is masked here, and the gates would take most of the time
         verdicts.append(session.finding(planned).verdict)
     assert stats.binomtest(verdicts.count("supported"), DRAWS, 0.05, alternative="greater").pvalue > 0.01
@@ -299,6 +306,18 @@ def verdicts(world, *, controlled):
     }
 
 
+def is_clear(item, world):
+    """Other coordinates have other rotated spaces, which leaves only clear verdicts as they are."""
+    return item.check.id in ENERGY and item.id in world.truth
+
+
+@cache
+def clear_verdicts(name):
+    """A world, and its verdicts that other coordinates leave as they are."""
+    world = worlds.WORLDS[name](seed=1, samples=64)
+    return world, verdicts(world, controlled=lambda item: is_clear(item, world))
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -308,18 +327,14 @@ def verdicts(world, *, controlled):
 )
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_verdicts_stay_in_other_coordinates_units_and_order(name, transform):
-    world = worlds.WORLDS[name](seed=1, samples=64)
-
-    def clear(item):
-        """Other coordinates have other rotated spaces, which leaves only clear verdicts as they are."""
-        return item.check.id in ENERGY and item.id in world.truth
-
-    before, after = (verdicts(one, controlled=clear) for one in (world, TRANSFORMS[transform](world)))
-    assert before == after
+    world, before = clear_verdicts(name)
+    assert verdicts(TRANSFORMS[transform](world), controlled=lambda item: is_clear(item, world)) == before
     assert sum(verdict in {"supported", "refuted"} for verdict in before.values()) >= 5
 
 
-def test_controlled_verdicts_stay_in_other_units_and_order():
+def test_controlled_verdicts_stay_in_other_units_and_order(monkeypatch):
+    # draws are what takes long, and a hundred of them show this as well as the two hundred of a run
+    monkeypatch.setitem(nulls.BUDGETS, "energy", nulls.DrawBudget(3, 99, 99))
     world = worlds.rotated(ambient_dim=16, dim=4, samples=40, seed=1)
 
     def affordable(item):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import subprocess
 import sys
@@ -77,6 +78,14 @@ def test_the_source_of_a_function_is_its_file_and_name_and_that_of_an_object_its
             """Nothing."""
 
     assert source_of(Callable()) == source_of(Callable())
+
+
+def test_the_source_of_a_partial_is_that_of_its_function():
+    assert source_of(functools.partial(functools.partial(one), 1)) == source_of(one)
+    things = Registry("thing")
+    things.add("a", 1, function=functools.partial(one))
+    with pytest.raises(RegistryError, match="exists already"):
+        things.add("a", 2, function=functools.partial(another))
 
 
 def test_a_module_that_is_imported_under_two_names_adds_its_things_twice(tmp_path):

@@ -17,10 +17,33 @@ from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ConfigError, DmmError, ModelError, SubjectError
 from dmmcheck.inference.evidence import Evidence
+from dmmcheck.registry import GATES
 from dmmcheck.run import Run
 
 SHAPE = {"ambient_dim": 12, "dim": 3}
 STATED = ("stated", "mechanism")
+
+
+ALL_GATES = {
+    "test_the_same_seed_gives_the_same_report_and_another_seed_other_numbers",
+    "test_neither_global_generators_nor_the_model_are_touched",
+    "test_a_report_has_the_subject_the_distances_and_the_soundness_items",
+    "test_the_effort_of_the_settings_is_that_of_the_search_and_is_compared_with_the_next_one",
+    "test_a_model_of_a_pair_at_chance_decides_nothing",
+}
+
+
+@pytest.fixture(autouse=True)
+def fewer_gates(request, own_registries):
+    """Tests that are not about soundness leave out the gates that search, which would take most of the time."""
+    if request.function.__name__ not in ALL_GATES:
+        for name, gate in list(GATES.items()):
+            if gate.ask.__module__ == "dmmcheck.soundness.probes" or name == "effort":
+                del GATES._things[name]
+
+
+def test_the_tests_that_need_all_gates_exist():
+    assert set(globals()) >= ALL_GATES
 
 
 @cache

@@ -14,7 +14,7 @@ from torch import nn
 
 import dmmcheck
 from dmmcheck.errors import SubjectError
-from dmmcheck.subject import Subject
+from dmmcheck.subject import DATA_X, DATA_Y, Subject
 
 N, D = 16, 6
 X = torch.linspace(0, 1, N * D).reshape(N, D)
@@ -49,28 +49,28 @@ def made(**changes):
 
 CASES = {
     "few inputs": (
-        "x holds 5 inputs, at least 8 are needed; pass more of the test split",
+        f"{DATA_X} holds 5 inputs, at least 8 are needed; pass more of the test split",
         {"x": X[:5], "y": Y[:5]},
         {"x": X[:8], "y": Y[:8]},
     ),
     "integer images": (
-        "x has dtype torch.uint8, floating point is needed since distances are measured in it; scale integer images "
-        "first, e.g. x / 255.0",
+        f"{DATA_X} has dtype torch.uint8, floating point is needed since distances are measured in it; scale "
+        "integer images first, e.g. x / 255.0",
         {"x": IMAGES},
         {"x": IMAGES / 255.0},
     ),
     "no input axis": (
-        "x has shape (96,), expected (n, *input_shape); add the input axis",
+        f"{DATA_X} has shape (96,), expected (n, *input_shape); add the input axis",
         {"x": X.reshape(-1)},
         {"x": X.reshape(-1).reshape(N, D)},
     ),
     "no array": (
-        "x is a str that does not convert to a tensor",
+        f"{DATA_X} is a str that does not convert to a tensor",
         {"x": "images"},
         {"x": np.asarray(X)},
     ),
     "missing values: removed": (
-        "x holds 10 NaN or infinite values of 96; remove or impute them",
+        f"{DATA_X} holds 10 NaN or infinite values of 96; remove or impute them",
         {"x": HOLED},
         {"x": HOLED[HOLED.isfinite().all(1)], "y": Y[HOLED.isfinite().all(1)]},
     ),
@@ -80,27 +80,28 @@ CASES = {
         {"x": HOLED.nan_to_num(0.95)},
     ),
     "labels that are no array": (
-        "y is a str that does not convert to a tensor",
+        f"{DATA_Y} is a str that does not convert to a tensor",
         {"y": "cats"},
         {"y": Y.tolist()},
     ),
     "one-hot labels": (
-        "y has shape (16, 2), expected (16,): one label per input; pass class indices, not one-hot rows",
+        f"{DATA_Y} has shape (16, 2), expected (16,): one label per input; pass class indices, not one-hot rows",
         {"y": nn.functional.one_hot(Y)},
         {"y": nn.functional.one_hot(Y).argmax(1)},
     ),
     "labels of another split": (
-        "y has shape (12,), expected (16,): one label per input; pass class indices, not one-hot rows, of the same",
+        f"{DATA_Y} has shape (12,), expected (16,): one label per input; pass class indices, not one-hot rows, "
+        "of the same",
         {"y": Y[:12]},
         {"y": Y},
     ),
     "labels of floating point": (
-        "y has dtype torch.float32, expected integers; pass class indices, e.g. y.long()",
+        f"{DATA_Y} has dtype torch.float32, expected integers; pass class indices, e.g. y.long()",
         {"y": Y.float()},
         {"y": Y.float().long()},
     ),
     "labels out of range": (
-        "y holds labels from 1 to 2, the model has 2 classes (0 to 1); map the labels to the model's outputs",
+        f"{DATA_Y} holds labels from 1 to 2, the model has 2 classes (0 to 1); map the labels to the model's outputs",
         {"y": Y + 1},
         {"y": (Y + 1) - 1},
     ),
@@ -115,7 +116,7 @@ CASES = {
         {"bounds": (0.0, 1.0)},
     ),
     "bounds in other units": (
-        "x holds 95 values outside the bounds [0.0, 1.0] (it spans 0 to 255); give the bounds in the units of x",
+        f"{DATA_X} holds 95 values outside the bounds [0.0, 1.0]: it spans 0 to 255; give the bounds in the units of x",
         {"x": 255 * X, "bounds": (0.0, 1.0)},
         {"x": 255 * X, "bounds": (0.0, 255.0)},
     ),
@@ -155,8 +156,8 @@ CASES = {
         {"checkpoints": list(enumerate([model, other]))},
     ),
     "training inputs of another kind": (
-        "the training data (x_train and y_train, in settings manifold-data): x_train has inputs of shape (3,), x of "
-        "(6,); pass the same kind",
+        "the training data (x_train and y_train, in settings manifold-data): x_train holds inputs of shape (3,), but x "
+        "holds inputs of shape (6,); pass training inputs of the shape of x",
         {"x_train": X[:, :3]},
         {"x_train": X},
     ),

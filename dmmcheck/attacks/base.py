@@ -116,8 +116,9 @@ class Attack(Protocol):
     """Anything that looks for the nearest label change inside a search space.
 
     The search space is an argument, so that the searches on and off the manifold are one algorithm. An attack is an
-    element of the setting `attacks`: the object itself, or ``module:name``. The report calls it by its attribute
-    `name`, or by the name of its class or function.
+    element of the setting `attacks`: the object itself, or a reference ``pkg.mod:attr``. The report calls an object by
+    its attribute `name`, or else by the name of its class or function. It calls a reference by its last part, since a
+    run is planned before its code is loaded. All names are in lower case with hyphens.
     """
 
     def __call__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 import sys
@@ -59,6 +60,18 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def colon_hint(name: str) -> str:
+    """The text ``; did you mean 'shop.model:load'?`` if a name has a dot where a reference has a colon, else "".
+
+    Example:
+        >>> colon_hint("shop.model.load"), colon_hint("local-pca")
+        ("; did you mean 'shop.model:load'?", '')
+    """
+    module, dot, attribute = name.rpartition(".")
+    dotted = dot and attribute != "py" and all(part.isidentifier() for part in name.split("."))
+    return f"; did you mean '{module}:{attribute}'?" if dotted else ""
+
+
 def parse_toml(text: str) -> dict[str, Any]:
     """TOML as a dict.
 
@@ -107,9 +120,9 @@ def _integer(low: int, high: int) -> Callable[[Any], int]:
 
 
 def _rate(value: Any) -> float:
-    if not 0 < (rate := number(value)) < 1:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
         raise ValueError("a number above 0 and below 1, e.g. 0.05")
-    return rate
+    return float(value)
 
 
 def _texts(value: Any) -> tuple[str, ...]:
@@ -141,34 +154,76 @@ def _attacks(value: Any) -> tuple[Any, ...]:
 
 
 def _attack(value: Any) -> Any:
-    """One attack: a text, or an object that can be called."""
+    """One attack: a reference, a name of torchattacks in lower case, or an object that can be called as one."""
     if isinstance(value, str):
-        return text(value)
+        return _reference_or_name(text(value))
     if isinstance(value, type) or not callable(value):
         raise ValueError(f"attacks that can be called ({value!r} cannot); pass an object, e.g. MyAttack()")
+    wrong = wrong_signature(value)
+    if wrong:
+        raise ValueError(
+            f"attacks that can be called with {ATTACK_SIGNATURE} ({value!r} cannot: {wrong}); give it this signature"
+        )
     return value
+
+
+def _reference_or_name(value: str) -> str:
+    if ":" not in value and "." in value:
+        raise ValueError(
+            "names of torchattacks, or references of the form pkg.mod:attr or path.py:attr "
+            f"({value!r} has a dot and no colon){colon_hint(value)}"
+        )
+    return value if ":" in value else value.lower()
+
+
+ATTACK_SIGNATURE = "(model, x, y, *, space, bounds=None, generator)"
+"""The signature of `dmmcheck.attacks.base.Attack`."""
+
+
+def wrong_signature(attack: Callable[..., Any]) -> str:
+    """Why a call of an attack would fail, in Python's words; "" where it would not, or where Python cannot tell.
+
+    Example:
+        >>> wrong_signature(lambda model, x, y, *, space, generator: None)
+        ''
+        >>> wrong_signature(lambda model, x: None)
+        'too many positional arguments'
+    """
+    try:
+        signature = inspect.signature(attack)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(None, None, None, space=None, generator=None)
+    except TypeError as error:
+        return str(error)
+    return ""
 
 
 def attack_name(attack: Any) -> str:
     """The name of an attack in reports, in lower case with hyphens; names of torchattacks stay as they are.
 
-    It is the last part of a reference to code, the attribute ``name`` of an object, or the name of its function or
-    class.
+    It is the last part of a reference to code, which is not loaded for this; the attribute ``name`` of an object; or
+    the name of its function or class.
 
     Example:
         >>> attack_name("fab"), attack_name("shop.attacks:MyAttack")
         ('fab', 'my-attack')
     """
     if isinstance(attack, str):
-        return _slug(re.split("[:.]", attack)[-1]) if ":" in attack else attack
-    named = getattr(attack, "name", None) or getattr(attack, "__name__", None) or type(attack).__name__
-    return _slug(str(named))
+        return _slug(_words(re.split("[:.]", attack)[-1])) if ":" in attack else attack
+    named = getattr(attack, "name", None)
+    return _slug(str(named) if named else _words(getattr(attack, "__name__", None) or type(attack).__name__))
+
+
+def _words(name: str) -> str:
+    """The words of a name in code, apart."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
 
 
 def _slug(name: str) -> str:
-    """The name in lower case, with hyphens between its words."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
-    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-") or "attack"
+    """The name in lower case, with hyphens in place of all that is neither letter nor digit."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "attack"
 
 
 def _tiers(value: Any) -> tuple[str, ...]:

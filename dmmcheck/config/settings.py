@@ -86,8 +86,8 @@ class Settings:
     def __post_init__(self) -> None:
         for key in JUDGING.values():
             value = getattr(self, key.field)
-            if value is None:
-                continue
+            if value is None and key.field == "device":
+                continue  # the device of the model
             try:
                 object.__setattr__(self, key.field, key.read(value))
             except (TypeError, ValueError) as error:

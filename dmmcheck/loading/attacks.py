@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from dmmcheck.attacks.base import Attack
-from dmmcheck.config.schema import attack_name
+from dmmcheck.config.schema import ATTACK_SIGNATURE, attack_name, wrong_signature
 from dmmcheck.errors import ConfigError
-from dmmcheck.loading.references import is_reference, load, resolve
+from dmmcheck.loading.references import load, resolve
 
 
 def load_attacks(attacks: Iterable[Any], *, root: Path) -> dict[str, Attack]:
@@ -20,7 +20,7 @@ def load_attacks(attacks: Iterable[Any], *, root: Path) -> dict[str, Attack]:
         root: The folder that references start from.
 
     Raises:
-        ConfigError: There is no such code, or it is not an object that can be called.
+        ConfigError: There is no such code, or it cannot be called as an attack.
         AttackError: torchattacks is not installed, or has no such attack.
     """
     return {attack_name(attack): _loaded(attack, root) for attack in attacks}
@@ -30,7 +30,7 @@ def _loaded(attack: Any, root: Path) -> Attack:
     """The attack that an element of the setting names."""
     if not isinstance(attack, str):
         return _checked(attack, f"attacks: {attack!r}")
-    if not is_reference(attack):
+    if ":" not in attack:
         from dmmcheck.attacks.torchattacks import TorchAttack  # noqa: PLC0415  # an optional dependency
 
         return TorchAttack(attack)
@@ -44,5 +44,8 @@ def _checked(attack: Any, what: str) -> Attack:
         raise ConfigError(
             f"{what} is a {type(attack).__name__}, which cannot be called; name an attack object or function"
         )
+    wrong = wrong_signature(attack)
+    if wrong:
+        raise ConfigError(f"{what} cannot be called with {ATTACK_SIGNATURE}: {wrong}; give it this signature")
     found: Attack = attack
     return found

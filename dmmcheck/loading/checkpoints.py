@@ -26,7 +26,7 @@ def checkpoints_from(
         pattern: A glob pattern, relative to `root` or absolute. The step is the last whole number in a file's name.
         untrained: Returns a model with the structure of the weights.
         what: The name of the checkpoints in messages.
-        root: The folder that a relative pattern starts from.
+        root: The folder that a pattern is relative to.
 
     Raises:
         ConfigError: No file matches, a file's name contains no number, two files have the same step, or weights cannot
@@ -41,7 +41,7 @@ def checkpoints_from(
             raise ConfigError(f"{what}: {files[step].name} and {file.name} are both step {step}; narrow the pattern")
         files[step] = file
     if not files:
-        raise ConfigError(f"{what}: no file matches; give a pattern that starts from {root}, or pkg.mod:attr")
+        raise ConfigError(f"{what}: no file matches; give a pattern relative to {root}, or pkg.mod:attr")
     model = untrained()
     if not isinstance(model, nn.Module):
         raise ConfigError(

@@ -35,7 +35,10 @@ def inputs_and_labels(value: Any, what: str) -> tuple[Any, Any | None]:
         value = value.tensors
     if isinstance(value, (tuple, list)):
         if len(value) != PAIR:
-            raise SubjectError(f"{what} is a {type(value).__name__} of {len(value)} elements, not of two; {ADVICE}")
+            raise SubjectError(
+                f"{what} is a {type(value).__name__} of {len(value)} elements, expected 2 (inputs x and labels y); "
+                f"{ADVICE}"
+            )
         return value[0], value[1]
     if hasattr(value, "__array__"):
         return value, None

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from dmmcheck.config.schema import did_you_mean
+from dmmcheck.config.schema import colon_hint, did_you_mean
 from dmmcheck.errors import ConfigError
 
 _REFERENCE = re.compile(r"(?P<where>.+):(?P<attribute>[^\W\d]\w*(?:\.[^\W\d]\w*)*)")
@@ -46,14 +46,19 @@ def load(reference: str, what: str, *, root: Path) -> Any:
     """
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise ConfigError(f"{what} is not of the form pkg.mod:attr or path.py:attr; name the value or function in it")
-    module = _module(match["where"], what, root)
-    value: Any = module
-    for name in match["attribute"].split("."):
+        raise ConfigError(
+            f"{what} is not of the form pkg.mod:attr or path.py:attr{colon_hint(reference)}; "
+            "write the module or file, a colon, and the name of the value or function in it"
+        )
+    where, names = match["where"], match["attribute"].split(".")
+    value: Any = _module(where, what, root)
+    for number, name in enumerate(names):
         if not hasattr(value, name):
-            names = [other for other in vars(module) if not other.startswith("_")]
+            owner = f"{'.'.join(names[:number])!r} in " if number else ""
+            kind = "file" if where.endswith(".py") else "module"
+            near = did_you_mean(name, [other for other in dir(value) if not other.startswith("_")])
             raise ConfigError(
-                f"{what}: {match['where']} has no {name!r}{did_you_mean(name, names)}; name a value in it"
+                f"{what}: {owner}the {kind} {where!r} has no attribute {name!r}{near}; name an attribute that it has"
             )
         value = getattr(value, name)
     return value
@@ -135,7 +140,7 @@ def _from_file(path: Path, what: str, root: Path) -> ModuleType:
     """The module of a file; the one that ``import`` returns if it finds this file, so that the file runs once."""
     if not path.is_file():
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
-        raise ConfigError(f"{what}: there is no file {path}{near}; give a path that starts from {root}")
+        raise ConfigError(f"{what}: there is no file {path}{near}; give a path relative to {root}")
     dotted = _dotted(path, root)
     if dotted:
         spec = importlib.util.find_spec(dotted)

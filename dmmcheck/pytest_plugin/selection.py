@@ -12,7 +12,7 @@ import pytest
 
 from dmmcheck.checks.plan import Planned, plan, select
 from dmmcheck.config.settings import Config, load_config
-from dmmcheck.errors import ConfigError, DmmError
+from dmmcheck.errors import ConfigError, DmmError, ReportError
 from dmmcheck.pytest_plugin import collection_root, options
 
 CONFIG = pytest.StashKey[Config]()
@@ -111,18 +111,30 @@ def check_reports(config: pytest.Config) -> None:
 
     with usage_errors():
         for path in config.getoption("--dmm-report"):
-            check_path(config.invocation_params.dir / path)
+            _try_to_write_beside(check_path(config.invocation_params.dir / path))
+
+
+def _try_to_write_beside(target: Path) -> None:
+    """Make a file in the folder of a report and remove it: some folders that look writable are not, such as /proc."""
+    import tempfile  # noqa: PLC0415  # only where a report is asked for
+
+    folder = next(parent for parent in target.absolute().parents if parent.exists())
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ReportError(
+            f"the report cannot be written to {target}: no file can be made in {folder} ({error.strerror}); "
+            "choose another path"
+        ) from error
 
 
 def _check_manifold_name(loaded: Config) -> None:
     """Refuse an unknown name of a built-in manifold."""
-    from dmmcheck.config.schema import did_you_mean  # noqa: PLC0415
+    from dmmcheck.config.schema import colon_hint, did_you_mean  # noqa: PLC0415
     from dmmcheck.loading.references import is_reference  # noqa: PLC0415
     from dmmcheck.manifolds.builtin import BUILTIN  # noqa: PLC0415
 
     given = loaded.subject.get("manifold")
     if given is not None and not is_reference(given.value) and given.value not in BUILTIN:
-        raise ConfigError(
-            f"manifold = {given} is not built in{did_you_mean(given.value, BUILTIN)}; "
-            f"valid: {', '.join(BUILTIN)}, or pkg.mod:attr"
-        )
+        near = did_you_mean(given.value, BUILTIN) or colon_hint(given.value)
+        raise ConfigError(f"manifold = {given} is not built in{near}; valid: {', '.join(BUILTIN)}, or pkg.mod:attr")

@@ -1,8 +1,13 @@
-"""Error control of whole runs: alpha is shared, verdicts depend on nothing else, and none is given where unsound."""
+"""Error control of whole runs: alpha is shared, and verdicts depend on nothing else.
+
+`test_known_answers` shows for each masked world that no verdict is given.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -12,6 +17,7 @@ from torch import Tensor, nn
 
 import dmmcheck
 from dmmcheck import worlds
+from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Evidence
@@ -78,12 +84,18 @@ def test_alpha_is_shared_by_the_gating_tests_that_the_subject_allows():
 def test_a_verdict_does_not_depend_on_what_else_is_asked():
     subject = views.subject(samples=96, manifold=views.Local())
     names = ["noise-like", "off-manifold-energy", "projection-restores"]
-    together = dmmcheck.run(subject, checks=names, samples=96)
-    alone = [dmmcheck.run(subject, checks=[name], samples=96) for name in reversed(names)]
-    separate = {finding.id: finding for report in alone for finding in report.findings}
-    assert {finding.id for finding in together.findings} == set(separate)
-    for finding in together.findings:
-        assert replace(finding, cost=separate[finding.id].cost) == separate[finding.id]
+    ids = [
+        [item.id for item in plan(Settings()) if item.id.startswith(name) and item.id.endswith("builtin")]
+        for name in names
+    ]
+    together = views.judged(subject, *chain(*ids), samples=96)
+    separate = {}
+    for some in reversed(ids):
+        separate |= views.judged(subject, *some, samples=96)
+    assert len(together) >= 2 * len(names)
+    assert set(together) == set(separate)
+    for id, finding in together.items():
+        assert replace(finding, cost=separate[id].cost) == separate[id]
 
 
 @pytest.mark.parametrize("tier", ["stated", "controlled"])
@@ -152,12 +164,18 @@ CHANGES = {
 }
 
 
+@cache
+def unchanged(world: str) -> tuple[Subject, dict[str, str]]:
+    """A subject, and its verdicts."""
+    subject = WORLDS[world]()
+    return subject, verdicts(subject)
+
+
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("world", WORLDS)
 def test_verdicts_do_not_depend_on_coordinates_units_scale_of_logits_or_order(world, change):
-    subject = WORLDS[world]()
-    before, after = verdicts(subject), verdicts(CHANGES[change](subject))
-    assert before == after
+    subject, before = unchanged(world)
+    assert verdicts(CHANGES[change](subject)) == before
     assert sum(verdict in {"supported", "refuted"} for verdict in before.values()) >= 6
 
 
@@ -167,16 +185,6 @@ def test_permuted_inputs_give_the_same_numbers():
     for name, finding in before.items():
         if finding.verdict != "not-run":
             assert finding.estimate == pytest.approx(after[name].estimate, rel=1e-4), name
-
-
-@pytest.mark.parametrize("kind", ["saturated", "quantised", "step", "stochastic"])
-def test_a_masked_model_gets_no_verdict(kind):
-    subject = worlds.unsound(kind=kind, seed=0, ambient_dim=24, dim=4, classes=4, samples=64).subject
-    findings = views.judged(subject, sound=False, samples=64)
-    ran = [finding for finding in findings.values() if finding.verdict != "not-run"]
-    assert ran
-    assert {finding.verdict for finding in ran} == {"inconclusive"}
-    assert all(finding.reason.startswith("unsound: ") for finding in ran)
 
 
 PAIR = (
@@ -208,7 +216,7 @@ class Quantised(nn.Module):
 
 
 def test_a_masked_model_of_a_pair_makes_the_pair_inconclusive_and_nothing_else():
-    subject = worlds.hyperplane(angle=80, seed=0, **SMALL).subject
+    subject = worlds.hyperplane(angle=80, seed=0, **SMALL | {"samples": 64}).subject
     subject = replace(subject, robust=Quantised(subject.model))
     findings = views.judged(subject, *PAIR, "off-manifold-energy-stated-builtin", sound=False)
     assert all(findings[name].verdict == "inconclusive" for name in PAIR)

@@ -46,7 +46,12 @@ CASES = {
     ),
     "at-least": Case("seed = -1", "expected a whole number >= 0", "seed = 0", {"seed": 0}),
     "rate": Case("alpha = 1", "above 0 and below 1, e.g. 0.05", "alpha = 0.05", {"alpha": 0.05}),
-    "number": Case("alpha = 'a'", "expected a finite number, e.g. 1.5", "alpha = 0.15", {"alpha": 0.15}),
+    "number": Case(
+        "checks.a.threshold = 'a'",
+        "expected a finite number, e.g. 1.5",
+        "checks.a.threshold = 1.5",
+        one(threshold=1.5),
+    ),
     "texts": Case("gate = 'stated'", 'a list of texts, e.g. ["a", "b"]', 'gate = ["stated"]', {"gate": ("stated",)}),
     "tier": Case("gate = ['sated']", "did you mean 'stated'?", "gate = ['stated']", {"gate": ("stated",)}),
     "one-of": Case(
@@ -62,6 +67,18 @@ CASES = {
         {"manifold-options": {"dim": 16}},
     ),
     "attacks": Case("attacks = 'fab'", 'e.g. ["fab"]', 'attacks = ["fab"]', {"attacks": ("fab",)}),
+    "attack-colon": Case(
+        "attacks = ['shop.attacks.Mine']",
+        "('shop.attacks.Mine' has a dot and no colon); did you mean 'shop.attacks:Mine'?",
+        "attacks = ['shop.attacks:Mine']",
+        {"attacks": ("shop.attacks:Mine",)},
+    ),
+    "attack-file": Case(
+        "attacks = ['attacks.py']",
+        "references of the form pkg.mod:attr or path.py:attr",
+        "attacks = ['attacks.py:Mine']",
+        {"attacks": ("attacks.py:Mine",)},
+    ),
     "attack-names": Case(
         "attacks = ['a:B', 'c:B']", "rename one of them", "attacks = ['a:B', 'c:C']", {"attacks": ("a:B", "c:C")}
     ),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from datetime import date, datetime
 
 import pytest
 
 from dmmcheck.config.schema import (
+    ATTACK_SIGNATURE,
     JUDGING,
     KEYS,
     SUBJECT,
@@ -16,6 +18,7 @@ from dmmcheck.config.schema import (
     number,
     parse_toml,
     text,
+    wrong_signature,
 )
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import ConfigError
@@ -59,6 +62,7 @@ def test_each_key_is_an_option_a_field_and_where_it_says_what_is_under_test_a_fi
         ("shop.py:attacks.PGDRestart2", "pgdrestart2"),
         ("C:\\shop\\attacks.py:mine", "mine"),
         (Named("Gradient Ray"), "gradient-ray"),
+        (Named("DeepFool"), "deepfool"),  # as torchattacks spells it, and as the setting does
         (Named(""), "named"),
         (MyAttack(), "my-attack"),
         (follow_gradient, "follow-gradient"),
@@ -72,7 +76,47 @@ def test_an_attack_has_a_name_in_reports(attack, name):
 
 def test_each_attack_is_kept_once():
     mine = MyAttack()
-    assert Settings(attacks=["fab", mine, " fab ", mine]).attacks == ("fab", mine)
+    assert Settings(attacks=["fab", mine, " FAB ", mine]).attacks == ("fab", mine)
+
+
+@pytest.mark.parametrize("name", ["DeepFool", "deepfool", "FAB"])
+def test_an_attack_of_the_library_has_one_name_whichever_way_it_is_given(name):
+    from dmmcheck.attacks.torchattacks import TorchAttack
+
+    assert (
+        Settings(attacks=[name]).attack_names == Settings(attacks=[TorchAttack(name)]).attack_names == (name.lower(),)
+    )
+
+
+@pytest.mark.parametrize(
+    ("attack", "words"),
+    [
+        (lambda model, x, y: x, "cannot: got an unexpected keyword argument 'space'"),
+        (lambda model, *, space, generator: None, "cannot: too many positional arguments"),
+        (lambda model, x, y, steps, *, space, generator: None, "cannot: missing a required argument: 'steps'"),
+    ],
+    ids=["no-space", "no-inputs", "more"],
+)
+def test_an_attack_with_another_signature_is_refused_when_the_settings_are_read(attack, words):
+    with pytest.raises(ConfigError) as error:
+        Settings(attacks=[attack])
+    message = str(error.value)
+    assert "attacks that can be called with (model, x, y, *, space, bounds=None, generator)" in message
+    assert words in message
+    assert message.endswith("give it this signature")
+    assert Settings(attacks=[lambda model, x, y, *, space, bounds=None, generator: None]).attack_names == ("lambda",)
+
+
+def test_the_signature_in_messages_is_that_of_the_protocol():
+    from dmmcheck.attacks.base import Attack
+
+    parameters = list(inspect.signature(Attack.__call__).parameters.values())[1:]
+    plain = [part.replace(annotation=inspect.Parameter.empty) for part in parameters]
+    assert str(inspect.Signature(plain)) == ATTACK_SIGNATURE
+
+
+def test_an_attack_whose_signature_python_cannot_tell_is_accepted():
+    assert wrong_signature(max) == ""
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_an_option_wins_over_the_file(tmp_path, name, text, value):
         ("samples = true", ["samples is True"]),
         ("seed = -1", ["seed is -1, expected a whole number >= 0"]),
         ("alpha = 0", ["alpha is 0, expected a number above 0 and below 1"]),
-        ("alpha = nan", ["alpha is nan, expected a finite number"]),
+        ("alpha = nan", ["alpha is nan, expected a number above 0 and below 1"]),
         ("gate = 'stated'", ["gate is 'stated', expected a list of texts"]),
         ("gate = ['sated']", ["'sated' is none of them; did you mean 'stated'?"]),
         ("on-inconclusive = 'error'", ["on-inconclusive is 'error', expected 'warn' or 'fail'"]),
@@ -233,6 +233,13 @@ def test_the_old_key_margin_is_read_and_warns(tmp_path):
     [
         ({"sede": 3}, "unknown setting 'sede'; did you mean 'seed'.; valid: samples, alpha, "),
         ({"samples": 3}, "samples is 3, expected a whole number from 8"),
+        ({"samples": None}, "samples is None, expected a whole number from 8"),
+        ({"alpha": None}, "alpha is None, expected a number above 0 and below 1, e.g. 0.05"),
+        ({"seed": None}, "seed is None, expected a whole number >= 0"),
+        ({"gate": None}, "gate is None, expected a list of texts"),
+        ({"on_inconclusive": None}, "on_inconclusive is None, expected 'warn' or 'fail'"),
+        ({"attacks": None}, "attacks is None, expected a list of names of torchattacks"),
+        ({"effort": None}, "effort is None, expected 'quick' or 'default' or 'thorough'"),
         ({"effort": "much"}, "effort is 'much', expected 'quick' or 'default' or 'thorough'"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -35,17 +37,28 @@ def test_split_is_stratified_disjoint_and_scaled():
     assert torch.all((shares - 0.5).abs() < 0.02)
 
 
-@pytest.mark.parametrize("network", ["model", "robust"])
+@pytest.mark.parametrize("network", ["model", pytest.param("robust", marks=pytest.mark.heavy)])
 def test_accuracy_on_unseen_digits(network):
     reached = training.accuracy(getattr(subject, network)(), *subject.split().test)
     assert reached >= 0.97
 
 
-def test_the_robust_network_withstands_attacks_that_change_the_standard_one():
+def shortly_trained():
+    """A network after a fifth of the epochs of the robust one."""
+    recipe = replace(training.ADVERSARIAL, epochs=training.ADVERSARIAL.epochs // 5)
+    return training.fit(*subject.split().train, subject.SEED, recipe=recipe)
+
+
+@pytest.mark.parametrize(
+    "robust",
+    [shortly_trained, pytest.param(subject.robust, marks=pytest.mark.heavy)],
+    ids=["short", "whole"],
+)
+def test_adversarial_training_withstands_attacks_that_change_the_standard_network(robust):
     test = subject.split().test
     x, y = test.x[:200], test.y[:200]
     survived = {}
-    for name, network in (("standard", subject.model()), ("robust", subject.robust())):
+    for name, network in (("standard", subject.model()), ("robust", robust())):
         generator = torch.Generator().manual_seed(3)
         attacked = training.worst_within(network, x, y, training.ADVERSARIAL, generator)
         assert (attacked - x).flatten(1).norm(dim=1).max() <= training.ADVERSARIAL.radius * 1.0001

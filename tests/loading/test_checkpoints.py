@@ -60,7 +60,7 @@ def test_files_that_hold_code_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("pattern", "make_model", "words"),
     [
-        ("*.ckpt", untrained, "no file matches; give a pattern that starts from"),
+        ("*.ckpt", untrained, "no file matches; give a pattern relative to"),
         (
             "*.pt",
             lambda: nn.Linear(3, 2),

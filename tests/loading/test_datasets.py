@@ -52,7 +52,7 @@ def test_inputs_alone_have_no_labels():
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ((X, Y, Y), "data is a tuple of 3 elements, not of two"),
+        ((X, Y, Y), r"data is a tuple of 3 elements, expected 2 \(inputs x and labels y\); give \(x, y\)"),
         (3, "data is a int; give"),
         ("path", "data is a str"),
         ({"x": X}, "data is a dict"),

@@ -28,6 +28,10 @@ def make():
     return Strong(steps=3)
 
 
+def narrow(model, x, y):
+    return "narrow"
+
+
 ready = Strong(steps=5)
 number = 3
 """
@@ -76,7 +80,19 @@ def test_no_attacks_are_none(root):
     [
         ("own_attacks:number", ConfigError, "attacks: 'own_attacks:number' is a int, which cannot be called; name an"),
         ("own_attacks:Strong", ConfigError, r"takes arguments \(steps\) and is called without them"),
-        ("own_attacks:MyAtack", ConfigError, "own_attacks has no 'MyAtack'; did you mean 'MyAttack'"),
+        (
+            "own_attacks:MyAtack",
+            ConfigError,
+            "the module 'own_attacks' has no attribute 'MyAtack'; did you mean 'MyAttack'",
+        ),
+        (
+            "own_attacks:narrow",
+            ConfigError,
+            r"attacks: 'own_attacks:narrow' cannot be called with \(model, x, y, \*, space, bounds=None, generator\): "
+            "got an unexpected keyword argument 'space'; give it this signature",
+        ),
+        (lambda x: x, ConfigError, "cannot be called with .*: too many positional arguments; give it this signature"),
+        ("own_attacks:my-attack", ConfigError, "not of the form pkg.mod:attr or path.py:attr; write the module"),
         ("no-such", AttackError, "has no attack 'no-such'; use one of "),
         (3, ConfigError, "attacks: 3 is a int, which cannot be called"),
     ],

@@ -33,6 +33,10 @@ def predict(x):
     return x
 
 
+def follow(model, x, y, *, space, bounds=None, generator):
+    return x
+
+
 def make():
     return 3
 
@@ -143,12 +147,15 @@ def is_data(found: Any) -> bool:
 TWO, ONE = [0, 2], [1]
 CASES = {
     "form": Case(referenced, "shop_code", "form pkg.mod:attr or path.py:attr", "shop_code:value", lambda v: v == 3),
-    "name-in-it": Case(referenced, "shop_code:size", "name a value in it", "shop_code:value", lambda v: v == 3),
+    "colon": Case(
+        referenced, "shop_code.value", "did you mean 'shop_code:value'?", "shop_code:value", lambda v: v == 3
+    ),
+    "in-it": Case(referenced, "shop_code:size", "name an attribute that it has", "shop_code:value", lambda v: v == 3),
     "near-name": Case(referenced, "shop_code:vale", "did you mean 'value'", "shop_code:value", lambda v: v == 3),
     "module": Case(referenced, "shop_cod:value", "did you mean 'shop_code'?", "shop_code:value", lambda v: v == 3),
     "correct": Case(referenced, "depot:value", "correct the name", "shop_code:value", lambda v: v == 3),
     "install": Case(referenced, "depot:pi", "or install its package", "math:pi", lambda v: v > 3),  # installed already
-    "file": Case(referenced, "code.py:value", "a path that starts from", "sub/code.py:value", lambda v: v == 5),
+    "file": Case(referenced, "code.py:value", "a path relative to", "sub/code.py:value", lambda v: v == 5),
     "arguments": Case(value_of, "shop_code:predict", "name a value", "shop_code:value", lambda v: v == 3),
     "function": Case(
         value_of, "shop_code:Strong", "or a function without required arguments", "shop_code:make", lambda v: v == 3
@@ -183,7 +190,7 @@ CASES = {
     "pattern": Case(
         weights,
         ("step-*.pt", nn.Linear(6, 2)),
-        "give a pattern that starts from",
+        "give a pattern relative to",
         ("runs/step-*.pt", nn.Linear(6, 2)),
         lambda steps: steps == TWO,
     ),
@@ -242,6 +249,14 @@ CASES = {
     "attack": Case(
         attack, "shop_code:value", "name an attack object or function", "shop_code:strong", lambda v: "strong" in v
     ),
+    "attack-signature": Case(
+        attack,
+        "shop_code:predict",
+        "cannot be called with (model, x, y, *, space, bounds=None, generator): too many positional arguments; "
+        "give it this signature",
+        "shop_code:follow",
+        lambda v: "follow" in v,
+    ),
 }
 # The advice "pip install safetensors" is not applied, since a test installs nothing; test_checkpoints reads its words.
 
@@ -266,7 +281,7 @@ def test_the_advice_of_the_message_works(root, case):
 
 
 def test_checkpoints_may_be_code_instead_of_a_pattern(root):
-    with pytest.raises(DmmError, match=r"no file matches; give a pattern that starts from .*, or pkg\.mod:attr"):
+    with pytest.raises(DmmError, match=r"no file matches; give a pattern relative to .*, or pkg\.mod:attr"):
         weights(root, ("none/*.pt", nn.Linear(6, 2)))
     models = [(0, nn.Linear(6, 2)), (5, nn.Linear(6, 2))]
     assert subject(root, {"checkpoints": models}).checkpoints == models

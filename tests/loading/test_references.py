@@ -69,11 +69,23 @@ def test_a_file_with_the_name_of_a_standard_module_is_still_that_file(root):
         ("shop_model.more:Box", "there is no module 'shop_model.more'"),
         (
             "shop_modle.py:Box",
-            "there is no file .*shop_modle.py; did you mean 'shop_model.py'.*give a path that starts from",
+            "there is no file .*shop_modle.py; did you mean 'shop_model.py'.*give a path relative to",
         ),
-        ("shop_model:Bix", "shop_model has no 'Bix'; did you mean 'Box'.; name a value in it"),
-        ("shop_model:Box.valu", "shop_model has no 'valu'"),
-        ("shop_model", "not of the form pkg.mod:attr or path.py:attr"),
+        (
+            "shop_model:Bix",
+            "the module 'shop_model' has no attribute 'Bix'; did you mean 'Box'.; name an attribute that it has",
+        ),
+        (
+            "shop_model.py:Bix",
+            "'shop_model.py:Bix': the file 'shop_model.py' has no attribute 'Bix'; did you mean 'Box'",
+        ),
+        ("shop_model:Box.valu", "'Box' in the module 'shop_model' has no attribute 'valu'; did you mean 'value'"),
+        (
+            "shop_model",
+            "not of the form pkg.mod:attr or path.py:attr; write the module or file, a colon, and the name of",
+        ),
+        ("shop.model.load", "form pkg.mod:attr or path.py:attr; did you mean 'shop.model:load'"),
+        ("shop_model.py", "form pkg.mod:attr or path.py:attr; write the module or file, a colon"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is_near(root, reference, words):

@@ -241,6 +241,12 @@ CASES = {
         Project(conftest(FORMAT.replace("{}", "report.device")), options=(*ONE, "--dmm-report", "r.txt")),
         holds="report r.txt",
     ),
+    "report-folder": Case(
+        Project(settings(SETTINGS), options=(*ONE, "--dmm-report", "/proc/x/r.json")),
+        "cannot be written to /proc/x/r.json: no file can be made in /proc",
+        Project(options=(*ONE, "--dmm-report", "r.json")),
+        holds="report r.json",
+    ),
     "summary": Case(
         Project(
             settings(SETTINGS), environment={"GITHUB_ACTIONS": "true", "GITHUB_STEP_SUMMARY": "{path}/none/summary.md"}

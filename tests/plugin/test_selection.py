@@ -53,7 +53,7 @@ WRONG = {
     ),
     "wrong-type": (
         'alpha = "small"',
-        ["[tool.dmmcheck] of pyproject.toml: alpha is 'small', expected a finite number"],
+        ["[tool.dmmcheck] of pyproject.toml: alpha is 'small', expected a number above 0 and below 1"],
     ),
     "out-of-range": ("alpha = 1.5", ["alpha is 1.5, expected a number above 0 and below 1"]),
     "threshold-type": (

@@ -14,7 +14,19 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
-from projects import ATTACK, FIXTURES, OPEN, SETTINGS, SUBJECT, SUFFICES, WORLD, findings_in, on_one_line, printed
+from projects import (
+    ATTACK,
+    FEWER_GATES,
+    FIXTURES,
+    OPEN,
+    SETTINGS,
+    SUBJECT,
+    SUFFICES,
+    WORLD,
+    findings_in,
+    on_one_line,
+    printed,
+)
 
 import dmmcheck
 from dmmcheck.config.settings import load_config
@@ -97,6 +109,7 @@ def run(tmp_path_factory) -> Run:
     """One run of a project with settings, an own attack, and subjects of its own in a test file."""
     folder = tmp_path_factory.mktemp("xdist")
     files = {
+        "conftest.py": FEWER_GATES,
         "world.py": WORLD,
         "own_attack.py": ATTACK,
         "test_shop.py": OWN_SUBJECTS,
@@ -132,6 +145,7 @@ def run(tmp_path_factory) -> Run:
 
 def test_the_report_is_that_of_the_function(run, monkeypatch):
     monkeypatch.chdir(run.folder)
+    exec(FEWER_GATES, {})
     world = SimpleNamespace(**runpy.run_path(str(run.folder / "world.py")))
     subject = dmmcheck.Subject(model=world.off, x=world.data[0], y=world.data[1], manifold=world.Plane())
     options = {"samples": "20", "seed": "7", "attacks": "own_attack.py:GradientRay"}
@@ -246,6 +260,7 @@ def test_dict(dmm_check): ...
 def test_errors_of_every_kind_reach_the_controlling_process(project):
     """The model differs between workers; the subjects of a test file raise; a factory does not fit."""
     project.makepyfile(
+        conftest=FEWER_GATES,
         model=f"import torch, world\nnet = {NEARLY_OFF}\n",
         other="import torch\n\ndef factory(seed):\n    return torch.nn.Linear(8, 3)\n",
         broken="def load():\n    return open('missing.pt')\n\n\nnet = load()\n",
@@ -276,7 +291,7 @@ def test_errors_of_every_kind_reach_the_controlling_process(project):
 
 def test_one_worker_serves_fixtures_and_pasted_ids_from_a_folder_below(empty, monkeypatch):
     """The one claim is inconclusive, which fails here, so that the run has no verdict."""
-    empty.makeconftest(FIXTURES)
+    empty.makeconftest(FEWER_GATES + dedent(FIXTURES))
     empty.makefile(".toml", pyproject=OPEN)
     monkeypatch.chdir(empty.mkdir("sub"))
     id = "boundary-clings-stated-builtin"
@@ -295,7 +310,7 @@ def test_one_worker_serves_fixtures_and_pasted_ids_from_a_folder_below(empty, mo
 
 def test_with_dist_loadfile_a_model_that_differs_between_processes_is_tested_once(empty):
     """The remedy that the message about different models names."""
-    empty.makeconftest("import torch\n" + dedent(SUBJECT.replace("world.off,", f"{NEARLY_OFF},")))
+    empty.makeconftest(f"import torch\n{FEWER_GATES}" + dedent(SUBJECT.replace("world.off,", f"{NEARLY_OFF},")))
     options = ("--dmm-only", "--dmm-checks", f"{SUFFICES},boundary-parallel", "--dmm-tier", "stated")
     result = empty.runpytest_inprocess(*options, *NO_HYPOTHESIS, "-n", "2", "--dist", "loadfile", "--dmm-samples", "24")
     assert result.ret == 0

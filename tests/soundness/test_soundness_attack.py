@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.minimal_norm.search import boundary_search
+from dmmcheck.inference.types import ARMS
 from dmmcheck.models.base import Classifier
 from dmmcheck.soundness import SoundnessContext, assess, attack
 
@@ -68,13 +69,16 @@ def test_the_effort_is_compared_with_the_next_higher_one(effort: str, next_effor
 
 
 def test_an_exhaustive_search_takes_more_gradients_than_a_thorough_one_and_finds_the_same():
-    context = contexts.digits_context(contexts.network(), 16, effort="thorough")
-    with context.classifier.evaluation():
-        found = {
-            name: context.searched(context.classifier, "free", slice(16), name) for name in ("thorough", "exhaustive")
-        }
-    assert int(found["exhaustive"].backwards.sum()) > int(found["thorough"].backwards.sum())
-    item = contexts.asked(attack.effort, context)["effort"]
+    found: list[Crossing] = []
+
+    def recording(classifier: Classifier, x: Tensor, y: Tensor, **arguments: Any) -> Crossing:
+        found.append(boundary_search(classifier, x, y, **arguments))
+        return found[-1]
+
+    thorough = contexts.digits_context(contexts.network(), 8, effort="thorough")
+    item = contexts.asked(attack.effort, replace(thorough, search=recording))["effort"]
+    for arm, exhaustive in zip(ARMS, found, strict=True):
+        assert int(exhaustive.backwards.sum()) > int(thorough.crossings[arm].backwards.sum())
     assert item.ok is True
     assert item.message.startswith("an exhaustive search shortens the median distance")
 
@@ -92,7 +96,9 @@ def test_the_remedy_of_a_search_that_has_not_converged_depends_on_its_effort():
 
 
 def test_informational_items_have_no_verdict():
-    said = contexts.by_name(assess(contexts.lost(contexts.plain(), "tangent")))
+    context = contexts.lost(contexts.plain(), "tangent")
+    gates = (attack.found, attack.kkt, attack.flatness, attack.box, attack.gradients)
+    said = {name: item for gate in gates for name, item in contexts.asked(gate, context).items()}
     assert said["found-tangent"].ok is None
     assert said["found-tangent"].message.endswith("0% of inputs; the rest is censored at the search radius")
     for name in ("kkt", "flatness", "box", "gradients-tangent", "gradients-normal", "found-normal"):

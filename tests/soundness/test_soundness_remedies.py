@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import contexts
@@ -57,6 +58,21 @@ def of(forward: Callable[[Tensor], Tensor]) -> SoundnessContext:
 def measured(network: nn.Module) -> SoundnessContext:
     """A context whose crossings are searched on the network itself."""
     return contexts.digits_context(network, N)
+
+
+@cache
+def unmasked() -> SoundnessContext:
+    return measured(contexts.network())
+
+
+@cache
+def stepped() -> SoundnessContext:
+    return measured(Masked(contexts.network(), lambda x: (x > 0.5).to(x.dtype)))
+
+
+@cache
+def saturated() -> SoundnessContext:
+    return measured(Masked(contexts.network(), after=lambda z: (50 * z).softmax(1)))
 
 
 class Stubborn(nn.Dropout):
@@ -152,8 +168,9 @@ def slow(classifier: Classifier, x: Tensor, y: Tensor, *, effort: str = "default
     return replace(found, point=x + factor * (found.point - x), distance=factor * found.distance)
 
 
+@cache
 def searched_slowly(effort: str, arms: tuple[str, ...] = ("free", "tangent", "normal")) -> SoundnessContext:
-    context = replace(contexts.first(plain(), 12), search=slow, effort=effort)
+    context = replace(contexts.first(plain(), 8), search=slow, effort=effort)
     with context.classifier.evaluation():
         own = {arm: context.searched(context.classifier, arm, slice(len(context.x)), effort) for arm in arms}
     return replace(context, crossings={**context.crossings, **own})
@@ -275,7 +292,7 @@ CASES: dict[str, Case] = {
         attack.gradients,
         "gradients",
         "give logits before saturation, rounding or quantisation",
-        lambda: measured(Masked(contexts.network(), after=lambda z: (50 * z).softmax(1))),
+        saturated,
         lambda: measured(Masked(contexts.network(), after=lambda z: 50 * z)),
     ),
     "gradients: a differentiable step": (
@@ -304,7 +321,7 @@ CASES: dict[str, Case] = {
         "found-free",
         "check whether gradients vanish or the logits saturate, and give logits before that step",
         lambda: measured(Masked(contexts.network(), after=lambda z: z.round())),
-        lambda: measured(contexts.network()),
+        unmasked,
     ),
     "effort": (
         attack.effort,
@@ -331,29 +348,29 @@ CASES: dict[str, Case] = {
         probes.segment_probe,
         "segment",
         "remove what masks them (saturation, quantisation, rounding, noise)",
-        lambda: measured(Masked(contexts.network(), after=lambda z: (50 * z).softmax(1))),
-        lambda: measured(contexts.network()),
+        saturated,
+        unmasked,
     ),
     "random rays": (
         probes.random_ray_probe,
         "random-rays",
         "gradients mislead the search: remove what masks them",
-        lambda: measured(Masked(contexts.network(), lambda x: (x > 0.5).to(x.dtype))),
-        lambda: measured(contexts.network()),
+        stepped,
+        unmasked,
     ),
     "transfer": (
         probes.transfer,
         "transfer",
         "gradients mislead the search: remove what masks them",
-        lambda: measured(Masked(contexts.network(), lambda x: (x > 0.5).to(x.dtype))),
-        lambda: measured(contexts.network()),
+        stepped,
+        unmasked,
     ),
     "planted boundaries": (
         probes.planted_boundaries,
         "planted-tangent",
         "or remove what masks them",
-        lambda: measured(Masked(contexts.network(), lambda x: (x > 0.5).to(x.dtype))),
-        lambda: measured(contexts.network()),
+        stepped,
+        unmasked,
     ),
     "orthonormal": (
         manifold.orthonormal,
@@ -429,7 +446,7 @@ INFORMED: dict[
         model.probabilities,
         "probabilities",
         "Give the model's logits instead where you can",
-        lambda: measured(Masked(contexts.network(), after=lambda z: (50 * z).softmax(1))),
+        saturated,
         plain,
     ),
 }

@@ -287,7 +287,7 @@ def test_no_crossing_that_was_seen_is_lost(effort, bounds):
         seen.append((points.detach(), logits.argmax(1)))
         return logits
 
-    inputs = torch.rand(80, 20, generator=rng(5)) * 2 - 1
+    inputs = torch.rand(40, 20, generator=rng(5)) * 2 - 1
     classes = model(inputs).argmax(1)
     for x, y in zip(inputs.split(1), classes.split(1), strict=True):
         seen.clear()
