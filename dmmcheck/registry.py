@@ -87,8 +87,8 @@ def source_of(function: Callable[..., Any]) -> str:
     return f"{getattr(function, '__module__', '')}.{name}" if code is None else f"{code.co_filename}:{name}"
 
 
-FIELD_CONTROLS = ("rotation", "spectrum", "same-class", "other-class")
-"""The built-in controls of tangent spaces: C0, C1, and the two forms of C2."""
+FIELD_CONTROLS = ("rotation", "spectrum", "covariance", "same-class", "other-class")
+"""The built-in controls of tangent spaces: C0, C1, one with the data's covariance, and the two forms of C2."""
 
 CHECKS: Registry[Any] = Registry("check", home="dmmcheck.checks")
 CONTROLS: Registry[Any] = Registry("control", builtin=(*FIELD_CONTROLS, "order"), home="dmmcheck.measurement.nulls")

@@ -212,3 +212,54 @@ def test_an_attack_that_often_finds_nothing_gives_no_verdict():
 def test_a_note_of_the_evidence_follows_the_reason():
     own(lambda view: Evidence.of(np.full(view.n, np.nan), note="nothing to see"))
     assert decided("mine-stated-builtin").reason.endswith("; nothing to see")
+
+
+def test_a_claim_that_a_meaningless_manifold_passes_says_so_and_at_which_dimensions_it_holds():
+    subject = worlds.hyperplane(angle=90, ambient_dim=32, dim=3, samples=64, seed=0).subject
+    finding = views.finding(subject, "off-manifold-energy-stated-builtin")
+    assert (finding.verdict, finding.meaningless) == ("supported", "supported")  # chance is 29 / 32
+    assert finding.dims is None  # the subspace of this world cannot be fitted again
+
+
+def test_a_verdict_is_repeated_at_four_other_dimensions_of_a_fitted_manifold():
+    """The gradient is the fifth principal direction: the claim holds for fewer dimensions than that."""
+    x = torch.randn(400, views.D, generator=torch.Generator().manual_seed(0)) * torch.linspace(3, 0.3, views.D)
+
+    def model(points):
+        return torch.stack([points[:, 4], -points[:, 4]], 1)
+
+    manifold = dmmcheck.manifolds.PCA(dim=4).fit(x[200:])
+    subject = dmmcheck.Subject(model=model, x=x[:200], y=model(x[:200]).argmax(1), manifold=manifold)
+    finding = views.finding(subject, "off-manifold-energy-stated-builtin")
+    assert finding.dims == {1: "supported", 2: "supported", 4: "supported", 8: "refuted", 3: "supported"}
+    searched = views.finding(subject, "off-manifold-suffices-stated-builtin")
+    assert searched.dims == {1: "supported", 2: "supported", 4: "supported", 8: "refuted", 3: "supported"}
+
+
+def test_a_claim_without_tangent_spaces_has_one_verdict_for_every_manifold():
+    own(lambda view: Evidence.of(view.distance("free") + 100))
+    finding = decided("mine-stated-builtin")
+    assert (finding.verdict, finding.meaningless, finding.dims) == ("supported", "supported", None)
+
+
+def test_a_rate_whose_control_is_at_one_cannot_exceed_it_and_says_so():
+    own(lambda view: Evidence.of(np.ones(view.n), summary="mean"), unit="rate", controls=("rotation",), min_effect=0.05)
+    finding = decided("mine-controlled-builtin")
+    assert (finding.verdict, finding.threshold) == ("inconclusive", 1.0)
+    assert finding.reason == "the control is at 1, and no rate lies above 1, so nothing can be beyond it"
+    assert finding.chance.word == "like"
+
+
+def test_a_shortfall_of_the_search_widens_the_interval_and_is_reported():
+    """Every distance of the more thorough measurement is a tenth shorter, which is the error bar."""
+    own(lambda view: Evidence.of(view.distance("free") / (1 + 0.1 * (view.measurement.effort == "thorough"))))
+    measure = Run(views.subject(samples=128), Settings(samples=128)).measure
+    item = planned("mine-stated-builtin")
+    plain, widened = (
+        judge(item, lambda: measure, CheckSettings(threshold=0.01), alpha=0.05, widen=widen) for widen in (False, True)
+    )
+    assert plain.search_error is None
+    low, high = widened.search_error
+    assert (widened.verdict, high) == ("supported", 0.0)
+    assert -0.2 < low < -0.01
+    assert widened.interval[0] < plain.interval[0]

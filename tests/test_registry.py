@@ -130,7 +130,7 @@ def test_the_home_of_a_registry_is_imported_when_a_thing_is_looked_up():
     code = """
 import sys
 from dmmcheck.registry import CHECKS, CONTROLS, GATES, REPORT_FORMATS
-assert CONTROLS.names == ("rotation", "spectrum", "same-class", "other-class", "order")
+assert CONTROLS.names == ("rotation", "spectrum", "covariance", "same-class", "other-class", "order")
 assert REPORT_FORMATS.names == (".json", ".md")
 assert "torch" not in sys.modules
 assert CONTROLS["rotation"].title == "rotated tangent spaces"

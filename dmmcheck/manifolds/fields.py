@@ -128,6 +128,31 @@ class RotatedField:
         return self._rotation.apply(self._field.project(self._rotation.inverse(v)))
 
 
+class SharedField:
+    """One tangent space for all inputs, given by an orthonormal basis (D, k)."""
+
+    def __init__(self, basis: Tensor) -> None:
+        self._basis = basis
+
+    @property
+    def dim(self) -> int:
+        """See `Field.dim`."""
+        return self._basis.shape[-1]
+
+    def basis(self, rows: slice) -> Tensor:
+        """See `Field.basis`."""
+        del rows
+        return self._basis
+
+    def share(self, v: Tensor) -> Tensor:
+        """See `Field.share`."""
+        return geometry.energy_share(v, self._basis)
+
+    def project(self, v: Tensor) -> Tensor:
+        """See `Field.project`."""
+        return geometry.project_tangent(v, self._basis)
+
+
 class PermutedField:
     """Another field, in which the tangent spaces of the first n inputs are permuted.
 

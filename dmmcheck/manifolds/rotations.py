@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -66,6 +66,37 @@ class Haar:
             v = torch.empty_like(back)
             v[:, order.to(v.device)] = back
         return v
+
+
+class Within:
+    """A rotation of a subspace of R^D, which leaves the orthogonal complement as it is.
+
+    Args:
+        basis: Orthonormal basis (D, r) of the subspace, or a mask (D,) of the coordinates that span it.
+        rotation: A rotation of R^r.
+    """
+
+    def __init__(self, basis: Tensor, rotation: Rotation) -> None:
+        self._basis = basis
+        self._rotation = rotation
+
+    def apply(self, v: Tensor) -> Tensor:
+        """See `Rotation.apply`."""
+        return self._turned(v, self._rotation.apply)
+
+    def inverse(self, v: Tensor) -> Tensor:
+        """See `Rotation.inverse`."""
+        return self._turned(v, self._rotation.inverse)
+
+    def _turned(self, v: Tensor, rotate: Callable[[Tensor], Tensor]) -> Tensor:
+        if self._basis.ndim == 1:
+            turned = v.clone()
+            mask = self._basis.to(v.device)
+            turned[:, mask] = rotate(v[:, mask])
+            return turned
+        basis = self._basis.to(v)
+        inside = v @ basis
+        return v + (rotate(inside) - inside) @ basis.T
 
 
 class Spectrum:

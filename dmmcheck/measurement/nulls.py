@@ -18,11 +18,14 @@ from dmmcheck.errors import CheckError
 from dmmcheck.inference.decide import point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.types import DrawCost
-from dmmcheck.manifolds.rotations import Haar, Spectrum
+from dmmcheck.manifolds.rotations import Haar, Spectrum, Within
+from dmmcheck.manifolds.span import data_span
+from dmmcheck.measurement.measure import MAX_EXAMPLES
 from dmmcheck.measurement.view import View
 from dmmcheck.registry import CONTROLS
 from dmmcheck.seeding import seeded
 
+NO_LENGTH = 1e-5  # of the longest; a direction shorter than this is constant up to rounding
 FEW_INPUTS = 64  # most inputs of tests that take one look
 
 Draw = Callable[[View, torch.Generator], View]
@@ -144,7 +147,39 @@ def _needs_balanced_classes(view: View) -> str:
 
 @control("rotation", title="rotated tangent spaces")
 def _rotated(view: View, generator: torch.Generator) -> View:
-    return view.rotated(Haar(view.x.shape[1], generator=generator))
+    """Rotate in the span of the data, so that features without variance decide nothing."""
+    span, _ = view.measurement.cached(("span",), lambda: (data_span(view.examples.x, view.field.dim), 0))
+    if span is None:
+        return view.rotated(Haar(view.x.shape[1], generator=generator))
+    dim = int(span.sum()) if span.ndim == 1 else span.shape[1]
+    return view.rotated(Within(span, Haar(dim, generator=generator)))
+
+
+def _needs_a_wide_span(view: View) -> str:
+    room = 2 * view.field.dim
+    wanted = f"random subspaces of dimension k = {view.field.dim} need more than {room}"
+    if len(view.examples.x) <= room + 1:
+        return f"there are {len(view.examples.x)} labelled examples, and {wanted}; give more manifold-data"
+    combined = _combined(view, room + 1, seeded(view.seed, "span of the data"))
+    diagonal = torch.linalg.qr(combined.T).R.diagonal().abs()
+    rank = int((diagonal > NO_LENGTH * diagonal.max()).sum())
+    return "" if rank > room else f"the data span {rank} directions, and {wanted}; choose a smaller dim"
+
+
+@control("covariance", title="subspaces of the data's covariance", unavailable=_needs_a_wide_span)
+def _of_the_covariance(view: View, generator: torch.Generator) -> View:
+    """One subspace for all inputs: the span of k random combinations of the centred examples.
+
+    Its directions have the data's covariance, so that loud features are in it as often as in the data.
+    """
+    return view.spanned(torch.linalg.qr(_combined(view, view.field.dim, generator).T).Q)
+
+
+def _combined(view: View, count: int, generator: torch.Generator) -> torch.Tensor:
+    """Random combinations (count, D) of the centred examples."""
+    examples = view.examples.x[:MAX_EXAMPLES].double()
+    weights = torch.randn((count, len(examples)), generator=generator, dtype=torch.float64).to(examples)
+    return weights @ (examples - examples.mean(0))
 
 
 @control("spectrum", title="spectrum-matched spaces", unavailable=_needs_images)

@@ -18,7 +18,7 @@ from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Floats
 from dmmcheck.inference.types import BUILTIN, ArmName, Cost, EffortName
 from dmmcheck.manifolds.base import Manifold
-from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, TangentField
+from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, SharedField, TangentField
 from dmmcheck.manifolds.rotations import Rotation
 from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, total
 from dmmcheck.measurement.sample import predict
@@ -298,6 +298,10 @@ class View:
             rotation: An orthogonal operator: any object with ``apply`` and ``inverse`` on vectors (n, D).
         """
         return replace(self, field=RotatedField(self.measurement.field, rotation))
+
+    def spanned(self, basis: Tensor) -> View:
+        """The same view with one tangent space for all inputs, given by an orthonormal basis (D, k)."""
+        return replace(self, field=SharedField(basis.to(self.x)))
 
     def permuted(self, order: Tensor) -> View:
         """The same view with input i taking the tangent space of input order[i], order (n,)."""

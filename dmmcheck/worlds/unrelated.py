@@ -33,7 +33,7 @@ LOCAL = tuple(
         *("off-manifold-energy", "boundary-parallel", "on-manifold-distance"),
         *("component-flips", "projection-restores", "noise-like"),
     )
-    for control in ("spectrum", "same-class", "other-class")
+    for control in ("spectrum", "covariance", "same-class", "other-class")
 )
 """The same with other controls: false where the model and the data are unrelated to the tangent spaces."""
 

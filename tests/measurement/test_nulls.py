@@ -47,7 +47,7 @@ def test_searched_draws_of_a_flat_boundary_follow_the_same_law():
     assert scipy_stats.kstest(null**-2, scipy_stats.beta(3 / 2, 13 / 2).cdf).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("control", ["rotation", "spectrum", "same-class", "other-class"])
+@pytest.mark.parametrize("control", ["rotation", "spectrum", "covariance", "same-class", "other-class"])
 @pytest.mark.parametrize("local", [False, True], ids=["shared", "local"])
 def test_a_null_field_answers_through_vectors_as_through_its_bases(control, local):
     seen = views.view(views.subject(manifold=views.Local() if local else None))
@@ -62,6 +62,57 @@ def test_a_null_field_answers_through_vectors_as_through_its_bases(control, loca
     on = (basis @ (basis.mT @ v[:, :, None]))[..., 0]
     assert torch.allclose(field.project(v), on, atol=1e-5)
     assert torch.allclose(field.share(v), on.square().sum(1) / v.square().sum(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.5])
+def test_constant_features_change_no_draw(constant):
+    """36 constant features beside the 12 of the subject: the null of a statistic of the 12 stays what it was."""
+
+    def spread(narrow):
+        wide = torch.full((len(narrow), 36), constant)
+        return torch.cat([narrow, wide], 1)
+
+    class Wide(views.Local):
+        def tangent_basis(self, x):
+            basis = super().tangent_basis(x[:, : views.D])
+            return torch.cat([basis, torch.zeros(len(x), 36, views.K).to(basis)], 1)
+
+        def project_point(self, x):
+            return torch.cat([super().project_point(x[:, : views.D]), x[:, views.D :]], 1)
+
+    narrow = views.subject(manifold=views.Local())
+    wide = Subject(
+        model=lambda x: narrow.model(x[:, : views.D]),
+        x=spread(narrow.x),
+        y=narrow.y,
+        manifold=Wide(),
+        x_train=spread(narrow.x_train),
+        y_train=narrow.y_train,
+    )
+    for control in ("rotation", "covariance"):
+        few, many = (
+            null_draws(views.view(subject), energy.off_manifold_energy, control, 200, searched=False)
+            for subject in (narrow, wide)
+        )
+        assert np.median(many) == pytest.approx(np.median(few), rel=0.02), control
+
+
+def test_draws_of_the_covariance_hold_loud_directions_as_often_as_the_data():
+    """The mean share of a direction in k random combinations is near 1 for the loudest ones and small for the rest."""
+    spread = torch.tensor([100.0, 100.0, 100.0, *[1.0] * 9])
+    subject = views.subject()
+    loud = Subject(
+        model=subject.model,
+        x=subject.x * spread,
+        y=subject.model(subject.x * spread).argmax(1).detach(),
+        manifold=subject.manifold,
+    )
+    seen = views.view(loud)
+    shares = torch.stack(
+        [drawn("covariance", seen, number).field.share(torch.eye(views.D)) for number in range(50)]
+    ).mean(0)
+    assert shares[:3].min() > 0.9
+    assert shares[3:].max() < 0.1
 
 
 def test_one_rotation_turns_all_inputs_together():

@@ -1,0 +1,56 @@
+"""The span in which random subspaces are drawn."""
+
+from __future__ import annotations
+
+import torch
+
+from dmmcheck.manifolds.rotations import Haar, Within
+from dmmcheck.manifolds.span import data_span
+
+
+def points(m=200, d=12, seed=0):
+    return torch.randn(m, d, generator=torch.Generator().manual_seed(seed))
+
+
+def test_data_in_all_directions_span_the_whole_space():
+    assert data_span(points(), 3) is None
+
+
+def test_features_that_never_vary_are_left_out():
+    x = points()
+    x[:, [2, 5]] = 0.25
+    span = data_span(x, 3)
+    assert span.dtype == torch.bool
+    assert torch.nonzero(~span).reshape(-1).tolist() == [2, 5]
+
+
+def test_directions_without_variance_are_left_out_where_the_examples_tell():
+    plane = torch.linalg.qr(points(12, 8, seed=1)).Q  # (12, 8)
+    x = points(200, 8, seed=2) @ plane.T
+    span = data_span(x, 3)
+    assert span.shape == (12, 8)
+    torch.testing.assert_close(span @ span.T, plane @ plane.T, atol=1e-5, rtol=0)
+    assert data_span(x[:20], 3) is None  # too few examples for 12 directions
+
+
+def test_a_span_without_room_for_random_subspaces_is_not_used():
+    plane = torch.linalg.qr(points(12, 4, seed=1)).Q
+    x = points(200, 4, seed=2) @ plane.T
+    assert data_span(x, 3) is None
+    assert data_span(x, 2).shape == (12, 4)
+
+
+def test_a_rotation_within_a_span_keeps_lengths_and_what_is_outside():
+    generator = torch.Generator().manual_seed(3)
+    mask = torch.tensor([True] * 9 + [False] * 3)
+    basis = torch.linalg.qr(points(12, 9, seed=1)).Q
+    v = points(5)
+    for span in (mask, basis):
+        turn = Within(span, Haar(9, generator=generator))
+        turned = turn.apply(v)
+        torch.testing.assert_close(turned.norm(dim=1), v.norm(dim=1))
+        torch.testing.assert_close(turn.inverse(turned), v, atol=1e-5, rtol=0)
+        inside = v * mask if span is mask else v @ basis @ basis.T
+        after = turned * mask if span is mask else turned @ basis @ basis.T
+        torch.testing.assert_close(turned - after, v - inside, atol=1e-5, rtol=0)
+        assert (after - inside).norm() > 1
