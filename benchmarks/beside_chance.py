@@ -1,0 +1,120 @@
+"""How often a manifold that means nothing is called more, like or less than chance, on a trained network.
+
+    python -m benchmarks.beside_chance [--subspaces 1000] [--searched 100]   # writes benchmarks/BESIDE_CHANCE.md
+    python -m benchmarks.beside_chance --smoke                               # a few subspaces, writes nothing
+
+Each manifold is a Haar subspace of dimension 8, drawn independently of the digits network; the control rotates it. The
+words "more" and "less" are then errors, each of which may occur in 5 % of the subspaces. "Like" is right, and should be
+said in at least half of them where draws need no search.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from scipy.stats import binomtest
+from tabulate import tabulate
+
+from dmmcheck import geometry
+from dmmcheck.checks.plan import Planned, plan
+from dmmcheck.config.settings import CheckSettings, Settings
+from dmmcheck.judge import judge
+from dmmcheck.manifolds import Subspace
+from dmmcheck.manifolds.fields import TangentField
+from dmmcheck.measurement.measure import LabelledPool, Measure
+from dmmcheck.measurement.sample import draw_sample
+from dmmcheck.models.base import flat
+from dmmcheck.models.torch import adapt
+from examples.digits import subject as digits
+
+RESULTS = Path(__file__).with_name("BESIDE_CHANCE.md")
+INPUTS, DIM, ALPHA, LIKE = 256, 8, 0.05, 0.5
+ENERGY = ("off-manifold-energy-controlled-builtin", "boundary-parallel-controlled-builtin")
+SEARCHED = ("on-manifold-distance-controlled-builtin", "boundary-clings-controlled-builtin")
+WORDS = ("more", "like", "less", "not-told")
+
+
+def measures(count: int) -> Iterator[Measure]:
+    """Measurements of one network on the same inputs, each with another Haar subspace as its manifold."""
+    train, test = digits.split()
+    classifier = adapt(digits.model(), test.x)
+    sample = draw_sample(classifier, test.x, test.y, seed=0, limit=INPUTS)
+    examples = LabelledPool(flat(classifier, train.x), train.y)
+    searched: dict[tuple[object, ...], list[object]] = {}
+    for number in range(count):
+        generator = torch.Generator().manual_seed(number)
+        basis = geometry.random_basis(sample.x.shape[1], DIM, generator=generator)
+        field = TangentField(Subspace(basis), sample.x)
+        measure = Measure(classifier, sample, field, examples=examples, seed=number, joint=False)
+        # the perturbations do not depend on the manifold: they are searched once, under keys of the free arm
+        measure._blocks.update(searched)
+        yield measure
+        searched = {key: found for key, found in measure._blocks.items() if _is_free(key)}
+
+
+def _is_free(key: tuple[object, ...]) -> bool:
+    return key[-1] == "free" or key[0] == "boundary-gradient"
+
+
+def words(id: str, count: int) -> Counter[str]:
+    """How often each word is said of a claim."""
+    planned: Planned = next(item for item in plan(Settings()) if item.id == id)
+    found: Counter[str] = Counter()
+    for number, measure in enumerate(measures(count)):
+        finding = judge(planned, lambda measure=measure: measure, CheckSettings(), alpha=ALPHA)
+        assert finding.chance is not None
+        found[finding.chance.word] += 1
+        print(f"{id} {number + 1} of {count}: {dict(found)}", end="\r", file=sys.stderr, flush=True)
+    return found
+
+
+def within_bounds(id: str, found: Counter[str]) -> bool:
+    """Whether no bound is exceeded by more than the binomial spread allows (one-sided, 1 %)."""
+    count = sum(found.values())
+    errors = all(binomtest(found[word], count, ALPHA, alternative="greater").pvalue > 0.01 for word in ("more", "less"))
+    likes = id in SEARCHED or binomtest(found["like"], count, LIKE, alternative="less").pvalue > 0.01
+    return errors and likes
+
+
+def _cell(found: Counter[str], word: str) -> str:
+    count, total = found[word], sum(found.values())
+    high = binomtest(count, total).proportion_ci(0.9).high
+    return f"{count / total:.1%} (at most {high:.1%})"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--subspaces", type=int, default=1000, help="for claims whose draws need no search")
+    parser.add_argument("--searched", type=int, default=100, help="for claims whose draws are searched")
+    parser.add_argument("--smoke", action="store_true")
+    options = parser.parse_args()
+    few = {True: (10, 1), False: (options.subspaces, options.searched)}[options.smoke]
+    start, rows, ok = time.perf_counter(), [], True
+    for ids, count in zip((ENERGY, SEARCHED), few, strict=True):
+        for id in ids:
+            found = words(id, count)
+            ok = ok and within_bounds(id, found)
+            rows.append([id, count, *(_cell(found, word) for word in WORDS)])
+    header = ["claim", "subspaces", *WORDS]
+    table = tabulate(rows, header, tablefmt="github")
+    text = (
+        "# What is said of a manifold that means nothing\n\n"
+        f"Written by `python -m benchmarks.beside_chance`: Haar subspaces of dimension {DIM}, the digits network, {INPUTS} "
+        f"inputs,\nthe control `rotation`, alpha {ALPHA:.0%}, {(time.perf_counter() - start) / 60:.0f} minutes of one "
+        'core. "At most" is the exact\nbinomial upper limit at 95 %. '
+        f"{'All bounds hold.' if ok else 'A bound does not hold.'}\n\n{table}\n"
+    )
+    print(text)
+    if not options.smoke:
+        RESULTS.write_text(text, encoding="utf-8")
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
