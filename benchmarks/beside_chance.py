@@ -105,9 +105,9 @@ def main() -> int:
     table = tabulate(rows, header, tablefmt="github")
     text = (
         "# What is said of a manifold that means nothing\n\n"
-        f"Written by `python -m benchmarks.beside_chance`: Haar subspaces of dimension {DIM}, the digits network, {INPUTS} "
-        f"inputs,\nthe control `rotation`, alpha {ALPHA:.0%}, {(time.perf_counter() - start) / 60:.0f} minutes of one "
-        'core. "At most" is the exact\nbinomial upper limit at 95 %. '
+        f"Written by `python -m benchmarks.beside_chance`: Haar subspaces of dimension {DIM}, the digits network, "
+        f"{INPUTS} inputs,\nthe control `rotation`, alpha {ALPHA:.0%}, {(time.perf_counter() - start) / 60:.0f} minutes "
+        'of one core. "At most" is the exact\nbinomial upper limit at 95 %. '
         f"{'All bounds hold.' if ok else 'A bound does not hold.'}\n\n{table}\n"
     )
     print(text)

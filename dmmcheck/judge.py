@@ -137,6 +137,13 @@ class _Trial:
     def _view(self, n: int) -> View:
         return replace(View.of(self.measure, n), attack=self.test.attack, _used={})
 
+    @property
+    def _most(self) -> int:
+        """The most inputs that the test can take: no more than are there, and few where it takes one look."""
+        sample = self.measure.sample
+        there = max(len(sample.x), round(sample.accuracy * sample.labelled))
+        return there if self.test.draw_cost == "energy" else min(there, FEW_INPUTS)
+
     def _look(self, view: View, alpha: float) -> Finding:
         test, evidence = self.test, _asked(self.test, view)
         control, null = _null(test, view, alpha)
@@ -150,7 +157,7 @@ class _Trial:
             alpha=alpha,
             monte_carlo=None if null is None else _monte_carlo(test, view, evidence, null),
             inputs=view.n,
-            most=None if test.draw_cost == "energy" else FEW_INPUTS,
+            most=self._most,
         )
         decision, error = decided(), None
         if self.widen and decision.verdict != "inconclusive":

@@ -18,10 +18,10 @@ from dmmcheck.judge import draft, judge
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField
 from dmmcheck.measurement.measure import LabelledPool, Measure
-from dmmcheck.measurement.nulls import why_unavailable
+from dmmcheck.measurement.nulls import meaningless, why_unavailable
 from dmmcheck.measurement.reference_models import reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
-from dmmcheck.measurement.summary import distances_of, summarise_subject, versions
+from dmmcheck.measurement.summary import distances_of, summarise_distances, summarise_subject, versions
 from dmmcheck.measurement.view import View
 from dmmcheck.models.base import flat
 from dmmcheck.report.claims import with_chance
@@ -208,4 +208,6 @@ class Run:
         return any(item.widens for items in (self.soundness, *pairs) for item in items)
 
     def _distances(self) -> dict[str, DistanceSummary]:
-        return distances_of(self.measure, soundness_inputs(self.measure))
+        n = soundness_inputs(self.measure)
+        random = meaningless(View.of(self.measure, n)).distance("tangent")
+        return {**distances_of(self.measure, n), "random": summarise_distances(random)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -20,7 +22,16 @@ def every_class_near(view: View) -> Evidence:
     own = torch.tensor(classes, device=view.y.device)[:, None] == view.y[None, :]
     farthest = distances.masked_fill(own, -torch.inf).max(0).values
     nearest = distances.masked_fill(own, torch.inf).min(0).values
-    return Evidence.ratio(farthest, nearest)
+    return replace(Evidence.ratio(farthest, nearest), note=_over_classes(view, classes, nearest, farthest))
+
+
+def _over_classes(view: View, classes: tuple[int, ...], nearest: Tensor, farthest: Tensor) -> str:
+    """A note with the distances in absolute terms, and over how many classes they are where that is not all."""
+    ends = [float(one.quantile(0.5, interpolation="lower")) for one in (nearest, farthest)]
+    note = "median L2 distance {:.3g} to the nearest class, {:.3g} to the farthest".format(*ends)
+    if len(classes) == view.classes:
+        return note
+    return f"{note}; over {len(classes)} of {view.classes} classes, so that the farthest of all may be farther"
 
 
 def shared_sheet(view: View) -> Evidence:

@@ -12,6 +12,7 @@ from dmmcheck.measurement.view import View
 from dmmcheck.registry import FIELD_CONTROLS
 
 STRETCH = 1.5  # perturbations are lengthened by this factor, so that they end clearly beyond the boundary
+AGREEMENT = 0.8  # least share of clean inputs whose projection keeps their label
 RATE_EFFECT = 0.05
 COSINE_EFFECT = 0.05
 
@@ -26,17 +27,32 @@ def component_flips(view: View) -> Evidence:
 
 
 def projection_restores(view: View) -> Evidence:
-    """Rate of label(project(x_adv)) = label(project(x))."""
+    """Rate of label(project(x_adv)) = y, the true label."""
     adversarial, found = _adversarial(view)
-    restored = view.labels(view.project_point(adversarial)) == _projected(view)[1]
-    return Evidence.of(torch.where(found, restored.double(), torch.nan), summary="mean", censored=int((~found).sum()))
+    return _restored(view, view.project_point(adversarial), found)
 
 
 def projection_restores_controlled(view: View) -> Evidence:
-    """Rate of label(p + P_T (x_adv - p)) = label(p), p = project(x)."""
+    """Rate of label(p + P_T (x_adv - p)) = y, the true label, with p = project(x)."""
     adversarial, found = _adversarial(view)
-    clean, label = _projected(view)
-    restored = view.labels(clean + view.project_tangent(adversarial - clean)) == label
+    clean, _ = _projected(view)
+    return _restored(view, clean + view.project_tangent(adversarial - clean), found)
+
+
+def _restored(view: View, points: Tensor, found: Tensor) -> Evidence:
+    """1 where a projected adversarial example (n, D) has the true label, 0 where it has not, NaN where none was found.
+
+    An estimate whose projections change the labels of many clean inputs says nothing about adversarial ones: then all
+    values are NaN.
+    """
+    agreement = float((_projected(view)[1] == view.y).double().mean())
+    if agreement < AGREEMENT:
+        note = (
+            f"the projections of {agreement:.0%} of the clean inputs keep their label (at least {AGREEMENT:.0%}), so "
+            "that projecting an adversarial example says nothing; raise the dimension of the manifold"
+        )
+        return Evidence.of(torch.full((view.n,), torch.nan), summary="mean", note=note)
+    restored = view.labels(points) == view.y
     return Evidence.of(torch.where(found, restored.double(), torch.nan), summary="mean", censored=int((~found).sum()))
 
 

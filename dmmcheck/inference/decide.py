@@ -65,7 +65,7 @@ def decide(
         limit_ends: The interval that contains the limit, if the limit is an estimate: all of it must be excluded.
         monte_carlo: How extreme the statistic is among shared draws of the control.
         inputs: The number of inputs that the evidence was taken from, if it leaves some of them out.
-        most: The largest number of inputs that the test takes, if that is not all there are.
+        most: The largest number of inputs that the test can take: no more are ever asked for.
         error: The error bar of the search, which widens the interval. The interval and the error bar share alpha.
     """
     ends = limit_ends or (limit, limit)
@@ -155,11 +155,15 @@ def _compare(
 
 
 def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, inputs: int | None, most: int | None) -> str:
-    """The part of a reason that says how many inputs would likely decide; empty where no number would.
+    """The part of a reason that says how many inputs can decide at all, or would likely; empty where no number would.
 
-    It is counted for the nearer end of the limit. Between the ends, no number of inputs decides.
+    It is counted for the nearer end of the limit. Between the ends, no number of inputs decides. Numbers above `most`
+    are of no use, and not said.
     """
     count, estimate = len(evidence.values), point_estimate(evidence)
+    least = stats.inputs_needed(alpha)
+    if evidence.summary == "median" and count < least:
+        return f"; {count} inputs cannot decide a median at an alpha of {alpha:.2g}, at least {least} are needed"
     if not (estimate > max(ends) or estimate < min(ends)):
         return ""
     end = max(ends) if estimate > max(ends) else min(ends)
@@ -167,6 +171,4 @@ def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, input
     if needed is None or needed <= count:
         return ""
     total = math.ceil(needed * (inputs or count) / count)
-    if most is not None and total > most:
-        return f"; about {total} inputs would be needed, this test takes {most} at most"
-    return f"; about {total} inputs would likely decide"
+    return f"; about {total} inputs would likely decide" if most is None or total <= most else ""

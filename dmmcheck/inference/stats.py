@@ -164,6 +164,17 @@ def replicate_interval(replicates: Floats, alpha: float) -> tuple[float, float]:
     return middle - half, middle + half
 
 
+def inputs_needed(alpha: float) -> int:
+    """The smallest number of inputs that can decide a median: the smallest n with 2 * 0.5^n <= alpha.
+
+    Example:
+        >>> from dmmcheck.inference.stats import inputs_needed
+        >>> inputs_needed(0.05), inputs_needed(0.05 / 9)
+        (6, 9)
+    """
+    return math.ceil(1 - math.log2(alpha) - 1e-9)
+
+
 def inputs_to_decide(values: Floats, limit: float, alpha: float, summary: Summary) -> int | None:
     """The number of inputs that would decide with a power of 80 %, if the shares of values beyond the limit stayed.
 

@@ -131,8 +131,17 @@ def test_more_inputs_than_the_test_takes_are_not_advised():
     few, many = (
         decide(Evidence.of(values), limit=0, direction="greater", alpha=0.01, most=most).reason for most in (64, 4096)
     )
-    assert re.search(r"about \d+ inputs would be needed, this test takes 64 at most$", few)
-    assert "inputs would likely decide" in many
+    assert few == "the interval holds the limit 0"
+    assert re.search(r"about \d+ inputs would likely decide$", many)
+
+
+@pytest.mark.parametrize(("count", "told"), [(9, True), (10, False)])
+def test_too_few_inputs_to_decide_a_median_are_said_to_be(count, told):
+    """With n inputs above the limit the exact p-value is 2 * 0.5^n: 0.0039 for 9, 0.00195 for 10."""
+    decision = decide(Evidence.of(np.ones(count)), limit=0, direction="greater", alpha=0.002)
+    assert (decision.verdict == "inconclusive") is told
+    needed = "; 9 inputs cannot decide a median at an alpha of 0.002, at least 10 are needed"
+    assert decision.reason.endswith(needed) is told
 
 
 def test_the_number_of_inputs_counts_against_the_far_end_of_an_uncertain_limit():
