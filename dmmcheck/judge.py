@@ -64,7 +64,7 @@ def judge(planned: Planned, measure: Callable[[], Measure], settings: CheckSetti
         test = replace(test, claim=replace(test.claim, min_effect=settings.min_effect))
     trial = _Trial(test, draft(planned, settings), measure(), alpha)
     try:
-        return trial.sequential() if test.draw_cost == "energy" else trial.single()
+        return trial.sequential() if test.draw_cost == "energy" and not test.one_look else trial.single()
     except DmmError:
         raise
     except Exception as error:
@@ -97,8 +97,9 @@ class _Trial:
         return finding
 
     def single(self) -> Finding:
-        """Take one look at few inputs, since every draw of the control evaluates the model again."""
-        view = self._view(min(FEW_INPUTS, len(self.measure.sample.x)))
+        """Take one look: at few inputs, since every draw of the control evaluates the model again, or at all."""
+        n = len(self.measure.sample.x)
+        view = self._view(n if self.test.one_look else min(FEW_INPUTS, n))
         searched = self.test.draw_cost == "search"
         return self._look(replace(view, effort="quick" if searched else None), self.alpha)
 
@@ -106,6 +107,7 @@ class _Trial:
         return replace(View.of(self.measure, n), attack=self.test.attack, _used={})
 
     def _look(self, view: View, alpha: float) -> Finding:
+        view = replace(view, alpha=alpha)
         test, evidence = self.test, _asked(self.test, view)
         control, null = _null(test, view, alpha)
         limit = _limit(test, evidence, self.draft, control)

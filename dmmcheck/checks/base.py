@@ -62,6 +62,7 @@ class Test:
         per_attack: The test is repeated for each of the attacks that the settings name.
         against_chance: The evidence gives the level that replaces the threshold.
         attack: Name of the attack that finds the perturbations.
+        one_look: The test takes one look, at all inputs, since each further look would ask for more trainings.
     """
 
     __test__ = False  # not a pytest class
@@ -80,6 +81,7 @@ class Test:
     per_attack: bool = False
     against_chance: bool = False
     attack: str = BUILTIN
+    one_look: bool = False
 
     def limit(self, control: float) -> float:
         """The limit that the estimate must exceed: the control moved by the minimum effect in the claim's direction.
@@ -141,11 +143,12 @@ def claim(
     requires: tuple[str, ...] = FAMILIES,
     per_attack: bool = False,
     against_chance: bool = False,
+    one_look: bool = False,
 ) -> tuple[Test, ...]:
     """The tests of one question: the claim itself, and one test in the controlled tier for each control.
 
     A claim that is itself in the controlled tier and names controls has only the tests against these controls. The
-    arguments are those of `check`.
+    arguments are those of `check`; with `one_look`, the test takes one look at all inputs.
     """
     base = Test(
         tier=tier,
@@ -160,6 +163,7 @@ def claim(
         per_attack=per_attack,
         against_chance=against_chance,
         draw_cost="energy" if controls else draw_cost,
+        one_look=one_look,
     )
     alone = () if tier == "controlled" and controls else (base,)
     against = replace(base, tier="controlled", draw_cost=draw_cost, claim=replace(base.claim, min_effect=min_effect))

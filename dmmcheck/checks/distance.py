@@ -96,7 +96,7 @@ declare(
     claim(
         boundary_clings_mechanism,
         tier="mechanism",
-        statement="training draws the boundary nearer to the manifold",
+        statement="training has drawn this network's boundary nearer to the manifold than that of untrained networks",
         threshold=1.0,
         direction="less",
         unit="ratio",

@@ -93,6 +93,7 @@ declare(
     claim(
         normal_gradient_growth,
         tier="mechanism",
+        statement="training has grown this network's gradient normal to the manifold beyond that of untrained networks",
         threshold=1.0,
         direction="greater",
         unit="ratio",
@@ -115,6 +116,7 @@ declare(
     claim(
         two_phases,
         tier="mechanism",
+        statement="this training first clings (distance falls early), then dimples (it rises slowly)",
         threshold=PHASE,
         direction="greater",
         unit="ratio",

@@ -11,6 +11,8 @@ Direction = Literal["greater", "less"]
 DrawCost = Literal["energy", "forward", "search"]
 EffortName = Literal["quick", "default", "thorough"]
 ArmName = Literal["free", "tangent", "normal"]
+Unit = Literal["input", "training", "untrained network", "draw"]
+"""What a claim is about, and so what is counted: inputs, trainings, untrained networks, or draws of a control."""
 
 ARMS: tuple[ArmName, ...] = ("free", "tangent", "normal")
 """Where a boundary is searched: anywhere, in the tangent space x + T, or in the normal space x + N."""

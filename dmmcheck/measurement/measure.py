@@ -28,9 +28,7 @@ from dmmcheck.subject import TRAINING_DATA
 TRAINING = "training"
 OUTSIDE = 0.01  # largest share of a perturbation's length that may lie outside the search space of an attack
 PAIR = ("standard", "robust")
-UNTRAINED = tuple(
-    f"untrained {number}" for number in range(8)
-)  # several, since untrained networks differ from one another
+UNTRAINED = tuple(f"untrained {number}" for number in range(64))  # the most that are made; alpha says how many are
 MAX_EXAMPLES = 4096  # most examples whose neighbours or perturbations are computed at a time
 MAX_TARGETS = 10  # most target classes of targeted searches
 
@@ -107,7 +105,7 @@ class Measure:
         since the errors of an untrained network say nothing about where its boundary is.
 
         Args:
-            name: ``standard``, ``robust``, ``untrained 0`` to ``untrained 7``, or ``checkpoint STEP``.
+            name: ``standard``, ``robust``, ``untrained 0``, ``untrained 1``, ..., or ``checkpoint STEP``.
 
         Raises:
             CheckError: The reference model cannot be made or used.

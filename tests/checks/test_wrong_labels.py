@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from dmmcheck.checks import wrong_labels
 from dmmcheck.measurement.sample import predict
+from dmmcheck.measurement.trainings import trainings_needed
 
 
 class Recorder:
@@ -110,14 +111,28 @@ def test_each_input_is_judged_by_one_network_and_each_network_is_a_replicate():
     seen = views.view(views.subject(trainer=Recorder(networks)), 40)
     evidence = wrong_labels.wrong_label_training(seen)
     sample = seen.measurement.sample
-    used = [networks[(number + 1) % 3] for number in range(wrong_labels.NETWORKS)]
+    count = trainings_needed(0.05)
+    used = [networks[(number + 1) % 3] for number in range(count)]
     correct = np.stack([(predict_with(net, sample.x) == sample.y.numpy()).astype(float) for net in used])
-    expected = [correct[i % wrong_labels.NETWORKS, i] for i in range(40)]
+    expected = [correct[i % count, i] for i in range(40)]
     assert evidence.values.tolist() == expected
-    assert evidence.replicates == pytest.approx(correct.mean(1))
+    assert np.stack(evidence.replicates).tolist() == correct.tolist()
+    assert (evidence.unit, evidence.replications) == ("training", 6)
     assert evidence.chance == pytest.approx(max(np.bincount(sample.y.numpy())) / len(sample.y))
-    half = scipy_stats.t.ppf(0.975, 4) * np.std(evidence.replicates, ddof=1) * math.sqrt(1.2)
-    assert f"[{max(0, correct.mean() - half):.2f}, {min(1, correct.mean() + half):.2f}] over 5 seeds" in evidence.note
+    shares = sorted(correct.mean(1))
+    middle = (shares[2] + shares[3]) / 2
+    assert evidence.note == (
+        f"random-targets: accuracy {middle:.2f}, from {shares[0]:.2f} to {shares[-1]:.2f} in 6 trainings"
+    )
+
+
+def test_networks_are_trained_once_for_all_claims_and_as_many_as_the_strictest_needs():
+    recorder = Recorder([views.network(9)])
+    seen = views.view(views.subject(trainer=recorder), 40)
+    wrong_labels.wrong_label_training(seen)
+    assert len(recorder.given) == 6
+    wrong_labels.wrong_label_training(replace(seen, alpha=0.004))
+    assert [seed for _, _, seed in recorder.given] == list(range(trainings_needed(0.004))) == list(range(10))
 
 
 def predict_with(network, x):
@@ -136,8 +151,8 @@ def test_a_comparison_counts_inputs_on_which_two_networks_differ(monkeypatch):
     one, other = tables["random-targets"], tables["noise"]
     expected = [one[i % 5, i] for i in range(40) if one[i % 5, i] != other[i % 5, i]]
     assert evidence.values.tolist() == expected
-    wins, losses = ((a > b).sum(1) for a, b in ((one, other), (other, one)))
-    assert evidence.replicates == pytest.approx(wins / (wins + losses))
+    wins = [[one[net, i] for i in range(48) if one[net, i] != other[net, i]] for net in range(5)]
+    assert [row.tolist() for row in evidence.replicates] == wins
 
 
 @pytest.mark.parametrize(
