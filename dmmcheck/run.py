@@ -10,21 +10,22 @@ from typing import Any
 
 from dmmcheck.attacks.base import Attack
 from dmmcheck.checks.base import NEEDS, Test
-from dmmcheck.checks.plan import Planned, plan, select
+from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.judge import draft, judge
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField
-from dmmcheck.measurement.measure import LabelledPool, Measure
+from dmmcheck.measurement.measure import PAIR, LabelledPool, Measure, of_pair
 from dmmcheck.measurement.nulls import why_unavailable
-from dmmcheck.measurement.reference_models import reference_models, trainer
+from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
 from dmmcheck.measurement.summary import distances_of, summarise_subject, versions
+from dmmcheck.measurement.trainings import pairs_needed
 from dmmcheck.measurement.view import View
 from dmmcheck.models.base import flat
 from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness
 from dmmcheck.soundness.collect import assess_measurement, soundness_inputs
-from dmmcheck.subject import Subject
+from dmmcheck.subject import Subject, training_role
 
 
 def run(
@@ -77,7 +78,8 @@ class Run:
 
     Raises:
         CheckError: The settings name an unknown check.
-        ConfigError: A reference to an attack leads nowhere.
+        ConfigError: A reference to an attack leads nowhere, or a failure is expected of a check that cannot fail the
+            run.
         AttackError: torchattacks is missing, or has no attack of a name in the settings.
         SubjectError: The device of the settings cannot be used.
     """
@@ -93,7 +95,8 @@ class Run:
         self.settings = settings
         self._progress = progress
         self.subject = subject.to(settings.device) if settings.device else subject
-        self.planned = plan(settings)
+        self.planned = self._settled(self.subject.provides)
+        refuse_idle_expectations(self.planned, settings, self.subject.provides)
         self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=root or Path.cwd())
 
     @cached_property
@@ -114,6 +117,7 @@ class Run:
             attacks=self._attacks,
             reference_models=reference_models(subject, settings.seed),
             steps=[step for step, _ in subject.checkpoints],
+            pairs=pair_count(subject),
             trainer=trainer(subject),
             progress=self._progress,
         )
@@ -125,12 +129,25 @@ class Run:
 
     @cached_property
     def pair_soundness(self) -> dict[str, tuple[Soundness, ...]]:
-        """The soundness items of the other model of a pair, by its name; {} where there is none."""
+        """The soundness items of the other model of a twin, by its name; {} where there is none."""
+        if self.subject.pair is None:
+            return self.trainings_soundness
         name = "standard" if self.subject.reference is not None else "robust"
-        other = self.measure.paired_model(name)
-        if other is self.measure:
-            return {}
-        return {name: assess_measurement(self.subject, other.correctly_classified())}
+        return self._soundness_of({f"{name} model": name})
+
+    @cached_property
+    def trainings_soundness(self) -> dict[str, tuple[Soundness, ...]]:
+        """The soundness items of the models of the first pair of trainings, which stands for all pairs."""
+        return self._soundness_of({training_role(name, 0): of_pair(0, name) for name in PAIR})
+
+    def _soundness_of(self, names: Mapping[str, str]) -> dict[str, tuple[Soundness, ...]]:
+        """The soundness items of reference models other than the model under test, by the words of a message."""
+        others = {role: self.measure.paired_model(name) for role, name in names.items()}
+        return {
+            role: assess_measurement(self.subject, other.correctly_classified())
+            for role, other in others.items()
+            if other is not self.measure
+        }
 
     def finding(self, planned: Planned) -> Finding:
         """Decide one test.
@@ -140,14 +157,17 @@ class Run:
             DmmError: The subject cannot be measured.
         """
         settings = self.settings.checks.get(planned.check.id, CheckSettings())
+        planned = next((own for own in self.planned if own.id == planned.id), planned)
         missing = self._missing(planned.test)
         if missing:
             return replace(draft(planned, settings), verdict="not-run", reason=missing)
-        unsound = self._unsound(planned.test)
-        if unsound:
-            return replace(draft(planned, settings), verdict="inconclusive", reason=unsound)
         alpha = self.gating_alpha if planned.gating else self.settings.alpha
-        return judge(planned, lambda: self.measure, settings, alpha=alpha)
+        open_because = self._too_few_pairs(planned.test, alpha) or self._unsound(planned.test)
+        if open_because:
+            found = replace(draft(planned, settings), verdict="inconclusive", reason=open_because)
+        else:
+            found = judge(planned, lambda: self.measure, settings, alpha=alpha)
+        return replace(found, reason="; ".join(filter(None, (found.reason, self._why_advisory(planned, found)))))
 
     def report(self, findings: Iterable[Finding]) -> Report:
         """The findings in a report, with the subject, the soundness items and the distances."""
@@ -171,6 +191,36 @@ class Run:
         count = sum(planned.gating and not self._lacking(planned.test) for planned in self.planned)
         return self.settings.alpha / max(1, count)
 
+    def _settled(self, provides: frozenset[str]) -> tuple[Planned, ...]:
+        """The planned tests as they are for a subject that has these things."""
+        robust = self.subject.is_robust
+        return tuple(for_subject(planned, provides=provides, is_robust=robust) for planned in plan(self.settings))
+
+    def _too_few_pairs(self, test: Test, alpha: float) -> str:
+        """Why a claim about training cannot be decided; said before anything is measured."""
+        given, needed = pair_count(self.subject), pairs_needed(alpha)
+        if "pairs" not in test.needs or given is None or given >= needed:
+            return ""
+        return (
+            f"the alpha of this claim ({alpha:.2g}) needs {needed} pairs of networks that all agree, and pairs has "
+            f"{given}; nothing was measured; give more pairs, or a function seed -> (standard, robust), which is asked "
+            "for as many as needed"
+        )
+
+    def _why_advisory(self, planned: Planned, finding: Finding) -> str:
+        """The part of a reason that says why a claim does not gate, and what would."""
+        test = planned.test
+        if test.about_twin and test.trainings is not None:
+            return f"{ADVISORY_FOR_TWIN}; give `pairs` ({self._pairs_that_would_do(planned)} of them) for such a claim"
+        return f"advisory: {planned.advisory}" if planned.advisory and finding.verdict == "refuted" else ""
+
+    def _pairs_that_would_do(self, planned: Planned) -> int:
+        """How many pairs the claim about training would need that stands behind a claim about one twin."""
+        provides = self.subject.provides | {"pair", "pairs"}
+        allowed = [one for one in self._settled(provides) if set(one.test.needs) <= provides]
+        gating = [one.id for one in allowed if one.gating]
+        return pairs_needed(self.settings.alpha / (len(gating) if planned.id in gating else 1))
+
     def _lacking(self, test: Test) -> str:
         for need in test.needs:
             if need not in self.subject.provides:
@@ -185,10 +235,11 @@ class Run:
 
     def _unsound(self, test: Test) -> str:
         failed = [item.message for item in self.soundness if item.ok is False and item.family in test.requires]
-        if not failed and "pair" in test.needs:
+        if not failed and {"pair", "pairs"} & set(test.needs):
+            others = self.pair_soundness if "pair" in test.needs else self.trainings_soundness
             failed = [
-                f"{name} model: {item.message}"
-                for name, items in self.pair_soundness.items()
+                f"{name}: {item.message}"
+                for name, items in others.items()
                 for item in items
                 if item.ok is False and item.family in test.requires
             ]

@@ -98,6 +98,7 @@ declare(
         direction="greater",
         unit="ratio",
         needs=("factory",),
+        about_standard=True,
     ),
     claim(
         normal_gradient_outgrows_tangent,
@@ -108,6 +109,7 @@ declare(
         direction="greater",
         unit="ratio",
         needs=("factory",),
+        about_standard=True,
     ),
 )
 declare(
@@ -122,5 +124,6 @@ declare(
         unit="ratio",
         needs=("checkpoints",),
         controls=("order",),
+        about_standard=True,
     ),
 )

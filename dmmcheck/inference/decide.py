@@ -70,7 +70,7 @@ def decide(
     verdict, reason = _compare(interval, limit, ends, direction)
     estimate = point_estimate(evidence)
     too_few_draws = monte_carlo is not None and not _below(monte_carlo.least, alpha)
-    if verdict == "inconclusive" and evidence.replicates is not None:
+    if verdict == "inconclusive" and evidence.unit != "input":
         reason += _why_open(evidence, limit, alpha)
     elif verdict == "inconclusive" and not (too_few_draws and (estimate > limit) == (direction == "greater")):
         reason += _how_many(evidence, ends, alpha, inputs, most)
@@ -112,14 +112,16 @@ def _interval(evidence: Evidence, alpha: float) -> tuple[float, float]:
 
 
 def _estimates(evidence: Evidence) -> Floats:
-    """The median (or rate) of each replicate."""
-    return np.array([_summary(row, evidence.summary) for row in evidence.replicates or ()])
+    """The number of each network: its median (or rate) or, where there are no rows, its value."""
+    if evidence.replicates is None:
+        return evidence.values
+    return np.array([_summary(row, evidence.summary) for row in evidence.replicates])
 
 
 def _why_open(evidence: Evidence, limit: float, alpha: float) -> str:
     """The part of a reason that says why networks of a kind do not decide."""
     each, units = _estimates(evidence), f"{evidence.unit}s"
-    needed = stats.replicates_needed(alpha * (1 - stats.SHARE_OF_INPUTS))
+    needed = stats.replicates_needed(alpha * (1 if evidence.replicates is None else 1 - stats.SHARE_OF_INPUTS))
     if len(each) < needed:
         return f"; an alpha of {alpha:.2g} needs at least {needed} {units}, and there are {len(each)}"
     with np.errstate(invalid="ignore"):
@@ -127,7 +129,9 @@ def _why_open(evidence: Evidence, limit: float, alpha: float) -> str:
     if max(above, below) == len(each):
         return f"; all {len(each)} {units} lie on one side of it, but each is known from too few inputs"
     side = "above" if above >= below else "below"
-    return f"; only {max(above, below)} of {len(each)} {units} lie {side} it"
+    more = stats.inputs_to_decide(each, limit, alpha, "median")
+    would = f", and about {more} {units} would likely decide" if more is not None and more > len(each) else ""
+    return f"; only {max(above, below)} of {len(each)} {units} lie {side} it{would}"
 
 
 def point_estimate(evidence: Evidence) -> float:
@@ -176,8 +180,6 @@ def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, input
     needed = stats.inputs_to_decide(evidence.values, end, alpha, evidence.summary)
     if needed is None or needed <= count:
         return ""
-    if evidence.unit != "input":
-        return f"; about {needed} {evidence.unit}s would likely decide"
     total = math.ceil(needed * (inputs or count) / count)
     if most is not None and total > most:
         return f"; about {total} inputs would be needed, this test takes {most} at most"

@@ -7,6 +7,7 @@ from typing import Literal
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not-run"]
 Tier = Literal["stated", "controlled", "mechanism"]
+Gate = Literal["stated", "controlled", "mechanism", "beyond-chance"]
 Direction = Literal["greater", "less"]
 DrawCost = Literal["energy", "forward", "search"]
 EffortName = Literal["quick", "default", "thorough"]
@@ -17,6 +18,8 @@ Unit = Literal["input", "training", "untrained network", "draw"]
 ARMS: tuple[ArmName, ...] = ("free", "tangent", "normal")
 """Where a boundary is searched: anywhere, in the tangent space x + T, or in the normal space x + N."""
 TIERS: tuple[Tier, ...] = ("stated", "controlled", "mechanism")
+GATES: tuple[Gate, ...] = (*TIERS, "beyond-chance")
+"""What can fail a run: the refuted claims of a tier, or any gating claim that does not stand out from chance."""
 MIN_INPUTS = 8
 """The smallest number of inputs that anything is measured on."""
 BUILTIN = "builtin"

@@ -58,7 +58,7 @@ def declared(id: str, **more: object) -> None:
     [
         ("Upper", {}, "malformed; use lower-case words joined by hyphens"),
         ("a--b", {}, "malformed"),
-        ("fine", {"needs": ("money",)}, "unknown need 'money'; valid: classes, pair, examples"),
+        ("fine", {"needs": ("money",)}, "unknown need 'money'; valid: classes, pair, pairs, examples"),
         ("fine", {"controls": ("order of nothing",)}, "unknown control 'order of nothing'; valid: rotation, spectrum"),
         ("fine", {"controls": ("rotatoin",)}, "'rotatoin'; did you mean 'rotation'?; valid: rotation"),
         ("fine", {"tier": "loud"}, "unknown tier 'loud'; valid: stated, controlled, mechanism"),
