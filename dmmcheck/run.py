@@ -15,7 +15,7 @@ from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.judge import draft, judge
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField
-from dmmcheck.measurement.measure import PAIR, LabelledPool, Measure, of_pair
+from dmmcheck.measurement.measure import ALTERNATIVE, PAIR, LabelledPool, Measure, of_pair
 from dmmcheck.measurement.nulls import why_unavailable
 from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
@@ -133,16 +133,17 @@ class Run:
         if self.subject.pair is None:
             return self.trainings_soundness
         name = "standard" if self.subject.reference is not None else "robust"
-        return self._soundness_of({f"{name} model": name})
+        return self._soundness_of({f"{name} model": name, "alternative model": ALTERNATIVE})
 
     @cached_property
     def trainings_soundness(self) -> dict[str, tuple[Soundness, ...]]:
         """The soundness items of the models of the first pair of trainings, which stands for all pairs."""
-        return self._soundness_of({training_role(name, 0): of_pair(0, name) for name in PAIR})
+        return self._soundness_of({training_role(name, 0): of_pair(0, name) for name in (*PAIR, ALTERNATIVE)})
 
     def _soundness_of(self, names: Mapping[str, str]) -> dict[str, tuple[Soundness, ...]]:
         """The soundness items of reference models other than the model under test, by the words of a message."""
-        others = {role: self.measure.paired_model(name) for role, name in names.items()}
+        given = {role: name for role, name in names.items() if self.measure.has_reference_model(name)}
+        others = {role: self.measure.paired_model(name) for role, name in given.items()}
         return {
             role: assess_measurement(self.subject, other.correctly_classified())
             for role, other in others.items()

@@ -19,7 +19,7 @@ from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.measurement.measure import MAX_EXAMPLES
 from dmmcheck.measurement.sample import predict
-from dmmcheck.measurement.trainings import trainings_needed
+from dmmcheck.measurement.trainings import first_logits, trainings_needed
 from dmmcheck.measurement.view import View
 from dmmcheck.seeding import seeded
 
@@ -80,7 +80,7 @@ def _above_chance(view: View, condition: str) -> Evidence:
         _one_network_each(correct)[: view.n],
         summary="mean",
         chance=chance,
-        replicates=tuple(correct),
+        replicates=tuple(correct[_new(view, condition)]),
         unit="training",
         note=_accuracy(condition, correct),
     )
@@ -89,7 +89,8 @@ def _above_chance(view: View, condition: str) -> Evidence:
 def _beyond(view: View, condition: str, control: str) -> Evidence:
     both = _correct(view, condition), _correct(view, control)
     one, other = (_one_network_each(correct)[: view.n] for correct in both)
-    rows = tuple(a[a != b] for a, b in zip(*both, strict=True))  # wins of each pair of networks
+    counted = _new(view, condition, control)
+    rows = tuple(a[a != b] for a, b in zip(*(correct[counted] for correct in both), strict=True))  # wins of each pair
     note = "; ".join(_accuracy(name, correct) for name, correct in zip((condition, control), both, strict=True))
     return Evidence.of(one[one != other], summary="mean", replicates=rows, unit="training", note=note)
 
@@ -110,21 +111,33 @@ def _accuracy(condition: str, correct: Floats) -> str:
 
 
 def _correct(view: View, condition: str) -> Floats:
-    """1 where a trained network classifies a clean input of the sample correctly, 0 where not, (networks, n).
+    """1 where a trained network classifies a clean input of the sample correctly, 0 where not, (networks, n)."""
+    return np.stack([correct for correct, _ in _networks(view, condition)])
 
-    There are as many networks as alpha needs where all of them agree.
-    """
+
+def _new(view: View, *conditions: str) -> list[int]:
+    """Numbers of the trainings that count: those in which no network has the logits of one that counts already."""
+    logits = [[first for _, first in _networks(view, condition)] for condition in conditions]
+    kept: list[int] = []
+    for number in range(len(logits[0])):
+        if not any(torch.equal(each[number], each[other]) for each in logits for other in kept):
+            kept.append(number)
+    return kept
+
+
+def _networks(view: View, condition: str) -> list[tuple[Floats, Tensor]]:
+    """What `_train` gives for each network: as many as alpha needs where all of them agree."""
     count = trainings_needed(view.alpha)
-    rows = []
+    made = []
     for number in range(count):
         what = f"wrong-label-training: {condition}, network {number + 1} of {count}"
         train = partial(_train, view.whole(), CONDITIONS[condition], number, what)
-        rows.append(view.cached(("wrong-labels", condition, number), train))
-    return np.stack(rows)
+        made.append(view.cached(("wrong-labels", condition, number), train))
+    return made
 
 
-def _train(view: View, condition: Condition, number: int, what: str) -> tuple[Floats, int]:
-    """1 where a new network classifies a clean input of the sample correctly, 0 where not (n,), and its cost."""
+def _train(view: View, condition: Condition, number: int, what: str) -> tuple[tuple[Floats, Tensor], int]:
+    """Where a new network classifies a clean input of the sample correctly (n,), its first logits, and its cost."""
     x, targets, delta, spent = view.cached(
         ("wrong-labels", "perturbations", condition.targets), lambda: _perturbations(view, condition.targets)
     )
@@ -134,10 +147,11 @@ def _train(view: View, condition: Condition, number: int, what: str) -> tuple[Fl
         raise CheckError("no trainer was given; set `trainer` ((x, y, seed) -> model)")
     view.measurement.progress(what)
     try:
-        predicted = predict(trainer(x + added, targets, view.seed + number), view.x)
+        network = trainer(x + added, targets, view.seed + number)
+        predicted = predict(network, view.x)
     except DmmError as error:
         raise CheckError(f"{error}") from (error.__cause__ or error)
-    return (predicted == view.y).double().cpu().numpy(), spent
+    return ((predicted == view.y).double().cpu().numpy(), first_logits(network, view.x)), spent
 
 
 def _perturbations(view: View, kind: str) -> tuple[tuple[Tensor, Tensor, Tensor, int], int]:

@@ -123,10 +123,10 @@ def _why_open(evidence: Evidence, limit: float, alpha: float) -> str:
     each, units = _estimates(evidence), f"{evidence.unit}s"
     needed = stats.replicates_needed(alpha * (1 if evidence.replicates is None else 1 - stats.SHARE_OF_INPUTS))
     if len(each) < needed:
-        alike = ", since networks that are alike count once: factory has to make each from its seed"
+        alike = ", since networks that are alike count once: make each from a seed of its own"
         return (
             f"; an alpha of {alpha:.2g} needs at least {needed} {units}, and there are {len(each)}"
-            f"{alike * (evidence.unit == 'untrained network')}"
+            f"{alike * (evidence.replicates is not None)}"
         )
     with np.errstate(invalid="ignore"):
         above, below = int(np.sum(each > limit)), int(np.sum(each < limit))

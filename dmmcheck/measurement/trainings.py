@@ -10,6 +10,7 @@ import torch
 
 from dmmcheck.inference import stats
 from dmmcheck.measurement.measure import ALTERNATIVE, PAIR, of_pair
+from dmmcheck.models.base import Classifier
 
 if TYPE_CHECKING:
     from dmmcheck.measurement.view import View
@@ -40,7 +41,7 @@ def distinct(networks: Iterable[View]) -> list[View]:
     kept: list[View] = []
     seen: list[torch.Tensor] = []
     for view in networks:
-        logits = _first_logits(view)
+        logits = first_logits(view.classifier, view.x)
         if not any(torch.equal(logits, other) for other in seen):
             kept.append(view)
             seen.append(logits)
@@ -78,7 +79,7 @@ def pairs(view: View) -> tuple[list[Pair], str]:
     for number in range(count):
         measure.progress(f"pair {number + 1} of {count} (alpha {view.alpha:.2g} needs {needed} pairs that agree)")
         pair = _pair(view, number)
-        own = [_first_logits(network) for network in (pair.standard, pair.robust)]
+        own = [first_logits(network.classifier, view.x) for network in (pair.standard, pair.robust)]
         if any(torch.equal(logits, other) for logits in own for other in seen):
             repeated.append(str(number + 1))
             continue
@@ -103,8 +104,7 @@ def _repeated(numbers: list[str]) -> str:
     )
 
 
-def _first_logits(view: View) -> torch.Tensor:
-    """Logits (m, C) of a network at the first inputs of its sample, m at most 8."""
-    classifier = view.classifier
+def first_logits(classifier: Classifier, x: torch.Tensor) -> torch.Tensor:
+    """Logits (m, C) of a network at the first of the inputs (n, D), m at most 8, which tell networks apart."""
     with classifier.evaluation(), torch.no_grad():
-        return classifier.logits(view.x[:COMPARED])
+        return classifier.logits(x[:COMPARED])

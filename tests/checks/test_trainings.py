@@ -16,6 +16,7 @@ from dmmcheck.checks import adversarial_training
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ConfigError
 from dmmcheck.inference.decide import decide
+from dmmcheck.inference.evidence import Evidence
 from dmmcheck.measurement.trainings import Pair, pairs_needed
 from dmmcheck.run import Run
 from dmmcheck.worlds import dimples
@@ -191,17 +192,27 @@ def test_the_alpha_of_a_run_is_shared_with_claims_about_training_only_where_ther
     assert several.gating_alpha == pytest.approx(0.05 / (gating + 3))
 
 
-def test_an_unsound_model_of_the_first_pair_is_named():
+@pytest.mark.parametrize("name", ["robust", "alternative"])
+def test_an_unsound_model_of_the_first_pair_is_named(name):
     of = subject()
     chance = torch.nn.Linear(16, 2).to(of.x.dtype)
 
     def pairs(seed):
-        return network(0.1, seed), chance
+        return network(0.1, seed), chance if name == "robust" else network(0.3, seed + 1)
 
-    run = Run(replace(of, pairs=pairs), Settings())
+    run = Run(replace(of, pairs=pairs, alternative=chance), Settings())
     finding = run.finding(next(one for one in run.planned if one.id == DEPTH))
     assert finding.verdict == "inconclusive"
-    assert "unsound: robust model of pair 1: " in finding.reason
+    assert f"{name} model of pair 1: " in finding.reason
+
+
+def test_a_test_says_what_it_counts():
+    tests = {planned.id: planned.test for planned in Run(subject(), Settings()).planned}
+    evidence = Evidence.of([2.0] * 9, unit="training")
+    assert tests[DEPTH].replication(evidence) == ("training", 9)
+    assert tests["off-manifold-energy-stated-builtin"].replication(Evidence.of([1.0] * 32)) == ("input", 32)
+    controlled = tests["off-manifold-energy-controlled-builtin"]
+    assert controlled.replication(Evidence.of([1.0] * 32), draws=199) == ("draw", 199)
 
 
 @pytest.mark.parametrize(

@@ -107,12 +107,12 @@ def test_the_search_is_made_once_for_each_kind_of_target(monkeypatch):
 
 
 def test_each_input_is_judged_by_one_network_and_each_network_is_a_replicate():
-    networks = [views.network(seed) for seed in (0, 5, 6)]
+    networks = [views.network(seed) for seed in (0, 5, 6, 7, 8, 9)]
     seen = views.view(views.subject(trainer=Recorder(networks)), 40)
     evidence = wrong_labels.wrong_label_training(seen)
     sample = seen.measurement.sample
     count = trainings_needed(0.05)
-    used = [networks[(number + 1) % 3] for number in range(count)]
+    used = [networks[(number + 1) % 6] for number in range(count)]
     correct = np.stack([(predict_with(net, sample.x) == sample.y.numpy()).astype(float) for net in used])
     expected = [correct[i % count, i] for i in range(40)]
     assert evidence.values.tolist() == expected
@@ -147,6 +147,7 @@ def test_a_comparison_counts_inputs_on_which_two_networks_differ(monkeypatch):
         name: (rng.random((5, 48)) < rate).astype(float) for name, rate in (("random-targets", 0.8), ("noise", 0.4))
     }
     monkeypatch.setattr(wrong_labels, "_correct", lambda view, condition: tables[condition])
+    monkeypatch.setattr(wrong_labels, "_new", lambda view, *conditions: list(range(5)))
     evidence = wrong_labels.wrong_label_beyond_noise(seen)
     one, other = tables["random-targets"], tables["noise"]
     expected = [one[i % 5, i] for i in range(40) if one[i % 5, i] != other[i % 5, i]]
@@ -161,5 +162,16 @@ def test_a_comparison_counts_inputs_on_which_two_networks_differ(monkeypatch):
     ids=["all correct", "one of three correct"],
 )
 def test_one_good_network_among_bad_ones_gives_no_verdict(networks, expected):
-    subject = views.subject(samples=128, trainer=Recorder([views.network(seed) for seed in networks]))
+    trained = [views.Scaled(views.network(seed), factor=1.0 + number) for number in range(4) for seed in networks]
+    for number, model in enumerate(trained):
+        model.factor += 0.1 * number  # each differs from the others, and has the labels of its seed
+    subject = views.subject(samples=128, trainer=Recorder(trained))
     assert views.finding(subject, "wrong-label-training-mechanism-builtin", samples=128).verdict == expected
+
+
+@pytest.mark.parametrize("claim", ["mechanism-builtin", "controlled-shuffled"])
+def test_a_trainer_that_ignores_its_seed_gives_one_training(claim):
+    subject = views.subject(samples=64, trainer=Recorder([views.network(0)]))
+    finding = views.finding(subject, f"wrong-label-training-{claim}")
+    assert finding.verdict == "inconclusive"
+    assert "trainings, and there are 1, since networks that are alike count once" in finding.reason
