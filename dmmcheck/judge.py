@@ -71,7 +71,8 @@ def judge(
         test = replace(test, claim=replace(test.claim, min_effect=settings.min_effect))
     trial = _Trial(test, draft(planned, settings), measure(), alpha, widen)
     try:
-        return trial.elsewhere(*(trial.sequential() if test.draw_cost == "energy" else trial.single()))
+        is_sequential = test.draw_cost == "energy" and not test.one_look
+        return trial.elsewhere(*(trial.sequential() if is_sequential else trial.single()))
     except DmmError:
         raise
     except Exception as error:
@@ -106,8 +107,9 @@ class _Trial:
         return finding, view
 
     def single(self) -> tuple[Finding, View]:
-        """Take one look at few inputs, since every draw of the control evaluates the model again."""
-        view = self._view(min(FEW_INPUTS, len(self.measure.sample.x)))
+        """Take one look: at few inputs, since every draw of the control evaluates the model again, or at all."""
+        n = len(self.measure.sample.x)
+        view = self._view(n if self.test.one_look else min(FEW_INPUTS, n))
         searched = self.test.draw_cost == "search"
         view = replace(view, effort="quick" if searched else None)
         return self._look(view, self.alpha), view
@@ -145,6 +147,7 @@ class _Trial:
         return there if self.test.draw_cost == "energy" else min(there, FEW_INPUTS)
 
     def _look(self, view: View, alpha: float) -> Finding:
+        view = replace(view, alpha=alpha)
         test, evidence = self.test, _asked(self.test, view)
         control, null = _null(test, view, alpha)
         limit = _limit(test, evidence, self.draft, control)
@@ -169,8 +172,15 @@ class _Trial:
         chance = None
         if control is not None and null is not None:
             chance = _beside_chance(test, view, decision, control, null, alpha=alpha)
+        unit, replicates = test.replication(evidence, 0 if chance is None else chance.draws)
         return _filled(
-            replace(self.draft, chance=chance, search_error=None if error is None else (error.low, error.high)),
+            replace(
+                self.draft,
+                chance=chance,
+                search_error=None if error is None else (error.low, error.high),
+                unit_of_replication=unit,
+                replicates=replicates,
+            ),
             decision,
             evidence,
             limit=test.reachable(limit),

@@ -12,22 +12,24 @@ from typing import Any
 
 from dmmcheck.attacks.base import Attack
 from dmmcheck.checks.base import NEEDS, Test
-from dmmcheck.checks.plan import Planned, plan, select
+from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.config.settings import CheckSettings, Settings
+from dmmcheck.inference.types import BEYOND_CHANCE
 from dmmcheck.judge import draft, judge
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField
-from dmmcheck.measurement.measure import LabelledPool, Measure
+from dmmcheck.measurement.measure import ALTERNATIVE, PAIR, LabelledPool, Measure, of_pair
 from dmmcheck.measurement.nulls import meaningless, why_unavailable
-from dmmcheck.measurement.reference_models import reference_models, trainer
+from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
 from dmmcheck.measurement.summary import distances_of, summarise_distances, summarise_subject, versions
+from dmmcheck.measurement.trainings import pairs_needed
 from dmmcheck.measurement.view import View
 from dmmcheck.models.base import flat
 from dmmcheck.report.claims import with_chance
 from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness
 from dmmcheck.soundness.collect import assess_measurement, soundness_inputs
-from dmmcheck.subject import Subject
+from dmmcheck.subject import Subject, training_role
 
 
 def run(
@@ -80,7 +82,8 @@ class Run:
 
     Raises:
         CheckError: The settings name an unknown check.
-        ConfigError: A reference to an attack leads nowhere.
+        ConfigError: A reference to an attack leads nowhere, or a failure is expected of a check that cannot fail the
+            run.
         AttackError: torchattacks is missing, or has no attack of a name in the settings.
         SubjectError: The device of the settings cannot be used.
     """
@@ -97,7 +100,8 @@ class Run:
         self._progress = progress
         self.id = uuid.uuid4().hex
         self.subject = subject.to(settings.device) if settings.device else subject
-        self.planned = plan(settings)
+        self.planned = self._settled(self.subject.provides)
+        refuse_idle_expectations(self.planned, settings, self.subject.provides)
         self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=root or Path.cwd())
 
     @cached_property
@@ -118,6 +122,7 @@ class Run:
             attacks=self._attacks,
             reference_models=reference_models(subject, settings.seed),
             steps=[step for step, _ in subject.checkpoints],
+            pairs=pair_count(subject),
             trainer=trainer(subject),
             progress=self._progress,
         )
@@ -129,12 +134,26 @@ class Run:
 
     @cached_property
     def pair_soundness(self) -> dict[str, tuple[Soundness, ...]]:
-        """The soundness items of the other model of a pair, by its name; {} where there is none."""
+        """The soundness items of the other model of a twin, by its name; {} where there is none."""
+        if self.subject.pair is None:
+            return self.trainings_soundness
         name = "standard" if self.subject.reference is not None else "robust"
-        other = self.measure.paired_model(name)
-        if other is self.measure:
-            return {}
-        return {name: assess_measurement(self.subject, other.correctly_classified())}
+        return self._soundness_of({f"{name} model": name, "alternative model": ALTERNATIVE})
+
+    @cached_property
+    def trainings_soundness(self) -> dict[str, tuple[Soundness, ...]]:
+        """The soundness items of the models of the first pair of trainings, which stands for all pairs."""
+        return self._soundness_of({training_role(name, 0): of_pair(0, name) for name in (*PAIR, ALTERNATIVE)})
+
+    def _soundness_of(self, names: Mapping[str, str]) -> dict[str, tuple[Soundness, ...]]:
+        """The soundness items of reference models other than the model under test, by the words of a message."""
+        given = {role: name for role, name in names.items() if self.measure.has_reference_model(name)}
+        others = {role: self.measure.paired_model(name) for role, name in given.items()}
+        return {
+            role: assess_measurement(self.subject, other.correctly_classified())
+            for role, other in others.items()
+            if other is not self.measure
+        }
 
     def finding(self, planned: Planned) -> Finding:
         """Decide one test.
@@ -144,14 +163,27 @@ class Run:
             DmmError: The subject cannot be measured.
         """
         settings = self.settings.checks.get(planned.check.id, CheckSettings())
+        planned = next((own for own in self.planned if own.id == planned.id), planned)
         missing = self._missing(planned.test)
         if missing:
             return replace(draft(planned, settings), verdict="not-run", reason=missing)
-        unsound = self._unsound(planned.test)
-        if unsound:
-            return replace(draft(planned, settings), verdict="inconclusive", reason=unsound)
         alpha = self.gating_alpha if planned.gating else self.settings.alpha
-        return judge(planned, lambda: self.measure, settings, alpha=alpha, widen=self._widen(planned.test))
+        open_because = self._too_few_pairs(planned.test, alpha) or self._unsound(planned.test)
+        if open_because:
+            found = replace(draft(planned, settings), verdict="inconclusive", reason=open_because)
+        else:
+            found = judge(planned, lambda: self.measure, settings, alpha=alpha, widen=self._widen(planned.test))
+        found = self._beyond_chance(planned, found)
+        return replace(found, reason="; ".join(filter(None, (found.reason, self._why_advisory(planned, found)))))
+
+    def _beyond_chance(self, planned: Planned, found: Finding) -> Finding:
+        """The finding, refuted where the setting `gate` asks for more than chance and the claim is like or below it."""
+        word = "not-told" if found.chance is None else found.chance.word
+        asked = BEYOND_CHANCE in self.settings.gate and planned.gating and found.verdict == "inconclusive"
+        if not asked or word not in {"like", "less"}:
+            return found
+        reason = f"{'like' if word == 'like' else 'less than'} chance, and gate asks for more than chance"
+        return replace(found, verdict="refuted", reason=reason)
 
     def report(self, findings: Iterable[Finding]) -> Report:
         """The findings in a report, with the subject, the soundness items and the distances."""
@@ -177,6 +209,36 @@ class Run:
         count = sum(planned.gating and not self._lacking(planned.test) for planned in self.planned)
         return self.settings.alpha / max(1, count)
 
+    def _settled(self, provides: frozenset[str]) -> tuple[Planned, ...]:
+        """The planned tests as they are for a subject that has these things."""
+        robust = self.subject.is_robust
+        return tuple(for_subject(planned, provides=provides, is_robust=robust) for planned in plan(self.settings))
+
+    def _too_few_pairs(self, test: Test, alpha: float) -> str:
+        """Why a claim about training cannot be decided; said before anything is measured."""
+        given, needed = pair_count(self.subject), pairs_needed(alpha)
+        if "pairs" not in test.needs or given is None or given >= needed:
+            return ""
+        return (
+            f"the alpha of this claim ({alpha:.2g}) needs {needed} pairs of networks that all agree, and pairs has "
+            f"{given}; nothing was measured; give more pairs, or a function seed -> (standard, robust), which is asked "
+            "for as many as needed"
+        )
+
+    def _why_advisory(self, planned: Planned, finding: Finding) -> str:
+        """The part of a reason that says why a claim does not gate, and what would."""
+        test = planned.test
+        if test.about_twin and test.trainings is not None:
+            return f"{ADVISORY_FOR_TWIN}; give `pairs` ({self._pairs_that_would_do(planned)} of them) for such a claim"
+        return f"advisory: {planned.advisory}" if planned.advisory and finding.verdict == "refuted" else ""
+
+    def _pairs_that_would_do(self, planned: Planned) -> int:
+        """How many pairs the claim about training would need that stands behind a claim about one twin."""
+        provides = self.subject.provides | {"pair", "pairs"}
+        allowed = [one for one in self._settled(provides) if set(one.test.needs) <= provides]
+        gating = [one.id for one in allowed if one.gating]
+        return pairs_needed(self.settings.alpha / (len(gating) if planned.id in gating else 1))
+
     def _lacking(self, test: Test) -> str:
         for need in test.needs:
             if need not in self.subject.provides:
@@ -191,10 +253,11 @@ class Run:
 
     def _unsound(self, test: Test) -> str:
         failed = [item.message for item in self.soundness if item.ok is False and item.family in test.requires]
-        if not failed and "pair" in test.needs:
+        if not failed and {"pair", "pairs"} & set(test.needs):
+            others = self.pair_soundness if "pair" in test.needs else self.trainings_soundness
             failed = [
-                f"{name} model: {item.message}"
-                for name, items in self.pair_soundness.items()
+                f"{name}: {item.message}"
+                for name, items in others.items()
                 for item in items
                 if item.ok is False and item.family in test.requires
             ]
@@ -204,8 +267,10 @@ class Run:
         """Whether intervals of a test include the error of the search, as a soundness item of a model says."""
         if "attack" not in test.requires:
             return False
-        pairs = self.pair_soundness.values() if "pair" in test.needs else ()
-        return any(item.widens for items in (self.soundness, *pairs) for item in items)
+        others: Iterable[tuple[Soundness, ...]] = ()
+        if {"pair", "pairs"} & set(test.needs):
+            others = (self.pair_soundness if "pair" in test.needs else self.trainings_soundness).values()
+        return any(item.widens for items in (self.soundness, *others) for item in items)
 
     def _distances(self) -> dict[str, DistanceSummary]:
         n = soundness_inputs(self.measure)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dmmcheck.errors import SubjectError
 from dmmcheck.inference.types import MIN_INPUTS
@@ -32,6 +32,12 @@ class Subject:
         bounds: Box (lo, hi) of the inputs, e.g. (0, 1); None for no box. x must lie in it; searches ignore it.
         reference: The standard model of a pair, where `model` is the adversarially trained one.
         robust: The adversarially trained model of a pair, where `model` is the standard one.
+        pairs: Several trainings, for claims about adversarial training: ``[(standard, robust), ...]``, or a function
+            ``pairs(seed) -> (standard, robust)``, which is called with the seeds after that of the run, as often as
+            alpha needs.
+        alternative: A control training: a model as accurate as the robust one and trained otherwise, e.g. with weight
+            decay. Or a list of them, as long as `pairs`; or, where `pairs` is a function, a function of the same seed.
+        robustly_trained: Whether `model` is adversarially trained; it always is where `reference` is given.
         factory: ``factory(seed) -> model``, untrained; the same seed gives the same model.
         checkpoints: ``[(step, model), ...]`` along training, the first one untrained.
         trainer: ``trainer(x, y, seed) -> model``. x ``(m, *input_shape)`` comes on the device of x_train.
@@ -51,6 +57,9 @@ class Subject:
     bounds: tuple[float, float] | None = None
     reference: Any = None
     robust: Any = None
+    pairs: Any = ()
+    alternative: Any = None
+    robustly_trained: bool = False
     factory: Callable[..., Any] | None = None
     checkpoints: Sequence[tuple[int, Any]] = ()
     trainer: Callable[..., Any] | None = None
@@ -93,10 +102,18 @@ class Subject:
         return (self.model, self.robust) if self.robust is not None else None
 
     @property
+    def is_robust(self) -> bool:
+        """Whether the model under test is declared to be adversarially trained."""
+        return self.robustly_trained or self.reference is not None
+
+    @property
     def provides(self) -> frozenset[str]:
-        """What this subject has of the things that checks can need; keys of `checks.base.NEEDS`."""
+        """What this subject has of the things that checks can need; keys of `checks.base.NEEDS`, and `alternative`."""
+        has_pairs = callable(self.pairs) or len(self.pairs) > 0
         has = {
-            "pair": self.pair is not None,
+            "pair": self.pair is not None or has_pairs,
+            "pairs": has_pairs,
+            "alternative": self.alternative is not None,
             "factory": self.factory is not None,
             "checkpoints": len(self.checkpoints) > 0,
             "trainer": self.trainer is not None and self.y_train is not None,
@@ -123,8 +140,13 @@ class Subject:
                 f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'"
             ) from error
         model = moved(self.model, device, role=UNDER_TEST)
-        checkpoints = tuple((step, model if one is self.model else one) for step, one in self.checkpoints)
-        return replace(self, model=model, checkpoints=checkpoints)
+
+        def own(one: Any) -> Any:
+            return model if one is self.model else one
+
+        checkpoints = tuple((step, own(one)) for step, one in self.checkpoints)
+        pairs = self.pairs if callable(self.pairs) else tuple((own(one), own(other)) for one, other in self.pairs)
+        return replace(self, model=model, checkpoints=checkpoints, pairs=pairs)
 
     def reference_classifier(self, model: Any, role: str) -> Classifier:
         """A reference model as a classifier on the device and in the dtype of the model under test.
@@ -155,11 +177,71 @@ class Subject:
             raise SubjectError(
                 f"checkpoints have the steps {steps}, expected (step, model) pairs with rising steps; sort them by step"
             )
+        self._check_trainings()
         for name in ("reference", "robust"):
             if getattr(self, name) is not None:
                 self.reference_classifier(getattr(self, name), pair_role(name))
         for step, model in self.checkpoints:
             self.reference_classifier(model, checkpoint_role(step))
+
+    def _check_trainings(self) -> None:
+        if self.robustly_trained and self.robust is not None:
+            raise SubjectError(
+                "robustly_trained is true and robust is given, which makes the model under test the standard one of a "
+                "pair; give reference in place of robust, or leave robustly_trained out"
+            )
+        pairs = self.pairs
+        if not callable(pairs):
+            if not isinstance(pairs, Sequence) or not all(_is_pair(entry) for entry in pairs):
+                raise SubjectError(
+                    f"pairs is {_described(pairs)}, expected [(standard, robust), ...] or a function "
+                    "seed -> (standard, robust) whose seed has no default"
+                )
+            for number, pair in enumerate(pairs):
+                for name, model in zip(("standard", "robust"), pair, strict=True):
+                    self.reference_classifier(model, training_role(name, number))
+        elif isinstance(pairs, nn.Module):
+            raise SubjectError("pairs is one model; give [(standard, robust), ...], or one model as robust")
+        self._check_alternative()
+
+    def _check_alternative(self) -> None:
+        several = self.alternative
+        if several is None or self.alternative_by_seed:
+            return
+        if not isinstance(several, (list, tuple)):
+            self.reference_classifier(several, "alternative model")
+            return
+        expected = "a function of a seed" if callable(self.pairs) else f"{len(self.pairs)} pairs"
+        if callable(self.pairs) or len(several) != len(self.pairs):
+            raise SubjectError(
+                f"alternative holds {len(several)} models and pairs is {expected}; give one model for all pairs, one "
+                "for each pair in the same order, or a function of the seed where pairs is one"
+            )
+        for number, model in enumerate(several):
+            self.reference_classifier(model, training_role("alternative", number))
+
+    @property
+    def alternative_by_seed(self) -> bool:
+        """Whether `alternative` is a function of a seed: any function is, where `pairs` is one."""
+        is_model = isinstance(self.alternative, (nn.Module, Classifier))
+        return callable(self.pairs) and callable(self.alternative) and not is_model
+
+
+def _is_pair(entry: Any) -> bool:
+    return isinstance(entry, (tuple, list)) and len(entry) == 2
+
+
+def _described(pairs: Any) -> str:
+    """What was given as pairs, in a few words."""
+    if not isinstance(pairs, Sequence):
+        return f"a {type(pairs).__name__}"
+    wrong = next(entry for entry in pairs if not _is_pair(entry))
+    return f"a list that holds a {type(wrong).__name__}"
+
+
+def training_role(name: str, number: int) -> str:
+    """What messages call a model of a pair of trainings; they count from 1."""
+    return f"{name} model of pair {number + 1}"
 
 
 def pair_role(name: str) -> str:

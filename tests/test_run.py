@@ -463,5 +463,22 @@ def test_progress_is_a_line_before_each_network_that_is_trained():
     subject = replace(world().subject, trainer=trainer)
     Run(subject, Settings(), lines.append)
     dmmcheck.run(subject, checks=["wrong-label-training"], tiers=["mechanism"], progress=lines.append)
-    assert len(lines) == 15  # three conditions, five networks each
-    assert lines[0] == "wrong-label-training: random-targets, network 1 of 5"
+    assert len(lines) == 27  # three conditions, nine networks each
+    assert lines[0] == "wrong-label-training: random-targets, network 1 of 9"
+
+
+def test_gate_beyond_chance_fails_a_claim_that_is_like_chance():
+    """A Haar subspace of a linear model is like chance; the stated claim is supported all the same."""
+    settings = {"gate": ("stated", "beyond-chance"), "checks": ["off-manifold-energy"], "samples": 256}
+    verdicts = []
+    for seed in range(4):
+        subject = worlds.hyperplane(ambient_dim=64, dim=8, samples=256, seed=seed, angle=69.3).subject
+        report = dmmcheck.run(subject, **settings)
+        stated, rotation = (
+            next(one for one in report.findings if one.tier == tier) for tier in ("stated", "controlled")
+        )
+        assert stated.verdict == "supported"
+        assert rotation.gating
+        verdicts.append((rotation.chance.word, rotation.verdict))
+    assert {word for word, _ in verdicts} <= {"like", "not-told"}
+    assert ("like", "refuted") in verdicts

@@ -125,6 +125,27 @@ CASES = {
         {"x": 255 * X, "bounds": (0.0, 1.0)},
         {"x": 255 * X / 255, "bounds": (0.0, 1.0)},
     ),
+    "robustly trained with a robust twin": (
+        "robustly_trained is true and robust is given, which makes the model under test the standard one of a pair; "
+        "give reference in place of robust, or leave robustly_trained out",
+        {"robust": other, "robustly_trained": True},
+        {"reference": other, "robustly_trained": True},
+    ),
+    "pairs that are one model": (
+        "pairs is one model; give [(standard, robust), ...], or one model as robust",
+        {"pairs": nn.Linear(D, 2)},
+        {"robust": nn.Linear(D, 2)},
+    ),
+    "pairs that are models": (
+        "pairs is a list that holds a function, expected [(standard, robust), ...] or a function seed -> (standard,",
+        {"pairs": [other, other]},
+        {"pairs": [(other, other)]},
+    ),
+    "an alternative for another number of pairs": (
+        "alternative holds 2 models and pairs is 1 pairs; give one model for all pairs, one for each pair in the same",
+        {"pairs": [(other, other)], "alternative": [other, other]},
+        {"pairs": [(other, other)], "alternative": [other]},
+    ),
     "two other models: the model is robust": (
         "both reference and robust are given; keep reference where the model under test is the robust one of a pair",
         {"reference": other, "robust": other},

@@ -68,7 +68,7 @@ def judged(of: Subject, *ids: str, sound: bool = True, **settings: object) -> di
     """Findings by id; all gating ones where none are named. Soundness is taken for granted unless asked for."""
     run = Run(of, Settings(**settings))
     if sound:
-        run.soundness, run.pair_soundness = (), {}
+        run.soundness, run.pair_soundness, run.trainings_soundness = (), {}, {}
     chosen = [one for one in run.planned if (one.id in ids if ids else one.gating)]
     assert len(chosen) >= len(ids)
     return {one.id: run.finding(one) for one in chosen}

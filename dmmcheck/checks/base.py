@@ -13,7 +13,7 @@ from dmmcheck.checks.explanation import Explanation, builtin_explanation
 from dmmcheck.config.schema import did_you_mean
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Claim, Evidence
-from dmmcheck.inference.types import BUILTIN, TIERS, Direction, DrawCost, Tier
+from dmmcheck.inference.types import BUILTIN, TIERS, Direction, DrawCost, Tier, Unit
 from dmmcheck.registry import CHECKS, CONTROLS, source_of
 
 if TYPE_CHECKING:
@@ -28,7 +28,10 @@ SMALLEST_EFFECT = 1e-3  # of shares and rates, so that rounding does not decide 
 
 NEEDS: Mapping[str, str] = {
     "classes": "at least three classes: with two there is only one other class",
-    "pair": "a standard and a robust model: set `reference` (the standard model of a robust one) or `robust`",
+    "pair": "a standard and a robust model: set `reference` (the standard model of a robust one) or `robust`; or "
+    "`pairs`, for a claim about adversarial training",
+    "pairs": "several standard and robust models: set `pairs` ([(standard, robust), ...], or a function seed -> "
+    "(standard, robust))",
     "examples": "the labelled data that the manifold was fitted on: set `x_train` and `y_train` (key `manifold-data`)",
     "factory": "an untrained model: set `factory` (seed -> model)",
     "checkpoints": "models along training: set `checkpoints` ([(step, model), ...], the first one untrained)",
@@ -39,6 +42,21 @@ NEEDS: Mapping[str, str] = {
 
 RENAMED = {"margin": "min_effect", "null": "draw_cost", "grounds": "requires"}
 """Arguments of `check` in version 0.1 and their replacements; the old names still work, with a DeprecationWarning."""
+
+
+@dataclass(frozen=True)
+class OverTrainings:
+    """The claim about training that a claim about one twin stands for, where the subject has pairs of models.
+
+    Attributes:
+        ask: Function from a view to evidence with one number for each pair, of the unit ``training``.
+        statement: What is then claimed.
+        statistic: What the number is, in words.
+    """
+
+    ask: Question
+    statement: str
+    statistic: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +81,10 @@ class Test:
         per_attack: The test is repeated for each of the attacks that the settings name.
         against_chance: The evidence gives the level that replaces the threshold.
         attack: Name of the attack that finds the perturbations.
+        about_standard: The claim is about what standard training leaves, and so fails no run of a robust model.
+        about_twin: The claim is about one pair of networks, and so fails no run.
+        trainings: The claim about training that takes its place where the subject has `pairs`.
+        one_look: The test takes one look, at all inputs, since each further look would ask for more trainings.
     """
 
     __test__ = False  # not a pytest class
@@ -81,6 +103,10 @@ class Test:
     per_attack: bool = False
     against_chance: bool = False
     attack: str = BUILTIN
+    one_look: bool = False
+    about_standard: bool = False
+    about_twin: bool = False
+    trainings: OverTrainings | None = None
 
     def limit(self, control: float) -> float:
         """The limit that the estimate must exceed: the control moved by the minimum effect in the claim's direction."""
@@ -108,6 +134,30 @@ class Test:
     def reachable(self, limit: float) -> float:
         """The limit, or the end of the unit interval where a share or rate cannot be beyond the limit."""
         return min(max(limit, 0.0), 1.0) if self.unit in BOUNDED else limit
+
+    def over_trainings(self) -> Test:
+        """The claim about training, where there is one: over pairs of models, on few inputs each; else this test."""
+        if self.trainings is None:
+            return self
+        return replace(
+            self,
+            ask=self.trainings.ask,
+            statement=self.trainings.statement,
+            statistic=self.trainings.statistic,
+            needs=("pairs",),
+            draw_cost="forward",  # one look at few inputs: the replicate is the training
+            about_twin=False,
+            trainings=None,
+        )
+
+    def replication(self, evidence: Evidence, draws: int = 0) -> tuple[Unit, int]:
+        """What the claim is about, and how many of these the verdict rests on.
+
+        Args:
+            evidence: The evidence of the test.
+            draws: Number of draws of the control, where the test has one.
+        """
+        return ("draw", draws) if self.control else (evidence.unit, evidence.replications)
 
     def through(self, attack: str) -> Test:
         """The same test with the perturbations that another attack finds, which names the variant."""
@@ -156,11 +206,14 @@ def claim(
     requires: tuple[str, ...] = FAMILIES,
     per_attack: bool = False,
     against_chance: bool = False,
+    one_look: bool = False,
+    about_standard: bool = False,
+    trainings: OverTrainings | None = None,
 ) -> tuple[Test, ...]:
     """The tests of one question: the claim itself, and one test in the controlled tier for each control.
 
     A claim that is itself in the controlled tier and names controls has only the tests against these controls. The
-    arguments are those of `check`.
+    arguments are those of `check`, and three attributes of `Test`. With `trainings`, the claim is about one twin.
     """
     base = Test(
         tier=tier,
@@ -175,9 +228,19 @@ def claim(
         per_attack=per_attack,
         against_chance=against_chance,
         draw_cost="energy" if controls else draw_cost,
+        one_look=one_look,
+        about_standard=about_standard,
+        about_twin=trainings is not None,
+        trainings=trainings,
     )
     alone = () if tier == "controlled" and controls else (base,)
-    against = replace(base, tier="controlled", draw_cost=draw_cost, claim=replace(base.claim, min_effect=min_effect))
+    against = replace(
+        base,
+        tier="controlled",
+        draw_cost=draw_cost,
+        claim=replace(base.claim, min_effect=min_effect),
+        trainings=None,
+    )
     return (*alone, *(_controlled(against, name, first=number == 0) for number, name in enumerate(controls)))
 
 

@@ -62,7 +62,7 @@ def dimples_deeper_at_training_points(view: View) -> Evidence:
 declare(
     "on-manifold-distance",
     "staying on the manifold needs larger perturbations",
-    claim(on_manifold_distance, threshold=1.0, direction="greater", unit="ratio", per_attack=True),
+    claim(on_manifold_distance, threshold=1.0, direction="greater", unit="ratio", per_attack=True, about_standard=True),
     claim(
         on_manifold_distance_controlled,
         tier="controlled",
@@ -72,17 +72,18 @@ declare(
         min_effect=RATIO_EFFECT,
         controls=FIELD_CONTROLS,
         draw_cost="search",
+        about_standard=True,
     ),
 )
 declare(
     "off-manifold-suffices",
     "leaving the manifold costs almost nothing extra",
-    claim(off_manifold_suffices, threshold=1.25, direction="less", unit="ratio"),
+    claim(off_manifold_suffices, threshold=1.25, direction="less", unit="ratio", about_standard=True),
 )
 declare(
     "boundary-clings",
     "the boundary passes very close to the manifold",
-    claim(boundary_clings, threshold=0.5, direction="less", unit="ratio"),
+    claim(boundary_clings, threshold=0.5, direction="less", unit="ratio", about_standard=True),
     claim(
         boundary_clings_controlled,
         tier="controlled",
@@ -92,22 +93,24 @@ declare(
         min_effect=RATIO_EFFECT,
         controls=("rotation",),
         draw_cost="search",
+        about_standard=True,
     ),
     claim(
         boundary_clings_mechanism,
         tier="mechanism",
-        statement="training draws the boundary nearer to the manifold",
+        statement="training has drawn this network's boundary nearer to the manifold than that of untrained networks",
         threshold=1.0,
         direction="less",
         unit="ratio",
         draw_cost="search",
         needs=("factory",),
+        about_standard=True,
     ),
 )
 declare(
     "dimples-shallow",
     "dimples are shallow compared with distances along the manifold",
-    claim(dimples_shallow, threshold=0.25, direction="less", unit="ratio"),
+    claim(dimples_shallow, threshold=0.25, direction="less", unit="ratio", about_standard=True),
     claim(
         dimples_deeper_at_training_points,
         tier="controlled",

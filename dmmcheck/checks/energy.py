@@ -36,6 +36,7 @@ declare(
         min_effect=SHARE_EFFECT,
         controls=FIELD_CONTROLS,
         per_attack=True,
+        about_standard=True,
     ),
 )
 declare(
@@ -48,5 +49,6 @@ declare(
         unit="share",
         min_effect=SHARE_EFFECT,
         controls=FIELD_CONTROLS,
+        about_standard=True,
     ),
 )

@@ -33,8 +33,8 @@ _DRAWS = {
 def explain(check: Check) -> str:
     """One check in full, as plain text."""
     lines = [check.id, "=" * len(check.id), "", *_wrapped("Statement", check.statement), ""]
-    for test in check.tests:
-        lines += _wrapped(f"{test.tier} {test.variant}", f"{test.statement}: {_criterion(test)}")
+    for test in _tests(check):
+        lines += _wrapped(f"{test.tier} {test.variant}{_where(test)}", f"{test.statement}: {_criterion(test)}")
     lines.append("")
     for title, text in sections(check):
         lines += [*_wrapped(title, text), ""]
@@ -58,10 +58,26 @@ def sections(check: Check) -> Iterator[tuple[str, str]]:
 
 def _section(check: Check) -> str:
     rows = "\n".join(
-        f"| {test.tier} | {test.variant} | {test.statement} | {_criterion(test)} |" for test in check.tests
+        f"| {test.tier} | {test.variant}{_where(test)} | {test.statement} | {_criterion(test)} |"
+        for test in _tests(check)
     )
     notes = "\n\n".join(f"**{title}.** {text}" for title, text in sections(check))
     return f"## `{check.id}`\n\n| tier | variant | statement | supported when |\n|---|---|---|---|\n{rows}\n\n{notes}"
+
+
+def _tests(check: Check) -> Iterator[Test]:
+    """The tests of a check, each about one twin followed by the one about training that takes its place with pairs."""
+    for test in check.tests:
+        yield test
+        if test.trainings is not None:
+            yield test.over_trainings()
+
+
+def _where(test: Test) -> str:
+    """When a test is run, if that depends on whether the subject has pairs."""
+    if test.trainings is not None:
+        return " (one twin)"
+    return " (with pairs)" if "pairs" in test.needs else ""
 
 
 def _criterion(test: Test) -> str:

@@ -153,12 +153,13 @@ declare(
         min_effect=RATE_EFFECT,
         controls=FIELD_CONTROLS,
         draw_cost="forward",
+        about_standard=True,
     ),
 )
 declare(
     "projection-restores",
     "projecting an adversarial example to the manifold restores its class",
-    claim(projection_restores, threshold=0.5, direction="greater", unit="rate"),
+    claim(projection_restores, threshold=0.5, direction="greater", unit="rate", about_standard=True),
     claim(
         projection_restores_controlled,
         tier="controlled",
@@ -168,12 +169,13 @@ declare(
         min_effect=RATE_EFFECT,
         controls=FIELD_CONTROLS,
         draw_cost="forward",
+        about_standard=True,
     ),
 )
 declare(
     "noise-like",
     "off-manifold perturbations look like noise, on-manifold ones like the target class",
-    claim(noise_like, threshold=0.0, direction="greater", unit="cosine"),
+    claim(noise_like, threshold=0.0, direction="greater", unit="cosine", about_standard=True),
     claim(
         noise_like_controlled,
         tier="controlled",
@@ -184,5 +186,6 @@ declare(
         unit="cosine",
         min_effect=COSINE_EFFECT,
         controls=FIELD_CONTROLS,
+        about_standard=True,
     ),
 )

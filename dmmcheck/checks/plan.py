@@ -3,22 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dmmcheck.checks.base import Check, Test, registry
 from dmmcheck.config.schema import did_you_mean
 from dmmcheck.config.settings import CheckSettings, Settings
-from dmmcheck.errors import CheckError
-from dmmcheck.inference.types import TIERS, Tier
+from dmmcheck.errors import CheckError, ConfigError
+from dmmcheck.inference.types import BEYOND_CHANCE, TIERS, Gate, Tier
+
+ADVISORY_FOR_ROBUST = (
+    "the claim is about what standard training leaves, and the model under test is declared robust (by reference or "
+    "robustly-trained)"
+)
+ADVISORY_FOR_TWIN = (
+    "one twin says nothing about adversarial training, since two trainings of one recipe differ from each other too"
+)
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One test of one check, and whether its refutation fails the run."""
+    """One test of one check, and whether its refutation fails the run.
+
+    Attributes:
+        check: The check.
+        test: The test.
+        gating: Whether its refutation fails the run.
+        advisory: Why it does not, although its tier is one of the gate; "" otherwise.
+    """
 
     check: Check
     test: Test
     gating: bool
+    advisory: str = ""
 
     @property
     def tier(self) -> Tier:
@@ -39,6 +55,8 @@ class Planned:
 def plan(settings: Settings) -> tuple[Planned, ...]:
     """All registered tests in the order of registration, each followed by its variants for the attacks of the settings.
 
+    What a test is about and whether it gates can also depend on the subject, see `for_subject`.
+
     Raises:
         CheckError: The settings name a check that does not exist, or set something that the check does not use.
     """
@@ -47,13 +65,61 @@ def plan(settings: Settings) -> tuple[Planned, ...]:
         _valid([id], checks, "check")
         _validate_settings(checks[id], configured, settings.gate)
     planned = tuple(
-        Planned(check, test, gating=test.tier in settings.gate)
+        Planned(check, test, gating=_gates(test, settings.gate))
         for check in checks.values()
         for base in check.tests
         for test in (base, *(base.through(name) for name in settings.attack_names if base.per_attack))
     )
     _refuse_duplicates(planned)
     return planned
+
+
+def for_subject(planned: Planned, *, provides: frozenset[str], is_robust: bool) -> Planned:
+    """The test as it is for a subject: what its claim is about, and whether it gates.
+
+    A claim about adversarial training is decided over pairs of models where the subject has them. Otherwise it is about
+    one twin, and does not gate. A claim about what standard training leaves does not gate a robust model.
+
+    Args:
+        planned: The test as the settings plan it.
+        provides: What the subject has, see `Subject.provides`.
+        is_robust: Whether the model under test is declared to be adversarially trained.
+    """
+    test = planned.test.over_trainings() if "pairs" in provides else planned.test
+    if planned.test.about_twin and "alternative" in provides:
+        test = replace(test, statement=f"{test.statement}, and more than by the alternative training")
+    advisory = ""
+    if test.about_twin:
+        advisory = ADVISORY_FOR_TWIN
+    elif test.about_standard and is_robust:
+        advisory = ADVISORY_FOR_ROBUST
+    if not planned.gating or not advisory:
+        return replace(planned, test=test)
+    return replace(planned, test=test, gating=False, advisory=advisory)
+
+
+def refuse_idle_expectations(planned: Iterable[Planned], settings: Settings, provides: frozenset[str]) -> None:
+    """Refuse an expected failure of a check that runs for a subject, but none of whose claims gates there.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    for id, configured in settings.checks.items():
+        if not configured.expected_failure:
+            continue
+        tests = [item for item in planned if item.check.id == id]
+        advisory = [item for item in tests if item.advisory and set(item.test.needs) <= provides]
+        if advisory and not any(item.gating for item in tests):
+            remedy = "give pairs, or remove it" if advisory[0].test.about_twin else "remove it"
+            raise ConfigError(
+                f"an expected failure is set for {id!r}, none of whose claims gates for this subject: "
+                f"{advisory[0].advisory}; {remedy}"
+            )
+
+
+def _gates(test: Test, gate: tuple[Gate, ...]) -> bool:
+    """Whether a refutation of a test fails the run: by its tier, or since it compares with chance and that is asked."""
+    return test.tier in gate or (BEYOND_CHANCE in gate and bool(test.control))
 
 
 def _refuse_duplicates(planned: tuple[Planned, ...]) -> None:
@@ -98,8 +164,8 @@ def _valid(names: Iterable[str], known: Iterable[str], what: str) -> list[str]:
     return given
 
 
-def _validate_settings(check: Check, configured: CheckSettings, gate: tuple[Tier, ...]) -> None:
-    if configured.expected_failure and not set(check.tiers) & set(gate):
+def _validate_settings(check: Check, configured: CheckSettings, gate: tuple[Gate, ...]) -> None:
+    if configured.expected_failure and not any(_gates(test, gate) for test in check.tests):
         raise CheckError(
             f"an expected failure is set for {check.id!r}, none of whose tiers ({', '.join(check.tiers)}) gates; "
             "add one to gate, or remove it"

@@ -93,10 +93,12 @@ declare(
     claim(
         normal_gradient_growth,
         tier="mechanism",
+        statement="training has grown this network's gradient normal to the manifold beyond that of untrained networks",
         threshold=1.0,
         direction="greater",
         unit="ratio",
         needs=("factory",),
+        about_standard=True,
     ),
     claim(
         normal_gradient_outgrows_tangent,
@@ -107,6 +109,7 @@ declare(
         direction="greater",
         unit="ratio",
         needs=("factory",),
+        about_standard=True,
     ),
 )
 declare(
@@ -115,10 +118,12 @@ declare(
     claim(
         two_phases,
         tier="mechanism",
+        statement="this training first clings (distance falls early), then dimples (it rises slowly)",
         threshold=PHASE,
         direction="greater",
         unit="ratio",
         needs=("checkpoints",),
         controls=("order",),
+        about_standard=True,
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,15 +15,13 @@ from dmmcheck.attacks.minimal_norm.search import boundary_search
 from dmmcheck.checks.base import claim, declare
 from dmmcheck.checks.parts import STRETCH
 from dmmcheck.errors import CheckError, DmmError
-from dmmcheck.inference import stats
 from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.measurement.measure import MAX_EXAMPLES
 from dmmcheck.measurement.sample import predict
+from dmmcheck.measurement.trainings import first_logits, trainings_needed
 from dmmcheck.measurement.view import View
 from dmmcheck.seeding import seeded
-
-NETWORKS = 5  # networks trained in each condition, from different seeds
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,8 @@ def _above_chance(view: View, condition: str) -> Evidence:
         _one_network_each(correct)[: view.n],
         summary="mean",
         chance=chance,
-        replicates=correct.mean(1),
+        replicates=tuple(correct[_new(view, condition)]),
+        unit="training",
         note=_accuracy(condition, correct),
     )
 
@@ -89,32 +89,55 @@ def _above_chance(view: View, condition: str) -> Evidence:
 def _beyond(view: View, condition: str, control: str) -> Evidence:
     both = _correct(view, condition), _correct(view, control)
     one, other = (_one_network_each(correct)[: view.n] for correct in both)
-    wins, losses = (np.sum(a > b, axis=1) for a, b in (both, both[::-1]))  # of each pair of networks
-    with np.errstate(invalid="ignore"):
-        rates = wins / (wins + losses)
+    counted = _new(view, condition, control)
+    rows = tuple(a[a != b] for a, b in zip(*(correct[counted] for correct in both), strict=True))  # wins of each pair
     note = "; ".join(_accuracy(name, correct) for name, correct in zip((condition, control), both, strict=True))
-    return Evidence.of(one[one != other], summary="mean", replicates=rates, note=note)
+    return Evidence.of(one[one != other], summary="mean", replicates=rows, unit="training", note=note)
 
 
 def _one_network_each(correct: Floats) -> Floats:
-    """The answer (n,) of one network for each input, network i mod 5 for input i, so that answers are independent."""
+    """The answer (n,) of one network for each input, network i mod m for input i of m networks."""
     inputs = np.arange(correct.shape[1])
     return correct[inputs % len(correct), inputs]
 
 
 def _accuracy(condition: str, correct: Floats) -> str:
-    """A note with the mean accuracy of the networks, and Student's prediction interval for one more network."""
+    """A note with the median accuracy of the networks, and the smallest and the largest."""
     shares = correct.mean(1)
-    low, high = stats.replicate_interval(shares, 0.05)
-    return f"{condition}: accuracy {shares.mean():.2f} [{max(low, 0):.2f}, {min(high, 1):.2f}] over {len(shares)} seeds"
+    return (
+        f"{condition}: accuracy {np.median(shares):.2f}, from {shares.min():.2f} to {shares.max():.2f} "
+        f"in {len(shares)} trainings"
+    )
 
 
 def _correct(view: View, condition: str) -> Floats:
     """1 where a trained network classifies a clean input of the sample correctly, 0 where not, (networks, n)."""
-    return view.cached(("wrong-labels", condition), lambda: _train(view.whole(), CONDITIONS[condition], condition))
+    return np.stack([correct for correct, _ in _networks(view, condition)])
 
 
-def _train(view: View, condition: Condition, name: str) -> tuple[Floats, int]:
+def _new(view: View, *conditions: str) -> list[int]:
+    """Numbers of the trainings that count: those in which no network has the logits of one that counts already."""
+    logits = [[first for _, first in _networks(view, condition)] for condition in conditions]
+    kept: list[int] = []
+    for number in range(len(logits[0])):
+        if not any(torch.equal(each[number], each[other]) for each in logits for other in kept):
+            kept.append(number)
+    return kept
+
+
+def _networks(view: View, condition: str) -> list[tuple[Floats, Tensor]]:
+    """What `_train` gives for each network: as many as alpha needs where all of them agree."""
+    count = trainings_needed(view.alpha)
+    made = []
+    for number in range(count):
+        what = f"wrong-label-training: {condition}, network {number + 1} of {count}"
+        train = partial(_train, view.whole(), CONDITIONS[condition], number, what)
+        made.append(view.cached(("wrong-labels", condition, number), train))
+    return made
+
+
+def _train(view: View, condition: Condition, number: int, what: str) -> tuple[tuple[Floats, Tensor], int]:
+    """Where a new network classifies a clean input of the sample correctly (n,), its first logits, and its cost."""
     x, targets, delta, spent = view.cached(
         ("wrong-labels", "perturbations", condition.targets), lambda: _perturbations(view, condition.targets)
     )
@@ -122,15 +145,13 @@ def _train(view: View, condition: Condition, name: str) -> tuple[Floats, int]:
     trainer = view.measurement.trainer
     if trainer is None:
         raise CheckError("no trainer was given; set `trainer` ((x, y, seed) -> model)")
-    rows = []
-    for seed in range(NETWORKS):
-        view.measurement.progress(f"wrong-label-training: {name}, network {seed + 1} of {NETWORKS}")
-        try:
-            predicted = predict(trainer(x + added, targets, view.seed + seed), view.x)
-        except DmmError as error:
-            raise CheckError(f"{error}") from (error.__cause__ or error)
-        rows.append((predicted == view.y).double().cpu().numpy())
-    return np.stack(rows), spent
+    view.measurement.progress(what)
+    try:
+        network = trainer(x + added, targets, view.seed + number)
+        predicted = predict(network, view.x)
+    except DmmError as error:
+        raise CheckError(f"{error}") from (error.__cause__ or error)
+    return ((predicted == view.y).double().cpu().numpy(), first_logits(network, view.x)), spent
 
 
 def _perturbations(view: View, kind: str) -> tuple[tuple[Tensor, Tensor, Tensor, int], int]:
@@ -189,6 +210,7 @@ declare(
         direction="greater",
         unit="rate",
         needs=("trainer",),
+        one_look=True,
         against_chance=True,
     ),
     claim(
@@ -200,6 +222,7 @@ declare(
         direction="greater",
         unit="rate",
         needs=("trainer",),
+        one_look=True,
         against_chance=True,
     ),
     claim(
@@ -211,6 +234,7 @@ declare(
         direction="greater",
         unit="rate",
         needs=("trainer",),
+        one_look=True,
         against_chance=True,
     ),
     claim(
@@ -222,6 +246,7 @@ declare(
         direction="greater",
         unit="rate",
         needs=("trainer",),
+        one_look=True,
     ),
     claim(
         wrong_label_beyond_noise,
@@ -232,6 +257,7 @@ declare(
         direction="greater",
         unit="rate",
         needs=("trainer",),
+        one_look=True,
     ),
     claim(
         wrong_label_normal_beyond_tangent,
@@ -242,5 +268,6 @@ declare(
         direction="greater",
         unit="rate",
         needs=("trainer",),
+        one_look=True,
     ),
 )

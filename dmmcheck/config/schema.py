@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from dmmcheck.inference.types import BUILTIN, MIN_INPUTS, TIERS
+from dmmcheck.inference.types import BUILTIN, GATES, MIN_INPUTS
 from dmmcheck.registry import CONTROLS
 
 PYPROJECT, OWN_FILE = "pyproject.toml", "dmmcheck.toml"
@@ -226,14 +226,20 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "attack"
 
 
-def _tiers(value: Any) -> tuple[str, ...]:
-    tiers = _texts(value)
-    unknown = [tier for tier in tiers if tier not in TIERS]
+def _gates(value: Any) -> tuple[str, ...]:
+    gates = _texts(value)
+    unknown = [gate for gate in gates if gate not in GATES]
     if unknown:
         raise ValueError(
-            f"a list of {', '.join(TIERS)} ({unknown[0]!r} is none of them{did_you_mean(unknown[0], TIERS)})"
+            f"a list of {', '.join(GATES)} ({unknown[0]!r} is none of them{did_you_mean(unknown[0], GATES)})"
         )
-    return tiers
+    return gates
+
+
+def _yes_or_no(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("true or false, without quotes")
+    return value
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:
@@ -262,6 +268,12 @@ def _table(value: Any) -> dict[str, Any]:
 
 def _same(text: str) -> str:
     return text
+
+
+def _true_or_false(text: str) -> bool:
+    if text not in {"true", "false"}:
+        raise ValueError("true or false")
+    return text == "true"
 
 
 def _whole(text: str) -> int:
@@ -311,6 +323,15 @@ _SUBJECT = (
     ),
     _code("reference", "the standard model of the pair, where the model under test is the robust one"),
     _code("robust", "the robust model of the pair, where the model under test is the standard one"),
+    _code("pairs", "[(standard, robust), ...] or a function seed -> (standard, robust): for claims about training"),
+    _code("alternative", "a model trained otherwise to the same accuracy, which a robust one must exceed"),
+    Key(
+        name="robustly-trained",
+        read=_yes_or_no,
+        parse=_true_or_false,
+        metavar="true|false",
+        help="whether the model under test is adversarially trained (false; true with a reference)",
+    ),
     _code("factory", "a function seed -> untrained model"),
     Key(
         name="checkpoints",
@@ -340,10 +361,10 @@ _JUDGING = (
     Key(name="seed", read=_integer(0, LARGEST_SEED), parse=_whole, metavar="N", help="seed of all random numbers (0)"),
     Key(
         name="gate",
-        read=_tiers,
+        read=_gates,
         parse=_listed,
         metavar="TIER,...",
-        help="tiers whose refutation fails the run (stated,mechanism)",
+        help="tiers whose refutation fails the run (stated,mechanism); beyond-chance: a claim like chance fails it too",
     ),
     Key(
         name="on-inconclusive",

@@ -24,7 +24,7 @@ from dmmcheck.config.schema import (
     text,
 )
 from dmmcheck.errors import ConfigError
-from dmmcheck.inference.types import EffortName, Tier
+from dmmcheck.inference.types import EffortName, Gate
 
 OnInconclusive = Literal["warn", "fail"]
 
@@ -55,7 +55,8 @@ class Settings:
         samples: Most inputs to use; fewer are used where the verdict is clear sooner.
         alpha: Largest share of runs with a false gating verdict.
         seed: Seed of all random numbers.
-        gate: Tiers whose refutation fails the run.
+        gate: Tiers whose refutation fails the run; with ``"beyond-chance"``, a gating claim that does not stand out
+            from chance fails it too.
         on_inconclusive: What an inconclusive gating claim does: ``"warn"`` or ``"fail"``.
         attacks: Further attacks, each of which adds a variant to the checks ``off-manifold-energy`` and
             ``on-manifold-distance``: names of torchattacks, ``pkg.mod:attr``, or objects that satisfy
@@ -76,7 +77,7 @@ class Settings:
     samples: int = 512
     alpha: float = 0.05
     seed: int = 0
-    gate: tuple[Tier, ...] = ("stated", "mechanism")
+    gate: tuple[Gate, ...] = ("stated", "mechanism")
     on_inconclusive: OnInconclusive = "warn"
     attacks: tuple[Any, ...] = ()
     effort: EffortName = "default"

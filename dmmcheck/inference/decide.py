@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dmmcheck.inference import stats
-from dmmcheck.inference.evidence import Evidence
+from dmmcheck.inference.evidence import Evidence, Floats, Summary
 from dmmcheck.inference.search_error import SearchError
 from dmmcheck.inference.types import Direction, Verdict
 
@@ -69,7 +69,7 @@ def decide(
         error: The error bar of the search, which widens the interval. The interval and the error bar share alpha.
     """
     ends = limit_ends or (limit, limit)
-    interval, by_replicates = _interval(evidence, alpha if error is None else alpha / 2)
+    interval = _interval(evidence, alpha if error is None else alpha / 2)
     verdict, reason = _compare(interval, limit, ends, direction)
     if error is not None and verdict != "inconclusive":
         interval = error.widened(interval)
@@ -79,8 +79,8 @@ def decide(
         interval = error.widened(interval)
     estimate = point_estimate(evidence)
     too_few_draws = monte_carlo is not None and not below(monte_carlo.least, alpha)
-    if verdict == "inconclusive" and by_replicates:
-        reason += "; networks differ from one another by too much"
+    if verdict == "inconclusive" and evidence.unit != "input":
+        reason += _why_open(evidence, limit, alpha)
     elif verdict == "inconclusive" and not (too_few_draws and (estimate > limit) == (direction == "greater")):
         reason += _how_many(evidence, ends, alpha, inputs, most)
     p_value = _p_value(evidence, limit, direction) if monte_carlo is None else monte_carlo.p_value
@@ -91,6 +91,8 @@ def decide(
 
 def _p_value(evidence: Evidence, limit: float, direction: Direction) -> float:
     """One-sided p-value of a test of the median, or of the rate."""
+    if evidence.replicates is not None:
+        return stats.sign_test(_estimates(evidence), limit, direction)
     test = stats.rate_test if evidence.summary == "mean" else stats.sign_test
     return test(evidence.values, limit, direction)
 
@@ -111,31 +113,56 @@ def below(p_value: float, alpha: float) -> bool:
     return p_value < alpha * (1 - 1e-9)
 
 
-def _interval(evidence: Evidence, alpha: float) -> tuple[tuple[float, float], bool]:
-    """The interval over inputs, widened to cover a new replicate if there are any; and whether it was widened."""
-    rate = evidence.summary == "mean"
-    low, high = (stats.rate_interval if rate else stats.median_interval)(evidence.values, alpha)
+def _interval(evidence: Evidence, alpha: float) -> tuple[float, float]:
+    """The interval over inputs or, where the claim is about networks, over these and their inputs."""
+    if evidence.replicates is not None:
+        return stats.replicated_interval(evidence.replicates, alpha, evidence.summary)
+    return (stats.rate_interval if evidence.summary == "mean" else stats.median_interval)(evidence.values, alpha)
+
+
+def _estimates(evidence: Evidence) -> Floats:
+    """The number of each network: its median (or rate) or, where there are no rows, its value."""
     if evidence.replicates is None:
-        return (low, high), False
-    if rate:
-        lowest, highest = stats.replicate_interval(evidence.replicates, alpha)
-        lowest, highest = max(lowest, 0.0), min(highest, 1.0)
-    else:
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            lowest, highest = np.exp(stats.replicate_interval(np.log(evidence.replicates), alpha)).tolist()
-    return (min(low, lowest), max(high, highest)), lowest < low or highest > high
+        return evidence.values
+    return np.array([_summary(row, evidence.summary) for row in evidence.replicates])
+
+
+def _why_open(evidence: Evidence, limit: float, alpha: float) -> str:
+    """The part of a reason that says why networks of a kind do not decide."""
+    each, units = _estimates(evidence), f"{evidence.unit}s"
+    needed = stats.replicates_needed(alpha * (1 if evidence.replicates is None else 1 - stats.SHARE_OF_INPUTS))
+    if len(each) < needed:
+        alike = ", since networks that are alike count once: make each from a seed of its own"
+        return (
+            f"; an alpha of {alpha:.2g} needs at least {needed} {units}, and there are {len(each)}"
+            f"{alike * (evidence.replicates is not None)}"
+        )
+    with np.errstate(invalid="ignore"):
+        above, below = int(np.sum(each > limit)), int(np.sum(each < limit))
+    if max(above, below) == len(each):
+        return f"; all {len(each)} {units} lie on one side of it, but each is known from too few inputs"
+    side = "above" if above >= below else "below"
+    more = stats.inputs_to_decide(each, limit, alpha, "median")
+    would = f", and about {more} {units} would likely decide" if more is not None and more > len(each) else ""
+    return f"; only {max(above, below)} of {len(each)} {units} lie {side} it{would}"
 
 
 def point_estimate(evidence: Evidence) -> float:
-    """The median of the statistic, or the mean of its values that are not NaN.
+    """The median of the statistic, or the mean of its values that are not NaN; of networks, the median over these.
 
     NaN values can lie anywhere, so that the median lies between two bounds. The estimate is the middle of the bounds,
     and NaN where one of them is infinite.
     """
-    values = evidence.values
+    if evidence.replicates is not None:
+        return _summary(_estimates(evidence), "median")
+    return _summary(evidence.values, evidence.summary)
+
+
+def _summary(values: Floats, summary: Summary) -> float:
+    """The median of values, or the mean of 0/1 values; see `point_estimate`."""
     if not len(values):
         return math.nan
-    if evidence.summary == "mean":
+    if summary == "mean":
         known = values[~np.isnan(values)]
         return float(np.mean(known)) if len(known) else math.nan
     low, high = (float(np.median(np.where(np.isnan(values), end, values))) for end in (-np.inf, np.inf))

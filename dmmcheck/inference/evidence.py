@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from dmmcheck.inference.types import Direction
+from dmmcheck.errors import CheckError
+from dmmcheck.inference.types import Direction, Unit
 
 Floats = NDArray[np.float64]
 Summary = Literal["median", "mean"]
@@ -28,9 +29,16 @@ class Evidence:
         summary: What the claim is about: the ``"median"`` of the values, or the ``"mean"`` of 0/1 values (a rate).
         chance: The value expected by chance, e.g. 1 / classes. If it is given, it takes the place of the threshold; in
             a controlled test the limit is the stricter of it and the control.
-        replicates: The median (or rate) of each of a few networks (m,), if the claim is about networks of this kind:
-            the verdict must then hold for one more network. Positive where the claim is about the median.
+        replicates: If the claim is about networks of a kind and not about one network: a row of numbers for each
+            network, e.g. one number for each input. The claim is then about the median over all networks of this kind
+            of each one's median (or rate), see `stats.replicated_interval`.
         note: A remark that is shown beside the verdict, e.g. the position of a change point.
+        unit: What the claim is about. ``"input"``: each value is an input, and the claim is about this network.
+            ``"training"`` or ``"untrained network"``: each row of `replicates` is one of these or, without
+            `replicates`, each value is.
+
+    Raises:
+        CheckError: `replicates` holds single numbers in place of rows, or comes without a unit.
 
     Example:
         >>> from dmmcheck import Evidence
@@ -44,8 +52,28 @@ class Evidence:
     censored: int = 0
     summary: Summary = "median"
     chance: float | None = None
-    replicates: Floats | None = None
+    replicates: Sequence[Floats] | None = None
     note: str = ""
+    unit: Unit = "input"
+
+    def __post_init__(self) -> None:
+        if self.replicates is None:
+            return
+        if any(np.ndim(row) != 1 for row in self.replicates):
+            raise CheckError(
+                "replicates holds single numbers, expected a row of numbers for each network, e.g. one for each input; "
+                'where each network gives one number, pass these as values, with unit="training"'
+            )
+        if self.unit == "input":
+            raise CheckError(
+                'replicates comes with the unit "input", which says that each value is an input; say what a row is, '
+                'with unit="training" or unit="untrained network"'
+            )
+
+    @property
+    def replications(self) -> int:
+        """How many there are of what the claim is about: rows of `replicates` or, without these, values."""
+        return len(self.values) if self.replicates is None else len(self.replicates)
 
     @classmethod
     def of(
@@ -55,9 +83,10 @@ class Evidence:
         censored: int = 0,
         summary: Summary = "median",
         chance: float | None = None,
-        replicates: Floats | None = None,
+        replicates: Sequence[Floats] | None = None,
         note: str = "",
-        draws: Floats | None = None,
+        unit: Unit = "input",
+        draws: Sequence[Floats] | None = None,
     ) -> Evidence:
         """Evidence from a list, an array or a tensor with one number for each input.
 
@@ -68,6 +97,7 @@ class Evidence:
             chance: See `Evidence`.
             replicates: See `Evidence`.
             note: See `Evidence`.
+            unit: See `Evidence`.
             draws: The former name of `replicates`, deprecated.
         """
         if draws is not None:
@@ -75,7 +105,8 @@ class Evidence:
             replicates = draws
         if hasattr(values, "detach"):
             values = values.detach().cpu().numpy()
-        return cls(np.asarray(values, dtype=np.float64).reshape(-1), censored, summary, chance, replicates, note)
+        numbers = np.asarray(values, dtype=np.float64).reshape(-1)
+        return cls(numbers, censored, summary, chance, replicates, note, unit)
 
     @classmethod
     def ratio(cls, numerator: Any, denominator: Any) -> Evidence:
@@ -87,17 +118,17 @@ class Evidence:
 
     @classmethod
     def against(cls, own: Any, others: Sequence[Any]) -> Evidence:
-        """The ratios of a positive number of each input to its median over other networks, which are the replicates.
+        """The ratios of a positive number of each input to its median over untrained networks.
+
+        The claim is about untrained networks: each of them is a replicate, with the ratios to its own numbers.
 
         Args:
             own: The numbers (n,) of the model under test.
-            others: The numbers (n,) of each other network.
+            others: The numbers (n,) of each untrained network.
         """
-        ratios = [cls.ratio(own, other) for other in others]
         middle = np.median([cls.of(other).values for other in others], axis=0)
-        with np.errstate(invalid="ignore"):
-            replicates = np.array([np.median(ratio.values) for ratio in ratios])
-        return replace(cls.ratio(own, middle), replicates=replicates)
+        replicates = tuple(cls.ratio(own, other).values for other in others)
+        return replace(cls.ratio(own, middle), replicates=replicates, unit="untrained network")
 
 
 @dataclass(frozen=True, kw_only=True)

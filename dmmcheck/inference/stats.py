@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy import stats
@@ -12,6 +13,7 @@ from dmmcheck.inference.types import Direction
 
 FIRST_LOOK = 32  # inputs
 TAIL = 4  # the outermost one of this many draws belong to the tail that is extrapolated
+SHARE_OF_INPUTS = 0.1  # of alpha, where a claim is about networks: inputs are many, and networks few
 TAIL_FLOOR = 0.1  # the smallest extrapolated p-value, relative to the smallest p-value by rank
 
 
@@ -151,17 +153,43 @@ def _outermost(draws: Floats, direction: Direction) -> Floats:
     return ordered[: len(draws) // TAIL + 1]
 
 
-def replicate_interval(replicates: Floats, alpha: float) -> tuple[float, float]:
-    """Student's prediction interval for one more replicate; (-inf, inf) for fewer than two, or values not finite.
+def replicated_interval(replicates: Sequence[Floats], alpha: float, summary: Summary) -> tuple[float, float]:
+    """Interval of the median, over all networks of a kind, of each network's own median (or rate) over all inputs.
 
-    Source: Hahn & Meeker, Statistical Intervals, section 4.7.
+    Each network has an interval over its inputs. A tenth of alpha pays for all of these together (Bonferroni). The
+    lower bound is an order statistic of their lower ends, and the upper bound one of their upper ends, as in
+    `median_interval`, for the rest of alpha. So the coverage is at least 1 - alpha for any distribution of networks and
+    of inputs, and however alike the networks are at an input. The interval is unbounded where there are fewer networks
+    than `replicates_needed` says.
+
+    Args:
+        replicates: The statistic of each input (n,), for each network.
+        alpha: Two-sided error.
+        summary: Whether the claim is about each network's median, or about its rate, the mean of 0/1 values.
     """
-    count = len(replicates)
-    if count < 2 or not np.all(np.isfinite(replicates)):
-        return -math.inf, math.inf
-    half = float(stats.t.isf(alpha / 2, count - 1)) * float(np.std(replicates, ddof=1)) * math.sqrt(1 + 1 / count)
-    middle = float(np.mean(replicates))
-    return middle - half, middle + half
+    over_inputs = rate_interval if summary == "mean" else median_interval
+    each = alpha * SHARE_OF_INPUTS / max(1, len(replicates))
+    ends = np.array([over_inputs(row, each) for row in replicates]).reshape(-1, 2)
+    low, high = (median_interval(side, alpha * (1 - SHARE_OF_INPUTS)) for side in ends.T)
+    lowest, highest = (0.0, 1.0) if summary == "mean" else (-math.inf, math.inf)
+    return max(low[0], lowest), min(high[1], highest)
+
+
+def replicates_needed(alpha: float, *, spare: int = 0) -> int:
+    """The smallest number of replicates whose median can be shown to lie on one side of a limit.
+
+    With that many, all of them but `spare` have to lie on this side: n is the smallest number for which
+    2 P(Bin(n, 1/2) <= spare) <= alpha, and 2 (1/2)^n <= alpha where none is spared.
+
+    Example:
+        >>> from dmmcheck.inference.stats import replicates_needed
+        >>> replicates_needed(0.05), replicates_needed(0.05 / 12), replicates_needed(0.05, spare=1)
+        (6, 9, 9)
+    """
+    count = spare + 1
+    while 2 * float(stats.binom.cdf(spare, count, 0.5)) > alpha:
+        count += 1
+    return count
 
 
 def inputs_needed(alpha: float) -> int:

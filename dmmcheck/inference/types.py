@@ -8,14 +8,21 @@ from typing import Literal
 Verdict = Literal["supported", "refuted", "inconclusive", "not-run"]
 ChanceWord = Literal["more", "like", "less", "not-told"]
 Tier = Literal["stated", "controlled", "mechanism"]
+Gate = Literal["stated", "controlled", "mechanism", "beyond-chance"]
 Direction = Literal["greater", "less"]
 DrawCost = Literal["energy", "forward", "search"]
 EffortName = Literal["quick", "default", "thorough"]
 ArmName = Literal["free", "tangent", "normal"]
+Unit = Literal["input", "training", "untrained network", "draw"]
+"""What a claim is about, and so what is counted: inputs, trainings, untrained networks, or draws of a control."""
 
 ARMS: tuple[ArmName, ...] = ("free", "tangent", "normal")
 """Where a boundary is searched: anywhere, in the tangent space x + T, or in the normal space x + N."""
 TIERS: tuple[Tier, ...] = ("stated", "controlled", "mechanism")
+GATES: tuple[Gate, ...] = (*TIERS, "beyond-chance")
+"""What can fail a run: the refuted claims of a tier, or any gating claim that does not stand out from chance."""
+BEYOND_CHANCE: Gate = "beyond-chance"
+"""The word of the setting `gate` that makes the comparisons with controls gate."""
 MIN_INPUTS = 8
 """The smallest number of inputs that anything is measured on."""
 BUILTIN = "builtin"

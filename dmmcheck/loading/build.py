@@ -17,8 +17,12 @@ from dmmcheck.subject import Subject
 
 REQUIRED = ("model", "data", "manifold")
 _FUNCTIONS = {"factory", "trainer"}
-_MAY_BE_FUNCTIONS = {"model", "reference", "robust"}
-_AS_GIVEN = {"bounds", "manifold-options"}
+_MAY_BE_FUNCTIONS = {"model", "reference", "robust", "pairs", "alternative"}
+_AS_GIVEN = {"bounds", "manifold-options", "robustly-trained"}
+_FIELDS = (
+    *("model", "reference", "robust", "pairs", "alternative", "robustly-trained"),
+    *("factory", "trainer", "bounds"),
+)
 
 
 def load_part(name: str, given: Given, *, root: Path) -> Any:
@@ -53,9 +57,7 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
         ConfigError: Two parts contradict each other, or one needs another that is missing.
         DmmError: The subject cannot be used, see `Subject`.
     """
-    fields = {
-        name: parts[name] for name in ("model", "reference", "robust", "factory", "trainer", "bounds") if name in parts
-    }
+    fields = {name.replace("-", "_"): parts[name] for name in _FIELDS if name in parts}
     if "data" in parts:
         fields["x"], fields["y"] = labelled(parts["data"], "data")
     if "manifold-data" in parts:

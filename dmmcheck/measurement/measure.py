@@ -31,13 +31,18 @@ NEXT_EFFORT: Mapping[str, Any] = {"quick": "thorough", "default": "thorough", "t
 """The effort that an effort is held against; ``exhaustive`` is no setting."""
 OUTSIDE = 0.01  # largest share of a perturbation's length that may lie outside the search space of an attack
 PAIR = ("standard", "robust")
-UNTRAINED = tuple(
-    f"untrained {number}" for number in range(8)
-)  # several, since untrained networks differ from one another
+ALTERNATIVE = "alternative"
+MOST_PAIRS = 64  # the most that a function is asked for; alpha says how many are
+UNTRAINED = tuple(f"untrained {number}" for number in range(64))  # the most that are made; alpha says how many are
 MAX_EXAMPLES = 4096  # most examples whose neighbours or perturbations are computed at a time
 MAX_TARGETS = 10  # most target classes of targeted searches
 
 T = TypeVar("T")
+
+
+def of_pair(number: int, name: str) -> str:
+    """The name of a reference model of a pair of trainings, which count from 0: ``pair 0 robust``."""
+    return f"pair {number} {name}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +69,7 @@ class Measure:
         attacks: Further attacks, by the names that `crossings` takes.
         reference_models: Functions that make the reference models, by the names that `paired_model` takes.
         steps: Training steps of the checkpoints, in rising order.
+        pairs: Number of pairs of trainings; None where a function makes as many as are asked for.
         trainer: Function from inputs (m, D), labels (m,) and a seed to a trained model; None where there is none.
         progress: Called with a line of text before each slow part of a measurement.
         joint: Whether one search finds the crossings of all three arms, as for the model under test; otherwise each
@@ -82,6 +88,7 @@ class Measure:
         attacks: Mapping[str, Attack] | None = None,
         reference_models: Mapping[str, Callable[[], Classifier]] | None = None,
         steps: Sequence[int] = (),
+        pairs: int | None = 0,
         trainer: Callable[[Tensor, Tensor, int], Classifier] | None = None,
         progress: Callable[[str], None] = lambda line: None,
         joint: bool = True,
@@ -96,6 +103,7 @@ class Measure:
         self._attacks = dict(attacks or {})
         self._reference_models = dict(reference_models or {})
         self.steps = tuple(steps)
+        self.pairs = pairs
         self.trainer = trainer
         self.progress = progress
         self._joint = joint
@@ -106,11 +114,12 @@ class Measure:
     def paired_model(self, name: str) -> Measure:
         """The same measurements of a reference model on the same inputs and tangent spaces.
 
-        ``standard`` and ``robust`` are measured at the true labels; other reference models at their own predictions,
+        Models of pairs are measured at the true labels; other reference models at their own predictions,
         since the errors of an untrained network say nothing about where its boundary is.
 
         Args:
-            name: ``standard``, ``robust``, ``untrained 0`` to ``untrained 7``, or ``checkpoint STEP``.
+            name: ``standard``, ``robust``, ``untrained 0``, ``untrained 1``, ..., ``checkpoint STEP``, or
+                as `of_pair` gives it.
 
         Raises:
             CheckError: The reference model cannot be made or used.
@@ -121,12 +130,16 @@ class Measure:
                 if model is self.classifier:
                     return self
                 sample = self.sample
-                if name not in PAIR:
+                if name not in (*PAIR, ALTERNATIVE) and not name.startswith("pair "):
                     sample = replace(sample, y=predict(model, sample.x))
             except DmmError as error:
                 raise CheckError(f"{error}") from (error.__cause__ or error)
             self._others[name] = self._of(model, sample, self.field)
         return self._others[name]
+
+    def has_reference_model(self, name: str) -> bool:
+        """Whether the subject has a reference model of this name."""
+        return name in self._reference_models
 
     def correctly_classified(self) -> Measure:
         """The same measurements at the inputs that this model classifies correctly; at all where fewer than 8 are.

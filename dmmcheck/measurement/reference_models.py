@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 
 from dmmcheck.errors import CheckError
-from dmmcheck.measurement.measure import PAIR, UNTRAINED
+from dmmcheck.measurement.measure import ALTERNATIVE, MOST_PAIRS, PAIR, UNTRAINED, of_pair
 from dmmcheck.models.base import Classifier
-from dmmcheck.subject import Subject, checkpoint_role, pair_role
+from dmmcheck.subject import Subject, checkpoint_role, pair_role, training_role
 
 
 def reference_models(subject: Subject, seed: int) -> dict[str, Callable[[], Classifier]]:
@@ -19,13 +20,13 @@ def reference_models(subject: Subject, seed: int) -> dict[str, Callable[[], Clas
 
     Args:
         subject: What is under test.
-        seed: Seed of the first untrained network; the others take the seeds after it.
+        seed: Seed of the first untrained network and of the first pair; the others take the seeds after it.
     """
 
     def known(model: Any, role: str) -> Callable[[], Classifier]:
         return lambda: subject.reference_classifier(model, role)
 
-    made: dict[str, Callable[[], Classifier]] = {}
+    made = _pairs(subject, seed)
     if subject.pair is not None:
         role = pair_role("robust" if subject.reference is None else "reference")
         made |= {name: known(model, role) for name, model in zip(PAIR, subject.pair, strict=True)}
@@ -51,6 +52,61 @@ def trainer(subject: Subject) -> Callable[[Tensor, Tensor, int], Classifier] | N
         return subject.reference_classifier(_called(what, train, images, y.to(device), seed), f"model of {what}")
 
     return trained
+
+
+def pair_count(subject: Subject) -> int | None:
+    """Number of pairs of trainings of a subject; None where a function makes as many as are asked for."""
+    return None if callable(subject.pairs) else len(subject.pairs)
+
+
+def _pairs(subject: Subject, seed: int) -> dict[str, Callable[[], Classifier]]:
+    """Functions that make the models of each pair; the first pair is also the twin of a subject that has no other."""
+    count = pair_count(subject)
+    made: dict[str, Callable[[], Classifier]] = {}
+    for number in range(MOST_PAIRS if count is None else count):
+        models = _models_of_pair(subject, seed, number)
+        made |= {of_pair(number, name): make for name, make in models.items()}
+        if number == 0:
+            made |= models
+    if not made and subject.alternative is not None:
+        made[ALTERNATIVE] = lambda: subject.reference_classifier(subject.alternative, "alternative model")
+    return made
+
+
+def _models_of_pair(subject: Subject, seed: int, number: int) -> dict[str, Callable[[], Classifier]]:
+    """Functions that make the models of one pair, by their names in it."""
+
+    @cache
+    def pair() -> Any:
+        return _pair_of(subject, seed, number)
+
+    def member(position: int, name: str) -> Callable[[], Classifier]:
+        return lambda: subject.reference_classifier(pair()[position], training_role(name, number))
+
+    made = {name: member(position, name) for position, name in enumerate(PAIR)}
+    if subject.alternative is not None:
+        role = training_role(ALTERNATIVE, number)
+        made[ALTERNATIVE] = lambda: subject.reference_classifier(_alternative_of(subject, seed, number), role)
+    return made
+
+
+def _pair_of(subject: Subject, seed: int, number: int) -> Any:
+    """The (standard, robust) models of one pair."""
+    if not callable(subject.pairs):
+        return subject.pairs[number]
+    what = f"pairs({seed + number})"
+    made = _called(what, subject.pairs, seed + number)
+    if not isinstance(made, (tuple, list)) or len(made) != len(PAIR):
+        raise CheckError(f"{what} returned a {type(made).__name__}, expected two models, (standard, robust)")
+    return made
+
+
+def _alternative_of(subject: Subject, seed: int, number: int) -> Any:
+    """The alternative model of one pair."""
+    given = subject.alternative
+    if subject.alternative_by_seed:
+        return _called(f"alternative({seed + number})", given, seed + number)
+    return given[number] if isinstance(given, (list, tuple)) else given
 
 
 def _untrained(subject: Subject, seed: int) -> Callable[[], Classifier]:

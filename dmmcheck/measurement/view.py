@@ -22,6 +22,7 @@ from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, Shared
 from dmmcheck.manifolds.rotations import Rotation
 from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, total
 from dmmcheck.measurement.sample import predict
+from dmmcheck.measurement.trainings import distinct, untrained_needed
 from dmmcheck.models.base import Classifier
 from dmmcheck.models.memory import in_batches
 from dmmcheck.seeding import seeded
@@ -56,6 +57,8 @@ class View:
         draw: Name of the control and number of the draw, where the view is a draw of a control.
         is_estimate: Whether the tangent spaces stand for a manifold estimate of their own: points are projected onto
             them, and whole crossings are cached.
+        alpha: Error rate of the decision that the view is made for, which says how many networks a claim about networks
+            needs.
     """
 
     measurement: Measure
@@ -66,6 +69,7 @@ class View:
     order: tuple[int, ...] | None = None
     draw: tuple[str, int] | None = None
     is_estimate: bool = False
+    alpha: float = 0.05
     _used: dict[tuple[object, ...], Cost] | None = None
 
     @classmethod
@@ -267,7 +271,7 @@ class View:
         """The same view of a reference model.
 
         Args:
-            name: ``standard``, ``robust``, ``untrained 0`` to ``untrained 7``, or ``checkpoint STEP``.
+            name: ``standard``, ``robust``, ``untrained 0``, ``untrained 1``, ..., or ``checkpoint STEP``.
 
         Raises:
             CheckError: The reference model cannot be made or used.
@@ -275,8 +279,8 @@ class View:
         return replace(self, measurement=self.measurement.paired_model(name))
 
     def untrained(self) -> list[View]:
-        """The same view of each of eight untrained networks."""
-        return [self.paired_model(name) for name in UNTRAINED]
+        """The same view of each of as many untrained networks as alpha needs, networks that are alike counted once."""
+        return distinct(self.paired_model(name) for name in UNTRAINED[: untrained_needed(self.alpha)])
 
     def training(self) -> View:
         """A view of as many correctly classified training examples as inputs; of all where there are fewer."""

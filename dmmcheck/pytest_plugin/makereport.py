@@ -6,7 +6,7 @@ import pytest
 
 from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.pytest_plugin import outcomes, tracebacks
-from dmmcheck.pytest_plugin.items import CheckItem, item_info
+from dmmcheck.pytest_plugin.items import CheckItem, ItemInfo, item_info
 from dmmcheck.pytest_plugin.options import rerun_command
 from dmmcheck.pytest_plugin.progress import progress_line
 from dmmcheck.pytest_plugin.results import TestRecord
@@ -50,12 +50,17 @@ def add_record(
         label=info.label,
         nodeid=item.nodeid,
         position=info.position,
-        gating=info.planned.gating,
+        gating=_gates(info),
         selected=sum(item_info(other) is not None for other in item.session.items),
         usage_error=usage_error,
         report=None if found is None else found.as_dict(),
     )
     vars(report)["dmmcheck_record"] = record.dump()
+
+
+def _gates(info: ItemInfo) -> bool:
+    """Whether the test gates; where its subject is known, that is what the subject says."""
+    return info.planned.gating if info.session is None else info.session.gates(info.planned)
 
 
 def _usage_error(error: BaseException) -> str:

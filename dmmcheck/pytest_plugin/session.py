@@ -52,6 +52,10 @@ class SubjectSession:
         found = self._findings.get(planned.id)
         return None if found is None else replace(self._empty_report, findings=(found,))
 
+    def gates(self, planned: Planned) -> bool:
+        """Whether the refutation of a test fails the run, which can depend on the subject."""
+        return any(own.gating for own in self.run.planned if own.id == planned.id)
+
     def conclude(self, planned: Planned) -> None:
         """Return if the claim of a test is supported; see `outcomes.conclude` for all other verdicts."""
         __tracebackhide__ = True

@@ -58,7 +58,7 @@ def declared(id: str, **more: object) -> None:
     [
         ("Upper", {}, "malformed; use lower-case words joined by hyphens"),
         ("a--b", {}, "malformed"),
-        ("fine", {"needs": ("money",)}, "unknown need 'money'; valid: classes, pair, examples"),
+        ("fine", {"needs": ("money",)}, "unknown need 'money'; valid: classes, pair, pairs, examples"),
         ("fine", {"controls": ("order of nothing",)}, "unknown control 'order of nothing'; valid: rotation, spectrum"),
         ("fine", {"controls": ("rotatoin",)}, "'rotatoin'; did you mean 'rotation'?; valid: rotation"),
         ("fine", {"tier": "loud"}, "unknown tier 'loud'; valid: stated, controlled, mechanism"),
@@ -135,8 +135,8 @@ def test_arguments_of_version_0_1_work_and_warn(old, new, value, read):
 
 def test_evidence_of_draws_works_and_warns():
     with pytest.warns(DeprecationWarning, match=r"^the argument draws of Evidence.of is now replicates$"):
-        evidence = dmmcheck.Evidence.of([1.0], draws=[0.5, 0.7])
-    assert list(evidence.replicates) == [0.5, 0.7]
+        evidence = dmmcheck.Evidence.of([1.0], draws=[[0.5], [0.7]], unit="training")
+    assert list(evidence.replicates) == [[0.5], [0.7]]
 
 
 def test_the_cost_of_a_draw_and_the_minimum_effect_are_those_of_the_controlled_tests_alone():

@@ -21,6 +21,7 @@ from dmmcheck.checks.plan import plan, select
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Evidence
+from dmmcheck.measurement.trainings import pairs
 
 pytestmark = pytest.mark.usefixtures("own_registries")
 
@@ -72,7 +73,7 @@ RAISED = {
         lambda: declared("my-check"),
     ),
     "need": (
-        "unknown need 'chekpoints'; did you mean 'checkpoints'?; valid: classes, pair, examples",
+        "unknown need 'chekpoints'; did you mean 'checkpoints'?; valid: classes, pair, pairs, examples",
         lambda: declared(needs=("chekpoints",)),
         lambda: declared(needs=("checkpoints",)),
     ),
@@ -175,6 +176,7 @@ MENDED = {
     "classes": lambda subject: views.subject(classes=3),
     "pair": lambda subject: replace(subject, robust=views.network(1, classes=2)),
     "pair by reference": lambda subject: replace(subject, reference=views.network(1, classes=2)),
+    "pairs": lambda subject: replace(subject, pairs=[(subject.model, views.network(1, classes=2))]),
     "examples": lambda subject: views.subject(classes=2),
     "factory": lambda subject: replace(subject, factory=lambda seed: views.network(seed, classes=2)),
     "checkpoints": lambda subject: replace(
@@ -195,7 +197,7 @@ FINDINGS = {
 }
 
 
-@pytest.mark.parametrize("need", MENDED)
+@pytest.mark.parametrize("need", FINDINGS)
 def test_what_a_test_needs_can_be_given(need):
     bare = views.subject(classes=2, x_train=None, y_train=None)
     finding = views.finding(bare, FINDINGS[need])
@@ -206,7 +208,23 @@ def test_what_a_test_needs_can_be_given(need):
 
 def test_every_need_has_a_case():
     assert {need.partition(" ")[0] for need in MENDED} == set(NEEDS)
-    assert {need for one in registry().values() for need in one.needs} == set(NEEDS)
+    tests = [test for one in registry().values() for test in one.tests]
+    assert {need for test in tests for need in (*test.needs, *test.over_trainings().needs)} == set(NEEDS)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_check_of_the_user_can_need_pairs():
+    @dmmcheck.check("mine", statement="s", threshold=0.0, direction="greater", needs=("pairs",))
+    def mine(view):
+        """A statistic."""
+        found, note = pairs(view)
+        return Evidence.of([pair.robust.distance("free")[0] for pair in found], unit="training", note=note)
+
+    bare = views.subject(classes=2)
+    assert views.finding(bare, "mine-stated-builtin").reason == f"needs {NEEDS['pairs']}"
+    given = MENDED["pairs"](bare)
+    assert views.finding(given, "mine-stated-builtin").verdict == "inconclusive"
+    assert "and pairs has 1" in views.finding(given, "mine-stated-builtin").reason
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import views
 from dmmcheck import worlds
 from dmmcheck.checks import distance
 from dmmcheck.measurement.geodesic import geodesic_distance
+from dmmcheck.measurement.trainings import untrained_needed
 
 
 @pytest.fixture(scope="module", params=["shared", "local"])
@@ -50,9 +51,18 @@ def test_boundary_clings_compares_with_every_untrained_network():
     evidence = distance.boundary_clings_mechanism(seen)
     untrained = np.stack([other.distance("normal") for other in seen.untrained()])
     own = seen.distance("normal")
-    assert len(np.unique(untrained.round(6), axis=0)) == 8
+    assert len(np.unique(untrained.round(6), axis=0)) == untrained_needed(seen.alpha) == 9
     assert evidence.values == pytest.approx(own / np.median(untrained, axis=0))
-    assert evidence.replicates == pytest.approx(np.median(own / untrained, axis=1))
+    assert np.stack(evidence.replicates) == pytest.approx(own / untrained)
+    assert (evidence.unit, evidence.replications) == ("untrained network", 9)
+
+
+def test_untrained_networks_that_are_all_the_same_count_once():
+    seen = views.view(views.subject(factory=lambda seed: views.network(7)), 32)
+    assert len(seen.untrained()) == 1
+    finding = views.finding(views.subject(factory=lambda: views.network(7)), "boundary-clings-mechanism-builtin")
+    assert finding.verdict == "inconclusive"
+    assert "untrained networks, and there are 1" in finding.reason
 
 
 def test_dimples_shallow_divides_by_the_distance_along_the_manifold(seen):

@@ -26,8 +26,11 @@ def test_a_check_is_explained_in_full(id):
     assert text.startswith(id)
     assert one.statement in text
     for test in one.tests:
-        assert f"{test.tier} {test.variant}: {test.statement}" in text
+        twin = " (one twin)" if test.trainings else ""
+        assert f"{test.tier} {test.variant}{twin}: {test.statement}" in text
         assert test.statistic in text
+        if test.trainings:
+            assert f"{test.tier} {test.variant} (with pairs): {test.trainings.statement}" in text
     for need in one.needs:
         assert squeezed(NEEDS[need]) in text
     titles = [title for title, _ in sections(one)]
@@ -74,7 +77,8 @@ def test_the_reference_has_a_section_with_a_table_for_each_check():
     text = reference(registry().values())
     assert re.findall(r"^## `(.+)`$", text, re.MULTILINE) == list(registry())
     rows = [line for line in text.splitlines() if line.startswith(("| stated", "| controlled", "| mechanism"))]
-    assert len(rows) == sum(len(one.tests) for one in registry().values())
+    tests = [test for one in registry().values() for test in one.tests]
+    assert len(rows) == len(tests) + sum(test.trainings is not None for test in tests)
 
 
 @pytest.mark.usefixtures("own_registries")

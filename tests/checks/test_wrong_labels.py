@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from scipy import stats as scipy_stats
 
 from dmmcheck.checks import wrong_labels
 from dmmcheck.measurement.sample import predict
+from dmmcheck.measurement.trainings import trainings_needed
 
 
 class Recorder:
@@ -106,18 +107,32 @@ def test_the_search_is_made_once_for_each_kind_of_target(monkeypatch):
 
 
 def test_each_input_is_judged_by_one_network_and_each_network_is_a_replicate():
-    networks = [views.network(seed) for seed in (0, 5, 6)]
+    networks = [views.network(seed) for seed in (0, 5, 6, 7, 8, 9)]
     seen = views.view(views.subject(trainer=Recorder(networks)), 40)
     evidence = wrong_labels.wrong_label_training(seen)
     sample = seen.measurement.sample
-    used = [networks[(number + 1) % 3] for number in range(wrong_labels.NETWORKS)]
+    count = trainings_needed(0.05)
+    used = [networks[(number + 1) % 6] for number in range(count)]
     correct = np.stack([(predict_with(net, sample.x) == sample.y.numpy()).astype(float) for net in used])
-    expected = [correct[i % wrong_labels.NETWORKS, i] for i in range(40)]
+    expected = [correct[i % count, i] for i in range(40)]
     assert evidence.values.tolist() == expected
-    assert evidence.replicates == pytest.approx(correct.mean(1))
+    assert np.stack(evidence.replicates).tolist() == correct.tolist()
+    assert (evidence.unit, evidence.replications) == ("training", 6)
     assert evidence.chance == pytest.approx(max(np.bincount(sample.y.numpy())) / len(sample.y))
-    half = scipy_stats.t.ppf(0.975, 4) * np.std(evidence.replicates, ddof=1) * math.sqrt(1.2)
-    assert f"[{max(0, correct.mean() - half):.2f}, {min(1, correct.mean() + half):.2f}] over 5 seeds" in evidence.note
+    shares = sorted(correct.mean(1))
+    middle = (shares[2] + shares[3]) / 2
+    assert evidence.note == (
+        f"random-targets: accuracy {middle:.2f}, from {shares[0]:.2f} to {shares[-1]:.2f} in 6 trainings"
+    )
+
+
+def test_networks_are_trained_once_for_all_claims_and_as_many_as_the_strictest_needs():
+    recorder = Recorder([views.network(9)])
+    seen = views.view(views.subject(trainer=recorder), 40)
+    wrong_labels.wrong_label_training(seen)
+    assert len(recorder.given) == 6
+    wrong_labels.wrong_label_training(replace(seen, alpha=0.004))
+    assert [seed for _, _, seed in recorder.given] == list(range(trainings_needed(0.004))) == list(range(10))
 
 
 def predict_with(network, x):
@@ -132,12 +147,13 @@ def test_a_comparison_counts_inputs_on_which_two_networks_differ(monkeypatch):
         name: (rng.random((5, 48)) < rate).astype(float) for name, rate in (("random-targets", 0.8), ("noise", 0.4))
     }
     monkeypatch.setattr(wrong_labels, "_correct", lambda view, condition: tables[condition])
+    monkeypatch.setattr(wrong_labels, "_new", lambda view, *conditions: list(range(5)))
     evidence = wrong_labels.wrong_label_beyond_noise(seen)
     one, other = tables["random-targets"], tables["noise"]
     expected = [one[i % 5, i] for i in range(40) if one[i % 5, i] != other[i % 5, i]]
     assert evidence.values.tolist() == expected
-    wins, losses = ((a > b).sum(1) for a, b in ((one, other), (other, one)))
-    assert evidence.replicates == pytest.approx(wins / (wins + losses))
+    wins = [[one[net, i] for i in range(48) if one[net, i] != other[net, i]] for net in range(5)]
+    assert [row.tolist() for row in evidence.replicates] == wins
 
 
 @pytest.mark.parametrize(
@@ -146,5 +162,16 @@ def test_a_comparison_counts_inputs_on_which_two_networks_differ(monkeypatch):
     ids=["all correct", "one of three correct"],
 )
 def test_one_good_network_among_bad_ones_gives_no_verdict(networks, expected):
-    subject = views.subject(samples=128, trainer=Recorder([views.network(seed) for seed in networks]))
+    trained = [views.Scaled(views.network(seed), factor=1.0 + number) for number in range(4) for seed in networks]
+    for number, model in enumerate(trained):
+        model.factor += 0.1 * number  # each differs from the others, and has the labels of its seed
+    subject = views.subject(samples=128, trainer=Recorder(trained))
     assert views.finding(subject, "wrong-label-training-mechanism-builtin", samples=128).verdict == expected
+
+
+@pytest.mark.parametrize("claim", ["mechanism-builtin", "controlled-shuffled"])
+def test_a_trainer_that_ignores_its_seed_gives_one_training(claim):
+    subject = views.subject(samples=64, trainer=Recorder([views.network(0)]))
+    finding = views.finding(subject, f"wrong-label-training-{claim}")
+    assert finding.verdict == "inconclusive"
+    assert "trainings, and there are 1, since networks that are alike count once" in finding.reason

@@ -202,36 +202,43 @@ def test_all_of_an_uncertain_limit_must_be_excluded(centre, expected):
     assert decision.verdict == expected
 
 
-def test_a_claim_about_networks_must_hold_for_a_new_one():
-    values = np.array([1.0] * 60 + [0.0] * 4)
-    steady = Evidence(values, summary="mean", replicates=np.array([0.93, 0.94, 0.95, 0.94]))
-    by_luck = Evidence(values, summary="mean", replicates=np.array([0.2, 0.99, 0.6, 0.9]))
-    one, other = (decide(evidence, limit=0.5, direction="greater", alpha=0.05) for evidence in (steady, by_luck))
+def rates(*shares):
+    """Networks with these shares of 64 inputs correct, as rows."""
+    return tuple((np.arange(64) < round(64 * share)).astype(float) for share in shares)
+
+
+def test_a_rate_of_networks_must_be_one_of_most_networks():
+    values = np.ones(64)
+    steady = Evidence(values, summary="mean", replicates=rates(*[0.93] * 9), unit="training")
+    by_luck = Evidence(values, summary="mean", replicates=rates(*[0.2, 0.99, 0.9] * 3), unit="training")
+    one, other = (decide(evidence, limit=0.5, direction="greater", alpha=0.01) for evidence in (steady, by_luck))
     assert (one.verdict, other.verdict) == ("supported", "inconclusive")
-    assert "networks" in other.reason
+    assert "only 6 of 9 trainings lie above it" in other.reason
     assert other.interval[0] < 0.5 < other.interval[1]
+    assert one.estimate == pytest.approx(0.9375)
+    assert one.p_value == pytest.approx(0.5**9)
 
 
-def test_the_spread_of_networks_in_a_median_is_one_of_factors():
-    values = np.full(64, 4.0)
-    replicates = np.array([2.0, 4.0, 8.0])
-    low, high = decide(Evidence(values, replicates=replicates), limit=1.0, direction="greater", alpha=0.05).interval
-    half = scipy_stats.t.ppf(0.975, 2) * math.log(2) * math.sqrt(4 / 3)
-    assert (low, high) == pytest.approx((4 / math.exp(half), 4 * math.exp(half)))
+def test_networks_too_few_for_alpha_and_inputs_too_few_for_networks_are_named():
+    rows = tuple(np.full(64, 2.0) for _ in range(5))
+    few = decide(Evidence(rows[0], replicates=rows, unit="untrained network"), limit=1, direction="greater", alpha=0.01)
+    assert few.verdict == "inconclusive"
+    assert "an alpha of 0.01 needs at least 8 untrained networks, and there are 5" in few.reason
+    wide = tuple(np.linspace(0.0, 2.5, 20) for _ in range(12))
+    open_ = decide(Evidence(wide[0], replicates=wide, unit="training"), limit=1, direction="greater", alpha=0.01)
+    assert "all 12 trainings lie on one side of it, but each is known from too few inputs" in open_.reason
 
 
-def test_networks_drawn_like_the_one_under_test_seldom_differ_from_it():
-    rng = np.random.default_rng(11)
-    wrong = 0
-    for _ in range(500):
-        own, others = rng.normal(0, 0.5), rng.normal(0, 0.5, 8)
-        ratios = np.exp(own - others)
-        values = np.median(ratios) * np.exp(rng.normal(0, 0.05, 64))
-        wrong += (
-            decide(Evidence(values, replicates=ratios), limit=1.0, direction="less", alpha=0.05).verdict
-            != "inconclusive"
-        )
-    assert scipy_stats.binomtest(wrong, 500, 0.05, alternative="greater").pvalue > 1e-3
+def test_values_that_are_trainings_are_counted_as_trainings():
+    values = np.array([2.0] * 8 + [0.5])
+    evidence = Evidence(values, unit="training")
+    decision = decide(evidence, limit=1.0, direction="greater", alpha=0.01, inputs=64, most=64)
+    assert decision.verdict == "inconclusive"
+    assert decision.reason.endswith(" trainings would likely decide")
+    assert (evidence.replications, decide(evidence, limit=0.4, direction="greater", alpha=0.01).verdict) == (
+        9,
+        "supported",
+    )
 
 
 def test_an_undecided_rate_says_how_many_inputs_would_decide():

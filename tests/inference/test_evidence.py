@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Claim, Evidence
 
 
@@ -29,8 +30,12 @@ def test_values_of_any_kind_become_one_number_for_each_input(values):
 
 
 def test_everything_beside_the_values_is_kept():
-    replicates = np.array([0.2, 0.4])
-    evidence = Evidence.of([1.0], censored=3, summary="mean", chance=0.1, replicates=replicates, note="at step 3")
+    replicates = (np.array([0.0, 1.0]), np.array([1.0]))
+    evidence = Evidence.of(
+        [1.0], censored=3, summary="mean", chance=0.1, replicates=replicates, note="at step 3", unit="training"
+    )
+    assert (evidence.unit, evidence.replications) == ("training", 2)
+    assert (Evidence.of([1.0, 2.0, 3.0]).unit, Evidence.of([1.0, 2.0, 3.0]).replications) == ("input", 3)
     assert (evidence.censored, evidence.summary, evidence.chance, evidence.note) == (3, "mean", 0.1, "at step 3")
     assert evidence.replicates is replicates
     assert (Evidence.of([1.0]).summary, Evidence.of([1.0]).chance, Evidence.of([1.0]).replicates) == (
@@ -42,8 +47,8 @@ def test_everything_beside_the_values_is_kept():
 
 def test_the_former_name_of_replicates_warns_and_works():
     with pytest.warns(DeprecationWarning, match="the argument draws of Evidence.of is now replicates") as warned:
-        evidence = Evidence.of([1.0], draws=np.array([0.5]))
-    assert evidence.replicates.tolist() == [0.5]
+        evidence = Evidence.of([1.0], draws=[np.array([0.5])], unit="training")
+    assert [row.tolist() for row in evidence.replicates] == [[0.5]]
     assert warned[0].filename == __file__
 
 
@@ -63,7 +68,20 @@ def test_other_networks_are_compared_by_their_median_and_each_is_a_replicate():
     own, others = [4.0, 6.0, 8.0], [[1.0, 1.0, 1.0], [2.0, 3.0, 4.0], [4.0, 6.0, 8.0]]
     evidence = Evidence.against(own, others)
     assert evidence.values.tolist() == [2.0, 2.0, 2.0]
-    assert evidence.replicates.tolist() == [6.0, 2.0, 1.0]
+    assert [row.tolist() for row in evidence.replicates] == [[4.0, 6.0, 8.0], [2.0, 2.0, 2.0], [1.0, 1.0, 1.0]]
+    assert (evidence.unit, evidence.replications) == ("untrained network", 3)
+
+
+@pytest.mark.parametrize(
+    ("replicates", "unit", "words"),
+    [
+        ([0.5, 0.7], "training", "single numbers, expected a row of numbers .* pass these as values, with unit="),
+        ([[0.5], [0.7]], "input", 'comes with the unit "input".*say what a row is, with unit="training"'),
+    ],
+)
+def test_replicates_are_rows_and_say_what_they_are(replicates, unit, words):
+    with pytest.raises(CheckError, match=words):
+        Evidence.of([1.0], replicates=replicates, unit=unit)
 
 
 def test_a_claim_counts_any_difference_unless_told():

@@ -49,6 +49,15 @@ def test_parts_become_a_subject(weights):
     assert [step for step, _ in made.checkpoints] == [0, 2, 10]
 
 
+def test_other_trainings_are_parts_as_well(tmp_path):
+    def pairs(seed):
+        return untrained(), untrained()
+
+    made = build_subject({**PARTS, "pairs": pairs, "alternative": pairs, "robustly-trained": True}, root=tmp_path)
+    assert (made.pairs, made.alternative, made.robustly_trained) == (pairs, pairs, True)
+    assert {"pairs", "alternative"} <= made.provides
+
+
 def test_a_part_replaces_that_of_a_subject(tmp_path):
     whole = Subject(model=model, x=X, y=Y, manifold=Plane(), x_train=X, y_train=Y)
     other = untrained()

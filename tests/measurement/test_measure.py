@@ -134,7 +134,7 @@ def test_reference_models_are_made_once_from_seeds_after_that_of_the_run():
         return world.subject.factory(seed)
 
     measure = Run(replace(world.subject, factory=factory), Settings(seed=5)).measure
-    assert [measure.paired_model(name) is measure.paired_model(name) for name in UNTRAINED] == [True] * 8
+    assert [measure.paired_model(name) is measure.paired_model(name) for name in UNTRAINED[:8]] == [True] * 8
     assert made == list(range(5, 13))
 
 

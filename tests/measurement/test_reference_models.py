@@ -13,6 +13,7 @@ from torch import nn
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError, ModelError
 from dmmcheck.measurement import reference_models
+from dmmcheck.measurement.measure import UNTRAINED
 from dmmcheck.run import Run
 
 CHECKS = ["adversarial-training-deepens", "normal-gradient-growth", "two-phases", "wrong-label-training"]
@@ -90,7 +91,7 @@ def test_the_device_of_the_settings_is_that_of_the_model_and_of_its_reference_mo
     roles = [role for role, _ in asked]
     assert roles == [
         *("reference model",) * 2,
-        *(f"model of factory({seed})" for seed in range(3, 11)),
+        *(f"model of factory({seed})" for seed in range(3, 3 + len(UNTRAINED))),
         *(f"checkpoint of step {step}" for step in range(6)),
     ]
 

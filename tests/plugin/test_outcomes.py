@@ -185,7 +185,9 @@ def test_an_expected_failure_that_does_not_come_is_an_error(project):
 
 
 def test_an_expected_failure_is_met_where_one_gating_test_of_the_check_fails(project):
-    project.makepyfile(other="import world\n\ndef untrained(seed):\n    return world.hyperplane(*[9.0] + [0.1] * 7)\n")
+    project.makepyfile(
+        other="import world\n\ndef untrained(seed):\n    return world.hyperplane(*[9.0 + seed] + [0.1] * 7)\n"
+    )
     table = '[tool.dmmcheck.checks.boundary-clings]\nexpected-failure = "known"\nthreshold = 0.01\n'
     configure(project, f'factory = "other:untrained"\n{table}')
     result = project.runpytest_inprocess("--dmm-only", "--dmm-checks", "boundary-clings", "--dmm-report", "r.json")

@@ -274,7 +274,10 @@ CASES = {
         Project(settings(SETTINGS), options=("--dmm-only", "--dmm-checks", "normal-gradient-growth")),
         "set `factory` (seed -> model)",
         Project(
-            {"untrained.py": "import world\n\n\ndef make(seed):\n    return world.hyperplane(*[0.1] * 8)\n"},
+            {
+                "untrained.py": "import world\n\n"
+                "def make(seed):\n    return world.hyperplane(*[0.1 + 0.01 * seed] * 8)\n"
+            },
             options=("--dmm-only", "--dmm-checks", "normal-gradient-growth", "--dmm-factory", "untrained:make"),
         ),
         holds="2 ran",
