@@ -102,12 +102,13 @@ def main() -> int:
             ok = ok and within_bounds(id, found)
             rows.append([id, count, *(_cell(found, word) for word in WORDS)])
     header = ["claim", "subspaces", *WORDS]
+    minutes = (time.perf_counter() - start) / 60
     table = tabulate(rows, header, tablefmt="github")
     text = (
         "# What is said of a manifold that means nothing\n\n"
         f"Written by `python -m benchmarks.beside_chance`: Haar subspaces of dimension {DIM}, the digits network, "
-        f"{INPUTS} inputs,\nthe control `rotation`, alpha {ALPHA:.0%}, {(time.perf_counter() - start) / 60:.0f} minutes "
-        'of one core. "At most" is the exact\nbinomial upper limit at 95 %. '
+        f"{INPUTS} inputs,\nthe control `rotation`, alpha {ALPHA:.0%}, {minutes:.0f} minutes of "
+        'one core. "At most" is the exact\nbinomial upper limit at 95 %. '
         f"{'All bounds hold.' if ok else 'A bound does not hold.'}\n\n{table}\n"
     )
     print(text)
