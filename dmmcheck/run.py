@@ -21,7 +21,7 @@ from dmmcheck.measurement.reference_models import reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
 from dmmcheck.measurement.summary import distances_of, summarise_subject, versions
 from dmmcheck.measurement.view import View
-from dmmcheck.models.base import flat
+from dmmcheck.models.torch import own_points
 from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness
 from dmmcheck.soundness.collect import assess_measurement, soundness_inputs
 from dmmcheck.subject import Subject
@@ -108,7 +108,7 @@ class Run:
             classifier,
             sample,
             TangentField(subject.manifold, sample.x),
-            examples=LabelledPool(flat(classifier, x), y.to(classifier.device)),
+            examples=LabelledPool(own_points(classifier, x), y.to(classifier.device)),
             seed=settings.seed,
             effort=settings.effort,
             attacks=self._attacks,

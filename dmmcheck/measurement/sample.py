@@ -10,8 +10,9 @@ from torch import Tensor
 
 from dmmcheck.errors import ModelError, SubjectError
 from dmmcheck.inference.types import MIN_INPUTS
-from dmmcheck.models.base import Classifier, called, flat
+from dmmcheck.models.base import Classifier, called
 from dmmcheck.models.memory import in_batches
+from dmmcheck.models.torch import own_points
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +50,7 @@ def draw_sample(classifier: Classifier, x: Tensor, y: Tensor, *, seed: int, limi
         ModelError: Logits are NaN or infinite.
         SubjectError: Fewer than 8 inputs are classified correctly.
     """
-    points, labels = flat(classifier, x), y.to(classifier.device)
+    points, labels = own_points(classifier, x), y.to(classifier.device)
     is_correct = predict(classifier, points) == labels
     distinct = torch.tensor(_by_content(points, labels, seed), device=labels.device)
     correct, n = distinct[is_correct[distinct]], len(distinct)

@@ -97,7 +97,7 @@ class SoundnessContext:
     @cached_property
     def projected(self) -> Tensor:
         """The inputs projected onto the manifold estimate, (n, D)."""
-        return self.manifold.project_point(self.x).to(self.x)  # type: ignore[no-any-return]
+        return self.manifold.project_point(self.x.clone()).to(self.x)  # type: ignore[no-any-return]
 
     def distance(self, arm: str, n: int | None = None) -> Tensor:
         """Distances (n,) of an arm, of the first n inputs; inf where no crossing was found."""
@@ -195,6 +195,14 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
     """One distance over another: 1 where both are infinite, 0 where only b is."""
     both = torch.isinf(a) & torch.isinf(b)
     return torch.where(both, torch.ones_like(a), a / b)
+
+
+def changes(function: Callable[[Tensor], object], x: Tensor) -> bool:
+    """Whether a function changes points (n, D) that are passed to it; it gets a copy."""
+    points = x.clone()
+    with torch.no_grad():
+        function(points)
+    return not torch.equal(points, x)
 
 
 def percent(value: float) -> str:

@@ -65,7 +65,7 @@ def _refits(context: SoundnessContext, chosen: int) -> Iterator[tuple[int, torch
         if dim == chosen or not 0 < dim < ambient_dim:
             continue
         try:
-            basis = refit(dim).tangent_basis(context.x)
+            basis = refit(dim).tangent_basis(context.x.clone())
         except DmmError:  # more dimensions than the data have
             continue
         yield dim, basis

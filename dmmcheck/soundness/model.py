@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, info, judged, percent
+from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, changes, info, judged, percent
 from dmmcheck.soundness.registry import gate
 
 REPEATS = 3
@@ -113,6 +113,23 @@ def above_chance(context: SoundnessContext) -> Soundness:
         finding=f"accuracy {percent(context.accuracy)} on {context.labelled} inputs, where always naming one class "
         f"gives {percent(chance)} (p = {p:.2g}, limit {CHANCE_ALPHA:g})",
         remedy="check labels and preprocessing, or give more labelled inputs",
+    )
+
+
+@gate("model")
+def model_in_place(context: SoundnessContext) -> Soundness:
+    """The classifier does not change the points that it gets; modules and functions always get copies."""
+    changed = changes(context.classifier.logits, context.x)
+    found = (
+        "changes the points passed to it (limit: no change)" if changed else "leaves the points that it gets unchanged"
+    )
+    return judged(
+        "model-in-place",
+        not changed,
+        float(changed),
+        0.0,
+        finding=f"the classifier {found}",
+        remedy="let its logits compute on a copy, for example after x = x.clone()",
     )
 
 
