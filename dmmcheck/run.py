@@ -20,6 +20,7 @@ from dmmcheck.measurement.nulls import why_unavailable
 from dmmcheck.measurement.reference_models import reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
 from dmmcheck.measurement.summary import distances_of, summarise_subject, versions
+from dmmcheck.measurement.training_sets import training_sets
 from dmmcheck.measurement.view import View
 from dmmcheck.models.torch import own_points
 from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness
@@ -101,7 +102,15 @@ class Run:
         """The measurements of the model under test."""
         subject, settings = self.subject, self.settings
         classifier = subject.classifier
-        sample = draw_sample(classifier, subject.x, subject.y, seed=settings.seed, limit=settings.samples)
+        sample = draw_sample(
+            classifier,
+            subject.x,
+            subject.y,
+            seed=settings.seed,
+            limit=settings.samples,
+            groups=subject.groups,
+            training=training_sets(subject),
+        )
         known = subject.y_train is not None
         x, y = (subject.x_train, subject.y_train) if known else (subject.x, subject.y)
         return Measure(

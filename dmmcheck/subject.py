@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +37,8 @@ class Subject:
         trainer: ``trainer(x, y, seed) -> model``. x ``(m, *input_shape)`` comes on the device of x_train.
         x_train: Examples ``(m, *input_shape)`` that the manifold was fitted on, in which neighbours are looked up.
         y_train: Their labels (m,).
+        groups: One value an input (n,), equal for inputs that belong together, such as those of one patient or one
+            video: numbers or texts. One input of each group is measured. Stored as group numbers, a long tensor.
 
     Raises:
         SubjectError: Inputs, labels, bounds or reference models cannot be used.
@@ -55,6 +58,7 @@ class Subject:
     trainer: Callable[..., Any] | None = None
     x_train: Any = None
     y_train: Any = None
+    groups: Any = None
     classifier: Classifier = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -70,6 +74,8 @@ class Subject:
             verify(classifier, x)
         _check_range(y, classifier.classes, "y")
         checked: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
+        if self.groups is not None:
+            checked["groups"] = groups_of(self.groups, len(x))
         if self.x_train is None and self.y_train is not None:
             raise SubjectError("y_train is given without x_train; give both, or neither")
         if self.x_train is not None:
@@ -217,6 +223,30 @@ def labels_of(y: Any, name: str, n: int) -> Tensor:
     if tensor.is_floating_point() or tensor.is_complex():
         raise SubjectError(f"{name} has dtype {tensor.dtype}, expected integers; pass class indices, e.g. y.long()")
     return tensor.long()
+
+
+def groups_of(groups: Any, n: int) -> Tensor:
+    """Group numbers (n,) from one value an input, numbers or texts.
+
+    Raises:
+        SubjectError: There is another number of values than of inputs, or there are fewer than 8 groups.
+    """
+    values = np.asarray(groups.detach().cpu() if isinstance(groups, Tensor) else groups)
+    if values.shape != (n,):
+        raise SubjectError(
+            f"groups have shape {values.shape}, expected ({n},): one value for each input; give equal values to inputs "
+            "that belong together"
+        )
+    try:
+        distinct, numbers = np.unique(values, return_inverse=True)
+    except TypeError as error:
+        raise SubjectError(f"groups cannot be compared ({error}); give numbers, or texts, for all inputs") from error
+    if len(distinct) < MIN_INPUTS:
+        raise SubjectError(
+            f"groups has {len(distinct)} different values, at least {MIN_INPUTS} are needed, since one input of each "
+            "group is measured; pass inputs of more groups"
+        )
+    return torch.as_tensor(numbers.reshape(-1), dtype=torch.long)
 
 
 def _check_range(y: Tensor, classes: int, name: str) -> None:

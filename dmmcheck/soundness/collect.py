@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from dmmcheck.attacks.minimal_norm.search import boundary_search
 from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import Measure
+from dmmcheck.measurement.training_sets import manifold_points
 from dmmcheck.models.base import flat
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext
@@ -36,6 +35,7 @@ def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, .
             accuracy=sample.accuracy,
             majority=sample.majority,
             labelled=sample.labelled,
+            independence=sample.independence,
             x_pool=measure.examples.x,
             y_pool=measure.examples.y,
             bounds=subject.bounds,
@@ -52,6 +52,6 @@ def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, .
 
 def _training_points(subject: Subject, measure: Measure) -> Tensor | None:
     """The points (m, D) that the manifold was fitted on, where they are known."""
-    points: Any = getattr(subject.manifold, "training_points", None)
+    points = manifold_points(subject)
     points = subject.x_train if points is None else points
     return None if points is None else flat(measure.classifier, points)

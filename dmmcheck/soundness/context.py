@@ -15,6 +15,7 @@ from dmmcheck.attacks.margins import margin_gradient
 from dmmcheck.attacks.probe import segment
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.inference.types import EffortName
+from dmmcheck.measurement.independence import Independence
 from dmmcheck.models.base import Classifier
 from dmmcheck.report.model import Soundness
 from dmmcheck.seeding import seeded
@@ -46,6 +47,7 @@ class SoundnessContext:
         search: `dmmcheck.boundary_search`, or a function with its arguments.
         seed: Seed of the run.
         effort: Effort of the searches that found the crossings.
+        independence: How many inputs are independent of each other and of the training data, where it is known.
     """
 
     classifier: Classifier
@@ -65,6 +67,7 @@ class SoundnessContext:
     search: Callable[..., Crossing]
     seed: int
     effort: EffortName = "default"
+    independence: Independence | None = None
 
     @cached_property
     def logits(self) -> Tensor:

@@ -114,6 +114,7 @@ OPTIONS = {
     "factory": ("a:b", "a:b"),
     "checkpoints": ("runs/*.pt", "runs/*.pt"),
     "trainer": ("a:b", "a:b"),
+    "groups": ("a:b", "a:b"),
     "bounds": ("0, 255", (0.0, 255.0)),
 }
 
