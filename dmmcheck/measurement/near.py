@@ -1,4 +1,4 @@
-"""Which points are nearly the same: much nearer to each other than neighbours usually are."""
+"""Which points are nearly the same: beyond a few neighbours there is a gap that chance would hardly leave."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from torch import Tensor
 
 from dmmcheck.manifolds.neighbours import nearest
 
-SHARE = 0.3  # two points are nearly the same below this share of the usual distance to the nearest neighbour,
-CHANCE = (
-    0.005  # or a smaller one, in few dimensions: that below which this share of independent points have a neighbour
-)
-FEWEST = 2  # points, of which no more tell no usual distance
-RANKS = (16, 64)  # fewest and most neighbours that the usual distance is read from, so that copies do not shorten it
-PART = 8  # of the points, and so at most one in eight, are these neighbours
+SHARE = 0.3  # the neighbours before a gap are nearly the same point: these lie nearer than this share of the next one,
+CHANCE = 0.005  # or a smaller share, in few dimensions: the one that a gap exceeds in this share of independent points
+COPIES = 7  # most neighbours before a gap, so that a class of nine or more close together is not taken for copies
+BEYOND = (8, 32)  # neighbours that the dimension is read from, which copies hardly change
+FEWEST = 3  # points; fewer have no gap
 ROUNDS, STILL = 8, 0.02  # most rounds of merging, and the share of points merged in a round at which they end
 
 
@@ -27,7 +25,7 @@ class Neighbours:
     Attributes:
         rows: (n, c) their row numbers, the nearest first.
         distance: (n, c) the distances, in float64.
-        limit: (n,) the distance below which a neighbour is nearly the same point.
+        limit: (n,) the distance below which a neighbour is nearly the same point; 0 for a point without a gap.
     """
 
     rows: Tensor
@@ -38,8 +36,7 @@ class Neighbours:
 def near_duplicates(x: Tensor, y: Tensor, *, groups: Tensor | None = None) -> Tensor:
     """Group numbers (n,) of points x (n, D): points of one label that are nearly the same get one number.
 
-    Where points are merged, the usual distance is that of the points that remain, so the search is repeated until
-    hardly any are merged: it finds 6 copies of each of 300 points as well as one copy of a single point.
+    Where points are merged, the search is repeated among those that remain, until hardly any are merged.
 
     Args:
         x: Points (n, D), no two of them equal.
@@ -65,19 +62,13 @@ def near_copies(x: Tensor, points: Tensor) -> Tensor:
     """Which of the points x (n, D) have nearly the same point among others (m, D): (n,) bool, on the CPU."""
     if not len(points):
         return torch.zeros(len(x), dtype=torch.bool)
-    points = points.to(x.device)
-    if len(points) >= 2 * RANKS[0]:
-        found = _neighbours(x, points, most=len(points))
-        distance, limit = found.distance[:, 0], found.limit
-    else:  # too few points to tell the usual distance, which the points x then tell
-        distance = nearest(x, points, 1)[0][:, 0].sqrt()
-        limit = _neighbours(x, x, most=len(x) - 1).limit if len(x) > FEWEST else torch.zeros_like(distance)
-    return ((distance < limit) | (distance == 0)).cpu()
+    found = _neighbours(x, points, most=len(points))
+    return ((found.distance[:, 0] < found.limit) | (found.distance[:, 0] == 0)).cpu()
 
 
 def _close_pairs(x: Tensor, y: Tensor) -> Tensor:
     """Pairs (p, 2) of rows of one label that are nearly the same."""
-    if len(x) <= FEWEST:
+    if len(x) < FEWEST:
         return torch.empty(0, 2, dtype=torch.long)
     found = _neighbours(x, x, most=len(x) - 1)
     near = found.distance < torch.minimum(found.limit[:, None], found.limit[found.rows])
@@ -87,18 +78,35 @@ def _close_pairs(x: Tensor, y: Tensor) -> Tensor:
 
 def _neighbours(x: Tensor, points: Tensor, *, most: int) -> Neighbours:
     """Neighbours of x (n, D) among points (m, D), of which `most` are not the point itself."""
-    rank = max(1, min(max(RANKS[0], len(points) // PART), RANKS[1], most // 2))
-    count, own = min(2 * rank, most), len(points) - most
+    count, own = min(BEYOND[1], most), len(points) - most
     squared, rows = nearest(x, points, count + own)
     distance = squared.sqrt()
     if own:  # a point is not its own neighbour
         itself = rows == torch.arange(len(x), device=rows.device)[:, None]
         distance, order = distance.masked_fill(itself, -1).sort(1)
         distance, rows = distance[:, 1:], rows.gather(1, order)[:, 1:]
-    dim = _dimension(distance[:, rank - 1], distance[:, count - 1], count / rank)
-    usual = distance[:, rank - 1] * rank ** (-1 / dim)
-    share = min(SHARE, (-math.log2(1 - CHANCE)) ** (1 / dim))
-    return Neighbours(rows, distance, share * usual)
+    return Neighbours(rows, distance, _limit(distance))
+
+
+def _limit(distance: Tensor) -> Tensor:
+    """The distance (n,) below which points are nearly the same, from those (n, c) to the nearest neighbours.
+
+    In k dimensions the next neighbour lies more than a times as far as the first r ones with probability a^(-r k), for
+    any density; the gap of copies is wider.
+    Source: Facco et al., Estimating the intrinsic dimension of datasets by a minimal neighborhood information, 2017.
+    """
+    count = distance.shape[1]
+    inner = min(BEYOND[0], max(1, count // 2))
+    dim = _dimension(distance[:, inner - 1], distance[:, count - 1], count / inner)
+    share = min(SHARE, CHANCE ** (1 / dim))
+    limit = distance.new_zeros(len(distance))
+    for before in range(1, min(COPIES, count - 1) + 1):
+        after = share * distance[:, before]
+        limit = torch.where(distance[:, before - 1] < after, after, limit)
+    has_gap = limit > 0
+    if 2 * int(has_gap.sum()) > len(limit):  # copies are the rule: a point whose gap is narrower has them too
+        limit = torch.where(has_gap, limit, limit[has_gap].median())
+    return limit
 
 
 def _dimension(inner: Tensor, outer: Tensor, factor: float) -> float:

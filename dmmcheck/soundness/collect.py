@@ -36,6 +36,7 @@ def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, .
             majority=sample.majority,
             labelled=sample.labelled,
             independence=sample.independence,
+            **_training_data(subject, measure),
             x_pool=measure.examples.x,
             y_pool=measure.examples.y,
             bounds=subject.bounds,
@@ -55,3 +56,13 @@ def _training_points(subject: Subject, measure: Measure) -> Tensor | None:
     points = manifold_points(subject)
     points = subject.x_train if points is None else points
     return None if points is None else flat(measure.classifier, points)
+
+
+def _training_data(subject: Subject, measure: Measure) -> dict[str, Tensor]:
+    """The subject's training data; none for the other model of a pair, since the data are those of the first one."""
+    if subject.x_train is None or measure.classifier is not subject.classifier:
+        return {}
+    x_train = {"x_train": flat(measure.classifier, subject.x_train)}
+    if subject.y_train is None:
+        return x_train
+    return {**x_train, "y_train": subject.y_train.to(measure.classifier.device)}

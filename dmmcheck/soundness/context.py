@@ -48,6 +48,8 @@ class SoundnessContext:
         seed: Seed of the run.
         effort: Effort of the searches that found the crossings.
         independence: How many inputs are independent of each other and of the training data, where it is known.
+        x_train: (p, D) training data, where they are given and the model under test is the subject's own.
+        y_train: (p,) their labels.
     """
 
     classifier: Classifier
@@ -68,6 +70,8 @@ class SoundnessContext:
     seed: int
     effort: EffortName = "default"
     independence: Independence | None = None
+    x_train: Tensor | None = None
+    y_train: Tensor | None = None
 
     @cached_property
     def logits(self) -> Tensor:

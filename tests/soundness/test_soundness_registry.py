@@ -50,7 +50,16 @@ BUILT_IN = (
     ),
     *("flatness", "box", "segment-probe", "random-ray-probe", "transfer", "independent-attack"),
     *("planted-boundaries", "orthonormal", "residual", "label-agreement", "effective-rank", "linearity"),
-    *("in-place", "tangent-repeats", "batch-independent-manifold", "disjoint", "independent-inputs", "dimensions"),
+    *(
+        "in-place",
+        "tangent-repeats",
+        "batch-independent-manifold",
+        "disjoint",
+        "independent-inputs",
+        "training-scale",
+        "training-data",
+        "dimensions",
+    ),
 )
 
 
