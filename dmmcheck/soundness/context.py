@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.margins import margin_gradient
+from dmmcheck.attacks.margins import margin_gradient, within_reach
 from dmmcheck.attacks.probe import segment
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.inference.types import EffortName
@@ -80,9 +80,15 @@ class SoundnessContext:
             return self.classifier.logits(self.x)
 
     @cached_property
+    def classes_in_reach(self) -> Tensor:
+        """(C,) bool: classes that are not masked by a constant far below the others; see `margins.within_reach`."""
+        return within_reach(self.logits)
+
+    @cached_property
     def logit_spread(self) -> float:
-        """Standard deviation of the logits about their mean in each input, the unit for changes of logits."""
-        return float((self.logits - self.logits.mean(1, keepdim=True)).double().std())
+        """Standard deviation of the logits in reach about their mean in each input, the unit for changes of logits."""
+        logits = self.logits[:, self.classes_in_reach].double()
+        return float((logits - logits.mean(1, keepdim=True)).std())
 
     @cached_property
     def margin_gradient(self) -> tuple[Tensor, Tensor]:

@@ -87,7 +87,8 @@ def finite(context: SoundnessContext) -> Soundness:
 @gate("model")
 def not_constant(context: SoundnessContext) -> Soundness:
     """The logits depend on the input."""
-    centred = (context.logits - context.logits.mean(1, keepdim=True)).double()
+    logits = context.logits[:, context.classes_in_reach].double()
+    centred = logits - logits.mean(1, keepdim=True)
     varies = float((centred - centred.mean(0)).abs().amax())
     relative = varies / max(float(centred.abs().amax()), torch.finfo(torch.float64).tiny)
     return bounded(
@@ -149,8 +150,9 @@ def probabilities(context: SoundnessContext) -> Iterator[Soundness]:
 
 
 def _change(context: SoundnessContext, logits: Tensor) -> float:
-    """Largest difference of logits (n, C) from those at the first n inputs, in units of their spread."""
-    reference = context.logits[: len(logits)]
+    """Largest difference of logits (n, C) in reach from those at the first n inputs, in units of their spread."""
+    reached = context.classes_in_reach
+    logits, reference = logits[:, reached], context.logits[: len(logits), reached]
     if torch.equal(logits, reference):
         return 0.0
     return float((logits - reference).abs().amax()) / max(context.logit_spread, 1e-30)
