@@ -21,6 +21,7 @@ from dmmcheck.measurement.reference_models import reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
 from dmmcheck.measurement.summary import distances_of, summarise_subject, versions
 from dmmcheck.measurement.training_sets import training_sets
+from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.view import View
 from dmmcheck.models.torch import own_points
 from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness
@@ -93,7 +94,7 @@ class Run:
     ) -> None:
         self.settings = settings
         self._progress = progress
-        self.subject = subject.to(settings.device) if settings.device else subject
+        self.subject = in_units(subject.to(settings.device) if settings.device else subject)
         self.planned = plan(settings)
         self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=root or Path.cwd())
 
@@ -110,6 +111,7 @@ class Run:
             limit=settings.samples,
             groups=subject.groups,
             training=training_sets(subject),
+            is_standard=subject.units == "standard",
         )
         known = subject.y_train is not None
         x, y = (subject.x_train, subject.y_train) if known else (subject.x, subject.y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from dmmcheck.models.base import UNDER_TEST, Classifier
 from dmmcheck.models.reference import moved, reference_model
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
+UNITS = ("input", "standard")
 TRAINING_DATA = "the training data (x_train and y_train, in settings manifold-data)"
 
 
@@ -39,6 +40,9 @@ class Subject:
         y_train: Their labels (m,).
         groups: One value an input (n,), equal for inputs that belong together, such as those of one patient or one
             video: numbers or texts. One input of each group is measured. Stored as group numbers, a long tensor.
+        units: ``"input"``: distances are in the units of x. ``"standard"``: each feature is divided by its standard
+            deviation, see `measurement.units`. None: as ``"input"``, and the soundness item ``feature-units`` fails
+            where the features of a table differ much in their spread.
 
     Raises:
         SubjectError: Inputs, labels, bounds or reference models cannot be used.
@@ -59,6 +63,7 @@ class Subject:
     x_train: Any = None
     y_train: Any = None
     groups: Any = None
+    units: Literal["input", "standard"] | None = None
     classifier: Classifier = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +79,10 @@ class Subject:
             verify(classifier, x)
         _check_range(y, classifier.classes, "y")
         checked: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
+        if self.units not in {None, *UNITS}:
+            raise SubjectError(
+                f"units is {self.units!r}, expected one of {', '.join(UNITS)}; leave it out for the default"
+            )
         if self.groups is not None:
             checked["groups"] = groups_of(self.groups, len(x))
         if self.x_train is None and self.y_train is not None:

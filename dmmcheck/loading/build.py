@@ -18,7 +18,7 @@ from dmmcheck.subject import Subject
 REQUIRED = ("model", "data", "manifold")
 _FUNCTIONS = {"factory", "trainer"}
 _MAY_BE_FUNCTIONS = {"model", "reference", "robust"}
-_AS_GIVEN = {"bounds", "manifold-options"}
+_AS_GIVEN = {"bounds", "units", "manifold-options"}
 
 
 def load_part(name: str, given: Given, *, root: Path) -> Any:
@@ -54,7 +54,9 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
         DmmError: The subject cannot be used, see `Subject`.
     """
     fields = {
-        name: parts[name] for name in ("model", "reference", "robust", "factory", "trainer", "bounds") if name in parts
+        name: parts[name]
+        for name in ("model", "reference", "robust", "factory", "trainer", "bounds", "units")
+        if name in parts
     }
     if "data" in parts:
         fields["x"], fields["y"], fields["groups"] = with_groups(parts["data"], "data")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,6 +18,7 @@ from dmmcheck.models.base import Classifier, called
 from dmmcheck.models.memory import in_batches
 from dmmcheck.models.torch import own_points
 
+ROUNDED = 1  # decimals of standard units that the order of the sample depends on
 CANDIDATES = 2048  # inputs among which near-duplicates are looked for, in the order of the sample
 
 
@@ -49,6 +52,7 @@ def draw_sample(
     limit: int,
     groups: Tensor | None = None,
     training: Sequence[Tensor] = (),
+    is_standard: bool = False,
 ) -> Sample:
     """At most `limit` correctly classified inputs, ordered by a keyed hash of their content.
 
@@ -65,6 +69,8 @@ def draw_sample(
         limit: Most inputs to take.
         groups: Group numbers (m,) of inputs that belong together; None where all inputs are independent.
         training: Flat points (p, D), each a set that the model or the manifold was fitted on.
+        is_standard: Whether x is in standard units: then the order is that of the content up to rounding, the same
+            wherever the same data come from.
 
     Raises:
         ModelError: Logits are NaN or infinite.
@@ -72,7 +78,7 @@ def draw_sample(
     """
     points, labels = own_points(classifier, x), y.to(classifier.device)
     is_correct = predict(classifier, points) == labels
-    distinct = torch.tensor(_by_content(points, labels, seed), device=labels.device)
+    distinct = torch.tensor(_by_content(points, labels, seed, is_standard=is_standard), device=labels.device)
     accuracy = int(is_correct[distinct].sum()) / len(distinct)
     order = distinct[: max(CANDIDATES, limit)]
     group, independence = grouped(points[order], labels[order], None if groups is None else groups[order.cpu()])
@@ -116,11 +122,17 @@ def predict(classifier: Classifier, points: Tensor) -> Tensor:
     return logits.argmax(1)
 
 
-def _by_content(points: Tensor, labels: Tensor, seed: int) -> list[int]:
+def _by_content(points: Tensor, labels: Tensor, seed: int, *, is_standard: bool = False) -> list[int]:
     """Rows in the order of a keyed hash of their content: shuffled data give the same sample, copies count once."""
     key = seed.to_bytes(8, "big", signed=True)
-    first: dict[bytes, int] = {}
-    for row, (values, label) in enumerate(zip(points.cpu().numpy(), labels.tolist(), strict=True)):
-        content = values.tobytes() + str(label).encode()
-        first.setdefault(hashlib.blake2b(content, key=key, digest_size=16).digest(), row)
-    return [first[digest] for digest in sorted(first)]
+
+    def digest(values: np.ndarray[Any, Any], label: int) -> bytes:
+        return hashlib.blake2b(values.tobytes() + str(label).encode(), key=key, digest_size=16).digest()
+
+    exact = points.cpu().numpy()
+    rounded = exact.round(ROUNDED) + 0.0 if is_standard else exact  # + 0.0: -0.0 becomes 0.0
+    first: dict[tuple[bytes, bytes], int] = {}
+    for row, label in enumerate(labels.tolist()):
+        content = digest(exact[row], label)
+        first.setdefault((digest(rounded[row], label) if is_standard else content, content), row)
+    return [first[digests] for digests in sorted(first)]

@@ -29,13 +29,14 @@ def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, .
     return assess(
         SoundnessContext(
             classifier=measure.classifier,
-            was_training=isinstance(subject.model, nn.Module) and subject.model.training,
+            was_training=_in_training_mode(subject),
             x=sample.x[:n],
             y=sample.y[:n],
             accuracy=sample.accuracy,
             majority=sample.majority,
             labelled=sample.labelled,
             independence=sample.independence,
+            units=subject.units,
             **_training_data(subject, measure),
             x_pool=measure.examples.x,
             y_pool=measure.examples.y,
@@ -66,3 +67,9 @@ def _training_data(subject: Subject, measure: Measure) -> dict[str, Tensor]:
     if subject.y_train is None:
         return x_train
     return {**x_train, "y_train": subject.y_train.to(measure.classifier.device)}
+
+
+def _in_training_mode(subject: Subject) -> bool:
+    """Whether the model was given in training mode."""
+    forward = getattr(subject.classifier, "forward", subject.model)
+    return isinstance(forward, nn.Module) and forward.training

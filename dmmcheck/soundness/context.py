@@ -50,6 +50,7 @@ class SoundnessContext:
         independence: How many inputs are independent of each other and of the training data, where it is known.
         x_train: (p, D) training data, where they are given and the model under test is the subject's own.
         y_train: (p,) their labels.
+        units: The units of distances that the user chose: ``"input"``, ``"standard"``, or None for no choice.
     """
 
     classifier: Classifier
@@ -72,6 +73,7 @@ class SoundnessContext:
     independence: Independence | None = None
     x_train: Tensor | None = None
     y_train: Tensor | None = None
+    units: str | None = None
 
     @cached_property
     def logits(self) -> Tensor:

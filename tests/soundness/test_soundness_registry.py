@@ -58,6 +58,9 @@ BUILT_IN = (
         "independent-inputs",
         "training-scale",
         "training-data",
+        "feature-units",
+        "constant",
+        "ignored",
         "dimensions",
     ),
 )

@@ -1,0 +1,106 @@
+"""Whether distances over the features of an input mean something: their units, and features that the model ignores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dmmcheck.attacks.margins import margin_gradient
+from dmmcheck.measurement.units import constant_features
+from dmmcheck.report.model import Soundness
+from dmmcheck.soundness.context import SoundnessContext, bounded, info, percent
+from dmmcheck.soundness.registry import gate
+
+UNITS = 10.0  # features of one unit, such as lengths of a flower, rarely differ more in their spread
+TAIL = 0.05  # of many features, the spreads are compared without this share at either end
+MANY = 20
+IGNORED = 1e-3  # a feature is ignored where it moves the margin by less than this share of what the strongest one does
+IGNORED_VARIANCE = 0.2  # ignored features with this share of the variance lengthen distances to other inputs by 12 %
+PROBED = 64  # labelled examples at which the model's gradient is taken, beside the inputs
+
+
+@gate("manifold")
+def feature_units(context: SoundnessContext) -> Soundness:
+    """The features of a table have comparable spreads, or the units were chosen."""
+    name = "feature-units"
+    if context.units == "standard":
+        return info(
+            name,
+            'distances are in standard deviations of each feature (units = "standard"); the model gets its own units, '
+            "and bounds are not used",
+        )
+    if context.units == "input":
+        return info(name, 'distances are in the units of the inputs, as units = "input" asks')
+    if len(context.classifier.input_shape) != 1 or context.bounds is not None:
+        return info(name, "distances are in the units of the inputs, which have one range or the shape of images")
+    spread = _spread(_data(context))
+    if len(spread) < 2:  # nothing to compare
+        return info(name, "at most one feature varies")
+    low, high = (TAIL, 1 - TAIL) if len(spread) >= MANY else (0.0, 1.0)
+    ratio = float(spread.quantile(high) / spread.quantile(low))
+    return bounded(
+        name,
+        ratio,
+        most=UNITS,
+        finding=f"features differ in their spread by a factor of {ratio:.3g} (limit {UNITS:g}), so that the ones with "
+        "the largest numbers decide all distances",
+        remedy='set units = "standard" to divide each by its standard deviation, or units = "input" if they share a '
+        "unit",
+    )
+
+
+@gate("manifold")
+def constant(context: SoundnessContext) -> Soundness:
+    """How many features do not vary in the data."""
+    fixed = constant_features(_data(context))
+    count = int(fixed.sum())
+    return info("constant-features", f"{count} of {len(fixed)} features are constant in the data", float(count))
+
+
+@gate("manifold")
+def ignored(context: SoundnessContext) -> Soundness:
+    """Features that the model ignores carry little of the variance of the data."""
+    name = "ignored-features"
+    variance = _data(context).cpu().double().var(0)
+    influence = _slope(context).cpu().double() * variance.sqrt()
+    if not bool(influence.any()):
+        return info(name, "the model's gradient vanishes, so which features it ignores is not known")
+    unused = (influence <= IGNORED * influence.max()) & (variance > 0)
+    share = float(variance[unused].sum() / variance.sum())
+    return bounded(
+        name,
+        share,
+        most=IGNORED_VARIANCE,
+        finding=f"the model ignores {int(unused.sum())} of {len(unused)} features, which carry {percent(share)} of the "
+        f"variance of the data (limit {percent(IGNORED_VARIANCE)}) and lengthen the distances between inputs",
+        remedy="leave them out of data and manifold-data, and put constants in their places inside the model",
+    )
+
+
+def _data(context: SoundnessContext) -> Tensor:
+    """The data (m, D) that spreads are taken over: training data where they are known, else the inputs."""
+    for points in (context.x_train, context.training_points):
+        if points is not None and len(points) > 1:
+            return points
+    return context.x
+
+
+def _spread(points: Tensor) -> Tensor:
+    """Spread of each feature that varies: root mean square of the deviations from its commonest value, where there are.
+
+    A pixel that is seldom bright spreads as widely as one that often is, though its standard deviation is small.
+    """
+    points = points.cpu().double()
+    away = points - points.median(0).values
+    count = (away != 0).sum(0).clamp_min(1)
+    return (away.square().sum(0) / count).sqrt()[~constant_features(points)]
+
+
+def _slope(context: SoundnessContext) -> Tensor:
+    """Root mean square (D,) of the margin's gradient over the inputs and some examples."""
+    step = max(1, len(context.x_pool) // PROBED)
+    examples = context.x_pool[::step][:PROBED]
+    with torch.no_grad():
+        predicted = context.classifier.logits(examples.clone()).argmax(1)
+    gradients = torch.cat([context.margin_gradient[1], margin_gradient(context.classifier, examples, predicted)[1]])
+    return gradients.square().mean(0).sqrt()
