@@ -11,11 +11,12 @@ from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext, bounded, info, percent
 from dmmcheck.soundness.registry import gate
 
-UNITS = 10.0  # features of one unit, such as lengths of a flower, rarely differ more in their spread
-TAIL = 0.05  # of many features, the spreads are compared without this share at either end
-MANY = 20
+LOUD = 10.0  # times the median spread: a feature beyond it decides the distances of up to a hundred others
+QUIET = 100.0  # times below the median spread: data near a flat manifold have quiet features, but hardly quieter ones
+TAIL, MANY = 0.05, 20  # of many features, this share may be quieter: pixels at the border are
 IGNORED = 1e-3  # a feature is ignored where it moves the margin by less than this share of what the strongest one does
 IGNORED_VARIANCE = 0.2  # ignored features with this share of the variance lengthen distances to other inputs by 12 %
+LARGE_PART = 0.25  # of the features: fewer ignored ones are a property of the model, and a note
 PROBED = 64  # labelled examples at which the model's gradient is taken, beside the inputs
 
 
@@ -36,16 +37,17 @@ def feature_units(context: SoundnessContext) -> Soundness:
     spread = _spread(_data(context))
     if len(spread) < 2:  # nothing to compare
         return info(name, "at most one feature varies")
-    low, high = (TAIL, 1 - TAIL) if len(spread) >= MANY else (0.0, 1.0)
-    ratio = float(spread.quantile(high) / spread.quantile(low))
+    middle = spread.median()
+    loud = float(spread.max() / middle)
+    quiet = float(middle / (spread.quantile(TAIL) if len(spread) >= MANY else spread.min()))
     return bounded(
         name,
-        ratio,
-        most=UNITS,
-        finding=f"features differ in their spread by a factor of {ratio:.3g} (limit {UNITS:g}), so that the ones with "
-        "the largest numbers decide all distances",
-        remedy='set units = "standard" to divide each by its standard deviation, or units = "input" if they share a '
-        "unit",
+        max(loud, quiet * LOUD / QUIET),
+        most=LOUD,
+        finding=f"the loudest feature spreads {loud:.3g} times as widely as the median one (limit {LOUD:g}), and that "
+        f"one {quiet:.3g} times as widely as the quietest (limit {QUIET:g})",
+        remedy='the units of the features decide the distances: set units = "standard" to divide each by its standard '
+        'deviation, or units = "input" if they share a unit',
     )
 
 
@@ -67,11 +69,18 @@ def ignored(context: SoundnessContext) -> Soundness:
         return info(name, "the model's gradient vanishes, so which features it ignores is not known")
     unused = (influence <= IGNORED * influence.max()) & (variance > 0)
     share = float(variance[unused].sum() / variance.sum())
+    count, varying = int(unused.sum()), int((variance > 0).sum())
+    if count < LARGE_PART * varying:
+        return info(
+            name,
+            f"the model ignores {count} of {varying} features that vary, which carry {percent(share)} of the variance",
+            share,
+        )
     return bounded(
         name,
         share,
         most=IGNORED_VARIANCE,
-        finding=f"the model ignores {int(unused.sum())} of {len(unused)} features, which carry {percent(share)} of the "
+        finding=f"the model ignores {count} of {varying} features that vary, which carry {percent(share)} of the "
         f"variance of the data (limit {percent(IGNORED_VARIANCE)}) and lengthen the distances between inputs",
         remedy="leave them out of data and manifold-data, and put constants in their places inside the model",
     )
