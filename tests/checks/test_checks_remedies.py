@@ -78,7 +78,7 @@ RAISED = {
         lambda: declared(needs=("checkpoints",)),
     ),
     "control": (
-        "unknown control 'rotations'; did you mean 'rotation'?; valid: rotation, spectrum, same-class",
+        "unknown control 'rotations'; did you mean 'rotation'?; valid: rotation, spectrum, covariance, same-class",
         lambda: declared(controls=("rotations",)),
         lambda: declared(controls=("rotation",)),
     ),

@@ -95,7 +95,7 @@ def test_a_verdict_does_not_depend_on_what_else_is_asked():
     assert len(together) >= 2 * len(names)
     assert set(together) == set(separate)
     for id, finding in together.items():
-        assert replace(finding, cost=separate[id].cost) == separate[id]
+        assert repr(replace(finding, cost=separate[id].cost)) == repr(separate[id])  # NaN is equal to NaN there
 
 
 @pytest.mark.parametrize("tier", ["stated", "controlled"])
@@ -117,7 +117,7 @@ def test_looks_stop_early_with_the_verdicts_of_all_inputs():
     subject = worlds.hyperplane(angle=85, seed=1, ambient_dim=16, dim=3, samples=512).subject
     early = views.judged(subject, samples=512)
     run = Run(subject, Settings(samples=512))
-    run.soundness, run.measure.looks = (), (512,)
+    run.soundness, run.measure.looks = (), (len(run.measure.sample.x),)
     fixed = {one.id: run.finding(one) for one in run.planned if one.gating}
     used = [finding.n for finding in early.values() if finding.n]
     assert {name: finding.verdict for name, finding in early.items()} == {

@@ -69,9 +69,13 @@ def test_an_expected_failure_of_a_claim_that_cannot_gate_is_an_error_with_its_re
     assert Run(views.subject(), settings)
 
 
-def test_beyond_chance_is_a_word_of_the_gate_and_no_tier():
+def test_beyond_chance_makes_the_comparisons_with_controls_gate():
     assert Settings(gate=("stated", "beyond-chance")).gate == ("stated", "beyond-chance")
-    assert gating(views.subject(), gate=("stated", "beyond-chance")) == gating(views.subject(), gate=("stated",))
+    stated, beyond = (gating(views.subject(), gate=gate) for gate in (("stated",), ("stated", "beyond-chance")))
+    assert stated < beyond
+    compared = {item.id for item in plan(Settings()) if item.test.control}
+    assert beyond - stated <= compared
+    assert "off-manifold-energy-controlled-spectrum" in beyond
     expected = {"component-flips": CheckSettings(expected_failure="tracked")}
     assert plan(Settings(gate=("beyond-chance",), checks=expected))
     with pytest.raises(CheckError, match="none of whose tiers"):

@@ -128,10 +128,11 @@ def test_a_finding_is_described_line_by_line():
 def test_each_verdict_has_its_word_and_junit(project):
     result = project.runpytest_inprocess(*FEW, "--junitxml=junit.xml", "--dmm-report", "r.json", "-rs", "-v")
     verdicts = {f"{f['check']}-{f['tier']}-{f['variant']}": f["verdict"] for f in findings_in(project.path / "r.json")}
-    assert set(verdicts.values()) == {"supported", "refuted", "not-run"}
+    assert set(verdicts.values()) == {"supported", "refuted", "inconclusive", "not-run"}
     assert result.parseoutcomes() == {
         "passed": sum(verdict == "supported" for verdict in verdicts.values()),
         "skipped": sum(verdict == "not-run" for verdict in verdicts.values()),
+        "inconclusive": 1,
         "refuted": 1,
     }
     assert "1 refuted (advisory)" in printed(result)
@@ -142,8 +143,8 @@ def test_each_verdict_has_its_word_and_junit(project):
     assert "SKIPPED [3] pyproject.toml:1: needs a standard" in printed(result)
     result.stdout.fnmatch_lines(
         [
-            f"*::{ID} PASSED*",
             "*::off-manifold-energy-controlled-covariance REFUTED (ADVISORY) *",
+            f"*::{ID} PASSED*",
             "*::adversarial-training-deepens-mechanism-depth SKIPPED *",
         ]
     )
