@@ -14,6 +14,7 @@ from dmmcheck.measurement.measure import NEXT_EFFORT
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import (
     BEATEN,
+    TOLERATED,
     WHERE,
     SoundnessContext,
     bounded,
@@ -28,7 +29,6 @@ from dmmcheck.soundness.registry import gate
 
 ZERO = 1e-6  # a gradient vanishes where it changes the margin by less than this share over a typical distance
 EFFORT_INPUTS = 16
-TOLERATED = 0.02  # a shortfall in the median that intervals need not include
 NOT_CONVERGED = 0.25  # a shortfall above which the next effort says nothing about the shortest distance
 FOUND_LEAST = 0.95  # smallest share of inputs for which an attack must find a label change
 STEPS = (0.05, 0.2)  # of finite differences, in units of the distance
@@ -133,7 +133,7 @@ def effort(context: SoundnessContext) -> Soundness:
             "effort",
             moved[worst],
             TOLERATED,
-            f"{shortfall} ({n} inputs); above {percent(TOLERATED)}, intervals include what that search changes",
+            f"{shortfall} ({n} inputs); above {TOLERATED:.0%}, intervals include what that search changes",
         )
     return bounded(
         "effort",

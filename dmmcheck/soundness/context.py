@@ -22,6 +22,7 @@ from dmmcheck.seeding import seeded
 
 WHERE = {"free": "anywhere", "tangent": "in the tangent space", "normal": "in the normal space"}
 BEATEN = 0.98  # a probe beats the search where its distance is more than 2 % shorter
+TOLERATED = 0.02  # a shortfall of the search, in the median, that intervals need not include
 CHANCE_ALPHA = 0.01  # error rate of the tests against chance
 
 

@@ -159,6 +159,16 @@ def asked(gate: Callable[[SoundnessContext], Any], context: SoundnessContext) ->
         return by_name([found] if isinstance(found, Soundness) else found)
 
 
+def missed(context: SoundnessContext, factor: float, arm: str) -> SoundnessContext:
+    """A context whose search finds distances of an arm too long by a factor, whatever its effort."""
+
+    def longer(*arguments: Any, **options: Any) -> Crossing:
+        found = boundary_search(*arguments, **options)
+        return replace(found, distance=factor * found.distance)
+
+    return replace(stretched(context, factor, arm), search=longer)
+
+
 def stretched(context: SoundnessContext, factor: float, *arms: str) -> SoundnessContext:
     """The context with distances as a worse or better search would have given them."""
     changed = {arm: replace(context.crossings[arm], distance=factor * context.crossings[arm].distance) for arm in arms}

@@ -19,7 +19,7 @@ from dmmcheck.soundness import SoundnessContext, assess, attack
 
 def better(classifier: Classifier, x: Tensor, y: Tensor, **arguments: Any) -> Crossing:
     found = boundary_search(classifier, x, y, **arguments)
-    return replace(found, distance=0.9 * found.distance)
+    return replace(found, distance=0.7 * found.distance)
 
 
 def confirmed_elsewhere(context: SoundnessContext) -> SoundnessContext:
@@ -66,6 +66,18 @@ def test_the_effort_is_compared_with_the_next_higher_one(effort: str, next_effor
     assert given == [next_effort] * 3
     assert item.message.startswith(f"{article} {next_effort} search shortens the median distance ")
     assert item.ok is False
+
+
+@pytest.mark.parametrize(("shortfall", "ok"), [(0.01, True), (0.1, None), (0.24, None), (0.26, False)])
+def test_a_bounded_shortfall_widens_intervals_in_place_of_a_veto(shortfall, ok):
+    def shorter(classifier: Classifier, x: Tensor, y: Tensor, **arguments: Any) -> Crossing:
+        found = boundary_search(classifier, x, y, **arguments)
+        return replace(found, distance=(1 - shortfall) * found.distance)
+
+    item = contexts.asked(attack.effort, replace(contexts.plain(), search=shorter))["effort"]
+    assert (item.ok, item.widens) == (ok, ok is None)
+    assert item.value == pytest.approx(shortfall, abs=0.005)
+    assert ("intervals include what that search changes" in item.message) is item.widens
 
 
 def test_an_exhaustive_search_takes_more_gradients_than_a_thorough_one_and_finds_the_same():

@@ -29,7 +29,7 @@ TAMPERED = {
     "segment": (probes.segment_probe, lambda context: contexts.stretched(context, 10, "free")),
     "random-rays": (probes.random_ray_probe, lambda context: contexts.stretched(context, 50, "normal")),
     "transfer": (probes.transfer, lambda context: contexts.stretched(context, 10, "free")),
-    "independent-attack": (probes.independent_attack, lambda context: contexts.stretched(context, 1.1, "normal")),
+    "independent-attack": (probes.independent_attack, lambda context: contexts.missed(context, 1.1, "normal")),
     "planted-tangent": (probes.planted_boundaries, without_search),
     "planted-normal": (probes.planted_boundaries, without_search),
 }
@@ -43,10 +43,17 @@ def test_a_gate_fails_for_its_own_reason_and_passes_without(name: str):
 def test_the_arm_in_which_a_probe_does_best_is_named():
     context = contexts.stretched(contexts.plain(), 50, "normal")
     assert "in the normal space" in contexts.asked(probes.random_ray_probe, context)["random-rays"].message
-    context = contexts.stretched(contexts.plain(), 1.1, "tangent")
+    context = contexts.missed(contexts.plain(), 1.1, "tangent")
     message = contexts.asked(probes.independent_attack, context)["independent-attack"].message
     assert message.startswith("torchattacks' FAB is nearer by ")
     assert "in the median in the tangent space (limit 2%, 32 inputs)" in message
+
+
+def test_what_the_second_attack_and_more_effort_both_find_widens_intervals():
+    item = contexts.asked(probes.independent_attack, contexts.stretched(contexts.plain(), 1.1, "tangent"))
+    assert (item["independent-attack"].ok, item["independent-attack"].widens) == (None, True)
+    assert item["independent-attack"].value == pytest.approx(1 - 1 / 1.1, abs=0.01)
+    assert "but not nearer than a thorough search" in item["independent-attack"].message
 
 
 def test_without_the_library_no_second_attack_confirms_the_search(monkeypatch: pytest.MonkeyPatch):

@@ -327,7 +327,7 @@ CASES: dict[str, Case] = {
         attack.effort,
         "effort",
         'the search has not converged on this model; set effort = "thorough" (or --dmm-effort thorough)',
-        lambda: searched_slowly("default"),
+        lambda: contexts.stretched(searched_slowly("default"), 1.5, "free"),
         lambda: searched_slowly("thorough"),
     ),
     "nesting": (
@@ -340,9 +340,9 @@ CASES: dict[str, Case] = {
     "second attack": (
         probes.independent_attack,
         "independent-attack",
-        'the search has missed nearer boundaries; set effort = "thorough" (or --dmm-effort thorough)',
-        lambda: searched_slowly("quick"),
-        lambda: searched_slowly("thorough"),
+        "the search has missed nearer boundaries, and so does a thorough one; test a smoother model, or judge",
+        lambda: contexts.missed(plain(), 1.1, "free"),
+        plain,
     ),
     "segment": (
         probes.segment_probe,
