@@ -23,9 +23,11 @@ from dmmcheck.measurement.nulls import meaningless, why_unavailable
 from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
 from dmmcheck.measurement.summary import distances_of, summarise_distances, summarise_subject, versions
+from dmmcheck.measurement.training_sets import training_sets
 from dmmcheck.measurement.trainings import pairs_needed
+from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.view import View
-from dmmcheck.models.base import flat
+from dmmcheck.models.torch import own_points
 from dmmcheck.report.claims import with_chance
 from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness
 from dmmcheck.soundness.collect import assess_measurement, soundness_inputs
@@ -99,7 +101,7 @@ class Run:
         self.settings = settings
         self._progress = progress
         self.id = uuid.uuid4().hex
-        self.subject = subject.to(settings.device) if settings.device else subject
+        self.subject = in_units(subject.to(settings.device) if settings.device else subject)
         self.planned = self._settled(self.subject.provides)
         refuse_idle_expectations(self.planned, settings, self.subject.provides)
         self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=root or Path.cwd())
@@ -109,14 +111,23 @@ class Run:
         """The measurements of the model under test."""
         subject, settings = self.subject, self.settings
         classifier = subject.classifier
-        sample = draw_sample(classifier, subject.x, subject.y, seed=settings.seed, limit=settings.samples)
+        sample = draw_sample(
+            classifier,
+            subject.x,
+            subject.y,
+            seed=settings.seed,
+            limit=settings.samples,
+            groups=subject.groups,
+            training=training_sets(subject),
+            is_standard=subject.units == "standard",
+        )
         known = subject.y_train is not None
         x, y = (subject.x_train, subject.y_train) if known else (subject.x, subject.y)
         return Measure(
             classifier,
             sample,
             TangentField(subject.manifold, sample.x),
-            examples=LabelledPool(flat(classifier, x), y.to(classifier.device)),
+            examples=LabelledPool(own_points(classifier, x), y.to(classifier.device)),
             seed=settings.seed,
             effort=settings.effort,
             attacks=self._attacks,

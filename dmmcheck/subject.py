@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ from dmmcheck.models.reference import moved, reference_model
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
 DATA_X, DATA_Y = "x (the inputs of the key data)", "y (the labels of the key data)"
+UNITS = ("input", "standard")
 TRAINING_DATA = "the training data (x_train and y_train, in settings manifold-data)"
 
 
@@ -43,6 +45,11 @@ class Subject:
         trainer: ``trainer(x, y, seed) -> model``. x ``(m, *input_shape)`` comes on the device of x_train.
         x_train: Examples ``(m, *input_shape)`` that the manifold was fitted on, in which neighbours are looked up.
         y_train: Their labels (m,).
+        groups: One value an input (n,), equal for inputs that belong together, such as those of one patient or one
+            video: numbers or texts. One input of each group is measured. Stored as group numbers, a long tensor.
+        units: ``"input"``: distances are in the units of x. ``"standard"``: each feature is divided by its standard
+            deviation, see `measurement.units`. None: as ``"input"``, and the soundness item ``feature-units`` fails
+            where the features of a table differ much in their spread.
 
     Raises:
         SubjectError: Inputs, labels, bounds or reference models cannot be used.
@@ -65,6 +72,8 @@ class Subject:
     trainer: Callable[..., Any] | None = None
     x_train: Any = None
     y_train: Any = None
+    groups: Any = None
+    units: Literal["input", "standard"] | None = None
     classifier: Classifier = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -80,6 +89,12 @@ class Subject:
             verify(classifier, x)
         _check_range(y, classifier.classes, DATA_Y)
         checked: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
+        if self.units not in {None, *UNITS}:
+            raise SubjectError(
+                f"units is {self.units!r}, expected one of {', '.join(UNITS)}; leave it out for the default"
+            )
+        if self.groups is not None:
+            checked["groups"] = groups_of(self.groups, len(x))
         if self.x_train is None and self.y_train is not None:
             raise SubjectError("y_train is given without x_train; give both, or neither")
         if self.x_train is not None:
@@ -300,6 +315,30 @@ def labels_of(y: Any, name: str, n: int) -> Tensor:
     if tensor.is_floating_point() or tensor.is_complex():
         raise SubjectError(f"{name} has dtype {tensor.dtype}, expected integers; pass class indices, e.g. y.long()")
     return tensor.long()
+
+
+def groups_of(groups: Any, n: int) -> Tensor:
+    """Group numbers (n,) from one value an input, numbers or texts.
+
+    Raises:
+        SubjectError: There is another number of values than of inputs, or there are fewer than 8 groups.
+    """
+    values = np.asarray(groups.detach().cpu() if isinstance(groups, Tensor) else groups)
+    if values.shape != (n,):
+        raise SubjectError(
+            f"groups have shape {values.shape}, expected ({n},): one value for each input; give equal values to inputs "
+            "that belong together"
+        )
+    try:
+        distinct, numbers = np.unique(values, return_inverse=True)
+    except TypeError as error:
+        raise SubjectError(f"groups cannot be compared ({error}); give numbers, or texts, for all inputs") from error
+    if len(distinct) < MIN_INPUTS:
+        raise SubjectError(
+            f"groups has {len(distinct)} different values, at least {MIN_INPUTS} are needed, since one input of each "
+            "group is measured; pass inputs of more groups"
+        )
+    return torch.as_tensor(numbers.reshape(-1), dtype=torch.long)
 
 
 def _check_range(y: Tensor, classes: int, name: str) -> None:

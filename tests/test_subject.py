@@ -158,3 +158,23 @@ def test_on_another_device_a_checkpoint_that_is_the_model_stays_the_model():
 def test_an_unknown_device_is_one_clear_error():
     with pytest.raises(SubjectError, match="device 'cuda:99' cannot be used here"):
         subject().to("cuda:99")
+
+
+def test_groups_become_numbers():
+    given = subject(groups=[f"patient {number % 10}" for number in range(len(subject().x))])
+    assert given.groups.dtype == torch.long
+    assert len(given.groups.unique()) == 10
+    assert given.groups[0] == given.groups[10]
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ([1, 2, 3], r"groups have shape \(3,\), expected \("),
+        (None, "groups has 5 different values, at least 8 are needed, since one input of each group is measured"),
+    ],
+)
+def test_groups_that_cannot_be_used_are_one_clear_error(groups, words):
+    groups = [number % 5 for number in range(len(subject().x))] if groups is None else groups
+    with pytest.raises(SubjectError, match=words):
+        subject(groups=groups)

@@ -341,6 +341,14 @@ _SUBJECT = (
         help="[(step, model), ...], the first one untrained; or, with a factory, files of weights",
     ),
     _code("trainer", "a function (x, y, seed) -> trained model"),
+    _code("groups", "one value an input, equal for inputs that belong together; one input of each group is measured"),
+    Key(
+        name="units",
+        read=_one_of("input", "standard"),
+        parse=_same,
+        metavar="input|standard",
+        help="units of distances: those of the inputs, or each feature by its standard deviation (input)",
+    ),
     Key(name="bounds", read=_pair, parse=_reals, metavar="LO,HI", help="the range of valid input values"),
 )
 _JUDGING = (

@@ -10,7 +10,7 @@ from typing import Any
 from dmmcheck.config.settings import Given
 from dmmcheck.errors import ConfigError
 from dmmcheck.loading.checkpoints import checkpoints_from
-from dmmcheck.loading.datasets import inputs_and_labels, labelled
+from dmmcheck.loading.datasets import inputs_and_labels, with_groups
 from dmmcheck.loading.references import UserCodeError, is_reference, load, resolve
 from dmmcheck.manifolds import builtin
 from dmmcheck.subject import Subject
@@ -18,10 +18,10 @@ from dmmcheck.subject import Subject
 REQUIRED = ("model", "data", "manifold")
 _FUNCTIONS = {"factory", "trainer"}
 _MAY_BE_FUNCTIONS = {"model", "reference", "robust", "pairs", "alternative"}
-_AS_GIVEN = {"bounds", "manifold-options", "robustly-trained"}
+_AS_GIVEN = {"bounds", "units", "manifold-options", "robustly-trained"}
 _FIELDS = (
     *("model", "reference", "robust", "pairs", "alternative", "robustly-trained"),
-    *("factory", "trainer", "bounds"),
+    *("factory", "trainer", "bounds", "units"),
 )
 
 
@@ -59,7 +59,13 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
     """
     fields = {name.replace("-", "_"): parts[name] for name in _FIELDS if name in parts}
     if "data" in parts:
-        fields["x"], fields["y"] = labelled(parts["data"], "data")
+        fields["x"], fields["y"], fields["groups"] = with_groups(parts["data"], "data")
+    if "groups" in parts:
+        if fields.get("groups") is not None:
+            raise ConfigError(
+                "groups are given twice, as the key groups and as data = (x, y, groups); keep one of them"
+            )
+        fields["groups"] = parts["groups"]
     if "manifold-data" in parts:
         fields["x_train"], fields["y_train"] = inputs_and_labels(parts["manifold-data"], "manifold-data")
     points = fields.get("x_train", None if subject is None else subject.x_train)

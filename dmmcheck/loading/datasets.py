@@ -9,8 +9,21 @@ from torch.utils.data import TensorDataset
 
 from dmmcheck.errors import SubjectError
 
-PAIR = 2
+PAIR, TRIPLE = 2, 3
 ADVICE = "give (x, y) arrays or tensors, or a torch Dataset of (input, label)"
+
+
+def with_groups(value: Any, what: str) -> tuple[Any, Any, Any | None]:
+    """Inputs x, labels y, and groups (n,) or None, of ``(x, y)``, ``(x, y, groups)`` or a Dataset; see `labelled`.
+
+    Raises:
+        SubjectError: The value is none of these.
+    """
+    if isinstance(value, TensorDataset):
+        value = value.tensors
+    if isinstance(value, (tuple, list)) and len(value) == TRIPLE:
+        return value[0], value[1], value[2]
+    return (*labelled(value, what), None)
 
 
 def labelled(value: Any, what: str) -> tuple[Any, Any]:

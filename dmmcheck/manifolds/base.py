@@ -152,7 +152,7 @@ def _incomplete(manifold: Any, missing: list[str]) -> str:
 
 def _called(manifold: Any, name: str, x: Tensor) -> Any:
     try:
-        return getattr(manifold, name)(x)
+        return getattr(manifold, name)(x.clone())  # a copy, since the function may work in place
     except ManifoldError:
         raise
     except Exception as error:

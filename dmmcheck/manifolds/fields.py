@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.manifolds.base import Manifold, checked_basis, validate_manifold
+from dmmcheck.manifolds.protected import protected
 from dmmcheck.manifolds.rotations import Rotation
 
 _CACHE_BYTES = 1 << 30  # most memory for bases that are kept
@@ -52,7 +53,7 @@ class TangentField:
     """
 
     def __init__(self, manifold: Manifold, x: Tensor) -> None:
-        self.manifold = manifold
+        self.manifold: Manifold = protected(manifold)
         self._x = x
         probe = validate_manifold(manifold, x[:2])
         self.dim: int = probe.shape[-1]

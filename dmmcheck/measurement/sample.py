@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dmmcheck.errors import ModelError, SubjectError
 from dmmcheck.inference.types import MIN_INPUTS
-from dmmcheck.models.base import Classifier, called, flat
+from dmmcheck.measurement.independence import Independence, first_of_each, grouped, without_copies
+from dmmcheck.models.base import Classifier, called
 from dmmcheck.models.memory import in_batches
+from dmmcheck.models.torch import own_points
+
+ROUNDED = 1  # decimals of standard units that the order of the sample depends on
+CANDIDATES = 2048  # inputs among which near-duplicates are looked for, in the order of the sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +31,8 @@ class Sample:
         y: (n,) their labels.
         accuracy: Share of all distinct inputs classified correctly.
         majority: Share of the most frequent label among them.
-        labelled: Number of distinct inputs, which the accuracy is taken over.
+        labelled: Number of inputs that the accuracy is taken over, of which near-duplicates and groups count once.
+        independence: How many inputs are independent; None where this is not known.
     """
 
     x: Tensor
@@ -31,12 +40,26 @@ class Sample:
     accuracy: float
     majority: float
     labelled: int
+    independence: Independence | None = None
 
 
-def draw_sample(classifier: Classifier, x: Tensor, y: Tensor, *, seed: int, limit: int) -> Sample:
+def draw_sample(
+    classifier: Classifier,
+    x: Tensor,
+    y: Tensor,
+    *,
+    seed: int,
+    limit: int,
+    groups: Tensor | None = None,
+    training: Sequence[Tensor] = (),
+    is_standard: bool = False,
+) -> Sample:
     """At most `limit` correctly classified inputs, ordered by a keyed hash of their content.
 
-    An input given several times with the same label counts once, in the accuracy too: copies add no evidence.
+    An input given several times with the same label counts once, in the accuracy too: copies add no evidence. Inputs
+    of one label that are nearly the same form a group, and so do inputs with the same number in `groups`. Of each group
+    the first input that is classified correctly is measured. Inputs that are copies of training data are left out,
+    unless they are many: then the sample keeps them, and the soundness item ``disjoint`` fails.
 
     Args:
         classifier: The model under test.
@@ -44,23 +67,42 @@ def draw_sample(classifier: Classifier, x: Tensor, y: Tensor, *, seed: int, limi
         y: (m,).
         seed: Key of the order.
         limit: Most inputs to take.
+        groups: Group numbers (m,) of inputs that belong together; None where all inputs are independent.
+        training: Flat points (p, D), each a set that the model or the manifold was fitted on.
+        is_standard: Whether x is in standard units: then the order is that of the content up to rounding, the same
+            wherever the same data come from.
 
     Raises:
         ModelError: Logits are NaN or infinite.
-        SubjectError: Fewer than 8 inputs are classified correctly.
+        SubjectError: Fewer than 8 inputs are classified correctly, or fewer than 8 groups have such an input.
     """
-    points, labels = flat(classifier, x), y.to(classifier.device)
+    points, labels = own_points(classifier, x), y.to(classifier.device)
     is_correct = predict(classifier, points) == labels
-    distinct = torch.tensor(_by_content(points, labels, seed), device=labels.device)
-    correct, n = distinct[is_correct[distinct]], len(distinct)
+    distinct = torch.tensor(_by_content(points, labels, seed, is_standard=is_standard), device=labels.device)
+    accuracy = int(is_correct[distinct].sum()) / len(distinct)
+    order = distinct[: max(CANDIDATES, limit)]
+    group, independence = grouped(points[order], labels[order], None if groups is None else groups[order.cpu()])
+    correct = order[first_of_each(group, is_correct[order].cpu()).to(order.device)]
     if len(correct) < MIN_INPUTS:
-        raise SubjectError(
-            f"the model classifies {len(correct)} of {n} distinct inputs correctly, at least {MIN_INPUTS} are needed; "
-            "check that labels and inputs belong together and have the preprocessing of training, or pass more inputs"
+        raise SubjectError(_too_few(len(correct), len(distinct), independence))
+    kept, independence = without_copies(points, correct, limit, training, independence)
+    majority = float(torch.bincount(labels[distinct]).max()) / len(distinct)
+    independent = round(len(distinct) * independence.groups / independence.inputs)
+    return Sample(points[kept], labels[kept], accuracy, majority, independent, independence)
+
+
+def _too_few(correct: int, distinct: int, independence: Independence) -> str:
+    """The message where too few inputs can be measured."""
+    if independence.groups < independence.inputs:
+        return (
+            f"{distinct} distinct inputs form {independence.groups} independent groups, and in {correct} of these "
+            f"the model classifies an input correctly; at least {MIN_INPUTS} are needed: pass inputs that are neither "
+            "of one group nor nearly the same"
         )
-    kept = correct[:limit]
-    majority = float(torch.bincount(labels[distinct]).max()) / n
-    return Sample(points[kept], labels[kept], len(correct) / n, majority, n)
+    return (
+        f"the model classifies {correct} of {distinct} distinct inputs correctly, at least {MIN_INPUTS} are needed; "
+        "check that labels and inputs belong together and have the preprocessing of training, or pass more inputs"
+    )
 
 
 def predict(classifier: Classifier, points: Tensor) -> Tensor:
@@ -80,11 +122,17 @@ def predict(classifier: Classifier, points: Tensor) -> Tensor:
     return logits.argmax(1)
 
 
-def _by_content(points: Tensor, labels: Tensor, seed: int) -> list[int]:
+def _by_content(points: Tensor, labels: Tensor, seed: int, *, is_standard: bool = False) -> list[int]:
     """Rows in the order of a keyed hash of their content: shuffled data give the same sample, copies count once."""
     key = seed.to_bytes(8, "big", signed=True)
-    first: dict[bytes, int] = {}
-    for row, (values, label) in enumerate(zip(points.cpu().numpy(), labels.tolist(), strict=True)):
-        content = values.tobytes() + str(label).encode()
-        first.setdefault(hashlib.blake2b(content, key=key, digest_size=16).digest(), row)
-    return [first[digest] for digest in sorted(first)]
+
+    def digest(values: np.ndarray[Any, Any], label: int) -> bytes:
+        return hashlib.blake2b(values.tobytes() + str(label).encode(), key=key, digest_size=16).digest()
+
+    exact = points.cpu().numpy()
+    rounded = exact.round(ROUNDED) + 0.0 if is_standard else exact  # + 0.0: -0.0 becomes 0.0
+    first: dict[tuple[bytes, bytes], int] = {}
+    for row, label in enumerate(labels.tolist()):
+        content = digest(exact[row], label)
+        first.setdefault((digest(rounded[row], label) if is_standard else content, content), row)
+    return [first[digests] for digests in sorted(first)]

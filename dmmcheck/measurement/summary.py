@@ -62,12 +62,12 @@ def summarise_distances(distances: Floats) -> DistanceSummary:
 
 
 def _summarise_manifold(subject: Subject, measure: Measure) -> ManifoldSummary:
-    manifold, x = subject.manifold, measure.sample.x[:64]
+    manifold, x = measure.field.manifold, measure.sample.x[:64]
     projected = manifold.project_point(x).to(x)
     agreement = (predict(measure.classifier, projected) == predict(measure.classifier, x)).double().mean()
     basis = measure.field.basis(slice(0, min(8, len(x))))
     return ManifoldSummary(
-        name=str(getattr(manifold, "name", type(manifold).__name__)),
+        name=str(getattr(manifold, "name", type(subject.manifold).__name__)),
         dim=measure.field.dim,
         hash=_digest(basis.cpu().numpy().tobytes(), projected.cpu().numpy().tobytes()),
         residual_median=float((x - projected).norm(dim=1).quantile(0.5)),

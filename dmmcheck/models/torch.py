@@ -71,6 +71,12 @@ class TorchClassifier:
             yield self
 
 
+def own_points(classifier: Classifier, x: Tensor) -> Tensor:
+    """Inputs as `flat` gives them, copied where the classifier might change them; a `TorchClassifier` takes copies."""
+    points = flat(classifier, x)
+    return points if isinstance(classifier, TorchClassifier) else points.clone()
+
+
 def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
     """Make a classifier of a model; one forward pass over at most two inputs decides how its output is read.
 
@@ -144,7 +150,7 @@ def verify(classifier: Classifier, x: Tensor) -> None:
     Raises:
         ModelError: The classifier raises, or returns something other than float32 or float64 logits of its classes.
     """
-    output = probe(classifier, flat(classifier, x[:2]))
+    output = probe(classifier, flat(classifier, x[:2]).clone())
     expected = (min(2, len(x)), classifier.classes)
     if tuple(output.shape) != expected or output.dtype not in PRECISE:
         raise ModelError(

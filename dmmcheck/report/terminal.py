@@ -84,10 +84,13 @@ def _open_questions(report: Report, width: int, *, verbose: bool) -> Iterator[st
     if verbose:
         for name, reason in wording.not_told(shown):
             yield from _line("not told", f"{name}: {reason}", width)
-        for names, reason in wording.reasons(shown, "not-run"):
+    left_out = list(wording.reasons(shown, "not-run"))
+    if verbose or len(left_out) == 1:
+        for names, reason in left_out:
             yield from _line("not run", f"{names}: {reason}", width)
-    elif left_out := [finding for finding in shown if finding.verdict == "not-run"]:
-        yield from _line("not run", f"{wording.names_of(left_out)} (-v says what each of them needs)", width)
+    elif left_out:
+        names = wording.names_of(finding for finding in shown if finding.verdict == "not-run")
+        yield from _line("not run", f"{names} (-v says what each of them needs)", width)
 
 
 def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: bool) -> Iterator[str]:

@@ -161,10 +161,13 @@ def not_told(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
 
 
 def notes(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
-    """(name, note) of each supported or refuted finding that has a note besides its number."""
+    """(names, note) of the supported or refuted findings that have a note besides their number, one for each note."""
+    groups: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.verdict in {"supported", "refuted"} and finding.reason:
-            yield names_of([finding]), finding.reason
+            groups.setdefault(finding.reason, []).append(finding)
+    for note, group in groups.items():
+        yield names_of(group), note
 
 
 def names_of(findings: Iterable[Finding]) -> str:

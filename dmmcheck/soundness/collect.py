@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from torch import Tensor, nn
 
 from dmmcheck.attacks.minimal_norm.search import boundary_search
 from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import Measure
+from dmmcheck.measurement.training_sets import manifold_points
 from dmmcheck.models.base import flat
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext
@@ -30,12 +29,15 @@ def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, .
     return assess(
         SoundnessContext(
             classifier=measure.classifier,
-            was_training=isinstance(subject.model, nn.Module) and subject.model.training,
+            was_training=_in_training_mode(subject),
             x=sample.x[:n],
             y=sample.y[:n],
             accuracy=sample.accuracy,
             majority=sample.majority,
             labelled=sample.labelled,
+            independence=sample.independence,
+            units=subject.units,
+            **_training_data(subject, measure),
             x_pool=measure.examples.x,
             y_pool=measure.examples.y,
             bounds=subject.bounds,
@@ -52,6 +54,22 @@ def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, .
 
 def _training_points(subject: Subject, measure: Measure) -> Tensor | None:
     """The points (m, D) that the manifold was fitted on, where they are known."""
-    points: Any = getattr(subject.manifold, "training_points", None)
+    points = manifold_points(subject)
     points = subject.x_train if points is None else points
     return None if points is None else flat(measure.classifier, points)
+
+
+def _training_data(subject: Subject, measure: Measure) -> dict[str, Tensor]:
+    """The subject's training data; none for the other model of a pair, since the data are those of the first one."""
+    if subject.x_train is None or measure.classifier is not subject.classifier:
+        return {}
+    x_train = {"x_train": flat(measure.classifier, subject.x_train)}
+    if subject.y_train is None:
+        return x_train
+    return {**x_train, "y_train": subject.y_train.to(measure.classifier.device)}
+
+
+def _in_training_mode(subject: Subject) -> bool:
+    """Whether the model was given in training mode."""
+    forward = getattr(subject.classifier, "forward", subject.model)
+    return isinstance(forward, nn.Module) and forward.training

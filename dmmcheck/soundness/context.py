@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.margins import margin_gradient
+from dmmcheck.attacks.margins import margin_gradient, within_reach
 from dmmcheck.attacks.probe import segment
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.inference.types import EffortName
+from dmmcheck.measurement.independence import Independence
 from dmmcheck.models.base import Classifier
 from dmmcheck.report.model import Soundness
 from dmmcheck.seeding import seeded
@@ -46,6 +47,10 @@ class SoundnessContext:
         search: `dmmcheck.boundary_search`, or a function with its arguments.
         seed: Seed of the run.
         effort: Effort of the searches that found the crossings.
+        independence: How many inputs are independent of each other and of the training data, where it is known.
+        x_train: (p, D) training data, where they are given and the model under test is the subject's own.
+        y_train: (p,) their labels.
+        units: The units of distances that the user chose: ``"input"``, ``"standard"``, or None for no choice.
     """
 
     classifier: Classifier
@@ -65,6 +70,10 @@ class SoundnessContext:
     search: Callable[..., Crossing]
     seed: int
     effort: EffortName = "default"
+    independence: Independence | None = None
+    x_train: Tensor | None = None
+    y_train: Tensor | None = None
+    units: str | None = None
 
     @cached_property
     def logits(self) -> Tensor:
@@ -73,9 +82,15 @@ class SoundnessContext:
             return self.classifier.logits(self.x)
 
     @cached_property
+    def classes_in_reach(self) -> Tensor:
+        """(C,) bool: classes that are not masked by a constant far below the others; see `margins.within_reach`."""
+        return within_reach(self.logits)
+
+    @cached_property
     def logit_spread(self) -> float:
-        """Standard deviation of the logits about their mean in each input, the unit for changes of logits."""
-        return float((self.logits - self.logits.mean(1, keepdim=True)).double().std())
+        """Standard deviation of the logits in reach about their mean in each input, the unit for changes of logits."""
+        logits = self.logits[:, self.classes_in_reach].double()
+        return float((logits - logits.mean(1, keepdim=True)).std())
 
     @cached_property
     def margin_gradient(self) -> tuple[Tensor, Tensor]:
@@ -97,7 +112,7 @@ class SoundnessContext:
     @cached_property
     def projected(self) -> Tensor:
         """The inputs projected onto the manifold estimate, (n, D)."""
-        return self.manifold.project_point(self.x).to(self.x)  # type: ignore[no-any-return]
+        return self.manifold.project_point(self.x.clone()).to(self.x)  # type: ignore[no-any-return]
 
     def distance(self, arm: str, n: int | None = None) -> Tensor:
         """Distances (n,) of an arm, of the first n inputs; inf where no crossing was found."""
@@ -207,6 +222,14 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
     """One distance over another: 1 where both are infinite, 0 where only b is."""
     both = torch.isinf(a) & torch.isinf(b)
     return torch.where(both, torch.ones_like(a), a / b)
+
+
+def changes(function: Callable[[Tensor], object], x: Tensor) -> bool:
+    """Whether a function changes points (n, D) that are passed to it; it gets a copy."""
+    points = x.clone()
+    with torch.no_grad():
+        function(points)
+    return not torch.equal(points, x)
 
 
 def percent(value: float) -> str:

@@ -100,7 +100,7 @@ def linearity(context: SoundnessContext) -> Soundness:
     length = torch.where(torch.isfinite(distance), distance, context.length)
     v = v * (length / v.norm(dim=1).clamp_min(1e-30))[:, None]
     moved = context.x + v
-    drift = (moved - context.manifold.project_point(moved).to(moved)) - (context.x - context.projected)
+    drift = (moved - context.manifold.project_point(moved.clone()).to(moved)) - (context.x - context.projected)
     share = median(drift.norm(dim=1) / length)
     bent = "; the tangent space does not describe the manifold at that distance" if share > LINEAR else ""
     return info(

@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, info, judged, percent
+from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, changes, info, judged, percent
 from dmmcheck.soundness.registry import gate
 
 REPEATS = 3
@@ -87,7 +87,8 @@ def finite(context: SoundnessContext) -> Soundness:
 @gate("model")
 def not_constant(context: SoundnessContext) -> Soundness:
     """The logits depend on the input."""
-    centred = (context.logits - context.logits.mean(1, keepdim=True)).double()
+    logits = context.logits[:, context.classes_in_reach].double()
+    centred = logits - logits.mean(1, keepdim=True)
     varies = float((centred - centred.mean(0)).abs().amax())
     relative = varies / max(float(centred.abs().amax()), torch.finfo(torch.float64).tiny)
     return bounded(
@@ -117,6 +118,23 @@ def above_chance(context: SoundnessContext) -> Soundness:
 
 
 @gate("model")
+def model_in_place(context: SoundnessContext) -> Soundness:
+    """The classifier does not change the points that it gets; modules and functions always get copies."""
+    changed = changes(context.classifier.logits, context.x)
+    found = (
+        "changes the points passed to it (limit: no change)" if changed else "leaves the points that it gets unchanged"
+    )
+    return judged(
+        "model-in-place",
+        not changed,
+        float(changed),
+        0.0,
+        finding=f"the classifier {found}",
+        remedy="let its logits compute on a copy, for example after x = x.clone()",
+    )
+
+
+@gate("model")
 def probabilities(context: SoundnessContext) -> Iterator[Soundness]:
     """Where outputs are probabilities, the search uses log p, which saturates where p rounds to 0."""
     if getattr(context.classifier, "form", "logits") not in {"probabilities", "binary-probability"}:
@@ -132,8 +150,9 @@ def probabilities(context: SoundnessContext) -> Iterator[Soundness]:
 
 
 def _change(context: SoundnessContext, logits: Tensor) -> float:
-    """Largest difference of logits (n, C) from those at the first n inputs, in units of their spread."""
-    reference = context.logits[: len(logits)]
+    """Largest difference of logits (n, C) in reach from those at the first n inputs, in units of their spread."""
+    reached = context.classes_in_reach
+    logits, reference = logits[:, reached], context.logits[: len(logits), reached]
     if torch.equal(logits, reference):
         return 0.0
     return float((logits - reference).abs().amax()) / max(context.logit_spread, 1e-30)

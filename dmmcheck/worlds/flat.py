@@ -240,7 +240,7 @@ def labelled(model: nn.Module, x: Tensor, x_train: Tensor, manifold: object) -> 
     x, x_train = x.float(), x_train.float()
     with torch.no_grad():
         y, y_train = (model(points).argmax(1) for points in (x, x_train))
-    return Subject(model=model, x=x, y=y, manifold=manifold, x_train=x_train, y_train=y_train)
+    return Subject(model=model, x=x, y=y, manifold=manifold, x_train=x_train, y_train=y_train, units="input")
 
 
 def _over(distance: Tensor, cosine: float) -> Tensor:

@@ -148,6 +148,7 @@ def random_subspace(
         manifold=Through(other, anchors),
         x_train=x_train.reshape(-1, *shape),
         y_train=y_train,
+        units="input",
         reference=models[1] if reference_models else None,
         checkpoints=[(100 * number, model) for number, model in enumerate(models[1:])],
     )
@@ -184,7 +185,7 @@ def rotated(
     )
     network = Network(ambient_dim, classes, generator=generator).fit(x_train, y_train)
     manifold = Torus(after, before, name="torus before rotation")
-    subject = Subject(model=network, x=x, y=y, manifold=manifold, x_train=x_train, y_train=y_train)
+    subject = Subject(model=network, x=x, y=y, manifold=manifold, x_train=x_train, y_train=y_train, units="input")
     truth = dict.fromkeys(BY_CHANCE, True) | dict.fromkeys((*UNRELATED, *DATA, *LOCAL), False)
     return World("trained network, rotated copy", subject, truth=truth)
 

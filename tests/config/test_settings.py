@@ -117,6 +117,8 @@ OPTIONS = {
     "factory": ("a:b", "a:b"),
     "checkpoints": ("runs/*.pt", "runs/*.pt"),
     "trainer": ("a:b", "a:b"),
+    "groups": ("a:b", "a:b"),
+    "units": ("standard", "standard"),
     "bounds": ("0, 255", (0.0, 255.0)),
 }
 

@@ -123,3 +123,16 @@ def test_other_parts_are_called_where_they_can_be(tmp_path):
 def test_options_without_a_manifold_are_refused(tmp_path):
     with pytest.raises(ConfigError, match="manifold-options are set, but no manifold; set a built-in one"):
         build_subject({"model": model, "data": (X, Y), "manifold-options": {"dim": 3}}, root=tmp_path)
+
+
+@pytest.mark.parametrize("more", [{"data": (X, Y, range(16))}, {"groups": list(range(16))}])
+def test_groups_come_with_the_data_or_alone(tmp_path, more):
+    made = build_subject({**PARTS, **more}, root=tmp_path)
+    assert made.groups.tolist() == list(range(16))
+    assert build_subject({"data": (X, Y)}, root=tmp_path, subject=made).groups is None
+    assert build_subject({"model": untrained()}, root=tmp_path, subject=made).groups.tolist() == list(range(16))
+
+
+def test_groups_that_are_given_twice_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"groups are given twice, as the key groups and as data = \(x, y, groups\)"):
+        build_subject({**PARTS, "data": (X, Y, range(16)), "groups": range(16)}, root=tmp_path)

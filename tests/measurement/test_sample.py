@@ -169,3 +169,57 @@ def test_inputs_follow_the_dtype_of_the_model():
     subject = world.subject
     classifier = adapt(subject.model.double(), subject.x)
     assert draw_sample(classifier, subject.x, subject.y, seed=0, limit=16).x.dtype == torch.float64
+
+
+def copied(x, y, times=6, noise=1e-5):
+    generator = torch.Generator().manual_seed(3)
+    many = x.repeat(times, 1)
+    return many + noise * torch.randn(many.shape, generator=generator), y.repeat(times)
+
+
+def test_one_of_the_near_duplicates_is_measured():
+    x, y = data()
+    sample = drawn(*copied(x, y))
+    assert len(sample.x) == len(x) == sample.labelled
+    assert len(torch.cdist(sample.x, x).argmin(1).unique()) == len(x)
+    assert (sample.independence.inputs, sample.independence.groups, sample.independence.near) == (240, 40, 200)
+
+
+def test_the_first_correctly_classified_input_of_each_group_is_measured():
+    x, y = data(80)
+    groups = torch.arange(80) // 2
+    y[::2] = 1 - y[::2]  # one input of each group is misclassified
+    sample = draw_sample(adapt(signs, x), x, y, seed=0, limit=512, groups=groups)
+    assert set(rows(sample.x)) == set(rows(x[1::2]))
+    assert (sample.labelled, sample.independence.declared, sample.accuracy) == (40, 40, 0.5)
+
+
+def test_groups_do_not_depend_on_the_order_of_the_inputs():
+    x, y = data(80)
+    groups, order = torch.arange(80) // 3, torch.randperm(80, generator=torch.Generator().manual_seed(1))
+    one = draw_sample(adapt(signs, x), x, y, seed=0, limit=512, groups=groups)
+    other = draw_sample(adapt(signs, x), x[order], y[order], seed=0, limit=512, groups=groups[order])
+    assert torch.equal(one.x, other.x)
+
+
+def test_fewer_than_eight_groups_are_one_clear_error():
+    x, y = data(7)
+    with pytest.raises(
+        SubjectError, match=r"42 distinct inputs form 7 independent groups, and in 7 of these the model"
+    ):
+        drawn(*copied(x, y))
+
+
+def test_few_copies_of_training_data_are_replaced_and_many_are_kept():
+    x, y = data(200)
+    plain = drawn(x, y, limit=50)
+    classifier = adapt(signs, x)
+    few = draw_sample(
+        classifier, x, y, seed=0, limit=50, training=[torch.cat([plain.x[:2], data(60, seed=9)[0]]) + 1e-6]
+    )
+    assert rows(few.x[:48]) == rows(plain.x[2:])
+    assert len(few.x) == 50
+    assert (few.independence.compared, few.independence.copies, few.independence.dropped) == (53, 2, True)
+    many = draw_sample(classifier, x, y, seed=0, limit=50, training=[plain.x + 1e-6])
+    assert torch.equal(many.x, plain.x)
+    assert (many.independence.copies, many.independence.dropped) == (50, False)

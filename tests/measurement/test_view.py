@@ -41,7 +41,7 @@ def test_a_view_shows_the_first_inputs_and_what_belongs_to_them(world, measure):
     assert torch.equal(view.y, measure.sample.y[:40])
     assert torch.equal(view.examples.x, world.subject.x_train)
     assert torch.equal(view.examples.y, world.subject.y_train)
-    assert (view.classes, view.seed, view.manifold) == (2, 0, world.subject.manifold)
+    assert (view.classes, view.seed, view.manifold.inner) == (2, 0, world.subject.manifold)
     assert view.classifier is measure.classifier
     assert View.of(measure).n == view.whole().n == SAMPLES
 

@@ -56,7 +56,7 @@ class GradientRay:
             middle = (near + far) / 2
             crossed = model.logits(x + middle[:, None] * direction).argmax(1) != y
             near, far = torch.where(crossed, near, middle), torch.where(crossed, middle, far)
-        return dmmcheck.Crossing.at(x + far[:, None] * direction, model, x, y)
+        return dmmcheck.Crossing.at(x + 1.0001 * far[:, None] * direction, model, x, y)
 '''
 FEWER_GATES = """
 from dmmcheck.registry import GATES
@@ -92,3 +92,11 @@ def findings_in(path: Path) -> list[dict]:
     """The findings of a JSON report, without their costs."""
     content = json.loads(path.read_text(encoding="utf-8"))
     return [{key: value for key, value in finding.items() if key != "cost"} for finding in content["findings"]]
+
+
+def without_times(content: dict) -> dict:
+    """A report without its times, and without what tells runs apart."""
+    del content["created"], content["run"]
+    for finding in content["findings"]:
+        del finding["cost"]["seconds"]
+    return content

@@ -35,7 +35,7 @@ def test_an_own_attack_adds_rows_to_the_table(project, how):
     result = project.runpytest_inprocess(*ENERGY, "--dmm-report", "r.json", "-v", *options)
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        ["pyproject.toml::off-manifold-energy-stated-gradient-ray PASSED*", "… gradient-ray *stated *supported*"]
+        ["pyproject.toml::off-manifold-energy-stated-gradient-ray PASSED*", "… gradient-ray *> 0.5 *supported*"]
     )
     found = {f["variant"]: f for f in findings_in(project.path / "r.json") if f["tier"] == "stated"}
     assert found["gradient-ray"]["verdict"] == "supported"

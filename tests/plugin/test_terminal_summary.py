@@ -14,7 +14,8 @@ def test_the_table_the_facts_and_the_rerun_commands_are_printed(project):
     result.stdout.fnmatch_lines(
         [
             "*= dmmcheck =*",
-            "check *estimate*threshold*verdict",
+            "0 of 1 claims hold. A manifold that means nothing*",
+            "claim *estimate*asked*beside chance*verdict",
             "off-manifold-suffices *4.* < 1.25 * refuted",
             "subject *D = 8*",
             "counts *1 planned, 1 ran: 0 supported, 1 refuted (1 gating)*",
@@ -46,10 +47,10 @@ def test_a_run_of_advisory_checks_may_end_without_a_verdict(project):
     options = (*chosen, "--dmm-model", "world:on", "--dmm-alpha", "0.4")  # few draws
     result = project.runpytest_inprocess(*options)
     assert result.ret == 0
-    assert "1 refuted (advisory)" in printed(result)
+    assert "2 refuted (advisory)" in printed(result)
     gating = project.runpytest_inprocess(*options, "--dmm-gate", "controlled")
     assert gating.ret == 1
-    assert gating.parseoutcomes()["failed"] == 1
+    assert gating.parseoutcomes()["failed"] == 2
 
 
 def test_settings_of_a_check_that_did_not_run_are_an_error_on_complete_runs_only(project):
@@ -110,7 +111,7 @@ def test_an_interrupted_run_shows_what_it_found_and_writes_no_report(project):
     result = project.runpytest_inprocess(*options, no_reraise_ctrlc=True)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     text = printed(result)
-    assert "off-manifold-suffices stated" in text
+    assert "off-manifold-suffices 1." in text
     assert "the run stopped early: " in text
     assert "no report was written: the run was interrupted" in text
     assert not (project.path / "r.json").exists()

@@ -22,7 +22,11 @@ UNUSABLE = {
         ["data = 'other:deep' (--dmm-data) takes arguments (x) and is called without them"],
     ),
     "unlabelled": ({"data": "world:x"}, ["data has no labels", "give (x, y)"]),
-    "three": ({"data": "other:three"}, ["data is a tuple of 3 elements, expected 2"]),
+    "four": ({"data": "other:four"}, ["data is a tuple of 4 elements, not of two"]),
+    "groups": (
+        {"data": "world:data", "groups": "world:side"},
+        ["groups has 2 different values, at least 8 are needed"],
+    ),
     "labels-length": ({"data": "other:short"}, ["y (the labels of the key data) has shape (39,), expected (40,)"]),
     "labels-dtype": (
         {"data": "other:real"},
@@ -76,7 +80,7 @@ OTHER = """
 
     nothing = None
     y = data[1]
-    three = x, y, y
+    four = x, y, y, y
     short = x, y[1:]
     real = x, y.float()
     high = x, torch.where(torch.arange(40) == 3, 2, y)

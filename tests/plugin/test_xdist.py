@@ -26,6 +26,7 @@ from projects import (
     findings_in,
     on_one_line,
     printed,
+    without_times,
 )
 
 import dmmcheck
@@ -92,11 +93,9 @@ class Run:
         return on_one_line(*self.output)
 
     def report(self, name: str = "r.json") -> dict:
-        """A report without the seconds of its findings."""
+        """A report without its times, and without what tells runs apart."""
         content = json.loads((self.folder / name).read_text(encoding="utf-8"))
-        for finding in content["findings"]:
-            del finding["cost"]["seconds"]
-        return content
+        return without_times(content)
 
     def junit(self) -> dict[str, str]:
         """From the name of each test case to the kinds and messages of its elements."""
@@ -150,9 +149,7 @@ def test_the_report_is_that_of_the_function(run, monkeypatch):
     subject = dmmcheck.Subject(model=world.off, x=world.data[0], y=world.data[1], manifold=world.Plane())
     options = {"samples": "20", "seed": "7", "attacks": "own_attack.py:GradientRay"}
     report = dmmcheck.run(subject, checks=CHECKS, settings=load_config(run.folder, options).settings)
-    expected = json.loads(as_json.render(report))
-    for finding in expected["findings"]:
-        del finding["cost"]["seconds"]
+    expected = without_times(json.loads(as_json.render(report)))
     found = run.report()
     assert found == expected
     assert {finding["verdict"] for finding in found["findings"]} == {"supported", "refuted", "inconclusive", "not-run"}

@@ -8,11 +8,13 @@ side = torch.arange(N) % 2 * 2 - 1.0
 x = 0.02 * torch.randn(N, D, generator=generator)
 x[:, 0] += side * (1 + 0.2 * torch.rand(N, generator=generator))
 x[:, 1] += torch.randn(N, generator=generator)
+turn = torch.linalg.qr(torch.randn(D, D, generator=generator)).Q
+x = x @ turn  # so that no feature is ignored, and all spread alike
 
 
 def hyperplane(*normal):
     """The classifier whose boundary is the plane through zero with this normal."""
-    weights = torch.tensor(normal)
+    weights = torch.tensor(normal) @ turn
 
     def classify(x):
         score = x @ weights.to(x)
@@ -27,12 +29,13 @@ data = x, (side > 0).long()
 
 
 class Plane:
-    """The first two coordinates."""
+    """The plane of the first two coordinates, before the turn."""
 
     dim = K
 
     def tangent_basis(self, x):
-        return torch.eye(D)[:, :K].to(x)
+        return turn[:K].T.to(x)
 
     def project_point(self, x):
-        return torch.cat([x[:, :K], torch.zeros_like(x[:, K:])], dim=1)
+        basis = self.tangent_basis(x)
+        return x @ basis @ basis.T

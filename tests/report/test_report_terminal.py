@@ -90,15 +90,19 @@ def test_failures_are_listed_where_there_is_no_command_to_rerun_them():
 
 
 def test_findings_with_one_reason_share_a_line():
-    short, verbose = (terminal.render(reports.report(), width=200, verbose=verbose) for verbose in (False, True))
-    assert row_of(short, "not run ") == (
-        "not run      adversarial-training-deepens (mechanism depth, mechanism main-effect) "
+    other = replace(reports.DISTANCE, check="two-phases", verdict="not-run", reason="needs checkpoints")
+    several = reports.report(*reports.report().findings, other)
+    short, verbose = (terminal.render(several, width=200, verbose=verbose) for verbose in (False, True))
+    assert row_of(short, "not run ", "-v") == (
+        "not run      adversarial-training-deepens (mechanism depth, mechanism main-effect), two-phases (stated) "
         "(-v says what each of them needs)"
     )
-    assert row_of(verbose, "not run ", "needs").startswith(
+    assert "needs checkpoints" not in short
+    assert "needs a standard and" in terminal.render(reports.report(), width=200)  # one reason takes no more room
+    assert row_of(verbose, "not run ", "needs a").startswith(
         "not run      adversarial-training-deepens (mechanism depth, mechanism main-effect): needs a standard and "
     )
-    assert "off-manifold-energy (controlled spectrum): the interval holds" in row_of(verbose, "inconclusive", "holds")
+    assert "off-manifold-energy (controlled spectrum): the interval holds" in row_of(verbose, "inconclusive ", "holds")
     assert "controlled spectrum" not in short
 
 

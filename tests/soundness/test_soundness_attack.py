@@ -122,9 +122,9 @@ def test_a_model_that_does_not_change_in_a_subspace_is_not_called_masked():
     generator = torch.Generator().manual_seed(0)
     flat = contexts.Flat(torch.zeros(20), torch.linalg.qr(torch.randn(20, 4, generator=generator)).Q)
     w = flat.basis[:, 0]
-    x = torch.randn(200, 20, generator=generator) @ flat.basis @ flat.basis.T
-    y = (x @ w > 0).long()
-    context = contexts.context_of(lambda v: torch.stack([-(v @ w), v @ w], 1), x, y, flat, pool=(x + 1e-3, y))
+    x, examples = (torch.randn(200, 20, generator=generator) @ flat.basis @ flat.basis.T for _ in range(2))
+    y, labels = (x @ w > 0).long(), (examples @ w > 0).long()
+    context = contexts.context_of(lambda v: torch.stack([-(v @ w), v @ w], 1), x, y, flat, pool=(examples, labels))
     items = contexts.by_name(assess(context))
     assert contexts.failed(items.values()) == set()
     assert items["gradients-normal"].value == 1
@@ -137,13 +137,13 @@ def test_a_model_that_does_not_change_in_a_subspace_is_not_called_masked():
 def test_a_curved_boundary_of_any_size_is_sound(dim: int, size: float):
     generator = torch.Generator().manual_seed(0)
     flat = contexts.Flat(torch.zeros(dim), torch.eye(dim)[:, :1])
-    x = size * torch.randn(300, dim, generator=generator)
+    x, examples = (size * torch.randn(300, dim, generator=generator) for _ in range(2))
     radius = size * dim**0.5
 
     def ball(v: Tensor) -> Tensor:
         inside = radius - v.norm(dim=1)
         return torch.stack([inside, -inside], 1)
 
-    y = (x.norm(dim=1) > radius).long()
-    context = contexts.context_of(ball, x, y, flat, pool=(x * 1.001, y))
+    y, labels = (x.norm(dim=1) > radius).long(), (examples.norm(dim=1) > radius).long()
+    context = contexts.context_of(ball, x, y, flat, pool=(examples, labels))
     assert contexts.failed(assess(context)) - {"label-agreement"} == set()

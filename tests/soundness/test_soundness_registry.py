@@ -49,10 +49,31 @@ HARMLESS: dict[str, Callable[[nn.Module], nn.Module]] = {
 }
 BUILT_IN = (
     *("evaluation-mode", "deterministic", "batch-independent", "finite", "not-constant", "above-chance"),
-    *("probabilities", "labels-confirmed", "gradients", "finite-differences", "found", "effort", "nesting", "kkt"),
+    *(
+        "model-in-place",
+        "probabilities",
+        "labels-confirmed",
+        "gradients",
+        "finite-differences",
+        "found",
+        "effort",
+        "nesting",
+        "kkt",
+    ),
     *("flatness", "box", "segment-probe", "random-ray-probe", "transfer", "independent-attack"),
     *("planted-boundaries", "orthonormal", "residual", "label-agreement", "effective-rank", "linearity"),
-    "disjoint",
+    *(
+        "in-place",
+        "tangent-repeats",
+        "batch-independent-manifold",
+        "disjoint",
+        "independent-inputs",
+        "training-scale",
+        "training-data",
+        "feature-units",
+        "constant",
+        "ignored",
+    ),
 )
 
 

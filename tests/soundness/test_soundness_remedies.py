@@ -396,7 +396,7 @@ CASES: dict[str, Case] = {
     "disjoint": (
         data.disjoint,
         "disjoint",
-        "fit it on training data and test on held-out inputs",
+        "fit the manifold on training data and test on held-out inputs",
         lambda: replace(plain(), training_points=plain().x),
         lambda: replace(plain(), training_points=plain().x_pool),
     ),

@@ -21,6 +21,7 @@ from dmmcheck.attacks.margins import input_gradient, logit_margin
 from dmmcheck.attacks.search_space import SearchSpace
 from dmmcheck.models.base import Classifier
 
+OUT_OF_REACH = 1e4  # margins at the input: a class so far below the largest one has no part in the scale of logits
 SCALED_MARGIN = 10.0  # of the scaled logits at the inputs: small enough for cross-entropy to have a gradient
 
 
@@ -93,6 +94,8 @@ class Coordinates(nn.Module):
         self.forwards += self.passes
         wanted = x.requires_grad and torch.is_grad_enabled()
         logits: Tensor = _InputGradient.apply(x, self) if wanted else self.call(x)  # type: ignore[no-untyped-call]
+        lowest = logits.detach().amax(1, keepdim=True) - OUT_OF_REACH * self._unit
+        logits = torch.maximum(logits, lowest)  # a class masked by -1e9 would leave no digits for the others
         logits = logits - logits.detach().amin(1, keepdim=True)
         return (SCALED_MARGIN * logits / self._unit).float()
 
@@ -116,11 +119,12 @@ class _InputGradient(torch.autograd.Function):
 
 
 def _margin_unit(classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
-    """Margins (n, 1) at the inputs, but at least a thousandth of the spread of the logits."""
+    """Margins (n, 1) at the inputs, but at least a thousandth of the spread of the logits of the classes in reach."""
     with torch.no_grad():
         logits = classifier.logits(x)
-    spread_ = (logits.amax(1) - logits.amin(1)).clamp_min(torch.finfo(x.dtype).tiny * 1e6)
-    return torch.maximum(logit_margin(logits, y), 1e-3 * spread_)[:, None]
+    margin, behind = logit_margin(logits, y), logits.amax(1, keepdim=True) - logits
+    spread_ = torch.where(behind <= OUT_OF_REACH * margin.clamp_min(0)[:, None], behind, 0).amax(1)
+    return torch.maximum(margin, 1e-3 * spread_.clamp_min(torch.finfo(x.dtype).tiny * 1e6))[:, None]
 
 
 def spread(x: Tensor) -> Tensor:

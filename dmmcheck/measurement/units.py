@@ -1,0 +1,209 @@
+"""A subject in standard units: each feature by its standard deviation, while the model gets its own units."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dmmcheck.manifolds.affine import PCA, PrincipalSubspace
+from dmmcheck.manifolds.local_pca import LocalPlanes
+from dmmcheck.measurement.training_sets import manifold_points
+from dmmcheck.models.base import Classifier, flat
+from dmmcheck.subject import Subject, checkpoint_role, pair_role, training_role
+
+CONSTANT = 1e-6  # a feature is constant where its standard deviation is a smaller share of its largest value
+
+
+@dataclass(frozen=True, eq=False)
+class Scale:
+    """The affine map between own units and standard units.
+
+    Attributes:
+        centre: (D,) mean of each feature, in float64 on the CPU.
+        size: (D,) its standard deviation; 1 for a constant feature.
+    """
+
+    centre: Tensor
+    size: Tensor
+
+    def standard(self, x: Tensor) -> Tensor:
+        """Points ``(n, *shape)`` of own units in standard units."""
+        points = x.detach().reshape(len(x), -1).cpu().double()
+        standard: Tensor = ((points - self.centre) / self.size).reshape(x.shape)
+        return standard.to(x)
+
+    def own(self, x: Tensor) -> Tensor:
+        """Points ``(n, *shape)`` of standard units in own units; differentiable."""
+        points = x.reshape(len(x), -1) * self.size.to(x) + self.centre.to(x)
+        return points.reshape(x.shape)
+
+
+class StandardClassifier:
+    """A classifier of inputs in standard units, which another classifier gets in its own.
+
+    Args:
+        inner: The other classifier.
+        scale: The map between the units.
+    """
+
+    def __init__(self, inner: Classifier, scale: Scale) -> None:
+        self.inner, self.scale = inner, scale
+        self.name, self.classes, self.input_shape = inner.name, inner.classes, inner.input_shape
+        self.device, self.dtype = inner.device, inner.dtype
+        self.forward = getattr(inner, "forward", None)
+        self.form = getattr(inner, "form", "logits")
+
+    @property
+    def role(self) -> str:
+        """See `Classifier.role`."""
+        return self.inner.role
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (n, C) of flat inputs (n, D) in standard units."""
+        return self.inner.logits(self.scale.own(x))
+
+    def evaluation(self) -> AbstractContextManager[Any]:
+        """See `Classifier.evaluation`."""
+        return self.inner.evaluation()
+
+
+class StandardManifold:
+    """A manifold of own units, as a manifold of standard units: its image under the map between them.
+
+    Args:
+        inner: The manifold of own units.
+        scale: The map between the units.
+    """
+
+    def __init__(self, inner: Any, scale: Scale) -> None:
+        self._inner, self._scale = inner, scale
+        self.name = getattr(inner, "name", type(inner).__name__)
+        points = getattr(inner, "training_points", None)
+        if isinstance(points, Tensor) and points[0].numel() == len(scale.size):
+            self.training_points = scale.standard(points)
+        if hasattr(inner, "refit"):
+            self.refit = lambda dim: StandardManifold(inner.refit(dim), scale)
+
+    @property
+    def dim(self) -> int:
+        """See `Manifold.dim`."""
+        return self._inner.dim  # type: ignore[no-any-return]
+
+    def project_point(self, x: Tensor) -> Tensor:
+        """The points (n, D) that the manifold projects x (n, D) to in its own units."""
+        projected: Tensor = self._inner.project_point(self._scale.own(x)).detach()
+        return self._scale.standard(projected).to(x)
+
+    def tangent_basis(self, x: Tensor) -> Tensor:
+        """Orthonormal bases of the images of the tangent spaces, (n, D, k) or (D, k)."""
+        basis: Tensor = self._inner.tangent_basis(self._scale.own(x)).detach().cpu().double()
+        standard: Tensor = torch.linalg.qr(basis / self._scale.size[:, None]).Q
+        return standard.to(x)
+
+
+def in_units(subject: Subject) -> Subject:
+    """The subject in the units that its field `units` asks for.
+
+    In standard units, each feature is centred and divided by its standard deviation over x_train, over the points that
+    the manifold was fitted on, or over x, whichever of these is known first. Models get inputs in their own units. A
+    built-in manifold is fitted again in standard units; any other is mapped there. Bounds, which hold in own units,
+    are dropped.
+
+    Raises:
+        ManifoldError: The built-in manifold cannot be fitted in standard units.
+        ModelError: A reference model cannot be used.
+    """
+    if subject.units != "standard":
+        return subject
+    scale = scale_of(subject)
+
+    def wrapped(model: Any, role: str) -> Any:
+        if model is None:
+            return None
+        if model is subject.model:
+            return own
+        return StandardClassifier(subject.reference_classifier(model, role), scale)
+
+    own = StandardClassifier(subject.classifier, scale)
+    return replace(
+        subject,
+        model=own,
+        x=scale.standard(subject.x),
+        x_train=None if subject.x_train is None else scale.standard(subject.x_train),
+        manifold=_manifold(subject.manifold, scale),
+        bounds=None,
+        reference=wrapped(subject.reference, pair_role("reference")),
+        robust=wrapped(subject.robust, pair_role("robust")),
+        pairs=_pairs(subject, wrapped),
+        alternative=_alternative(subject, wrapped),
+        factory=_factory(subject, wrapped),
+        checkpoints=[(step, wrapped(model, checkpoint_role(step))) for step, model in subject.checkpoints],
+        trainer=_trainer(subject, scale, wrapped),
+    )
+
+
+def scale_of(subject: Subject) -> Scale:
+    """Mean and standard deviation of each feature over the data that a subject gives for it."""
+    points = subject.x_train if subject.x_train is not None else manifold_points(subject)
+    rows = flat(subject.classifier, subject.x if points is None else points).cpu().double()
+    return Scale(rows.mean(0), torch.where(constant_features(rows), 1.0, rows.std(0)))
+
+
+def constant_features(points: Tensor) -> Tensor:
+    """Which features of points (m, D) are constant up to rounding, (D,) bool."""
+    points = points.cpu().double()
+    return points.std(0) <= CONSTANT * points.abs().amax(0)
+
+
+def _manifold(manifold: Any, scale: Scale) -> Any:
+    if isinstance(manifold, PrincipalSubspace) and manifold.training_points is not None:
+        return PCA(dim=manifold.dim).fit(scale.standard(manifold.training_points))
+    if isinstance(manifold, LocalPlanes):
+        return replace(manifold, training_points=scale.standard(manifold.training_points))
+    return StandardManifold(manifold, scale)
+
+
+def _pairs(subject: Subject, wrapped: Callable[[Any, str], Any]) -> Any:
+    """The pairs of trainings, of whom each model gets inputs in its own units."""
+
+    def both(pair: Any, number: int) -> tuple[Any, Any]:
+        standard, robust = pair
+        return wrapped(standard, training_role("standard", number)), wrapped(robust, training_role("robust", number))
+
+    made = subject.pairs
+    if not callable(made):
+        return [both(pair, number) for number, pair in enumerate(made)]
+    return lambda seed: both(made(seed), seed)
+
+
+def _alternative(subject: Subject, wrapped: Callable[[Any, str], Any]) -> Any:
+    """The models trained otherwise: one, a list of them, or a function of a seed."""
+    made, role = subject.alternative, "alternative model"
+    if subject.alternative_by_seed:
+        return lambda seed: wrapped(made(seed), role)
+    return [wrapped(one, role) for one in made] if isinstance(made, (list, tuple)) else wrapped(made, role)
+
+
+def _factory(subject: Subject, wrapped: Callable[[Any, str], Any]) -> Callable[..., Any] | None:
+    factory = subject.factory
+    if factory is None:
+        return None
+
+    @functools.wraps(factory)  # with its signature, which tells whether it takes a seed
+    def made(*seed: int) -> Any:
+        return wrapped(factory(*seed), "untrained model")
+
+    return made
+
+
+def _trainer(subject: Subject, scale: Scale, wrapped: Callable[[Any, str], Any]) -> Callable[..., Any] | None:
+    train = subject.trainer
+    if train is None:
+        return None
+    return lambda x, y, seed: wrapped(train(scale.own(x), y, seed), "trained model")

@@ -1,0 +1,103 @@
+"""Whether the manifold repeats its answers, and leaves the points that it gets unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from dmmcheck.report.model import Soundness
+from dmmcheck.soundness.context import SoundnessContext, bounded, changes, judged, percent
+from dmmcheck.soundness.registry import gate
+
+TURNED = 0.01  # a tangent space has changed where this share of its energy lies outside the other one
+MOVED = 0.01  # a projection has changed where it moves by this share of the distance to the boundary
+CHANGED_INPUTS = 0.05  # of the inputs may change: where two principal values are equal, rounding can turn a plane
+ALONE = 8  # inputs that are also asked about one by one
+
+
+@gate("manifold")
+def in_place(context: SoundnessContext) -> Soundness:
+    """Neither `project_point` nor `tangent_basis` changes the points that it gets."""
+    names = [name for name in ("project_point", "tangent_basis") if changes(getattr(context.manifold, name), context.x)]
+    finding = "the manifold leaves the points that it gets unchanged"
+    if names:
+        finding = f"the manifold's {' and '.join(names)} changed the points passed to it (limit: no change)"
+    return judged(
+        "in-place",
+        not names,
+        float(len(names)),
+        0.0,
+        finding=finding,
+        remedy="let it compute on a copy, for example after x = x.clone()",
+    )
+
+
+@gate("manifold")
+def tangent_repeats(context: SoundnessContext) -> Soundness:
+    """Two calls of `tangent_basis` give the same tangent spaces, though their bases may differ."""
+    share = _share(_turned(_basis(context, context.x), _basis(context, context.x)) > TURNED)
+    return bounded(
+        "tangent-repeats",
+        share,
+        most=CHANGED_INPUTS,
+        finding=f"the tangent spaces of {percent(share)} of inputs differ from call to call (limit "
+        f"{percent(CHANGED_INPUTS)})",
+        remedy="draw no random numbers in tangent_basis, or fix their seed",
+    )
+
+
+@gate("manifold")
+def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]:
+    """An input has the same tangent space and the same projection in a batch, in the reversed batch, and alone."""
+    turned = _between_batches(context, lambda x: _basis(context, x), _turned) > TURNED
+    moved = _between_batches(context, lambda x: _projection(context, x), _apart) > MOVED * float(context.length)
+    for name, share, what, function in (
+        ("tangent-batch", _share(turned), "tangent spaces", "tangent_basis"),
+        ("projection-batch", _share(moved), "projections", "project_point"),
+    ):
+        yield bounded(
+            name,
+            share,
+            most=CHANGED_INPUTS,
+            finding=f"the {what} of {percent(share)} of inputs change with the other inputs in the batch (limit "
+            f"{percent(CHANGED_INPUTS)})",
+            remedy=f"let {function} treat each point for itself: fit statistics and neighbours to the training data, "
+            "not to the batch",
+        )
+
+
+def _basis(context: SoundnessContext, x: Tensor) -> Tensor:
+    """Tangent bases (n, D, k), or one basis (1, D, k) for all."""
+    basis: Tensor = context.manifold.tangent_basis(x.clone()).detach().to(x)
+    return basis if basis.ndim == 3 else basis[None]
+
+
+def _projection(context: SoundnessContext, x: Tensor) -> Tensor:
+    projected: Tensor = context.manifold.project_point(x.clone()).detach()
+    return projected.to(x)
+
+
+def _between_batches(
+    context: SoundnessContext, answer: Callable[[Tensor], Tensor], change: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Change of the answers between the batch, the reversed batch, and batches of one; one value an input and pair."""
+    batch = answer(context.x)
+    reversed_batch = answer(context.x.flip(0)).flip(0)
+    alone = torch.cat([answer(row) for row in torch.split(context.x[:ALONE], 1)])
+    return torch.cat([change(batch, reversed_batch), change(batch[: len(alone)], alone)])
+
+
+def _turned(a: Tensor, b: Tensor) -> Tensor:
+    """Share (n,) of the energy of each tangent space a (n, D, k) that lies outside b, from their projectors."""
+    overlap: Tensor = (a.double().mT @ b.double()).square().sum((1, 2)) / a.shape[-1]
+    return (1 - overlap).clamp_min(0)
+
+
+def _apart(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).norm(dim=1)  # type: ignore[no-any-return]
+
+
+def _share(changed: Tensor) -> float:
+    return float(changed.double().mean())
