@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from dmmcheck.checks.base import NEEDS, Check, Test
+from dmmcheck.checks.base import BOUNDED, NEEDS, Check, Test
 from dmmcheck.checks.explanation import TITLES
 from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS
 from dmmcheck.registry import CONTROLS
@@ -16,8 +16,8 @@ _WIDTH = 96
 _COUNT = "{multiple} / alpha draws of each control, at least {least} and at most {most}"
 _ONE_LOOK = _COUNT + ", on at most {inputs} inputs"
 _RANK = (
-    "The p-value is the rank of the statistic among them and never below {p}; where that is not below alpha, the "
-    "finding says that the draws are too few."
+    "The p-value is the share of draws at least as extreme as the statistic, which itself counts as one draw. So it is "
+    "never below {p}; where that is not below alpha, the finding says that the draws are too few."
 )
 _DRAWS = {
     "energy": f"{_COUNT}. {_RANK}",
@@ -49,16 +49,20 @@ def reference(checks: Iterable[Check]) -> str:
 
 def sections(check: Check) -> Iterator[tuple[str, str]]:
     """Titles and texts of the parts of a check's explanation that are not empty, in reading order."""
-    parts = [(title, getattr(check.explanation, name)) for title, name in TITLES.items()]
-    after = [title for title, _ in parts].index("Threshold")
-    parts.insert(after + 1, ("Needs", "; ".join(NEEDS[need] for need in check.needs)))
-    parts.insert(after, ("Draws", " ".join(_draws(check))))
-    return ((title, words) for title, words in parts if words)
+    added = {
+        "Statistic": ("Columns", "\n\n".join(_columns(check))),
+        "Control": ("Draws", " ".join(_draws(check))),
+        "Threshold": ("Needs", " ".join(_needs(check))),
+    }
+    for title, name in TITLES.items():
+        for part in ((title, getattr(check.explanation, name)), added.get(title, (title, ""))):
+            if part[1]:
+                yield part
 
 
 def _section(check: Check) -> str:
     rows = "\n".join(
-        f"| {test.tier} | {test.variant}{_where(test)} | {test.statement} | {_criterion(test)} |"
+        f"| {test.tier} | {test.variant}{_where(test)} | {test.statement} | {_in_cell(_criterion(test))} |"
         for test in _tests(check)
     )
     notes = "\n\n".join(f"**{title}.** {text}" for title, text in sections(check))
@@ -81,12 +85,55 @@ def _where(test: Test) -> str:
 
 
 def _criterion(test: Test) -> str:
-    """When a test is supported."""
+    """When a test is supported; c is the control."""
     sign = _SIGNS[test.claim.direction]
     if not test.control:
         return f"{test.statistic} {sign} {'chance' if test.against_chance else f'{test.claim.threshold:g}'}"
-    effect = f" by more than {_effect(test)}" if test.claim.min_effect else ""
-    return f"{test.statistic} {sign} the same under {CONTROLS[test.control].title}{effect}, and extreme among its draws"
+    title = CONTROLS[test.control].title
+    return f"{test.statistic} {sign} {_limit(test)}, where c is its median over draws of {title}; and p < alpha"
+
+
+def _limit(test: Test) -> str:
+    """The control c moved by the minimum effect, as `Test.limit` moves it."""
+    effect, is_greater = test.claim.min_effect, test.claim.direction == "greater"
+    if not effect:
+        return "c"
+    if test.unit == "ratio":
+        return f"{1 + effect:g} c" if is_greater else f"c / {1 + effect:g}"
+    if test.unit in BOUNDED:
+        return f"c + {effect:g} (1 - c)" if is_greater else f"c - {effect:g} c"
+    return f"c {'+' if is_greater else '-'} {effect:g}"
+
+
+def _in_cell(text: str) -> str:
+    """The text in a cell of a Markdown table."""
+    return text.replace("|", "\\|")
+
+
+def _columns(check: Check) -> Iterator[str]:
+    """The formulas of the columns `estimate` and `beside chance`, for each row of the table."""
+    compared = [test for test in check.tests if test.control]
+    rows = [test for test in check.tests if not test.control] or compared[:1]
+    variants = [test.variant for test in rows]
+    controls = {variants.index(test.variant) if test.variant in variants else 0: test for test in reversed(compared)}
+    for number, row in enumerate(rows):
+        where = f"In the row `{row.tier} {row.variant}`, " if len(rows) > 1 else ""
+        yield f"{where}`estimate` is {_summary(row, 's')}. `beside chance` {_beside_chance(row, controls.get(number))}."
+
+
+def _summary(test: Test, symbol: str) -> str:
+    """What the numbers of a test are summed up by."""
+    words = test.statistic[:1].lower() + test.statistic[1:] if test.statistic[1:2].islower() else test.statistic
+    return f"the {words}" if test.unit == "rate" else f"the median of {symbol} = {words}"
+
+
+def _beside_chance(row: Test, control: Test | None) -> str:
+    """The effect beside chance, as a formula; the statistic may be another one than the row's."""
+    if control is None:
+        return "is empty, since no control of this claim is drawn at random"
+    number = "the same number" if control.statistic == row.statistic else _summary(control, "t")
+    sign = "divided by" if control.unit == "ratio" else "minus"
+    return f"is {number}, {sign} c, where c is the median of that number over the draws of a control"
 
 
 def _draws(check: Check) -> Iterator[str]:
@@ -96,13 +143,19 @@ def _draws(check: Check) -> Iterator[str]:
         yield _DRAWS[cost].format(**asdict(budget), inputs=FEW_INPUTS, p=f"1/{budget.most + 1}")
 
 
-def _effect(test: Test) -> str:
-    """The minimum effect in words, as `Test.limit` applies it."""
-    if test.unit == "ratio":
-        return f"{test.claim.min_effect:.0%}"
-    if test.unit in {"share", "rate"}:
-        return f"{test.claim.min_effect:.0%} of its distance to {'1' if test.claim.direction == 'greater' else '0'}"
-    return f"{test.claim.min_effect:g}"
+def _needs(check: Check) -> Iterator[str]:
+    """What its tests need, and which of them need it."""
+    for need in check.needs:
+        asking = [test for test in check.tests if need in test.needs]
+        tiers = [tier for tier in check.tiers if any(test.tier == tier for test in asking)]
+        others = {test.tier for test in check.tests if need not in test.needs}
+        if len(asking) == len(check.tests):
+            who = "Every test needs"
+        elif not others.intersection(tiers):
+            who = f"The tier {' and '.join(tiers)} needs"
+        else:
+            who = f"The test {', '.join(f'{test.tier} {test.variant}' for test in asking)} needs"
+        yield f"{who} {NEEDS[need]}."
 
 
 def _configuration(check: Check) -> list[str]:

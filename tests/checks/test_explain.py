@@ -8,7 +8,7 @@ import pytest
 
 import dmmcheck
 from dmmcheck.checks.base import NEEDS, registry
-from dmmcheck.checks.explain import explain, reference, sections
+from dmmcheck.checks.explain import _limit, explain, reference, sections
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import load_config
 from dmmcheck.inference.evidence import Evidence
@@ -32,9 +32,9 @@ def test_a_check_is_explained_in_full(id):
         if test.trainings:
             assert f"{test.tier} {test.variant} (with pairs): {test.trainings.statement}" in text
     for need in one.needs:
-        assert squeezed(NEEDS[need]) in text
+        assert re.search(rf"(Every test|The t\w+ [\w, -]+) needs {re.escape(squeezed(NEEDS[need]))}\.", text)
     titles = [title for title, _ in sections(one)]
-    order = ["In plain words", "Source", "Statistic", "Control", "Draws", "Threshold", "Needs", "Assumes"]
+    order = ["In plain words", "Source", "Statistic", "Columns", "Control", "Draws", "Threshold", "Needs", "Assumes"]
     assert [title for title in titles if title in order] == [title for title in order if title in titles]
     assert all(f"{title}: " in text for title in titles)
 
@@ -43,12 +43,72 @@ def test_criteria_are_those_of_the_claims():
     text = squeezed(explain(registry()["off-manifold-energy"]))
     assert "rho_N of the smallest perturbation > 0.5" in text
     assert (
-        "rho_N of the smallest perturbation > the same under rotated tangent spaces by more than 5% of its distance "
-        "to 1, and extreme among its draws" in text
+        "rho_N of the smallest perturbation > c + 0.05 (1 - c), where c is its median over draws of rotated tangent "
+        "spaces; and p < alpha" in text
     )
     assert "d_off / d_free < 1.25" in squeezed(explain(registry()["off-manifold-suffices"]))
     assert "> chance" in squeezed(explain(registry()["wrong-label-training"]))
-    assert "by more than 5%, and" in squeezed(explain(registry()["on-manifold-distance"]))
+    assert "d_on / d_free > 1.05 c, where" in squeezed(explain(registry()["on-manifold-distance"]))
+    assert "< c / 1.05, where" in squeezed(explain(registry()["boundary-clings"]))
+    assert "< c - 0.05, where" in squeezed(explain(registry()["shared-sheet"]))
+    assert "> c, where" in squeezed(explain(registry()["two-phases"]))
+
+
+@pytest.mark.parametrize("test", [test for one in registry().values() for test in one.tests if test.control])
+def test_the_limit_in_words_is_the_limit_of_the_claim(test):
+    """The formula, evaluated: `1.05 c` is a product."""
+    formula = re.sub(r"([\d.]) (\(|c)", r"\1 * \2", _limit(test))
+    assert eval(formula, {"c": 0.6}) == pytest.approx(test.limit(0.6))
+
+
+def columns(id):
+    return squeezed(explain(registry()[id])).partition("Columns: ")[2].partition(" Control: ")[0]
+
+
+def test_the_columns_are_explained_by_their_formulas():
+    assert columns("on-manifold-distance") == (
+        "`estimate` is the median of s = d_on / d_off. `beside chance` is the median of t = d_on / d_free, divided by "
+        "c, where c is the median of that number over the draws of a control."
+    )
+    assert columns("component-flips") == (
+        "`estimate` is the rate of the off-manifold part among inputs that one part flips, at equal norm. `beside "
+        "chance` is the same number, minus c, where c is the median of that number over the draws of a control."
+    )
+    assert columns("off-manifold-suffices").endswith("is empty, since no control of this claim is drawn at random.")
+
+
+def test_each_row_of_a_check_has_its_own_formulas():
+    text = columns("adversarial-training-deepens")
+    depth, main = text.split("In the row `mechanism main-effect`, ")
+    assert depth.startswith("In the row `mechanism depth`, `estimate` is the median of s = d_off of the robust model")
+    assert "is empty" in depth
+    assert "`beside chance` is the same number, divided by c" in main
+
+
+def test_needs_name_the_tests_that_have_them():
+    def needs(id):
+        return squeezed(dict(sections(registry()[id]))["Needs"])
+
+    assert needs("boundary-clings").startswith("The tier mechanism needs an untrained model")
+    assert needs("dimples-shallow").startswith("The tier controlled needs the labelled data")
+    assert needs("two-phases").startswith("Every test needs models along training")
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_one_test_of_a_tier_that_needs_something_is_named():
+    @dmmcheck.check("mine", statement="perturbations are short", threshold=1.0, direction="less")
+    @dmmcheck.check(
+        "mine", statement="they stay short", threshold=1.0, direction="less", variant="later", needs=("factory",)
+    )
+    def mine(view):
+        """d_free."""
+
+    text = dict(sections(registry()["mine"]))["Needs"]
+    assert text.startswith("The test stated later needs an untrained model")
+
+
+def test_a_formula_with_bars_stays_in_its_cell():
+    assert r"d_off / (\|x\| / sqrt(D)) < c / 1.05" in reference([registry()["boundary-clings"]])
 
 
 def test_the_numbers_of_draws_are_those_of_the_budgets():

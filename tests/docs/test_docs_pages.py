@@ -13,9 +13,8 @@ from dmmcheck.config.settings import load_config
 
 LINK = re.compile(r"(?P<image>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s]+)\)")
 OPTION = re.compile(r"--dmm[a-z-]*")
-ROW = re.compile(r"^(?P<check>[a-z]+(?:-[a-z]+)+) +(?P<tier>stated|controlled|mechanism) ", re.MULTILINE)
+ROW = re.compile(r"^(?P<check>[a-z]+(?:-[a-z]+)+) +-?[\d.]+ \[", re.MULTILINE)
 MADE_BY_THE_BUILD = "checks.md"  # whose sections are not in the file
-NUMBERS = re.compile(r"-?[\d.]+ \[-?[\d.]+, -?[\d.]+\]")
 
 
 def anchors(page: str) -> set[str]:
@@ -81,20 +80,18 @@ def test_settings_in_the_pages_are_valid(block, tmp_path):
     assert load_config(tmp_path).file == tmp_path / "pyproject.toml"
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_quoted_rows_name_checks_and_tiers_that_exist(page):
-    checks = registry()
-    for block in blocks(page):
-        for row in ROW.finditer(block.text if block.language == "text" else ""):
-            assert row["check"] in checks
-            assert row["tier"] in checks[row["check"]].tiers
+def test_quoted_rows_name_checks_that_exist():
+    rows = [row["check"] for page in PAGES for block in blocks(page) for row in ROW.finditer(block.text)]
+    assert len(rows) > 12
+    assert [name for name in rows if name not in registry()] == []
 
 
-def test_readme_quotes_the_same_numbers_as_the_page_on_reports():
+def test_readme_quotes_the_same_lines_as_the_page_on_reports():
     (table,) = [block.text for block in blocks("README.md") if block.language == "text"]
-    quoted = NUMBERS.findall(table)
-    assert len(quoted) == 3
-    assert [numbers for numbers in quoted if numbers not in read("docs/reading_a_report.md")] == []
+    quoted = [line for line in table.splitlines() if line]
+    known = read("docs/reading_a_report.md").splitlines()
+    assert len(quoted) > 10
+    assert [line for line in quoted if line not in known] == []
 
 
 def test_readme_counts_the_checks():
