@@ -70,7 +70,8 @@ def run(
     chosen = (settings or Settings()).but(**overrides)
     session = Run(subject, chosen, progress)
     selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers)
-    return session.report([session.finding(planned) for planned in selected])
+    report = session.report([session.finding(planned) for planned in selected])
+    return replace(report, planned=tuple(planned.id for planned in selected))
 
 
 class Run:

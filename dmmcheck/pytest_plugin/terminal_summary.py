@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ class RunSummary:
     def __init__(self, session: pytest.Session, texts: Iterable[str]) -> None:
         self._config = session.config
         self._results = read(texts)
-        self._reports = self._results.reports()
+        self._reports = {label: self._whole(label, report) for label, report in self._results.reports().items()}
         self._notes: list[str] = []
         self._written: list[Path] = []
         if self._results.unreached > 0 and not self._results.usage_errors:
@@ -38,6 +39,15 @@ class RunSummary:
                 self._notes.append("no report was written: the run was interrupted")
         elif not self._config.getoption("collectonly"):
             self._judge(session)
+
+    def _whole(self, label: str, report: Report) -> Report:
+        """A report with the ids of all tests that were selected, and the errors that kept some from a finding."""
+        planned = [finding.id for finding in report.findings]
+        if not label and SELECTION in self._config.stash:
+            planned = [item.id for item in self._config.stash[SELECTION].selected] or planned
+        found = {finding.id for finding in report.findings}
+        errors = tuple(self._results.usage_errors)
+        return replace(report, planned=tuple(planned), complete=found >= set(planned), errors=errors)
 
     def _judge(self, session: pytest.Session) -> None:
         """Write the reports, note what is wrong with the whole run, and set the exit status."""

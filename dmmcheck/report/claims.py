@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from dmmcheck.inference.types import ChanceWord
 from dmmcheck.report.model import Chance, Finding
 
 
@@ -21,6 +20,16 @@ class Claim:
 
     finding: Finding
     controls: tuple[Finding, ...] = ()
+
+    @property
+    def chance(self) -> Chance | None:
+        """How the claim stands beside chance, over all of its controls; None where none has been measured."""
+        return together(self.controls) or self.finding.chance
+
+    @property
+    def is_only_compared(self) -> bool:
+        """Whether the check makes no claim of its own beside the comparison with controls."""
+        return bool(self.controls) and self.controls[0] is self.finding
 
 
 def is_compared(finding: Finding) -> bool:
@@ -46,27 +55,14 @@ def with_chance(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 def together(controls: Iterable[Finding]) -> Chance | None:
     """How a claim stands beside chance, given each of its controls; None where none has been measured.
 
-    It is more than chance if it is more than every control, and less if it is less than every one. It is like chance if
-    it is like one of them: then neither of the two. The control that is nearest to the claim is named.
+    It is more than chance if it is more than every control. Otherwise the word is that of the control that is hardest
+    for the claim among those that it does not exceed: the one with the effect that speaks most against the claim.
     """
     measured = [(finding, finding.chance) for finding in controls if finding.chance is not None]
-    if not measured:
-        return None
     hardest = sorted(measured, key=lambda pair: _towards_claim(*pair))
-    words = {chance.word for _, chance in measured}
-    if words == {"more"}:
-        return hardest[0][1]
-    if words == {"less"}:
-        return hardest[-1][1]
-    for word in ("like", "not-told"):
-        named = [chance for _, chance in hardest if chance.word == word]
-        if named:
-            return named[0]
-    listed = ", ".join(f"{_WORDS[chance.word]} {chance.control}" for _, chance in hardest)
-    return replace(hardest[0][1], word="not-told", reason=f"the controls disagree: {listed}")
-
-
-_WORDS: dict[ChanceWord, str] = {"more": "more than", "less": "less than", "like": "like", "not-told": "not told from"}
+    not_exceeded = [chance for _, chance in hardest if chance.word != "more"]
+    ranked = not_exceeded or [chance for _, chance in hardest]
+    return ranked[0] if ranked else None
 
 
 def _towards_claim(finding: Finding, chance: Chance) -> float:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from dmmcheck.inference.types import ChanceWord
 from dmmcheck.report.claims import Claim, claims
-from dmmcheck.report.model import Report
+from dmmcheck.report.model import Finding, Report
 
 
 def headline(report: Report) -> str:
@@ -18,38 +16,40 @@ def headline(report: Report) -> str:
     ran = [claim for claim in claims(report.findings) if claim.finding.verdict != "not-run"]
     if not ran:
         return "No claim was tested."
-    return " ".join(_sentences(report, ran))
+    return " ".join(filter(None, (_stated(ran), _others(ran), _beside_chance(ran), _soundness(report))))
 
 
-def _sentences(report: Report, ran: list[Claim]) -> Iterator[str]:
-    yield f"{_held(ran)}."
-    passed = [claim.finding.meaningless for claim in ran if claim.finding.meaningless is not None]
-    if passed:
-        yield (
-            f"A manifold that means nothing (these tangent spaces, rotated at random) passes "
-            f"{passed.count('supported')} of the {len(passed)} stated ones on this model."
+def _stated(ran: list[Claim]) -> str:
+    """How many stated claims hold, and how many of them a manifold passes that means nothing."""
+    stated = [claim.finding for claim in ran if claim.finding.tier == "stated"]
+    if not stated:
+        return ""
+    asked = [finding.meaningless for finding in stated if finding.meaningless is not None]
+    passed = ""
+    if asked:
+        of = f" of {len(asked)}" if len(asked) != len(stated) else ""
+        passed = (
+            "; a manifold that means nothing (these tangent spaces, rotated at random) passes "
+            f"{asked.count('supported')}{of} on this model"
         )
-    yield _beside_chance(ran)
-    yield _soundness(report)
+    return f"{_held(stated, 'stated claim')}{passed}."
 
 
-def _held(ran: list[Claim]) -> str:
-    verdicts = [claim.finding.verdict for claim in ran if not _only_compared(claim)]
-    if not verdicts:
-        return f"{len(ran)} {'claim was' if len(ran) == 1 else 'claims were'} compared with chance"
-    open_ones = verdicts.count("inconclusive")
+def _others(ran: list[Claim]) -> str:
+    """How many of the claims hold that are not stated ones: those about training, and comparisons of examples."""
+    others = [claim.finding for claim in ran if claim.finding.tier != "stated" and not claim.is_only_compared]
+    return f"{_held(others, 'other claim')}." if others else ""
+
+
+def _held(findings: list[Finding], what: str) -> str:
+    verdicts = [finding.verdict for finding in findings]
+    held, open_ones = verdicts.count("supported"), verdicts.count("inconclusive")
     left = f", {open_ones} {_are(open_ones)} undecided" if open_ones else ""
-    held = verdicts.count("supported")
-    return f"{held} of {len(verdicts)} claims {'holds' if held == 1 else 'hold'}{left}"
-
-
-def _only_compared(claim: Claim) -> bool:
-    """Whether the check makes no claim of its own beside the comparison with controls."""
-    return bool(claim.controls) and claim.controls[0] is claim.finding
+    return f"{held} of {len(verdicts)} {what}s {'holds' if held == 1 else 'hold'}{left}"
 
 
 def _beside_chance(ran: list[Claim]) -> str:
-    words = [claim.finding.chance.word for claim in ran if claim.finding.chance is not None]
+    words = [claim.chance.word for claim in ran if claim.chance is not None]
     if not words:
         return "None was compared with chance."
     more = words.count("more")

@@ -7,11 +7,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from tabulate import tabulate
 
 from dmmcheck.report import wording
-from dmmcheck.report.claims import claims
+from dmmcheck.report.claims import Claim, claims
 from dmmcheck.report.headline import headline
 from dmmcheck.report.model import Finding, Report
 
-COLUMNS = ("claim", "statement", "estimate [interval]", "asked", "beside chance", "k", "n (censored)", "verdict")
+COLUMNS = (
+    "claim",
+    "statement",
+    "estimate [interval]",
+    "asked",
+    "beside chance",
+    "holds at k",
+    "n (censored)",
+    "verdict",
+)
 CONTROLS = ("claim", "control", "asked", "its median [95 %]", "beside it", "draws", "verdict")
 SYMBOLS = {"supported": "✅", "refuted": "❌", "inconclusive": "❔", "not-run": "⬜"}
 ADVISORY = "⚠️"
@@ -26,16 +35,17 @@ def render(report: Report) -> str:
 
 
 def _table(report: Report) -> str:
-    rows = [_row(claim.finding) for claim in claims(report.findings)]
+    rows = [_row(claim) for claim in claims(report.findings)]
     return _drawn(rows, COLUMNS) if rows else "No check was planned."
 
 
-def _row(finding: Finding) -> list[str]:
+def _row(claim: Claim) -> list[str]:
+    finding, chance = claim.finding, claim.chance
     cells = (
         wording.statement(finding),
         f"{wording.number(finding.estimate)} {wording.interval(finding.interval)}".strip(),
         wording.threshold(finding),
-        wording.chance(finding),
+        wording.chance(chance, finding.unit) + (f" beside {chance.control}" if chance is not None else ""),
         wording.dims(finding),
         wording.inputs(finding),
     )
@@ -58,7 +68,7 @@ def _controls(report: Report) -> Iterator[str]:
                 finding.control.name,
                 wording.threshold(finding),
                 f"{wording.number(finding.control.estimate)} {wording.interval(finding.control.interval)}",
-                wording.chance(finding),
+                wording.chance(finding.chance, finding.unit),
                 f"{finding.chance.draws} ({wording.p_value(finding)})",
             )
             rows.append([f"`{finding.id}`", *map(_escaped, cells), _verdict(finding)])

@@ -12,14 +12,33 @@ from tabulate import tabulate
 from dmmcheck.inference.types import BUILTIN
 from dmmcheck.report import wording
 from dmmcheck.report.claims import Claim, claims
-from dmmcheck.report.model import Finding, Report
+from dmmcheck.report.model import Chance, Finding, Report
 
 GAP = 2  # spaces between two columns
+HOLDS = "holds at k"
 SYMBOLS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not-run": "-"}
 COLOURS = {"supported": "32", "refuted": "33", "inconclusive": "36", "not-run": "2"}
 FAILURE_COLOUR = "1;31"
 
-Columns = Mapping[str, Callable[[Finding], str]]
+
+@dataclass(frozen=True)
+class Row:
+    """A row: a claim, or one of its controls.
+
+    Attributes:
+        name: What stands in the first column.
+        finding: The finding whose numbers it shows.
+        chance: How it stands beside chance.
+        is_claim: Whether it is a claim, which has its statement on a line below.
+    """
+
+    name: str
+    finding: Finding
+    chance: Chance | None
+    is_claim: bool
+
+
+Columns = Mapping[str, Callable[[Row], str]]
 
 
 @dataclass(frozen=True)
@@ -62,20 +81,21 @@ def coloured(text: str, code: str) -> str:
     return "\n".join(f"\033[{code}m{line}\033[0m" for line in text.splitlines())
 
 
-def _estimate(finding: Finding, separator: str) -> str:
-    return f"{wording.number(finding.estimate)}{separator}{wording.interval(finding.interval)}".strip()
+def _estimate(row: Row, separator: str) -> str:
+    return f"{wording.number(row.finding.estimate)}{separator}{wording.interval(row.finding.interval)}".strip()
 
 
 def _layouts() -> tuple[Layout, ...]:
     """The layouts, from the fullest to the narrowest."""
-    asked: Columns = {"asked": wording.threshold}
-    wide: Columns = {"estimate [interval]": lambda finding: _estimate(finding, " "), **asked}
-    both: Columns = {"estimate": lambda finding: f"{_estimate(finding, chr(10))}\n{wording.threshold(finding)}"}
-    narrow: Columns = {"estimate": lambda finding: _estimate(finding, "\n"), **asked}
-    chance: Columns = {"beside chance": wording.chance}
-    below: Columns = {"beside chance": lambda finding: wording.chance(finding, "\n")}
+    asked: Columns = {"asked": lambda row: wording.threshold(row.finding)}
+    wide: Columns = {"estimate [interval]": lambda row: _estimate(row, " "), **asked}
+    both: Columns = {"estimate": lambda row: f"{_estimate(row, chr(10))}\n{wording.threshold(row.finding)}"}
+    narrow: Columns = {"estimate": lambda row: _estimate(row, "\n"), **asked}
+    chance: Columns = {"beside chance": lambda row: wording.chance(row.chance, row.finding.unit)}
+    below: Columns = {"beside chance": lambda row: wording.chance(row.chance, row.finding.unit, "\n")}
+    rest: Columns = {HOLDS: lambda row: wording.dims(row.finding), "n": lambda row: wording.inputs(row.finding)}
     return (
-        Layout({**wide, **chance, "k": wording.dims, "n": wording.inputs}),
+        Layout({**wide, **chance, **rest}),
         Layout({**wide, **chance}, details_below=True),
         Layout({**wide, **chance}, details_below=True, stacked=True),
         Layout({**narrow, **below}, details_below=True, stacked=True),
@@ -90,27 +110,30 @@ def _drawn(ran: list[Claim], layout: Layout, colour: bool, verbose: bool) -> str
     """The table in this layout."""
     rows, below = [["claim", *layout.columns, "verdict"]], []
     for above, claim in zip([None, *ran], ran, strict=False):
-        for finding in (claim.finding, *(_controls(claim) if verbose else ())):
-            is_claim = finding is claim.finding
-            name = _name(claim, above) if is_claim else f"· {wording.control_name(finding)}"
-            cells = [cell(finding) for cell in layout.columns.values()]
-            rows.append([textwrap.fill(name, layout.name_width), *cells, _verdict(finding, layout, colour)])
-            below.append(_below(finding, layout) if is_claim else ("", ""))
+        for row in (
+            Row(_name(claim, above), claim.finding, claim.chance, True),
+            *(_controls(claim) if verbose else ()),
+        ):
+            cells = [cell(row) for cell in layout.columns.values()]
+            rows.append([textwrap.fill(row.name, layout.name_width), *cells, _verdict(row.finding, layout, colour)])
+            below.append(_below(row, layout))
     return _with_lines_below(rows, below)
 
 
-def _controls(claim: Claim) -> tuple[Finding, ...]:
-    return tuple(finding for finding in claim.controls if finding.verdict != "not-run")
+def _controls(claim: Claim) -> list[Row]:
+    ran = (finding for finding in claim.controls if finding.verdict != "not-run")
+    return [Row(f"· {wording.control_name(finding)}", finding, finding.chance, False) for finding in ran]
 
 
-def _below(finding: Finding, layout: Layout) -> tuple[str, str]:
+def _below(row: Row, layout: Layout) -> tuple[str, str]:
     """The texts of the line below a claim: its statement, and what has no column of its own."""
-    beside = f"beside {finding.chance.control}" if finding.chance is not None else ""
-    details = [beside]
+    if not row.is_claim or not layout.has_statement:
+        return "", ""
+    details = [f"beside {row.chance.control}" if row.chance is not None else ""]
     if layout.details_below:
-        dims = wording.dims(finding)
-        details += [f"k = {dims}" if dims else "", f"n = {wording.inputs(finding)}"]
-    return finding.statement * layout.has_statement, ", ".join(filter(None, details)) * layout.has_statement
+        dims = wording.dims(row.finding)
+        details += [f"{HOLDS} = {dims}" if dims else "", f"n = {wording.inputs(row.finding)}"]
+    return row.finding.statement, ", ".join(filter(None, details))
 
 
 def _with_lines_below(rows: list[list[str]], below: list[tuple[str, str]]) -> str:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from dmmcheck.inference.types import BUILTIN, ChanceWord, Verdict
-from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness, SubjectSummary
+from dmmcheck.report.model import Chance, DistanceSummary, Finding, Report, Soundness, SubjectSummary
 
 EXPECTED = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0, "gradients-normal": 0.0}
 """Expected values of items for information: no distance is censored, and no gradient vanishes."""
@@ -59,39 +59,36 @@ def control_in_full(finding: Finding) -> str:
 CHANCE_WORDS: Mapping[ChanceWord, str] = {"more": "more", "like": "like", "less": "less", "not-told": "not told"}
 
 
-def chance(finding: Finding, separator: str = " ") -> str:
+def chance(found: Chance | None, unit: str, separator: str = " ") -> str:
     """How a statistic stands beside chance, and the effect with its interval, e.g. ``more 1.31x [1.20, 1.42]``."""
-    found = finding.chance
     if found is None:
         return ""
-    low, effect, high = (_effect(value, finding) for value in (found.interval[0], found.effect, found.interval[1]))
-    times = "x" if finding.unit == "ratio" else ""
+    low, effect, high = (_effect(value, unit) for value in (found.interval[0], found.effect, found.interval[1]))
+    times = "x" if unit == "ratio" else ""
     return f"{CHANCE_WORDS[found.word]}{separator}{effect}{times} [{low}, {high}]"
 
 
-def _effect(value: float, finding: Finding) -> str:
-    """An effect with two significant digits: a ratio, or a difference with its sign."""
-    sign = "" if finding.unit == "ratio" else "+"
-    if not math.isfinite(value) or value == 0:
+def _effect(value: float, unit: str) -> str:
+    """An effect: a ratio with two decimals, or a difference with its sign and three."""
+    if not math.isfinite(value):
         return f"{value:g}"
-    decimals = min(3, max(0, 1 - math.floor(math.log10(abs(value)))))
-    return f"{value:{sign}.{decimals}f}"
+    return f"{value:.2f}" if unit == "ratio" else f"{value:+.3f}"
 
 
 def dims(finding: Finding) -> str:
-    """The dimensions k at which the verdict is the same, of those tried, e.g. ``2-16 of 2-32``; "" where none were."""
+    """The dimensions k at which a claim holds, of those tried, e.g. ``2-16 of 2-32``; "" where none were."""
     if not finding.dims:
         return ""
     tried = sorted(finding.dims)
-    same = [dim for dim in tried if finding.dims[dim] == finding.verdict]
+    held = [dim for dim in tried if finding.dims[dim] == "supported"]
     whole = f"{tried[0]}-{tried[-1]}"
-    if same == tried:
+    if held == tried:
         return whole
-    if not same:
+    if not held:
         return f"none of {whole}"
-    first = tried.index(same[0])
-    adjacent = tried[first : first + len(same)] == same
-    shown = ", ".join(map(str, same)) if not adjacent or len(same) == 1 else f"{same[0]}-{same[-1]}"
+    first = tried.index(held[0])
+    adjacent = tried[first : first + len(held)] == held
+    shown = ", ".join(map(str, held)) if not adjacent or len(held) == 1 else f"{held[0]}-{held[-1]}"
     return f"{shown} of {whole}"
 
 

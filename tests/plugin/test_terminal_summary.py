@@ -14,7 +14,7 @@ def test_the_table_the_facts_and_the_rerun_commands_are_printed(project):
     result.stdout.fnmatch_lines(
         [
             "*= dmmcheck =*",
-            "0 of 1 claims hold. A manifold that means nothing*",
+            "0 of 1 stated claims hold; a manifold that means nothing*",
             "claim *estimate*asked*beside chance*verdict",
             "off-manifold-suffices *4.* < 1.25 * refuted",
             "subject *D = 8*",

@@ -65,7 +65,7 @@ ENERGY_SPECTRUM = replace(
     control=Control(name="spectrum-matched spaces", estimate=0.881, interval=(0.86, 0.894)),
     chance=Chance(
         word="not-told",
-        effect=0.0313,
+        effect=0.0413,
         interval=(0.001, 0.0612),
         control="spectrum-matched spaces",
         p_value=0.4,

@@ -36,7 +36,7 @@ def test_columns_and_a_row():
 def test_the_headline_comes_first_and_the_controls_last():
     text = markdown.render(reports.report())
     blocks = text.split("\n\n")
-    assert blocks[1].startswith("1 of 2 claims holds.")
+    assert blocks[1].startswith("1 of 2 stated claims holds.")
     assert blocks[-2] == "### Beside chance, control by control"
     assert "rotated tangent spaces" in blocks[-1]
     assert "⚠️ refuted (advisory)" in blocks[-1]

@@ -23,7 +23,7 @@ def test_a_row_has_all_numbers_of_a_claim_and_its_statement_below():
     text = render(reports.report(COMPARED, reports.DISTANCE), 200)
     header, _, row, below, *_ = text.splitlines()
     assert re.split(r"\s{2,}", header) == [
-        *("claim", "estimate [interval]", "asked", "beside chance", "k", "n", "verdict"),
+        *("claim", "estimate [interval]", "asked", "beside chance", "holds at k", "n", "verdict"),
     ]
     assert re.split(r"\s{2,}", row) == [
         "off-manifold-energy",

@@ -26,9 +26,8 @@ def test_a_claim_that_a_random_subspace_passes_is_seen_at_a_glance(width: int):
     text = terminal.render(reports.report(claim, reports.ENERGY_CONTROLLED), width=width)
     headline, table, *_ = text.split("\n\n")
     assert " ".join(headline.split()) == (
-        "1 of 1 claims holds. A manifold that means nothing (these tangent spaces, rotated at random) passes 1 of the "
-        "1 stated ones on this model. 0 of 1 compared with chance exceed it, 1 is like chance. The measurement is "
-        "sound."
+        "1 of 1 stated claims holds; a manifold that means nothing (these tangent spaces, rotated at random) passes 1 "
+        "on this model. 0 of 1 compared with chance exceed it, 1 is like it. The measurement is sound."
     )
     assert "like" in table
     assert "✓ supported" in table

@@ -117,15 +117,15 @@ def test_notes_and_open_questions_name_the_findings():
 @pytest.mark.parametrize(
     ("unit", "word", "effect", "interval", "text"),
     [
-        ("ratio", "more", 1.3149, (1.204, 1.42), "more 1.3x [1.2, 1.4]"),
-        ("ratio", "less", 0.7612, (0.68, 12.0), "less 0.76x [0.68, 12]"),
+        ("ratio", "more", 1.3149, (1.204, 1.42), "more 1.31x [1.20, 1.42]"),
+        ("ratio", "less", 0.7612, (0.68, 12.0), "less 0.76x [0.68, 12.00]"),
         ("share", "like", -0.0148, (-0.0373, 0.0099), "like -0.015 [-0.037, +0.010]"),
-        ("rate", "not-told", 0.0, (-math.inf, 0.000123), "not told 0 [-inf, +0.000]"),
+        ("rate", "not-told", 0.0, (-math.inf, 0.000123), "not told +0.000 [-inf, +0.000]"),
     ],
 )
 def test_the_word_beside_chance_has_the_effect_and_its_interval(unit, word, effect, interval, text):
     chance = replace(reports.ENERGY_CONTROLLED.chance, word=word, effect=effect, interval=interval)
-    assert wording.chance(replace(reports.ENERGY, unit=unit, chance=chance)) == text
+    assert wording.chance(chance, unit) == text
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ def test_the_word_beside_chance_has_the_effect_and_its_interval(unit, word, effe
         ({}, ""),
         ({2: "supported", 4: "supported", 8: "supported"}, "2-8"),
         ({2: "supported", 4: "supported", 8: "refuted", 16: "refuted"}, "2-4 of 2-16"),
-        ({2: "refuted", 4: "supported", 8: "refuted"}, "4 of 2-8"),
+        ({2: "refuted", 4: "supported", 8: "inconclusive"}, "4 of 2-8"),
         ({2: "supported", 4: "refuted", 8: "supported"}, "2, 8 of 2-8"),
         ({2: "refuted", 4: "refuted"}, "none of 2-4"),
     ],
 )
-def test_the_dimensions_at_which_the_verdict_is_the_same(dims, text):
+def test_the_dimensions_at_which_a_claim_holds(dims, text):
     assert wording.dims(replace(reports.ENERGY, dims=dims)) == text
