@@ -59,9 +59,9 @@ def _beside_chance(ran: list[Claim]) -> str:
 
 
 _OTHER: tuple[tuple[ChanceWord, str], ...] = (
-    ("like", "like chance"),
-    ("less", "below chance"),
-    ("not-told", "not told from chance"),
+    ("like", "like it"),
+    ("less", "below it"),
+    ("not-told", "not told from it"),
 )
 
 
