@@ -96,15 +96,22 @@ class _Trial:
     widen: bool
 
     def sequential(self) -> tuple[Finding, View]:
-        """Look at more and more inputs until the verdict is clear, and where it is compared with chance, that too."""
+        """Look at more and more inputs until the verdict is clear, and where it is compared with chance, that too.
+
+        The intervals of all looks hold together, since these share alpha. So the verdict is that of the first look at
+        which it is clear, and the word beside chance that of the first look at which it is told.
+        """
         looks = self.measure.looks
+        decided: Finding | None = None
         for n in looks:
             view = self._view(n)
             finding = self._look(view, self.alpha / len(looks))
+            if decided is None and finding.verdict != "inconclusive":
+                decided = finding
             told = finding.chance is None or finding.chance.word != "not-told"
-            if finding.verdict != "inconclusive" and told:
+            if decided is not None and told:
                 break
-        return finding, view
+        return (finding if decided is None else replace(decided, chance=finding.chance)), view
 
     def single(self) -> tuple[Finding, View]:
         """Take one look: at few inputs, since every draw of the control evaluates the model again, or at all."""

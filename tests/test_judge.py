@@ -263,3 +263,20 @@ def test_a_shortfall_of_the_search_widens_the_interval_and_is_reported():
     assert (widened.verdict, high) == ("supported", 0.0)
     assert -0.2 < low < -0.01
     assert widened.interval[0] < plain.interval[0]
+
+
+def test_a_verdict_stays_that_of_the_look_at_which_it_was_clear(own_registries):
+    """The second half of the inputs says nothing: the verdict of the first look stays, the word takes all looks."""
+    seen = []
+
+    def ask(view):
+        if view.draw is None:
+            seen.append(view.n)
+        values = np.where(np.arange(view.n) < 32, 0.1, np.nan)
+        return Evidence.of(values if view.draw is None else np.full(view.n, 0.5 + 0.1 * (view.draw[1] % 7)))
+
+    own(ask, tier="controlled", threshold=0.5, unit="share", controls=("rotation",), min_effect=0.05)
+    finding = decided("mine-controlled-builtin")
+    assert (finding.verdict, finding.n) == ("refuted", 32)
+    assert finding.chance.word in {"less", "not-told"}
+    assert seen == ([32] if finding.chance.word == "less" else [32, 64, 128])
