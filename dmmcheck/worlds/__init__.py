@@ -20,11 +20,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from dmmcheck.worlds import dimples
+from dmmcheck.worlds import dimples, limits
 from dmmcheck.worlds.base import World
 from dmmcheck.worlds.curved import blind, sphere
-from dmmcheck.worlds.dimples import dimpled, pair, training
+from dmmcheck.worlds.dimples import dimpled, pair, training, trainings
 from dmmcheck.worlds.flat import crossed, haar, hyperplane, sheets
+from dmmcheck.worlds.limits import at_limits
 from dmmcheck.worlds.masked import KINDS, unsound
 from dmmcheck.worlds.prototypes import neighbours
 from dmmcheck.worlds.transforms import scaled, shuffled, turned
@@ -53,6 +54,11 @@ WORLDS: Mapping[str, Callable[..., World]] = {
     "rising": partial(training, depths=dimples.RISING),
     "constant depth": partial(training, depths=dimples.CONSTANT),
     "reversed phases": partial(training, depths=dimples.REVERSED),
+    "trained alike": partial(trainings, robust=0.1),
+    "trained against attacks": trainings,
+    "at the limits": at_limits,
+    "at the limit of cost": partial(at_limits, angle=limits.SUFFICES),
+    "at the limit of a rate": partial(at_limits, angle=limits.RESTORES),
     **{kind: partial(unsound, kind=kind) for kind in KINDS},
 }
 """Functions that build a world, by name; each takes ``seed`` and the parameters of its function."""
@@ -60,6 +66,7 @@ WORLDS: Mapping[str, Callable[..., World]] = {
 __all__ = [
     "WORLDS",
     "World",
+    "at_limits",
     "blind",
     "crossed",
     "dimpled",
@@ -74,6 +81,7 @@ __all__ = [
     "shuffled",
     "sphere",
     "training",
+    "trainings",
     "turned",
     "unsound",
 ]
