@@ -35,7 +35,7 @@ from dmmcheck.inference.evidence import Evidence, Summary
 
 ALPHA, CLAIMS = 0.05, 8
 SIZES = (9, 16, 32, 64, 512)
-RUNS, FEW_RUNS = 10_000, 1000
+RUNS, FEW_RUNS = 10_000, 500
 CHUNK = 500  # runs whose values are held in memory at a time
 SURE = 1e-3  # a bound is broken where the count is this improbable under it
 SEED = 1

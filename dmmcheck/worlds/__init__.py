@@ -12,7 +12,8 @@ claims that are true of it. All parameters but the seed have defaults, and all r
     'refuted'
 
 `WORLDS` has one world of each kind by name, for tables over all of them. `turned`, `scaled` and `shuffled` give the
-same world in other coordinates, in other units, and with its inputs in another order.
+same world in other coordinates, in other units, and with its inputs in another order; `stretched` gives each feature a
+unit of its own.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from dmmcheck.worlds.flat import crossed, haar, hyperplane, sheets
 from dmmcheck.worlds.limits import at_limits
 from dmmcheck.worlds.masked import KINDS, unsound
 from dmmcheck.worlds.prototypes import neighbours
-from dmmcheck.worlds.transforms import scaled, shuffled, turned
+from dmmcheck.worlds.transforms import scaled, shuffled, stretched, turned
 from dmmcheck.worlds.unrelated import random_subspace, rotated
 
 WORLDS: Mapping[str, Callable[..., World]] = {
@@ -80,6 +81,7 @@ __all__ = [
     "sheets",
     "shuffled",
     "sphere",
+    "stretched",
     "training",
     "trainings",
     "turned",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,6 +90,7 @@ def at_limits(
     samples: int = 256,
     copies: int = 1,
     noise: float = 0.02,
+    declared_groups: bool = False,
     seed: int,
 ) -> World:
     """Inputs that are drawn independently, with statistics whose median is exactly the limit of a claim.
@@ -113,6 +115,7 @@ def at_limits(
         samples: Number of inputs.
         copies: Number of inputs in each cell.
         noise: Standard deviation of copies along each axis of the manifold but that of the boundary's normal.
+        declared_groups: Whether the subject says which inputs are copies of each other (`Subject.groups`).
         seed: Seed of all randomness.
     """
     generator = seeded(seed, "at limits")
@@ -128,6 +131,9 @@ def at_limits(
     own = torch.arange(samples) % cells
     x = middle[own] + (_along(basis, samples, generator) * noise if copies > 1 else 0.0)
     subject = labelled(model, x, examples, Subspace(basis.float(), name="linear"))
+    if declared_groups:
+        groups: Any = {"groups": own}
+        subject = replace(subject, **groups)
     tangent = drawn.near / drawn.angle.cos()
     exact = Exact(drawn.near[own], tangent[own], torch.full_like(tangent, OFF)[own], drawn.angle.sin()[own] ** 2)
     claims = (*BY_ANGLE.get(angle, ()), NEAR, *(() if copies > 1 else (CLINGS, SHALLOW)))
