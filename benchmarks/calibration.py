@@ -149,6 +149,7 @@ CASES: Mapping[str, Case] = {
         samples=128,
         only=PAIR_CHECKS,
         at_limit=dimples.PAIR_CLAIMS,
+        advisory=True,
     ),
     "two phases": Case(make=partial(worlds.training, **SMALL), samples=64),
     "only falling": Case(make=partial(worlds.training, depths=dimples.FALLING, **SMALL), samples=64, only=PHASES),
@@ -282,10 +283,8 @@ def perform(job: Job, source: str) -> Outcome:
         finding = run.finding(planned)
         if finding.verdict != "not-run":
             truth = world.truth.get(planned.id)
-            at_limit = planned.id in world.at_limit or planned.id in case.at_limit
-            asked.append(
-                Asked(planned.id, planned.gating, finding.verdict, finding.n, truth, finding.p_value, at_limit)
-            )
+            counts, at_limit = planned.gating or case.advisory, planned.id in {*world.at_limit, *case.at_limit}
+            asked.append(Asked(planned.id, counts, finding.verdict, finding.n, truth, finding.p_value, at_limit))
             evaluations = max(evaluations, finding.cost.gradient_evaluations)
     return Outcome(name, seed, kind, source, failed, asked, evaluations, time.process_time() - start)
 
