@@ -72,8 +72,47 @@ class Residual(nn.Module):
         return F.relu(x + self.body(x))
 
 
+class Rows(nn.Module):
+    """A recurrent network that reads the rows of an image, from top to bottom."""
+
+    def __init__(self, side: int, width: int = 48) -> None:
+        super().__init__()
+        self.reader = nn.GRU(side, width, batch_first=True)
+        self.head = nn.Linear(width, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        states, _ = self.reader(x.flatten(0, 1))
+        return self.head(states[:, -1])
+
+
+class Attending(nn.Module):
+    """A transformer of one layer, with one token for each row of an image."""
+
+    def __init__(self, side: int, width: int = 32) -> None:
+        super().__init__()
+        self.embed = nn.Linear(side, width)
+        self.place = nn.Linear(side, width, bias=False)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
+        self.mix = nn.ModuleList(nn.Linear(width, width) for _ in range(3))
+        self.body = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+        self.head = nn.Linear(width, 10)
+        self.side = side
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.embed(x.flatten(0, 1)) + self.place(torch.eye(self.side, dtype=x.dtype, device=x.device))
+        query, key, value = (layer(self.norms[0](tokens)) for layer in self.mix)
+        weights = (query @ key.transpose(1, 2) / math.sqrt(query.shape[-1])).softmax(-1)
+        tokens = tokens + weights @ value
+        tokens = tokens + self.body(self.norms[1](tokens))
+        return self.head(self.norms[2](tokens).mean(1))
+
+
 def architecture(kind: str, side: int) -> nn.Module:
     """A network of a kind, with torch's random weights."""
+    if kind == "GRU":
+        return Rows(side)
+    if kind == "transformer":
+        return Attending(side)
     if kind == "MLP":
         return nn.Sequential(
             nn.Flatten(), nn.Linear(side**2, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
@@ -93,10 +132,11 @@ def untrained(kind: str, side: int, seed: int) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
+            if isinstance(module, (nn.BatchNorm2d, nn.LayerNorm)):
                 module.reset_parameters()
-            elif isinstance(module, (nn.Conv2d, nn.Linear)):
-                bound = 1 / math.sqrt(module.weight[0].numel())
+            elif isinstance(module, (nn.Conv2d, nn.Linear, nn.GRU)):
+                fan_in = module.hidden_size if isinstance(module, nn.GRU) else module.weight[0].numel()
+                bound = 1 / math.sqrt(fan_in)
                 for parameter in module.parameters(recurse=False):
                     parameter.uniform_(-bound, bound, generator=generator)
     return network

@@ -12,7 +12,8 @@ claims that are true of it. All parameters but the seed have defaults, and all r
     'refuted'
 
 `WORLDS` has one world of each kind by name, for tables over all of them. `turned`, `scaled` and `shuffled` give the
-same world in other coordinates, in other units, and with its inputs in another order.
+same world in other coordinates, in other units, and with its inputs in another order; `stretched` gives each feature a
+unit of its own.
 """
 
 from __future__ import annotations
@@ -20,14 +21,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from dmmcheck.worlds import dimples
+from dmmcheck.worlds import dimples, limits
 from dmmcheck.worlds.base import World
 from dmmcheck.worlds.curved import blind, sphere
-from dmmcheck.worlds.dimples import dimpled, pair, training
+from dmmcheck.worlds.dimples import dimpled, pair, training, trainings
 from dmmcheck.worlds.flat import crossed, haar, hyperplane, sheets
+from dmmcheck.worlds.limits import at_limits
 from dmmcheck.worlds.masked import KINDS, unsound
 from dmmcheck.worlds.prototypes import neighbours
-from dmmcheck.worlds.transforms import scaled, shuffled, turned
+from dmmcheck.worlds.transforms import scaled, shuffled, stretched, turned
 from dmmcheck.worlds.unrelated import random_subspace, rotated
 
 WORLDS: Mapping[str, Callable[..., World]] = {
@@ -53,6 +55,11 @@ WORLDS: Mapping[str, Callable[..., World]] = {
     "rising": partial(training, depths=dimples.RISING),
     "constant depth": partial(training, depths=dimples.CONSTANT),
     "reversed phases": partial(training, depths=dimples.REVERSED),
+    "trained alike": partial(trainings, robust=0.1),
+    "trained against attacks": trainings,
+    "at the limits": at_limits,
+    "at the limit of cost": partial(at_limits, angle=limits.SUFFICES),
+    "at the limit of a rate": partial(at_limits, angle=limits.RESTORES),
     **{kind: partial(unsound, kind=kind) for kind in KINDS},
 }
 """Functions that build a world, by name; each takes ``seed`` and the parameters of its function."""
@@ -60,6 +67,7 @@ WORLDS: Mapping[str, Callable[..., World]] = {
 __all__ = [
     "WORLDS",
     "World",
+    "at_limits",
     "blind",
     "crossed",
     "dimpled",
@@ -73,7 +81,9 @@ __all__ = [
     "sheets",
     "shuffled",
     "sphere",
+    "stretched",
     "training",
+    "trainings",
     "turned",
     "unsound",
 ]

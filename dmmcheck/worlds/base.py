@@ -31,6 +31,8 @@ class World:
         truth: Whether a claim is true at its declared threshold, by finding id, such as
             ``"off-manifold-energy-stated-builtin"``; ids that are left out have no known answer.
         sound: False where the measurement is unsound, so that every verdict must be inconclusive or not run.
+        at_limit: Ids of claims whose statistic has its median, or its rate, exactly at the limit: neither "supported"
+            nor "refuted" is right.
     """
 
     name: str
@@ -38,6 +40,7 @@ class World:
     distance: Mapping[str, Tensor] = field(default_factory=dict)
     truth: Mapping[str, bool] = field(default_factory=dict)
     sound: bool = True
+    at_limit: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,8 +21,14 @@ Profile = Literal["pleats", "smooth"]
 
 CELLS = 4  # dimples along each of two axes
 ROUNDS, POINTS, SHRINK = 14, 21, 0.25  # of the numerical minimum: the last grid has SHRINK^ROUNDS of a cell's width
+CLEAR = 2.0  # depths that differ by this factor, or more, differ in nearly every pair
 PHASE = 1.05  # a fall or rise of less than 5 % does not count, as in the check
 
+PAIR_CLAIMS = (
+    "adversarial-training-deepens-mechanism-depth",
+    "adversarial-training-deepens-mechanism-main-effect",
+    "robust-turns-tangential-mechanism-builtin",
+)
 TWO_PHASES = (1.0, 0.5, 0.2, 0.1, 0.12, 0.16, 0.2, 0.25, 0.3)
 FALLING = (1.0, 0.8, 0.6, 0.5, 0.4, 0.3, 0.2, 0.15, 0.1)
 RISING = FALLING[::-1]
@@ -146,9 +152,9 @@ def pair(
     deeper = after.normal / before.normal
     truth = distance_answers(subject, before) | answers(
         {
-            "adversarial-training-deepens-mechanism-depth": deeper,
-            "adversarial-training-deepens-mechanism-main-effect": deeper * before.tangent / after.tangent,
-            "robust-turns-tangential-mechanism-builtin": before.share - after.share,
+            PAIR_CLAIMS[0]: deeper,
+            PAIR_CLAIMS[1]: deeper * before.tangent / after.tangent,
+            PAIR_CLAIMS[2]: before.share - after.share,
         }
     )
     return World(f"dimples of depth {standard:g}, then {robust:g}", subject, before.distance, truth)
@@ -200,6 +206,63 @@ def training(
     if len(depths) >= 5:  # the check needs five checkpoints to show two phases
         truth["two-phases-mechanism-builtin"] = has_two_phases(depths)
     return World(f"depths {', '.join(f'{depth:g}' for depth in depths)}", subject, after.distance, truth)
+
+
+def trainings(
+    *,
+    standard: float = 0.1,
+    robust: float = 0.3,
+    alternative: float | None = None,
+    spread: float = 0.15,
+    count: int | None = None,
+    ambient_dim: int = 50,
+    dim: int = 8,
+    jitter: float = 0.2,
+    samples: int = 256,
+    seed: int,
+) -> World:
+    """Pairs of trainings: the dimples of each network have a random depth, drawn independently for every network.
+
+    A depth is that of its kind of training times exp(spread e), e exponentially distributed. The edges of the pleats
+    are the same in all networks, so that d_on is the same and d_off is proportional to the depth. Where both kinds have
+    the same depths, which network of a pair is deeper is a matter of chance, and the claims about adversarial training
+    are at their limits. So they are where the alternative training deepens as much as the adversarial one. Where the
+    depths of two kinds differ twofold or more, this answers the claims.
+
+    Args:
+        standard: Least depth of the standard networks' dimples.
+        robust: Least depth of the robust networks' dimples.
+        alternative: Least depth of the dimples of networks of a control training; None for no such training.
+        spread: How much depths differ among networks of a kind.
+        count: Number of pairs, as a list; None for a function that gives as many as are asked for.
+        ambient_dim: D.
+        dim: k, at least 2.
+        jitter: Largest distance of inputs from the middle of their cell.
+        samples: Number of inputs, and of examples for neighbours.
+        seed: Seed of all randomness.
+    """
+    sheet = _sheet(ambient_dim, dim, jitter=jitter, samples=samples, noise=0.0, seed=seed)
+
+    def network(kind: str, least: float, number: int) -> Dimples:
+        uniform = torch.rand((), generator=seeded(seed, "training", kind, number), dtype=torch.float64)
+        return sheet.model(least * math.exp(-spread * math.log1p(-float(uniform))))
+
+    def pair(number: int) -> tuple[Dimples, Dimples]:
+        return network("standard", standard, number), network("robust", robust, number)
+
+    def control(number: int) -> Dimples:
+        return network("alternative", alternative or standard, number)
+
+    given = pair if count is None else [pair(number) for number in range(count)]
+    other = None if alternative is None else control if count is None else [control(n) for n in range(count)]
+    subject = replace(sheet.subject(network("under test", standard, 0)), pairs=given, alternative=other)
+    deeper = min(robust / standard, robust / (alternative or standard))
+    name = f"trainings to depths {standard:g} and {robust:g}" + (f", or {alternative:g}" if alternative else "")
+    if deeper < 1 or deeper >= CLEAR:
+        return World(name, subject, truth=dict.fromkeys(PAIR_CLAIMS, deeper > 1))
+    if deeper > 1 or standard == robust == alternative:  # the smaller of two numbers that are each at its limit
+        return World(name, subject, truth={} if deeper > 1 else dict.fromkeys(PAIR_CLAIMS, False))
+    return World(name, subject, at_limit=frozenset(PAIR_CLAIMS))
 
 
 def has_two_phases(depths: Sequence[float]) -> bool:

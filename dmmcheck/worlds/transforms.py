@@ -37,7 +37,7 @@ class Turn:
 class TurnedModel(nn.Module):
     """A model of inputs (n, D) that are first mapped and scaled back, with its logits times a factor."""
 
-    def __init__(self, inner: nn.Module, turn: Turn, inputs: float, logits: float) -> None:
+    def __init__(self, inner: nn.Module, turn: Turn, inputs: float | Tensor, logits: float) -> None:
         super().__init__()
         self.inner, self.turn, self.inputs, self.logits = inner, turn, inputs, logits
 
@@ -49,7 +49,7 @@ class TurnedModel(nn.Module):
 class TurnedManifold:
     """The image of a manifold under an orthogonal map and a scaling."""
 
-    def __init__(self, inner: Any, turn: Turn, inputs: float) -> None:
+    def __init__(self, inner: Any, turn: Turn, inputs: float | Tensor) -> None:
         self._inner, self._turn, self._inputs = inner, turn, inputs
         self.name, self.dim = inner.name, inner.dim
 
@@ -67,6 +67,17 @@ class TurnedManifold:
         return self._turn.inverse(x) / self._inputs
 
 
+class StretchedManifold(TurnedManifold):
+    """The image of a manifold under a map that multiplies each coordinate by a factor of its own."""
+
+    def tangent_basis(self, x: Tensor) -> Tensor:
+        """Orthonormal bases of the images of the tangent spaces."""
+        basis = self._inner.tangent_basis(self._back(x)).double()
+        stretched = torch.linalg.qr(torch.as_tensor(self._inputs, device=x.device).double()[:, None] * basis).Q
+        columns: Tensor = stretched.to(x)
+        return columns
+
+
 def turned(world: World, *, seed: int) -> World:
     """A world after a random orthogonal map of its input space, with the same distances."""
     generator = seeded(seed, "turned")
@@ -79,6 +90,18 @@ def scaled(world: World, *, inputs: float = 1.0, logits: float = 1.0) -> World:
     return _mapped(world, Turn(torch.empty(0, world.subject.x[0].numel())), inputs, logits)
 
 
+def stretched(world: World, *, seed: int) -> World:
+    """A world whose features have units of their own: each is multiplied by a random power of ten from 0.001 to 1000.
+
+    Distances are other ones in these units, and so are the answers; both are left out.
+    """
+    powers = torch.randint(-3, 4, (world.subject.x[0].numel(),), generator=seeded(seed, "stretched"))
+    factors, turn = 10.0**powers, Turn(torch.empty(0, len(powers)))
+    other = _mapped(replace(world, distance={}), turn, factors, 1.0)
+    manifold = StretchedManifold(world.subject.manifold, turn, factors)
+    return replace(other, subject=replace(other.subject, manifold=manifold), truth={}, at_limit=frozenset())
+
+
 def shuffled(world: World, *, seed: int) -> World:
     """A world with its inputs, and its distances, in another order."""
     subject = world.subject
@@ -87,7 +110,7 @@ def shuffled(world: World, *, seed: int) -> World:
     return replace(world, subject=replace(subject, x=subject.x[order], y=subject.y[order]), distance=distance)
 
 
-def _mapped(world: World, turn: Turn, inputs: float, logits: float) -> World:
+def _mapped(world: World, turn: Turn, inputs: float | Tensor, logits: float) -> World:
     subject = world.subject
 
     def points(x: Tensor | None) -> Tensor | None:
@@ -98,6 +121,12 @@ def _mapped(world: World, turn: Turn, inputs: float, logits: float) -> World:
 
     def factory(inner: Callable[..., Any] | None) -> Callable[..., Any] | None:
         return None if inner is None else lambda seed: model(inner(seed))
+
+    def trained(inner: Any) -> Any:
+        """Pairs, or networks of an alternative training."""
+        if callable(inner) and not isinstance(inner, nn.Module):
+            return lambda seed: trained(inner(seed))
+        return type(inner)(trained(one) for one in inner) if isinstance(inner, (list, tuple)) else model(inner)
 
     own = model(subject.model)
     other = replace(
@@ -110,6 +139,8 @@ def _mapped(world: World, turn: Turn, inputs: float, logits: float) -> World:
         manifold=TurnedManifold(subject.manifold, turn, inputs),
         factory=factory(subject.factory),
         checkpoints=[(step, model(inner)) for step, inner in subject.checkpoints],
+        pairs=trained(subject.pairs),
+        alternative=trained(subject.alternative),
     )
     distance = {arm: inputs * values for arm, values in world.distance.items()}
     return replace(world, subject=other, distance=distance)

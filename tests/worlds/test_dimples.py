@@ -89,3 +89,29 @@ def test_distances_of_checkpoints_are_proportional_to_their_depths():
         for model in (first, last)
     )
     torch.testing.assert_close(before["normal"].distance, 4 * after["normal"].distance, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("depths", "truth", "at_limit"),
+    [
+        ({}, {True}, False),
+        ({"robust": 0.1}, set(), True),
+        ({"robust": 0.05}, {False}, False),
+        ({"alternative": 0.3}, set(), True),
+        ({"alternative": 0.1}, {True}, False),
+        ({"alternative": 0.2}, set(), False),
+        ({"robust": 0.1, "alternative": 0.1}, {False}, False),
+    ],
+)
+def test_trainings_answer_claims_where_the_depths_of_their_kinds_differ(depths, truth, at_limit):
+    world = worlds.trainings(seed=0, samples=16, **depths)
+    assert set(world.truth.values()) == truth
+    assert bool(world.at_limit) == at_limit
+
+
+def test_every_training_has_a_depth_of_its_own_that_depends_on_its_number_alone():
+    function, several = worlds.trainings(seed=1, samples=16), worlds.trainings(seed=1, samples=16, count=5)
+    depths = [[model.depth for model in function.subject.pairs(number)] for number in range(5)]
+    assert depths == [[model.depth for model in pair] for pair in several.subject.pairs]
+    assert len({depth for pair in depths for depth in pair}) == 10
+    assert all(standard >= 0.1 and robust >= 0.3 for standard, robust in depths)

@@ -56,3 +56,32 @@ def test_the_truth_of_a_world_stays_the_same():
     world = made("sphere")
     for transformed in (worlds.turned(world, seed=1), worlds.scaled(world, inputs=3.0), worlds.shuffled(world, seed=1)):
         assert transformed.truth == world.truth
+
+
+def test_a_stretched_world_has_the_same_logits_and_a_manifold_of_the_same_points():
+    world = worlds.hyperplane(seed=0, samples=16, ambient_dim=10, dim=3)
+    other = worlds.stretched(world, seed=1)
+    factors = (other.subject.x / world.subject.x).median(0).values
+    assert sorted(set(factors.log10().round().int().tolist())) != [0]
+    with torch.no_grad():
+        torch.testing.assert_close(other.subject.model(other.subject.x), world.subject.model(world.subject.x))
+    off = world.subject.x + 1.0
+    projected = other.subject.manifold.project_point(off * factors) / factors
+    torch.testing.assert_close(projected, world.subject.manifold.project_point(off), rtol=1e-4, atol=1e-4)
+    basis = other.subject.manifold.tangent_basis(other.subject.x)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(3), rtol=1e-5, atol=1e-5)
+    steps = factors[:, None].double() * world.subject.manifold.tangent_basis(world.subject.x).double()
+    steps = steps / steps.norm(dim=0)
+    torch.testing.assert_close(basis.double() @ (basis.double().T @ steps), steps, rtol=1e-4, atol=1e-5)
+    assert not other.distance
+    assert not other.truth
+
+
+def test_pairs_of_trainings_are_turned_with_the_rest():
+    world = worlds.trainings(seed=0, samples=16, alternative=0.1)
+    other = worlds.turned(world, seed=1)
+    for before, after in zip(world.subject.pairs(3), other.subject.pairs(3), strict=True):
+        with torch.no_grad():
+            torch.testing.assert_close(after(other.subject.x), before(world.subject.x), rtol=1e-3, atol=1e-4)
+    listed = worlds.turned(worlds.trainings(seed=0, samples=16, count=2, alternative=0.1), seed=1).subject
+    assert len(listed.pairs) == len(listed.alternative) == 2

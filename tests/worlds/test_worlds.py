@@ -46,7 +46,8 @@ def test_truth_is_known_for_findings_that_a_run_has(name):
     world = made(name)
     known = {planned.id: planned for planned in plan(Settings())}
     assert set(world.truth) <= set(known)
-    assert world.truth or not world.sound or name == "smooth dimples"
+    assert set(world.at_limit) <= set(known)
+    assert world.truth or world.at_limit or not world.sound or name == "smooth dimples"
     assert all(set(known[finding].test.needs) <= world.subject.provides for finding in world.truth)
 
 
