@@ -345,4 +345,4 @@ def test_controlled_verdicts_stay_in_other_units_and_order(monkeypatch):
         for one in (world, TRANSFORMS["scaled"](world), TRANSFORMS["shuffled"](world))
     )
     assert after == [before, before]
-    assert sum(verdict == "refuted" for id, verdict in before.items() if "-controlled-" in id) >= 5
+    assert sum(verdict == "refuted" for id, verdict in before.items() if "-controlled-" in id) >= 4

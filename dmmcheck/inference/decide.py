@@ -12,6 +12,8 @@ from dmmcheck.inference.evidence import Evidence, Floats, Summary
 from dmmcheck.inference.search_error import SearchError
 from dmmcheck.inference.types import Direction, Verdict
 
+ROUNDING = 1e-5  # relative; statistics nearer to a limit than this are ties with it
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
@@ -174,11 +176,16 @@ def _compare(
 ) -> tuple[Verdict, str]:
     if any(map(math.isnan, (*interval, limit, *ends))):
         return "inconclusive", "the statistic or its control is undefined (NaN)"
-    above, below = interval[0] > max(ends), interval[1] < min(ends)
+    above, below = interval[0] > max(ends) + _rounding(max(ends)), interval[1] < min(ends) - _rounding(min(ends))
     if not (above or below):
         known = "" if ends == (limit, limit) else f" (known within {min(ends):.4g} and {max(ends):.4g})"
         return "inconclusive", f"the interval holds the limit {limit:.4g}{known}"
     return ("supported" if above == (direction == "greater") else "refuted"), ""
+
+
+def _rounding(limit: float) -> float:
+    """How far beyond a limit a statistic in float32 may lie by rounding alone."""
+    return ROUNDING * abs(limit) if math.isfinite(limit) else 0.0
 
 
 def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, inputs: int | None, most: int | None) -> str:

@@ -297,3 +297,10 @@ def test_a_whole_run_of_claims_at_their_limits_is_false_no_oftener_than_alpha(sh
 def test_the_point_estimate_is_the_middle_of_what_nan_values_allow(values, summary, expected):
     estimate = point_estimate(Evidence.of(values, summary=summary))
     assert estimate == pytest.approx(expected, nan_ok=True)
+
+
+@pytest.mark.parametrize(("beyond", "verdict"), [(1e-7, "inconclusive"), (-1e-7, "inconclusive"), (1e-4, "supported")])
+def test_rounding_of_a_statistic_at_its_limit_is_a_tie(beyond, verdict):
+    """Every input has the statistic 0.5 up to rounding, as where a boundary meets the manifold at 45 degrees."""
+    evidence = Evidence.of(np.full(64, 0.5 * (1 + beyond)))
+    assert decide(evidence, limit=0.5, direction="greater", alpha=0.05).verdict == verdict
