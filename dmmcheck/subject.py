@@ -10,6 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dmmcheck.data.arrays import check_columns, column_names
+from dmmcheck.data.inputs import inputs_of
+from dmmcheck.data.labels import class_names, labels_of
 from dmmcheck.errors import SubjectError
 from dmmcheck.inference.types import MIN_INPUTS
 from dmmcheck.manifolds.base import validate_manifold
@@ -28,8 +31,10 @@ class Subject:
 
     Attributes:
         model: A ``torch.nn.Module`` or a function from ``(n, *input_shape)`` to logits, see `models.torch.adapt`.
-        x: Inputs ``(n, *input_shape)``: a floating-point tensor or array. Stored as a tensor.
-        y: Labels (n,), integers in [0, classes). Stored as a long tensor.
+        x: Inputs ``(n, *input_shape)``: a floating-point tensor or array, a frame or a sparse matrix. Stored as a
+            tensor.
+        y: Labels (n,): class numbers in [0, classes), the labels that the model's ``classes_`` names, or one-hot rows.
+            Stored as a long tensor of class numbers.
         manifold: An object with ``dim``, ``project_point`` and ``tangent_basis`` (`dmmcheck.manifolds.base.Manifold`).
         bounds: Box (lo, hi) of the inputs, e.g. (0, 1); None for no box. x must lie in it; searches ignore it.
         reference: The standard model of a pair, where `model` is the adversarially trained one.
@@ -50,6 +55,8 @@ class Subject:
         units: ``"input"``: distances are in the units of x. ``"standard"``: each feature is divided by its standard
             deviation, see `measurement.units`. None: as ``"input"``, and the soundness item ``feature-units`` fails
             where the features of a table differ much in their spread.
+        conversions: What was done to the data as the user gave them, one phrase each, e.g. for a frame or for texts as
+            labels. Those of loading are passed on; those of the subject itself are added.
 
     Raises:
         SubjectError: Inputs, labels, bounds or reference models cannot be used.
@@ -74,21 +81,24 @@ class Subject:
     y_train: Any = None
     groups: Any = None
     units: Literal["input", "standard"] | None = None
+    conversions: tuple[str, ...] = ()
     classifier: Classifier = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        x = inputs_of(self.x, DATA_X)
+        x, said = inputs_of(self.x, DATA_X)
         if len(x) < MIN_INPUTS:
             raise SubjectError(
                 f"{DATA_X} holds {len(x)} inputs, at least {MIN_INPUTS} are needed; pass more of the test split"
             )
         bounds = _checked_bounds(self.bounds, x)
-        y = labels_of(self.y, DATA_Y, len(x))
+        check_columns(self.x, getattr(self.model, "feature_names_in_", None), DATA_X)
+        y, also_said = self._labels(self.y, DATA_Y, len(x))
         classifier = adapt(self.model, x)
         if not isinstance(classifier, TorchClassifier):
             verify(classifier, x)
         _check_range(y, classifier.classes, DATA_Y)
         checked: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
+        checked["conversions"] = (*self.conversions, *filter(None, (said, also_said)))
         if self.units not in {None, *UNITS}:
             raise SubjectError(
                 f"units is {self.units!r}, expected one of {', '.join(UNITS)}; leave it out for the default"
@@ -98,7 +108,7 @@ class Subject:
         if self.x_train is None and self.y_train is not None:
             raise SubjectError("y_train is given without x_train; give both, or neither")
         if self.x_train is not None:
-            checked |= _training_data(self.x_train, self.y_train, x, classifier.classes)
+            checked |= self._training_data(x, classifier.classes)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         self._check_reference_models()
@@ -176,6 +186,31 @@ class Subject:
         if model is self.model:
             return self.classifier
         return reference_model(model, self.x, like=self.classifier, role=role)
+
+    def _labels(self, y: Any, name: str, n: int) -> tuple[Tensor, str]:
+        """Labels as class numbers, and how they were made; those of a copy of a subject are class numbers already."""
+        converted = isinstance(y, Tensor) and any(line.startswith(f"{DATA_Y}:") for line in self.conversions)
+        return labels_of(y, name, n, None if converted else class_names(self.model))
+
+    def _training_data(self, x: Tensor, classes: int) -> dict[str, Tensor]:
+        try:
+            return self._checked_training_data(x, classes)
+        except SubjectError as error:
+            raise SubjectError(f"{TRAINING_DATA}: {error}") from error.__cause__
+
+    def _checked_training_data(self, x: Tensor, classes: int) -> dict[str, Tensor]:
+        examples, _ = inputs_of(self.x_train, "x_train")
+        check_columns(self.x_train, column_names(self.x), "x_train")
+        if examples.shape[1:] != x.shape[1:] and examples[0].numel() != x[0].numel():
+            raise SubjectError(
+                f"x_train holds inputs of shape {tuple(examples.shape[1:])}, but x holds inputs of shape "
+                f"{tuple(x.shape[1:])}; pass training inputs of the shape of x"
+            )
+        if self.y_train is None:
+            return {"x_train": examples}
+        labels, _ = self._labels(self.y_train, "y_train", len(examples))
+        _check_range(labels, classes, "y_train")
+        return {"x_train": examples, "y_train": labels}
 
     def _check_reference_models(self) -> None:
         if self.reference is not None and self.robust is not None:
@@ -269,54 +304,6 @@ def checkpoint_role(step: int) -> str:
     return f"checkpoint of step {step}"
 
 
-def inputs_of(x: Any, name: str) -> Tensor:
-    """Any array of inputs as a floating-point tensor ``(n, *input_shape)``.
-
-    Raises:
-        SubjectError: x is no array, holds integers, NaN or infinities, or has fewer than two dimensions.
-    """
-    try:
-        tensor = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SubjectError(
-            f"{name} is a {type(x).__name__} that does not convert to a tensor ({error}); pass an array (n, "
-            f"*input_shape)"
-        ) from error
-    if not tensor.is_floating_point():
-        raise SubjectError(
-            f"{name} has dtype {tensor.dtype}, floating point is needed since distances are measured in it; "
-            f"scale integer images first, e.g. {name.partition(' ')[0]} / 255.0"
-        )
-    if tensor.ndim < 2:
-        raise SubjectError(f"{name} has shape {tuple(tensor.shape)}, expected (n, *input_shape); add the input axis")
-    bad = int((~torch.isfinite(tensor)).sum())
-    if bad:
-        raise SubjectError(f"{name} holds {bad} NaN or infinite values of {tensor.numel()}; remove or impute them")
-    return tensor
-
-
-def labels_of(y: Any, name: str, n: int) -> Tensor:
-    """Any array of n integer labels as a long tensor (n,).
-
-    Raises:
-        SubjectError: y is no array, has another shape than (n,), or another dtype than integers.
-    """
-    try:
-        tensor = y.detach() if isinstance(y, Tensor) else torch.as_tensor(y)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SubjectError(
-            f"{name} is a {type(y).__name__} that does not convert to a tensor ({error}); pass (n,) integer labels"
-        ) from error
-    if tuple(tensor.shape) != (n,):
-        raise SubjectError(
-            f"{name} has shape {tuple(tensor.shape)}, expected ({n},): one label per input; "
-            "pass class indices, not one-hot rows, of the same split as the inputs"
-        )
-    if tensor.is_floating_point() or tensor.is_complex():
-        raise SubjectError(f"{name} has dtype {tensor.dtype}, expected integers; pass class indices, e.g. y.long()")
-    return tensor.long()
-
-
 def groups_of(groups: Any, n: int) -> Tensor:
     """Group numbers (n,) from one value an input, numbers or texts.
 
@@ -346,8 +333,13 @@ def _check_range(y: Tensor, classes: int, name: str) -> None:
     if low < 0 or high >= classes:
         raise SubjectError(
             f"{name} holds labels from {low} to {high}, the model has {classes} classes (0 to {classes - 1}); "
-            "map the labels to the model's outputs"
+            f"map the labels to the model's outputs{_shift(low, high, classes)}"
         )
+
+
+def _shift(low: int, high: int, classes: int) -> str:
+    """The advice for labels that seem to count from 1."""
+    return ", e.g. y - 1 where they count from 1" if (low, high) == (1, classes) else ""
 
 
 def _checked_bounds(bounds: Any, x: Tensor) -> tuple[float, float] | None:
@@ -366,24 +358,3 @@ def _checked_bounds(bounds: Any, x: Tensor) -> tuple[float, float] | None:
             f"{float(x.max()):g}; give the bounds in the units of x, or scale x"
         )
     return low, high
-
-
-def _training_data(x_train: Any, y_train: Any, x: Tensor, classes: int) -> dict[str, Tensor]:
-    try:
-        return _checked_training_data(x_train, y_train, x, classes)
-    except SubjectError as error:
-        raise SubjectError(f"{TRAINING_DATA}: {error}") from error.__cause__
-
-
-def _checked_training_data(x_train: Any, y_train: Any, x: Tensor, classes: int) -> dict[str, Tensor]:
-    examples = inputs_of(x_train, "x_train")
-    if examples.shape[1:] != x.shape[1:] and examples[0].numel() != x[0].numel():
-        raise SubjectError(
-            f"x_train holds inputs of shape {tuple(examples.shape[1:])}, but x holds inputs of shape "
-            f"{tuple(x.shape[1:])}; pass training inputs of the shape of x"
-        )
-    if y_train is None:
-        return {"x_train": examples}
-    labels = labels_of(y_train, "y_train", len(examples))
-    _check_range(labels, classes, "y_train")
-    return {"x_train": examples, "y_train": labels}

@@ -11,6 +11,7 @@ from dmmcheck.config.settings import Given
 from dmmcheck.errors import ConfigError
 from dmmcheck.loading.checkpoints import checkpoints_from
 from dmmcheck.loading.datasets import inputs_and_labels, with_groups
+from dmmcheck.loading.items import READ_LIMIT
 from dmmcheck.loading.references import UserCodeError, is_reference, load, resolve
 from dmmcheck.manifolds import builtin
 from dmmcheck.subject import Subject
@@ -45,13 +46,14 @@ def load_part(name: str, given: Given, *, root: Path) -> Any:
     return loaded if name in _FUNCTIONS else resolve(loaded, what, may_be_function=name in _MAY_BE_FUNCTIONS)
 
 
-def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | None = None) -> Subject:
+def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | None = None, samples: int = 0) -> Subject:
     """A subject from its parts, or a copy of a subject with some parts replaced.
 
     Args:
         parts: Objects by key of ``[tool.dmmcheck]``; a text for a built-in manifold or a pattern of checkpoints.
         root: The folder that patterns, and references in manifold-options, start from.
         subject: The subject whose parts are replaced; None for a new one.
+        samples: Inputs that the run may use; as many items of a data set are read where they exceed `items.READ_LIMIT`.
 
     Raises:
         ConfigError: Two parts contradict each other, or one needs another that is missing.
@@ -59,7 +61,10 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
     """
     fields = {name.replace("-", "_"): parts[name] for name in _FIELDS if name in parts}
     if "data" in parts:
-        fields["x"], fields["y"], fields["groups"] = with_groups(parts["data"], "data")
+        fields["x"], fields["y"], fields["groups"], said = with_groups(
+            parts["data"], "data", limit=max(READ_LIMIT, samples)
+        )
+        fields["conversions"] = (said,) if said else ()
     if "groups" in parts:
         if fields.get("groups") is not None:
             raise ConfigError(
@@ -67,7 +72,10 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
             )
         fields["groups"] = parts["groups"]
     if "manifold-data" in parts:
-        fields["x_train"], fields["y_train"] = inputs_and_labels(parts["manifold-data"], "manifold-data")
+        found = inputs_and_labels(parts["manifold-data"], "manifold-data")
+        fields["x_train"], fields["y_train"] = found.inputs, found.labels
+        before = fields.get("conversions", () if subject is None else subject.conversions)
+        fields["conversions"] = (*before, found.said) if found.said else before
     points = fields.get("x_train", None if subject is None else subject.x_train)
     if "manifold" in parts:
         fields["manifold"] = _manifold(parts["manifold"], parts.get("manifold-options"), points, root)

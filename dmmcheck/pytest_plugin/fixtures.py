@@ -46,9 +46,9 @@ def gather_subject(request: pytest.FixtureRequest, config: Config) -> Subject:
             del parts[name]  # a fixture that returns None gives no such part
     if not has_subject:
         _refuse_none([fixtures[name] for name in build.REQUIRED if name not in parts])
-        return build.build_subject(parts, root=config.root)
+        return build.build_subject(parts, root=config.root, samples=config.settings.samples)
     subject = as_subject(value_of(request, SUBJECT_FIXTURE), f"the fixture {SUBJECT_FIXTURE}")
-    return build.build_subject(parts, root=config.root, subject=subject)
+    return build.build_subject(parts, root=config.root, subject=subject, samples=config.settings.samples)
 
 
 def as_subject(value: Any, what: str) -> Subject:

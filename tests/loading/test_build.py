@@ -136,3 +136,20 @@ def test_groups_come_with_the_data_or_alone(tmp_path, more):
 def test_groups_that_are_given_twice_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"groups are given twice, as the key groups and as data = \(x, y, groups\)"):
         build_subject({**PARTS, "data": (X, Y, range(16)), "groups": range(16)}, root=tmp_path)
+
+
+def test_what_was_converted_is_said_of_the_subject(tmp_path):
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self):
+            return 3000
+
+        def __getitem__(self, index):
+            return X[index % 16] + index // 16, int(Y[index % 16])
+
+    made = build_subject({**PARTS, "data": Pairs(), "manifold-data": Pairs()}, root=tmp_path)
+    assert len(made.x) == len(made.x_train) == 2048
+    assert made.conversions == (
+        "data: 2048 of 3000 items were drawn and read",
+        "manifold-data: 2048 of 3000 items were drawn and read",
+    )
+    assert build_subject({"data": (X, Y)}, root=tmp_path, subject=made).conversions == ()
