@@ -15,6 +15,7 @@ from dmmcheck.data.inputs import inputs_of
 from dmmcheck.data.labels import class_names, labels_of
 from dmmcheck.errors import SubjectError
 from dmmcheck.inference.types import MIN_INPUTS
+from dmmcheck.manifolds.adapt import as_manifold
 from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.models.base import UNDER_TEST, Classifier
 from dmmcheck.models.reference import moved, reference_model
@@ -35,7 +36,9 @@ class Subject:
             tensor.
         y: Labels (n,): class numbers in [0, classes), the labels that the model's ``classes_`` names, or one-hot rows.
             Stored as a long tensor of class numbers.
-        manifold: An object with ``dim``, ``project_point`` and ``tangent_basis`` (`dmmcheck.manifolds.base.Manifold`).
+        manifold: An object with ``dim``, ``project_point`` and ``tangent_basis`` (`dmmcheck.manifolds.base.Manifold`);
+            or a fitted scikit-learn transformer with an inverse, (encoder, decoder), or points for local PCA, which
+            become one.
         bounds: Box (lo, hi) of the inputs, e.g. (0, 1); None for no box. x must lie in it; searches ignore it.
         reference: The standard model of a pair, where `model` is the adversarially trained one.
         robust: The adversarially trained model of a pair, where `model` is the standard one.
@@ -112,6 +115,7 @@ class Subject:
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         self._check_reference_models()
+        object.__setattr__(self, "manifold", as_manifold(self.manifold, self.input_shape))
         validate_manifold(self.manifold, x[:2].reshape(2, -1))
 
     @property

@@ -14,9 +14,11 @@ from dmmcheck.loading.datasets import inputs_and_labels, with_groups
 from dmmcheck.loading.items import READ_LIMIT
 from dmmcheck.loading.references import UserCodeError, is_reference, load, resolve
 from dmmcheck.manifolds import builtin
+from dmmcheck.manifolds.adapt import is_points
 from dmmcheck.subject import Subject
 
 REQUIRED = ("model", "data", "manifold")
+DEFAULT_MANIFOLD = "local-pca"  # where manifold-data is given and manifold is not
 _FUNCTIONS = {"factory", "trainer"}
 _MAY_BE_FUNCTIONS = {"model", "reference", "robust", "pairs", "alternative"}
 _AS_GIVEN = {"bounds", "units", "manifold-options", "robustly-trained"}
@@ -77,6 +79,8 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
         before = fields.get("conversions", () if subject is None else subject.conversions)
         fields["conversions"] = (*before, found.said) if found.said else before
     points = fields.get("x_train", None if subject is None else subject.x_train)
+    if "manifold" not in parts and "manifold-data" in parts and subject is None:
+        parts = {**parts, "manifold": DEFAULT_MANIFOLD}
     if "manifold" in parts:
         fields["manifold"] = _manifold(parts["manifold"], parts.get("manifold-options"), points, root)
     elif "manifold-options" in parts:
@@ -90,6 +94,8 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
 def _manifold(manifold: Any, options: Mapping[str, Any] | None, points: Any, root: Path) -> Any:
     if isinstance(manifold, str):
         return builtin.build(manifold, _loaded(options or {}, root), points)
+    if is_points(manifold):
+        return builtin.build(DEFAULT_MANIFOLD, options or {}, manifold)
     if options:
         raise ConfigError(
             f"manifold-options are set ({', '.join(options)}), but the manifold is an object of your own, "

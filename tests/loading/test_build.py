@@ -153,3 +153,14 @@ def test_what_was_converted_is_said_of_the_subject(tmp_path):
         "manifold-data: 2048 of 3000 items were drawn and read",
     )
     assert build_subject({"data": (X, Y)}, root=tmp_path, subject=made).conversions == ()
+
+
+def test_local_pca_is_the_manifold_where_only_its_data_are_given(tmp_path):
+    made = build_subject({"model": model, "data": (X, Y), "manifold-data": torch.rand(40, 6)}, root=tmp_path)
+    assert (made.manifold.name, made.manifold.dim) == ("local-pca", 3)
+
+
+def test_points_as_a_manifold_take_the_options_of_local_pca(tmp_path):
+    points = torch.rand(40, 6).numpy()
+    made = build_subject({**PARTS, "manifold": points, "manifold-options": {"dim": 2}}, root=tmp_path)
+    assert (made.manifold.name, made.manifold.dim) == ("local-pca", 2)
