@@ -18,6 +18,7 @@ from dmmcheck.inference.types import MIN_INPUTS
 from dmmcheck.manifolds.adapt import as_manifold
 from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.models.base import UNDER_TEST, Classifier
+from dmmcheck.models.estimators import is_estimator
 from dmmcheck.models.reference import moved, reference_model
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
@@ -31,7 +32,8 @@ class Subject:
     """A classifier, labelled inputs, a manifold estimate, and the reference models that some checks need.
 
     Attributes:
-        model: A ``torch.nn.Module`` or a function from ``(n, *input_shape)`` to logits, see `models.torch.adapt`.
+        model: A ``torch.nn.Module``, a function from ``(n, *input_shape)`` to logits, or a fitted classifier of
+            scikit-learn, see `models.torch.adapt`.
         x: Inputs ``(n, *input_shape)``: a floating-point tensor or array, a frame or a sparse matrix. Stored as a
             tensor.
         y: Labels (n,): class numbers in [0, classes), the labels that the model's ``classes_`` names, or one-hot rows.
@@ -168,7 +170,8 @@ class Subject:
             raise SubjectError(
                 f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'"
             ) from error
-        model = moved(self.model, device, role=UNDER_TEST)
+        forward = getattr(self.classifier, "forward", None)
+        model = moved(forward if is_estimator(self.model) else self.model, device, role=UNDER_TEST)
 
         def own(one: Any) -> Any:
             return model if one is self.model else one

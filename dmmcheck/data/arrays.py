@@ -37,7 +37,7 @@ def plain(value: Any, name: str) -> tuple[Any, str]:
     if callable(getattr(value, "toarray", None)) and hasattr(value, "nnz"):
         _check_size(value.shape, name)
         return value.toarray(), _made_dense(name)
-    return value, ""
+    return _writable(value), ""
 
 
 def column_names(value: Any) -> list[str] | None:
@@ -90,7 +90,12 @@ def _of_frame(frame: Any, name: str) -> tuple[Any, str]:
                 f"{name} is a {type(frame).__name__} whose columns {listed(wrong)} hold texts or missing values; drop "
                 "these columns, or turn them into numbers as your model has them"
             ) from error
-    return values, f"{name} is a {type(frame).__name__} with the columns {listed(names)}"
+    return _writable(values), f"{name} is a {type(frame).__name__} with the columns {listed(names)}"
+
+
+def _writable(values: Any) -> Any:
+    """An array that torch may share memory with: a copy of one that must not be written to."""
+    return values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
 
 
 def _are_numbers(values: Any) -> bool:

@@ -19,6 +19,7 @@ from dmmcheck.subject import Subject
 
 REQUIRED = ("model", "data", "manifold")
 DEFAULT_MANIFOLD = "local-pca"  # where manifold-data is given and manifold is not
+PICKLES = (".pkl", ".pickle", ".joblib")  # endings of files that are never loaded
 _FUNCTIONS = {"factory", "trainer"}
 _MAY_BE_FUNCTIONS = {"model", "reference", "robust", "pairs", "alternative"}
 _AS_GIVEN = {"bounds", "units", "manifold-options", "robustly-trained"}
@@ -44,6 +45,11 @@ def load_part(name: str, given: Given, *, root: Path) -> Any:
     if name in _AS_GIVEN or (name in {"manifold", "checkpoints"} and not is_reference(value)):
         return value
     what = f"{name} = {value!r} ({given.origin})"
+    if value.lower().endswith(PICKLES):
+        raise ConfigError(
+            f"{what} is a pickle, which can run any code while it is loaded; load it in a function of your own, and "
+            "give that as pkg.mod:attr"
+        )
     loaded = load(value, what, root=root)
     return loaded if name in _FUNCTIONS else resolve(loaded, what, may_be_function=name in _MAY_BE_FUNCTIONS)
 

@@ -59,6 +59,15 @@ def test_anything_else_stays_as_it_is(value):
     assert plain(value, "x") == (value, "") if isinstance(value, list) else plain(value, "x")[0] is value
 
 
+def test_an_array_that_must_not_be_written_to_is_copied():
+    fixed = VALUES.copy()
+    fixed.flags.writeable = False
+    for given in (fixed, Frame(fixed, ["a", "b"])):
+        values, _ = plain(given, "x")
+        assert values.flags.writeable
+        np.testing.assert_array_equal(values, VALUES)
+
+
 def test_columns_in_another_order_are_refused():
     check_columns(Frame(VALUES, ["a", "b"]), ["a", "b"], "x")
     check_columns(VALUES, ["a", "b"], "x")

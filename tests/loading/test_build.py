@@ -164,3 +164,12 @@ def test_points_as_a_manifold_take_the_options_of_local_pca(tmp_path):
     points = torch.rand(40, 6).numpy()
     made = build_subject({**PARTS, "manifold": points, "manifold-options": {"dim": 2}}, root=tmp_path)
     assert (made.manifold.name, made.manifold.dim) == ("local-pca", 2)
+
+
+@pytest.mark.parametrize("file", ["net.pkl", "net.PICKLE", "runs/net.joblib"])
+@pytest.mark.parametrize("name", ["model", "data"])
+def test_a_pickle_is_refused_and_not_opened(tmp_path, name, file):
+    with pytest.raises(
+        ConfigError, match="is a pickle, which can run any code while it is loaded; load it in a function"
+    ):
+        load_part(name, Given(file, "here"), root=tmp_path)
