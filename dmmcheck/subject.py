@@ -18,7 +18,8 @@ from dmmcheck.inference.types import MIN_INPUTS
 from dmmcheck.manifolds.adapt import as_manifold
 from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.models.base import UNDER_TEST, Classifier
-from dmmcheck.models.estimators import is_estimator
+from dmmcheck.models.estimators import as_module, is_estimator
+from dmmcheck.models.normalize import Normalization, folded, normalization_of
 from dmmcheck.models.reference import moved, reference_model
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
@@ -60,6 +61,9 @@ class Subject:
         units: ``"input"``: distances are in the units of x. ``"standard"``: each feature is divided by its standard
             deviation, see `measurement.units`. None: as ``"input"``, and the soundness item ``feature-units`` fails
             where the features of a table differ much in their spread.
+        normalize: ``{"mean": ..., "std": ...}``, which the models expect to have been applied to their inputs: a number
+            for each channel or feature, or one for all. x stays in its own units, and so do bounds and distances; each
+            model, and a trainer, gets ``(x - mean) / std``.
         conversions: What was done to the data as the user gave them, one phrase each, e.g. for a frame or for texts as
             labels. Those of loading are passed on; those of the subject itself are added.
 
@@ -86,6 +90,7 @@ class Subject:
     y_train: Any = None
     groups: Any = None
     units: Literal["input", "standard"] | None = None
+    normalize: Any = None
     conversions: tuple[str, ...] = ()
     classifier: Classifier = field(init=False, repr=False)
 
@@ -98,7 +103,8 @@ class Subject:
         bounds = _checked_bounds(self.bounds, x)
         check_columns(self.x, getattr(self.model, "feature_names_in_", None), DATA_X)
         y, also_said = self._labels(self.y, DATA_Y, len(x))
-        classifier = adapt(self.model, x)
+        object.__setattr__(self, "normalize", normalization_of(self.normalize, tuple(x.shape[1:])))
+        classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST), x)
         if not isinstance(classifier, TorchClassifier):
             verify(classifier, x)
         _check_range(y, classifier.classes, DATA_Y)
@@ -170,8 +176,10 @@ class Subject:
             raise SubjectError(
                 f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'"
             ) from error
-        forward = getattr(self.classifier, "forward", None)
-        model = moved(forward if is_estimator(self.model) else self.model, device, role=UNDER_TEST)
+        given = self.model
+        if is_estimator(given):
+            given = as_module(given, self.normalized(self.x), role=UNDER_TEST)
+        model = moved(given, device, role=UNDER_TEST)
 
         def own(one: Any) -> Any:
             return model if one is self.model else one
@@ -192,7 +200,13 @@ class Subject:
         """
         if model is self.model:
             return self.classifier
+        model = folded(model, self.normalize, self.x, role=role)
         return reference_model(model, self.x, like=self.classifier, role=role)
+
+    def normalized(self, x: Tensor) -> Tensor:
+        """Inputs ``(n, *input_shape)`` as the models expect them, see `normalize`."""
+        normalization: Normalization | None = self.normalize
+        return x if normalization is None else normalization(x)
 
     def _labels(self, y: Any, name: str, n: int) -> tuple[Tensor, str]:
         """Labels as class numbers, and how they were made; those of a copy of a subject are class numbers already."""

@@ -22,10 +22,10 @@ DEFAULT_MANIFOLD = "local-pca"  # where manifold-data is given and manifold is n
 PICKLES = (".pkl", ".pickle", ".joblib")  # endings of files that are never loaded
 _FUNCTIONS = {"factory", "trainer"}
 _MAY_BE_FUNCTIONS = {"model", "reference", "robust", "pairs", "alternative"}
-_AS_GIVEN = {"bounds", "units", "manifold-options", "robustly-trained"}
+_AS_GIVEN = {"bounds", "units", "normalize", "manifold-options", "robustly-trained"}
 _FIELDS = (
     *("model", "reference", "robust", "pairs", "alternative", "robustly-trained"),
-    *("factory", "trainer", "bounds", "units"),
+    *("factory", "trainer", "bounds", "units", "normalize"),
 )
 
 

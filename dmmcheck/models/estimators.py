@@ -22,7 +22,10 @@ class ExactModule(nn.Module):
     Attributes:
         reported_name: The name of the estimator's class.
         classes_: The label of each class.
+        returns_logits: The scores are logits, also where they look like probabilities.
     """
+
+    returns_logits = True
 
     def __init__(self, scores: nn.Module, estimator: Any) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.base import UNDER_TEST, Classifier, flat, missing_members
-from dmmcheck.models.estimators import ExactModule, as_module, is_estimator
+from dmmcheck.models.estimators import as_module, is_estimator
 from dmmcheck.models.evaluation import evaluation, module_of
 from dmmcheck.models.placement import PRECISE, placement
 
@@ -120,7 +120,7 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
     inputs = flat(draft, x[:2])
     output = probe(draft, inputs)
     classes = _classes(output, len(inputs), role)
-    are_logits = isinstance(model, ExactModule)
+    are_logits = getattr(model, "returns_logits", False) is True
     likely = not are_logits and _likely(output) and _likely_far_away(draft, inputs)
     if output.shape == (len(inputs), classes):
         return replace(draft, form="probabilities" if likely else "logits", classes=classes)
