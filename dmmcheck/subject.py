@@ -101,7 +101,8 @@ class Subject:
                 f"{DATA_X} holds {len(x)} inputs, at least {MIN_INPUTS} are needed; pass more of the test split"
             )
         bounds = _checked_bounds(self.bounds, x)
-        check_columns(self.x, getattr(self.model, "feature_names_in_", None), DATA_X)
+        owner = getattr(self.model, "__self__", self.model)
+        check_columns(self.x, getattr(owner, "feature_names_in_", None), DATA_X)
         y, also_said = self._labels(self.y, DATA_Y, len(x))
         object.__setattr__(self, "normalize", normalization_of(self.normalize, tuple(x.shape[1:])))
         classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST), x)

@@ -49,7 +49,12 @@ def labels_of(y: Any, name: str, n: int, names: list[Any] | None = None) -> tupl
         >>> labels_of([[0, 1], [1, 0]], "y", 2)
         (tensor([1, 0]), 'y: one-hot rows were read as class numbers')
     """
-    values = _array(y, name)
+    labels, made = _numbers(_array(y, name), name, n, names)
+    return (labels.to(y.device) if isinstance(y, Tensor) else labels), made
+
+
+def _numbers(values: Any, name: str, n: int, names: list[Any] | None) -> tuple[Tensor, str]:
+    """The class numbers of an array, and how they were made; see `labels_of`."""
     if values.shape == (n, 1):
         values = values[:, 0]
     if values.shape != (n,):
@@ -71,8 +76,7 @@ def labels_of(y: Any, name: str, n: int, names: list[Any] | None = None) -> tupl
         return torch.as_tensor(values.astype(np.int64)), f"{name}: whole numbers in {values.dtype} were read as classes"
     if values.dtype.kind not in "iub":
         raise SubjectError(f"{name} has dtype {values.dtype}, expected integers; pass class numbers")
-    labels = y.detach().reshape(n) if isinstance(y, Tensor) else torch.as_tensor(values.astype(np.int64))
-    return labels.long(), ""
+    return torch.as_tensor(values.astype(np.int64)), ""
 
 
 def _array(y: Any, name: str) -> Any:
