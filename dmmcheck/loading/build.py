@@ -13,6 +13,7 @@ from dmmcheck.loading.checkpoints import checkpoints_from
 from dmmcheck.loading.datasets import inputs_and_labels, with_groups
 from dmmcheck.loading.items import READ_LIMIT
 from dmmcheck.loading.references import UserCodeError, is_reference, load, resolve
+from dmmcheck.loading.skops_file import SUFFIX, load_estimator
 from dmmcheck.manifolds import builtin
 from dmmcheck.manifolds.adapt import is_points
 from dmmcheck.subject import Subject
@@ -50,6 +51,8 @@ def load_part(name: str, given: Given, *, root: Path) -> Any:
             f"{what} is a pickle, which can run any code while it is loaded; load it in a function of your own, and "
             "give that as pkg.mod:attr"
         )
+    if value.endswith(SUFFIX) and name in _MAY_BE_FUNCTIONS:
+        return load_estimator(root / value, what)
     loaded = load(value, what, root=root)
     return loaded if name in _FUNCTIONS else resolve(loaded, what, may_be_function=name in _MAY_BE_FUNCTIONS)
 

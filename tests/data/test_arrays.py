@@ -12,6 +12,7 @@ from frames import Frame
 
 from dmmcheck.data import arrays
 from dmmcheck.data.arrays import check_columns, plain
+from dmmcheck.data.labels import labels_of
 from dmmcheck.errors import SubjectError
 
 VALUES = np.arange(6.0).reshape(3, 2)
@@ -85,3 +86,12 @@ def test_frames_of_pandas_are_frames():
     missing = pandas.DataFrame({"a": pandas.array([1, None], dtype="Int64"), "b": [1.0, 2.0]})
     with pytest.raises(SubjectError, match="whose columns a hold texts or missing values"):
         plain(missing, "x")
+
+
+def test_frames_of_polars_are_frames():
+    polars = pytest.importorskip("polars")
+    values, made = plain(polars.DataFrame({"a": [1, 2], "b": [0.5, 1.5]}), "x")
+    np.testing.assert_array_equal(values, [[1, 0.5], [2, 1.5]])
+    assert made == "x is a DataFrame with the columns a, b"
+    labels, _ = labels_of(polars.Series(["dog", "cat"]), "y", 2, names=["cat", "dog"])
+    assert labels.tolist() == [1, 0]

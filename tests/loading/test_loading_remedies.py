@@ -219,7 +219,7 @@ CASES = {
     "content": Case(saved, [1.0], "save model.state_dict()", nn.Linear(6, 2).state_dict(), lambda steps: steps == ONE),
     "manifold": Case(
         subject,
-        {"manifold": None, "manifold-options": {"dim": 1}, "manifold-data": X},
+        {"manifold": None, "manifold-options": {"dim": 1}},
         "set a built-in one, e.g. manifold = 'local-pca'",
         {"manifold": "local-pca", "manifold-options": {"dim": 1, "neighbours": 8}, "manifold-data": X},
         lambda made: made.manifold.dim == 1,
