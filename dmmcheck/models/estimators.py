@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dmmcheck.errors import ModelError
 
-METHODS = ("predict_proba", "predict_log_proba", "decision_function")
+METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 AGREEMENT = 1e-5  # largest difference of the scores, relative where they exceed 1
 _ROWS = 1024  # most inputs at which module and estimator are compared
 
@@ -40,7 +40,7 @@ class ExactModule(nn.Module):
 
 
 def is_estimator(model: Any) -> bool:
-    """Whether a model is an estimator, or a method of one that returns scores; no torch module is one."""
+    """Whether a model is an estimator, or a method of one that predicts; no torch module is one."""
     owner = getattr(model, "__self__", None)
     if owner is not None:
         return getattr(model, "__name__", "") in METHODS and is_estimator(owner)

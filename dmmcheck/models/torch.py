@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -89,7 +89,8 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
 
     Args:
         model: A ``torch.nn.Module``, any callable on tensors, or a `Classifier`, which is returned as it is. A module
-            or callable returns a tensor or an object with ``.logits``: logits or probabilities (n, C), or for two
+            or callable returns a tensor, an object with ``.logits``, a dict with the key ``logits`` or a tuple whose
+            first element they are: logits or probabilities (n, C), or for two
             classes one logit or probability of class 1 for each input, (n,) or (n, 1). Or a fitted classifier of
             scikit-learn, see `models.estimators`.
         x: Inputs ``(n, *input_shape)``, at least one.
@@ -182,12 +183,16 @@ def _not_callable(model: Any, role: str) -> str:
 
 
 def _tensor_of(output: Any, role: str) -> Tensor:
-    """The output itself, or its ``.logits``."""
+    """The output itself, its ``.logits``, what it holds under the key ``logits``, or the first of a tuple."""
     tensor = getattr(output, "logits", output)
+    if isinstance(tensor, Mapping):
+        tensor = tensor.get("logits", tensor)
+    elif isinstance(tensor, (tuple, list)) and tensor:
+        tensor = tensor[0]
     if not isinstance(tensor, Tensor):
         raise ModelError(
-            f"the {role} returned a {type(output).__name__}, expected a tensor or an object with .logits; "
-            "wrap it in a function that returns the logits"
+            f"the {role} returned a {type(output).__name__}, expected a tensor, an object with .logits, or a dict "
+            "with the key 'logits'; wrap it in a function that returns the logits"
         )
     return tensor
 

@@ -93,7 +93,7 @@ CASES = {
     ),
     "no tensor": (
         lambda: adapt(scores, X),
-        "returned a dict, expected a tensor or an object with .logits; wrap it in a function that returns the logits",
+        "or a dict with the key 'logits'; wrap it in a function that returns the logits",
         lambda: [adapt(lambda x: scores(x)["scores"], X)],
     ),
     "no row of logits": (

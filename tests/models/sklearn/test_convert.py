@@ -141,7 +141,7 @@ def test_names_and_classes_reach_the_classifier():
     assert classifier.forward.classes_ == ["benign", "malignant"]
 
 
-@pytest.mark.parametrize("method", ["predict_proba", "decision_function"])
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "decision_function"])
 def test_a_method_stands_for_its_estimator(method):
     pipe = scaled(LogisticRegression()).fit(*WINE)
     x = torch.as_tensor(WINE[0])
