@@ -10,10 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dmmcheck.data.arrays import check_columns, column_names
+from dmmcheck.data.inputs import inputs_of
+from dmmcheck.data.labels import class_names, labels_of
 from dmmcheck.errors import SubjectError
 from dmmcheck.inference.types import MIN_INPUTS
+from dmmcheck.manifolds.adapt import as_manifold
 from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.models.base import UNDER_TEST, Classifier
+from dmmcheck.models.estimators import as_module, is_estimator
+from dmmcheck.models.normalize import Normalization, folded, normalization_of
 from dmmcheck.models.reference import moved, reference_model
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
@@ -27,10 +33,15 @@ class Subject:
     """A classifier, labelled inputs, a manifold estimate, and the reference models that some checks need.
 
     Attributes:
-        model: A ``torch.nn.Module`` or a function from ``(n, *input_shape)`` to logits, see `models.torch.adapt`.
-        x: Inputs ``(n, *input_shape)``: a floating-point tensor or array. Stored as a tensor.
-        y: Labels (n,), integers in [0, classes). Stored as a long tensor.
-        manifold: An object with ``dim``, ``project_point`` and ``tangent_basis`` (`dmmcheck.manifolds.base.Manifold`).
+        model: A ``torch.nn.Module``, a function from ``(n, *input_shape)`` to logits, or a fitted classifier of
+            scikit-learn, see `models.torch.adapt`.
+        x: Inputs ``(n, *input_shape)``: a floating-point tensor or array, a frame or a sparse matrix. Stored as a
+            tensor.
+        y: Labels (n,): class numbers in [0, classes), the labels that the model's ``classes_`` names, or one-hot rows.
+            Stored as a long tensor of class numbers.
+        manifold: An object with ``dim``, ``project_point`` and ``tangent_basis`` (`dmmcheck.manifolds.base.Manifold`);
+            or a fitted scikit-learn transformer with an inverse, (encoder, decoder), or points for local PCA, which
+            become one.
         bounds: Box (lo, hi) of the inputs, e.g. (0, 1); None for no box. x must lie in it; searches ignore it.
         reference: The standard model of a pair, where `model` is the adversarially trained one.
         robust: The adversarially trained model of a pair, where `model` is the standard one.
@@ -50,6 +61,11 @@ class Subject:
         units: ``"input"``: distances are in the units of x. ``"standard"``: each feature is divided by its standard
             deviation, see `measurement.units`. None: as ``"input"``, and the soundness item ``feature-units`` fails
             where the features of a table differ much in their spread.
+        normalize: ``{"mean": ..., "std": ...}``, which the models expect to have been applied to their inputs: a number
+            for each channel or feature, or one for all. x stays in its own units, and so do bounds and distances; each
+            model, and a trainer, gets ``(x - mean) / std``.
+        conversions: What was done to the data as the user gave them, one phrase each, e.g. for a frame or for texts as
+            labels. Those of loading are passed on; those of the subject itself are added.
 
     Raises:
         SubjectError: Inputs, labels, bounds or reference models cannot be used.
@@ -74,21 +90,27 @@ class Subject:
     y_train: Any = None
     groups: Any = None
     units: Literal["input", "standard"] | None = None
+    normalize: Any = None
+    conversions: tuple[str, ...] = ()
     classifier: Classifier = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        x = inputs_of(self.x, DATA_X)
+        x, said = inputs_of(self.x, DATA_X)
         if len(x) < MIN_INPUTS:
             raise SubjectError(
                 f"{DATA_X} holds {len(x)} inputs, at least {MIN_INPUTS} are needed; pass more of the test split"
             )
         bounds = _checked_bounds(self.bounds, x)
-        y = labels_of(self.y, DATA_Y, len(x))
-        classifier = adapt(self.model, x)
+        owner = getattr(self.model, "__self__", self.model)
+        check_columns(self.x, getattr(owner, "feature_names_in_", None), DATA_X)
+        y, also_said = self._labels(self.y, DATA_Y, len(x))
+        object.__setattr__(self, "normalize", normalization_of(self.normalize, tuple(x.shape[1:])))
+        classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST), x)
         if not isinstance(classifier, TorchClassifier):
             verify(classifier, x)
         _check_range(y, classifier.classes, DATA_Y)
         checked: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
+        checked["conversions"] = (*self.conversions, *filter(None, (said, also_said)))
         if self.units not in {None, *UNITS}:
             raise SubjectError(
                 f"units is {self.units!r}, expected one of {', '.join(UNITS)}; leave it out for the default"
@@ -98,10 +120,11 @@ class Subject:
         if self.x_train is None and self.y_train is not None:
             raise SubjectError("y_train is given without x_train; give both, or neither")
         if self.x_train is not None:
-            checked |= _training_data(self.x_train, self.y_train, x, classifier.classes)
+            checked |= self._training_data(x, classifier.classes)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         self._check_reference_models()
+        object.__setattr__(self, "manifold", as_manifold(self.manifold, self.input_shape))
         validate_manifold(self.manifold, x[:2].reshape(2, -1))
 
     @property
@@ -154,7 +177,10 @@ class Subject:
             raise SubjectError(
                 f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'"
             ) from error
-        model = moved(self.model, device, role=UNDER_TEST)
+        given = self.model
+        if is_estimator(given):
+            given = as_module(given, self.normalized(self.x), role=UNDER_TEST)
+        model = moved(given, device, role=UNDER_TEST)
 
         def own(one: Any) -> Any:
             return model if one is self.model else one
@@ -175,7 +201,38 @@ class Subject:
         """
         if model is self.model:
             return self.classifier
+        model = folded(model, self.normalize, self.x, role=role)
         return reference_model(model, self.x, like=self.classifier, role=role)
+
+    def normalized(self, x: Tensor) -> Tensor:
+        """Inputs ``(n, *input_shape)`` as the models expect them, see `normalize`."""
+        normalization: Normalization | None = self.normalize
+        return x if normalization is None else normalization(x)
+
+    def _labels(self, y: Any, name: str, n: int) -> tuple[Tensor, str]:
+        """Labels as class numbers, and how they were made; those of a copy of a subject are class numbers already."""
+        converted = isinstance(y, Tensor) and any(line.startswith(f"{DATA_Y}:") for line in self.conversions)
+        return labels_of(y, name, n, None if converted else class_names(self.model))
+
+    def _training_data(self, x: Tensor, classes: int) -> dict[str, Tensor]:
+        try:
+            return self._checked_training_data(x, classes)
+        except SubjectError as error:
+            raise SubjectError(f"{TRAINING_DATA}: {error}") from error.__cause__
+
+    def _checked_training_data(self, x: Tensor, classes: int) -> dict[str, Tensor]:
+        examples, _ = inputs_of(self.x_train, "x_train")
+        check_columns(self.x_train, column_names(self.x), "x_train")
+        if examples.shape[1:] != x.shape[1:] and examples[0].numel() != x[0].numel():
+            raise SubjectError(
+                f"x_train holds inputs of shape {tuple(examples.shape[1:])}, but x holds inputs of shape "
+                f"{tuple(x.shape[1:])}; pass training inputs of the shape of x"
+            )
+        if self.y_train is None:
+            return {"x_train": examples}
+        labels, _ = self._labels(self.y_train, "y_train", len(examples))
+        _check_range(labels, classes, "y_train")
+        return {"x_train": examples, "y_train": labels}
 
     def _check_reference_models(self) -> None:
         if self.reference is not None and self.robust is not None:
@@ -269,54 +326,6 @@ def checkpoint_role(step: int) -> str:
     return f"checkpoint of step {step}"
 
 
-def inputs_of(x: Any, name: str) -> Tensor:
-    """Any array of inputs as a floating-point tensor ``(n, *input_shape)``.
-
-    Raises:
-        SubjectError: x is no array, holds integers, NaN or infinities, or has fewer than two dimensions.
-    """
-    try:
-        tensor = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SubjectError(
-            f"{name} is a {type(x).__name__} that does not convert to a tensor ({error}); pass an array (n, "
-            f"*input_shape)"
-        ) from error
-    if not tensor.is_floating_point():
-        raise SubjectError(
-            f"{name} has dtype {tensor.dtype}, floating point is needed since distances are measured in it; "
-            f"scale integer images first, e.g. {name.partition(' ')[0]} / 255.0"
-        )
-    if tensor.ndim < 2:
-        raise SubjectError(f"{name} has shape {tuple(tensor.shape)}, expected (n, *input_shape); add the input axis")
-    bad = int((~torch.isfinite(tensor)).sum())
-    if bad:
-        raise SubjectError(f"{name} holds {bad} NaN or infinite values of {tensor.numel()}; remove or impute them")
-    return tensor
-
-
-def labels_of(y: Any, name: str, n: int) -> Tensor:
-    """Any array of n integer labels as a long tensor (n,).
-
-    Raises:
-        SubjectError: y is no array, has another shape than (n,), or another dtype than integers.
-    """
-    try:
-        tensor = y.detach() if isinstance(y, Tensor) else torch.as_tensor(y)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SubjectError(
-            f"{name} is a {type(y).__name__} that does not convert to a tensor ({error}); pass (n,) integer labels"
-        ) from error
-    if tuple(tensor.shape) != (n,):
-        raise SubjectError(
-            f"{name} has shape {tuple(tensor.shape)}, expected ({n},): one label per input; "
-            "pass class indices, not one-hot rows, of the same split as the inputs"
-        )
-    if tensor.is_floating_point() or tensor.is_complex():
-        raise SubjectError(f"{name} has dtype {tensor.dtype}, expected integers; pass class indices, e.g. y.long()")
-    return tensor.long()
-
-
 def groups_of(groups: Any, n: int) -> Tensor:
     """Group numbers (n,) from one value an input, numbers or texts.
 
@@ -346,8 +355,13 @@ def _check_range(y: Tensor, classes: int, name: str) -> None:
     if low < 0 or high >= classes:
         raise SubjectError(
             f"{name} holds labels from {low} to {high}, the model has {classes} classes (0 to {classes - 1}); "
-            "map the labels to the model's outputs"
+            f"map the labels to the model's outputs{_shift(low, high, classes)}"
         )
+
+
+def _shift(low: int, high: int, classes: int) -> str:
+    """The advice for labels that seem to count from 1."""
+    return ", e.g. y - 1 where they count from 1" if (low, high) == (1, classes) else ""
 
 
 def _checked_bounds(bounds: Any, x: Tensor) -> tuple[float, float] | None:
@@ -366,24 +380,3 @@ def _checked_bounds(bounds: Any, x: Tensor) -> tuple[float, float] | None:
             f"{float(x.max()):g}; give the bounds in the units of x, or scale x"
         )
     return low, high
-
-
-def _training_data(x_train: Any, y_train: Any, x: Tensor, classes: int) -> dict[str, Tensor]:
-    try:
-        return _checked_training_data(x_train, y_train, x, classes)
-    except SubjectError as error:
-        raise SubjectError(f"{TRAINING_DATA}: {error}") from error.__cause__
-
-
-def _checked_training_data(x_train: Any, y_train: Any, x: Tensor, classes: int) -> dict[str, Tensor]:
-    examples = inputs_of(x_train, "x_train")
-    if examples.shape[1:] != x.shape[1:] and examples[0].numel() != x[0].numel():
-        raise SubjectError(
-            f"x_train holds inputs of shape {tuple(examples.shape[1:])}, but x holds inputs of shape "
-            f"{tuple(x.shape[1:])}; pass training inputs of the shape of x"
-        )
-    if y_train is None:
-        return {"x_train": examples}
-    labels = labels_of(y_train, "y_train", len(examples))
-    _check_range(labels, classes, "y_train")
-    return {"x_train": examples, "y_train": labels}

@@ -13,7 +13,19 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
 
 ROOMS = (
-    *("errors", "seeding", "registry", "inference", "geometry", "config", "report", "models", "manifolds", "attacks"),
+    *(
+        "errors",
+        "seeding",
+        "registry",
+        "inference",
+        "geometry",
+        "config",
+        "report",
+        "data",
+        "models",
+        "manifolds",
+        "attacks",
+    ),
     *("subject", "measurement", "checks", "soundness", "judge", "loading", "run", "worlds"),
     *("parametrize", "pytest_plugin"),
 )

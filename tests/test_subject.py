@@ -9,7 +9,7 @@ from torch import nn
 
 from dmmcheck.errors import DmmError, ManifoldError, ModelError, SubjectError
 from dmmcheck.models.base import Classifier
-from dmmcheck.subject import Subject
+from dmmcheck.subject import DATA_Y, Subject
 
 N, D = 16, 6
 X = torch.linspace(0, 1, N * D).reshape(N, D)
@@ -55,8 +55,10 @@ def test_arrays_of_any_kind_become_tensors(kind):
         ({"x": torch.where(X.max() == X, torch.inf, X)}, ["1 NaN or infinite"]),
         ({"x": "photos"}, ["str", "does not convert"]),
         ({"y": Y[:-1]}, ["(15,)", "expected (16,): one label per input"]),
-        ({"y": nn.functional.one_hot(Y)}, ["(16, 2)", "not one-hot"]),
-        ({"y": Y.float()}, ["float32", "y.long()"]),
+        ({"y": torch.ones(16, 2)}, ["(16, 2)", "not one-hot"]),
+        ({"y": Y + 0.5}, ["float32", "fractions"]),
+        ({"y": Y + 1}, ["1 to 2", "y - 1 where they count from 1"]),
+        ({"y": ["cat", "dog"] * 8}, ["'cat', 'dog'", "no classes_", "the numbers of the outputs"]),
         ({"y": Y + 5}, ["5 to 6", "2 classes"]),
         ({"y": Y - 1}, ["-1 to 0", "2 classes"]),
         ({"bounds": (0.0, 0.5)}, ["48 values outside", "[0.0, 0.5]", "spans 0 to 1"]),
@@ -178,3 +180,30 @@ def test_groups_that_cannot_be_used_are_one_clear_error(groups, words):
     groups = [number % 5 for number in range(len(subject().x))] if groups is None else groups
     with pytest.raises(SubjectError, match=words):
         subject(groups=groups)
+
+
+class Named:
+    """A function with names of classes, and of features where it was trained on a frame."""
+
+    classes_ = ("cat", "dog")
+
+    def __call__(self, x):
+        return model(x)
+
+
+def test_labels_are_mapped_once_and_said_so_also_in_a_copy():
+    texts = ["cat" if label == 0 else "dog" for label in Y]
+    made = subject(model=Named(), y=texts, x_train=X, y_train=texts)
+    copied = made.to("cpu")
+    for one in (made, copied):
+        torch.testing.assert_close(one.y, Y)
+        torch.testing.assert_close(one.y_train, Y)
+        assert one.conversions == (f"{DATA_Y}: the labels cat, dog are the classes 0 to 1",)
+
+
+def test_class_numbers_of_a_copy_are_not_taken_for_names():
+    counting = Named()
+    counting.classes_ = (1, 2)
+    made = subject(model=counting, y=Y + 1)
+    torch.testing.assert_close(made.to("cpu").y, Y)
+    torch.testing.assert_close(made.y, Y)

@@ -84,24 +84,25 @@ CASES = {
         {"y": "cats"},
         {"y": Y.tolist()},
     ),
-    "one-hot labels": (
-        f"{DATA_Y} has shape (16, 2), expected (16,): one label per input; pass class indices, not one-hot rows",
-        {"y": nn.functional.one_hot(Y)},
-        {"y": nn.functional.one_hot(Y).argmax(1)},
+    "soft labels": (
+        f"{DATA_Y} has shape (16, 2), and its rows are not one-hot (a single 1 among zeros); pass class numbers, e.g. "
+        "y.argmax(1)",
+        {"y": 0.9 * nn.functional.one_hot(Y)},
+        {"y": (0.9 * nn.functional.one_hot(Y)).argmax(1)},
     ),
     "labels of another split": (
-        f"{DATA_Y} has shape (12,), expected (16,): one label per input; pass class indices, not one-hot rows, "
-        "of the same",
+        f"{DATA_Y} has shape (12,), expected (16,): one label per input; pass class numbers of the same split",
         {"y": Y[:12]},
         {"y": Y},
     ),
     "labels of floating point": (
-        f"{DATA_Y} has dtype torch.float32, expected integers; pass class indices, e.g. y.long()",
+        f"{DATA_Y} has dtype float32 and holds fractions, expected integers; pass class numbers",
+        {"y": Y + 0.5},
         {"y": Y.float()},
-        {"y": Y.float().long()},
     ),
     "labels out of range": (
-        f"{DATA_Y} holds labels from 1 to 2, the model has 2 classes (0 to 1); map the labels to the model's outputs",
+        f"{DATA_Y} holds labels from 1 to 2, the model has 2 classes (0 to 1); map the labels to the model's outputs, "
+        "e.g. y - 1 where they count from 1",
         {"y": Y + 1},
         {"y": (Y + 1) - 1},
     ),

@@ -266,6 +266,18 @@ def _table(value: Any) -> dict[str, Any]:
     return {name.replace("-", "_"): part for name, part in value.items()}
 
 
+def _normalize(value: Any) -> dict[str, list[float]]:
+    example = "e.g. {mean = [0.5], std = [0.25]}"
+    if not isinstance(value, Mapping) or set(value) != {"mean", "std"}:
+        raise ValueError(f"a table with mean and std, {example}")
+    if not all(isinstance(part, (list, tuple)) and part for part in value.values()):
+        raise ValueError(f"lists of numbers as mean and std, {example}")
+    mean, std = (list(map(number, value[name])) for name in ("mean", "std"))
+    if len(mean) != len(std) or min(std) <= 0:
+        raise ValueError(f"as many means as standard deviations, which are above 0, {example}")
+    return {"mean": mean, "std": std}
+
+
 def _same(text: str) -> str:
     return text
 
@@ -348,6 +360,13 @@ _SUBJECT = (
         parse=_same,
         metavar="input|standard",
         help="units of distances: those of the inputs, or each feature by its standard deviation (input)",
+    ),
+    Key(
+        name="normalize",
+        read=_normalize,
+        parse=_inline,
+        metavar="MEAN,STD",
+        help="what models expect to be applied to their inputs first: 'mean = [0.5], std = [0.25]'",
     ),
     Key(name="bounds", read=_pair, parse=_reals, metavar="LO,HI", help="the range of valid input values"),
 )

@@ -11,17 +11,22 @@ from dmmcheck.config.settings import Given
 from dmmcheck.errors import ConfigError
 from dmmcheck.loading.checkpoints import checkpoints_from
 from dmmcheck.loading.datasets import inputs_and_labels, with_groups
+from dmmcheck.loading.items import READ_LIMIT
 from dmmcheck.loading.references import UserCodeError, is_reference, load, resolve
+from dmmcheck.loading.skops_file import SUFFIX, load_estimator
 from dmmcheck.manifolds import builtin
+from dmmcheck.manifolds.adapt import is_points
 from dmmcheck.subject import Subject
 
 REQUIRED = ("model", "data", "manifold")
+DEFAULT_MANIFOLD = "local-pca"  # where manifold-data is given and manifold is not
+PICKLES = (".pkl", ".pickle", ".joblib")  # endings of files that are never loaded
 _FUNCTIONS = {"factory", "trainer"}
 _MAY_BE_FUNCTIONS = {"model", "reference", "robust", "pairs", "alternative"}
-_AS_GIVEN = {"bounds", "units", "manifold-options", "robustly-trained"}
+_AS_GIVEN = {"bounds", "units", "normalize", "manifold-options", "robustly-trained"}
 _FIELDS = (
     *("model", "reference", "robust", "pairs", "alternative", "robustly-trained"),
-    *("factory", "trainer", "bounds", "units"),
+    *("factory", "trainer", "bounds", "units", "normalize"),
 )
 
 
@@ -41,17 +46,25 @@ def load_part(name: str, given: Given, *, root: Path) -> Any:
     if name in _AS_GIVEN or (name in {"manifold", "checkpoints"} and not is_reference(value)):
         return value
     what = f"{name} = {value!r} ({given.origin})"
+    if value.lower().endswith(PICKLES):
+        raise ConfigError(
+            f"{what} is a pickle, which can run any code while it is loaded; load it in a function of your own, and "
+            "give that as pkg.mod:attr"
+        )
+    if value.endswith(SUFFIX) and name in _MAY_BE_FUNCTIONS:
+        return load_estimator(root / value, what)
     loaded = load(value, what, root=root)
     return loaded if name in _FUNCTIONS else resolve(loaded, what, may_be_function=name in _MAY_BE_FUNCTIONS)
 
 
-def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | None = None) -> Subject:
+def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | None = None, samples: int = 0) -> Subject:
     """A subject from its parts, or a copy of a subject with some parts replaced.
 
     Args:
         parts: Objects by key of ``[tool.dmmcheck]``; a text for a built-in manifold or a pattern of checkpoints.
         root: The folder that patterns, and references in manifold-options, start from.
         subject: The subject whose parts are replaced; None for a new one.
+        samples: Inputs that the run may use; as many items of a data set are read where they exceed `items.READ_LIMIT`.
 
     Raises:
         ConfigError: Two parts contradict each other, or one needs another that is missing.
@@ -59,7 +72,10 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
     """
     fields = {name.replace("-", "_"): parts[name] for name in _FIELDS if name in parts}
     if "data" in parts:
-        fields["x"], fields["y"], fields["groups"] = with_groups(parts["data"], "data")
+        fields["x"], fields["y"], fields["groups"], said = with_groups(
+            parts["data"], "data", limit=max(READ_LIMIT, samples)
+        )
+        fields["conversions"] = (said,) if said else ()
     if "groups" in parts:
         if fields.get("groups") is not None:
             raise ConfigError(
@@ -67,8 +83,13 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
             )
         fields["groups"] = parts["groups"]
     if "manifold-data" in parts:
-        fields["x_train"], fields["y_train"] = inputs_and_labels(parts["manifold-data"], "manifold-data")
+        found = inputs_and_labels(parts["manifold-data"], "manifold-data")
+        fields["x_train"], fields["y_train"] = found.inputs, found.labels
+        before = fields.get("conversions", () if subject is None else subject.conversions)
+        fields["conversions"] = (*before, found.said) if found.said else before
     points = fields.get("x_train", None if subject is None else subject.x_train)
+    if "manifold" not in parts and "manifold-data" in parts and subject is None:
+        parts = {**parts, "manifold": DEFAULT_MANIFOLD}
     if "manifold" in parts:
         fields["manifold"] = _manifold(parts["manifold"], parts.get("manifold-options"), points, root)
     elif "manifold-options" in parts:
@@ -82,6 +103,8 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
 def _manifold(manifold: Any, options: Mapping[str, Any] | None, points: Any, root: Path) -> Any:
     if isinstance(manifold, str):
         return builtin.build(manifold, _loaded(options or {}, root), points)
+    if is_points(manifold):
+        return builtin.build(DEFAULT_MANIFOLD, options or {}, manifold)
     if options:
         raise ConfigError(
             f"manifold-options are set ({', '.join(options)}), but the manifold is an object of your own, "

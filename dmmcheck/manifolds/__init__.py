@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from dmmcheck.manifolds.decoder import Decoder as Decoder
     from dmmcheck.manifolds.dimension import two_nn as two_nn
     from dmmcheck.manifolds.local_pca import LocalPCA as LocalPCA
+    from dmmcheck.manifolds.transformer import TransformerManifold as TransformerManifold
 
 _HOMES = {
     "BUILTIN": "builtin",
@@ -27,6 +28,7 @@ _HOMES = {
     "Manifold": "base",
     "PCA": "affine",
     "Subspace": "affine",
+    "TransformerManifold": "transformer",
     "build": "builtin",
     "two_nn": "dimension",
     "validate_manifold": "base",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds.base import DEFAULT_DIM, ORTHONORMAL_LIMIT, fitting_points
+from dmmcheck.manifolds.base import ORTHONORMAL_LIMIT, default_dim, fitting_points
 from dmmcheck.manifolds.principal import principal_plane
 
 
@@ -85,10 +85,10 @@ class PCA:
     """Principal component analysis: the k directions of largest variance.
 
     Attributes:
-        dim: Intrinsic dimension k.
+        dim: Intrinsic dimension k; 16 where None, or half of D where that is less.
     """
 
-    dim: int = DEFAULT_DIM
+    dim: int | None = None
 
     def fit(self, x: Any) -> PrincipalSubspace:
         """The manifold of points ``(m, *input_shape)``.
@@ -96,11 +96,12 @@ class PCA:
         Raises:
             ManifoldError: There are too few points, k is not below D, or k exceeds the rank of the points.
         """
-        points = fitting_points(x, self.dim)
-        plane = principal_plane(points, self.dim)
+        dim = default_dim(x) if self.dim is None else self.dim
+        points = fitting_points(x, dim)
+        plane = principal_plane(points, dim)
         rank = int(plane.rank)
-        if self.dim > rank:
-            raise ManifoldError(_rank_deficient(self.dim, len(points), rank))
+        if dim > rank:
+            raise ManifoldError(_rank_deficient(dim, len(points), rank))
         return PrincipalSubspace(basis=plane.basis[0], origin=plane.mean[0], training_points=points)
 
 

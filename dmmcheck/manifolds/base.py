@@ -5,11 +5,13 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dmmcheck import geometry
-from dmmcheck.errors import ManifoldError
+from dmmcheck.data.arrays import plain
+from dmmcheck.errors import ManifoldError, SubjectError
 
 ORTHONORMAL_LIMIT = 1e-4  # largest entry of |B^T B - 1|
 REPEAT_LIMIT = 1e-4  # largest change between two projections of the same points, relative to the largest value
@@ -39,18 +41,31 @@ class Manifold(Protocol):
         ...
 
 
+def default_dim(x: Any) -> int:
+    """The dimension k where none is given: 16, or half of D in fewer dimensions, which leaves as many off the manifold.
+
+    Args:
+        x: Points ``(m, *input_shape)`` of any kind.
+    """
+    shape = getattr(x, "shape", None) or np.shape(x)
+    return max(1, min(DEFAULT_DIM, int(np.prod(shape[1:])) // 2))
+
+
 def fitting_points(x: Any, dim: int) -> Tensor:
     """The points to fit a manifold on, as a tensor (m, D) in float32 or float64.
 
     Args:
-        x: Points ``(m, *input_shape)``: a tensor, array or nested list.
+        x: Points ``(m, *input_shape)``: a tensor, array, frame, sparse matrix or nested list.
         dim: Dimension k of the manifold.
 
     Raises:
         ManifoldError: The points are not finite floating-point numbers, fewer than k + 1, or k is not in [1, D).
     """
     try:
-        points = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x)
+        array, _ = plain(x, "the array of points to fit a manifold on")
+        points = array.detach() if isinstance(array, Tensor) else torch.as_tensor(array)
+    except SubjectError as error:
+        raise ManifoldError(str(error)) from error
     except (TypeError, ValueError, RuntimeError) as error:
         raise ManifoldError(
             f"the points to fit a manifold on are a {type(x).__name__} that does not convert to a tensor ({error}); "

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds.base import DEFAULT_DIM, fitting_points
+from dmmcheck.manifolds.base import default_dim, fitting_points
 from dmmcheck.manifolds.neighbours import nearest
 from dmmcheck.manifolds.principal import Planes, principal_planes
 
@@ -124,7 +124,8 @@ class LocalPCA:
     """Local principal component analysis.
 
     Attributes:
-        dim: Intrinsic dimension k; `two_nn` estimates it from the training points.
+        dim: Intrinsic dimension k; 16 where None, or half of D where that is less. `two_nn` estimates it from the
+            training points.
         neighbours: Number K of nearest training points that a plane is fitted to, at least k + 2. Where None, K is 4k,
             or all points if there are fewer: few enough to be local, and enough to tell k directions from noise.
 
@@ -138,7 +139,7 @@ class LocalPCA:
         (torch.Size([1, 2, 1]), 1.0)
     """
 
-    dim: int = DEFAULT_DIM
+    dim: int | None = None
     neighbours: int | None = None
 
     def fit(self, x: Any) -> LocalPlanes:
@@ -147,4 +148,5 @@ class LocalPCA:
         Raises:
             ManifoldError: There are too few points, k is not below D, or neighbours is not in [k + 2, m].
         """
-        return LocalPlanes(fitting_points(x, self.dim), self.dim, self.neighbours)
+        dim = default_dim(x) if self.dim is None else self.dim
+        return LocalPlanes(fitting_points(x, dim), dim, self.neighbours)

@@ -47,7 +47,7 @@ def trainer(subject: Subject) -> Callable[[Tensor, Tensor, int], Classifier] | N
     device = (subject.x if subject.x_train is None else subject.x_train).device
 
     def trained(x: Tensor, y: Tensor, seed: int) -> Classifier:
-        images = x.reshape(-1, *subject.input_shape).to(device)
+        images = subject.normalized(x.reshape(-1, *subject.input_shape)).to(device)
         what = f"trainer(x {tuple(images.shape)}, y ({len(y)},), seed {seed})"
         return subject.reference_classifier(_called(what, train, images, y.to(device), seed), f"model of {what}")
 

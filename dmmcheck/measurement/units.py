@@ -138,6 +138,7 @@ def in_units(subject: Subject) -> Subject:
         x_train=None if subject.x_train is None else scale.standard(subject.x_train),
         manifold=_manifold(subject.manifold, scale),
         bounds=None,
+        normalize=None,
         reference=wrapped(subject.reference, pair_role("reference")),
         robust=wrapped(subject.robust, pair_role("robust")),
         pairs=_pairs(subject, wrapped),
@@ -206,4 +207,4 @@ def _trainer(subject: Subject, scale: Scale, wrapped: Callable[[Any, str], Any])
     train = subject.trainer
     if train is None:
         return None
-    return lambda x, y, seed: wrapped(train(scale.own(x), y, seed), "trained model")
+    return lambda x, y, seed: wrapped(train(subject.normalized(scale.own(x)), y, seed), "trained model")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.base import Classifier, ambient_dim
+from dmmcheck.models.estimators import as_module, is_estimator
 from dmmcheck.models.evaluation import module_of
 from dmmcheck.models.placement import placement
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
@@ -32,8 +33,10 @@ def reference_model(model: Any, x: Tensor, *, like: Classifier, role: str) -> Cl
         ModelError: The reference model cannot be called on these inputs, cannot be moved, or has another number of
             classes or of input values than the model under test.
     """
-    x, there = x[:2].to(like.device, like.dtype), (like.device, like.dtype)
     is_adapted = isinstance(model, Classifier)
+    if is_estimator(model):
+        model = as_module(model, x, role=role)
+    x, there = x[:2].to(like.device, like.dtype), (like.device, like.dtype)
     given, dtype = (model.device, model.dtype) if is_adapted else placement(model, x, what=role)
     if (_device(given), dtype) != (_device(there[0]), there[1]):
         model = moved(model, *there, role=role)

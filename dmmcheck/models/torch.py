@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.base import UNDER_TEST, Classifier, flat, missing_members
+from dmmcheck.models.estimators import as_module, is_estimator
 from dmmcheck.models.evaluation import evaluation, module_of
 from dmmcheck.models.placement import PRECISE, placement
 
@@ -49,7 +50,10 @@ class TorchClassifier:
     def name(self) -> str:
         """The name of the module's class, or of the function."""
         module = module_of(self.forward)
-        return getattr(self.forward, "__name__", "model") if module is None else type(module).__name__
+        if module is None:
+            return getattr(self.forward, "__name__", "model")
+        named = getattr(module, "reported_name", None)
+        return named if isinstance(named, str) else type(module).__name__
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
@@ -85,8 +89,10 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
 
     Args:
         model: A ``torch.nn.Module``, any callable on tensors, or a `Classifier`, which is returned as it is. A module
-            or callable returns a tensor or an object with ``.logits``: logits or probabilities (n, C), or for two
-            classes one logit or probability of class 1 for each input, (n,) or (n, 1).
+            or callable returns a tensor, an object with ``.logits``, a dict with the key ``logits`` or a tuple whose
+            first element they are: logits or probabilities (n, C), or for two
+            classes one logit or probability of class 1 for each input, (n,) or (n, 1). Or a fitted classifier of
+            scikit-learn, see `models.estimators`.
         x: Inputs ``(n, *input_shape)``, at least one.
         role: What messages call the model.
 
@@ -106,6 +112,8 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
     """
     if isinstance(model, Classifier):
         return model
+    if is_estimator(model):
+        model = as_module(model, x, role=role)
     if not callable(model):
         raise ModelError(_not_callable(model, role))
     device, dtype = placement(model, x, what=role)
@@ -113,7 +121,8 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
     inputs = flat(draft, x[:2])
     output = probe(draft, inputs)
     classes = _classes(output, len(inputs), role)
-    likely = _likely(output) and _likely_far_away(draft, inputs)
+    are_logits = getattr(model, "returns_logits", False) is True
+    likely = not are_logits and _likely(output) and _likely_far_away(draft, inputs)
     if output.shape == (len(inputs), classes):
         return replace(draft, form="probabilities" if likely else "logits", classes=classes)
     return replace(draft, form="binary-probability" if likely else "binary", classes=classes)
@@ -169,17 +178,21 @@ def _not_callable(model: Any, role: str) -> str:
         )
     return (
         f"the {role} is a {type(model).__name__}, which cannot be called; pass a torch.nn.Module, a function from a "
-        "tensor to logits, or a dmmcheck.Classifier"
+        "tensor to logits, a fitted classifier of scikit-learn, or a dmmcheck.Classifier"
     )
 
 
 def _tensor_of(output: Any, role: str) -> Tensor:
-    """The output itself, or its ``.logits``."""
+    """The output itself, its ``.logits``, what it holds under the key ``logits``, or the first of a tuple."""
     tensor = getattr(output, "logits", output)
+    if isinstance(tensor, Mapping):
+        tensor = tensor.get("logits", tensor)
+    elif isinstance(tensor, (tuple, list)) and tensor:
+        tensor = tensor[0]
     if not isinstance(tensor, Tensor):
         raise ModelError(
-            f"the {role} returned a {type(output).__name__}, expected a tensor or an object with .logits; "
-            "wrap it in a function that returns the logits"
+            f"the {role} returned a {type(output).__name__}, expected a tensor, an object with .logits, or a dict "
+            "with the key 'logits'; wrap it in a function that returns the logits"
         )
     return tensor
 

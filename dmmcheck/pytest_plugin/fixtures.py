@@ -33,7 +33,10 @@ def gather_subject(request: pytest.FixtureRequest, config: Config) -> Subject:
             f"both the fixture {SUBJECT_FIXTURE} and {', '.join(fixtures.values())} are defined; "
             "keep the one subject, or its parts"
         )
-    missing = [name for name in build.REQUIRED if name not in config.subject and name not in fixtures]
+    given = {*config.subject, *fixtures}
+    if "manifold-data" in given:
+        given.add("manifold")  # local PCA, fitted on these data
+    missing = [name for name in build.REQUIRED if name not in given]
     if missing and not has_subject:
         raise ConfigError(_missing_message(missing, config))
     parts: dict[str, Any] = {}
@@ -45,10 +48,10 @@ def gather_subject(request: pytest.FixtureRequest, config: Config) -> Subject:
         if parts.get(name, ...) is None:
             del parts[name]  # a fixture that returns None gives no such part
     if not has_subject:
-        _refuse_none([fixtures[name] for name in build.REQUIRED if name not in parts])
-        return build.build_subject(parts, root=config.root)
+        _refuse_none([fixtures[name] for name in build.REQUIRED if name not in parts and name in fixtures])
+        return build.build_subject(parts, root=config.root, samples=config.settings.samples)
     subject = as_subject(value_of(request, SUBJECT_FIXTURE), f"the fixture {SUBJECT_FIXTURE}")
-    return build.build_subject(parts, root=config.root, subject=subject)
+    return build.build_subject(parts, root=config.root, subject=subject, samples=config.settings.samples)
 
 
 def as_subject(value: Any, what: str) -> Subject:

@@ -119,6 +119,7 @@ OPTIONS = {
     "trainer": ("a:b", "a:b"),
     "groups": ("a:b", "a:b"),
     "units": ("standard", "standard"),
+    "normalize": ("mean = [0.5], std = [2]", {"mean": [0.5], "std": [2.0]}),
     "bounds": ("0, 255", (0.0, 255.0)),
 }
 
@@ -162,6 +163,12 @@ def test_an_option_wins_over_the_file(tmp_path, name, text, value):
         ("bounds = [0, 1, 2]", ["bounds is [0, 1, 2], expected two numbers"]),
         ("bounds = [1, 0]", ["the lower one first"]),
         ("bounds = ['a', 'b']", ["expected a finite number"]),
+        ("normalize = [0.5]", ["normalize is [0.5], expected a table with mean and std, e.g. {mean = [0.5], std ="]),
+        ("normalize = {mean = [0.5]}", ["expected a table with mean and std"]),
+        ("normalize = {mean = 0.5, std = 1}", ["expected lists of numbers as mean and std"]),
+        ("normalize = {mean = ['a'], std = [1]}", ["expected a finite number"]),
+        ("normalize = {mean = [0, 0], std = [1]}", ["expected as many means as standard deviations, which are above"]),
+        ("normalize = {mean = [0], std = [0]}", ["which are above 0"]),
         ("manifold-options = 16", ["manifold-options is 16, expected a table"]),
         ("attacks = [3]", ["attacks is [3], expected attacks that can be called (3 cannot); pass an object"]),
         ("attacks = 'fab'", ["attacks is 'fab', expected a list of names of torchattacks"]),

@@ -1,4 +1,4 @@
-"""Every code block of README, tutorial and extending is run, in order, from a folder outside the repository."""
+"""Every code block of the pages that are followed is run, in order, from a folder outside the repository."""
 
 from __future__ import annotations
 
@@ -67,6 +67,7 @@ EXTENDING = {
 }
 COMMANDS = {
     ("README.md", "python check.py"): Command(r"^stated builtin supported$"),
+    ("docs/classifiers.md", "python wine.py"): Command(r"^Pipeline (supported|refuted|inconclusive)$"),
     **{("docs/tutorial.md", line): command for line, command in TUTORIAL.items()},
     **{("docs/extending.md", line): command for line, command in EXTENDING.items()},
 }
@@ -128,7 +129,7 @@ def test_the_other_test_that_runs_the_quick_start_exists():
     assert '"pytest", "--dmm"' in other.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/classifiers.md"])
 def test_page_runs(page, pytester):
     follow(page, pytester, heavy=False)
 

@@ -136,3 +136,40 @@ def test_groups_come_with_the_data_or_alone(tmp_path, more):
 def test_groups_that_are_given_twice_are_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"groups are given twice, as the key groups and as data = \(x, y, groups\)"):
         build_subject({**PARTS, "data": (X, Y, range(16)), "groups": range(16)}, root=tmp_path)
+
+
+def test_what_was_converted_is_said_of_the_subject(tmp_path):
+    class Pairs(torch.utils.data.Dataset):
+        def __len__(self):
+            return 3000
+
+        def __getitem__(self, index):
+            return X[index % 16] + index // 16, int(Y[index % 16])
+
+    made = build_subject({**PARTS, "data": Pairs(), "manifold-data": Pairs()}, root=tmp_path)
+    assert len(made.x) == len(made.x_train) == 2048
+    assert made.conversions == (
+        "data: 2048 of 3000 items were drawn and read",
+        "manifold-data: 2048 of 3000 items were drawn and read",
+    )
+    assert build_subject({"data": (X, Y)}, root=tmp_path, subject=made).conversions == ()
+
+
+def test_local_pca_is_the_manifold_where_only_its_data_are_given(tmp_path):
+    made = build_subject({"model": model, "data": (X, Y), "manifold-data": torch.rand(40, 6)}, root=tmp_path)
+    assert (made.manifold.name, made.manifold.dim) == ("local-pca", 3)
+
+
+def test_points_as_a_manifold_take_the_options_of_local_pca(tmp_path):
+    points = torch.rand(40, 6).numpy()
+    made = build_subject({**PARTS, "manifold": points, "manifold-options": {"dim": 2}}, root=tmp_path)
+    assert (made.manifold.name, made.manifold.dim) == ("local-pca", 2)
+
+
+@pytest.mark.parametrize("file", ["net.pkl", "net.PICKLE", "runs/net.joblib"])
+@pytest.mark.parametrize("name", ["model", "data"])
+def test_a_pickle_is_refused_and_not_opened(tmp_path, name, file):
+    with pytest.raises(
+        ConfigError, match="is a pickle, which can run any code while it is loaded; load it in a function"
+    ):
+        load_part(name, Given(file, "here"), root=tmp_path)

@@ -34,17 +34,21 @@ class Pairs(Dataset):
         TensorDataset(X, Y),
         Subset(TensorDataset(X, Y), range(16)),
         Pairs(*((x.numpy(), int(y)) for x, y in zip(X, Y, strict=True))),
+        DataLoader(TensorDataset(X, Y), batch_size=5),
     ],
-    ids=["tensors", "arrays", "tensor-dataset", "subset", "dataset"],
+    ids=["tensors", "arrays", "tensor-dataset", "subset", "dataset", "loader"],
 )
 def test_arrays_and_datasets_give_the_same_inputs_and_labels(value):
-    x, y = labelled(value, "data")
-    torch.testing.assert_close(torch.as_tensor(x), X)
-    torch.testing.assert_close(torch.as_tensor(y), Y)
+    found = labelled(value, "data")
+    torch.testing.assert_close(torch.as_tensor(found.inputs), X)
+    torch.testing.assert_close(torch.as_tensor(found.labels), Y)
+    assert found.said == ""
 
 
 def test_inputs_alone_have_no_labels():
-    assert inputs_and_labels(X, "manifold-data") == (X, None)
+    found = inputs_and_labels(X, "manifold-data")
+    assert found.inputs is X
+    assert found.labels is None
     with pytest.raises(SubjectError, match="data has no labels; give"):
         labelled(np.zeros((3, 2)), "data")
 
@@ -56,7 +60,6 @@ def test_inputs_alone_have_no_labels():
         (3, "data is a int; give"),
         ("path", "data is a str"),
         ({"x": X}, "data is a dict"),
-        (DataLoader(TensorDataset(X, Y)), "data is a DataLoader; give its attribute .dataset"),
         (Pairs(), "data is an empty Pairs"),
         (Pairs((X[0],)), "item 0 is a tuple, not a pair"),
         (
@@ -65,7 +68,7 @@ def test_inputs_alone_have_no_labels():
         ),
         (Pairs((X[0], 1), (X[0, :3], 1)), r"inputs of 2 shapes \(\(3,\), \(6,\)\)"),
     ],
-    ids=["three", "number", "text", "dict", "loader", "empty", "unlabelled", "no-tensor", "shapes"],
+    ids=["three", "number", "text", "dict", "empty", "unlabelled", "no-tensor", "shapes"],
 )
 def test_data_of_another_kind_are_refused(value, words):
     with pytest.raises(SubjectError, match=words):

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from dmmcheck.errors import DmmError
 from dmmcheck.loading.attacks import load_attacks
@@ -141,7 +141,7 @@ def attack(root: Path, reference: str) -> Any:
 
 
 def is_data(found: Any) -> bool:
-    return bool((torch.as_tensor(found[0]) == X).all() and (torch.as_tensor(found[1]) == Y).all())
+    return bool((torch.as_tensor(found.inputs) == X).all() and (torch.as_tensor(found.labels) == Y).all())
 
 
 TWO, ONE = [0, 2], [1]
@@ -161,18 +161,13 @@ CASES = {
         value_of, "shop_code:Strong", "or a function without required arguments", "shop_code:make", lambda v: v == 3
     ),
     "none": Case(value_of, "shop_code:nothing", "return or assign the object", "shop_code:make", lambda v: v == 3),
-    "labels": Case(data, X, "give (x, y) arrays or tensors", (X.numpy(), Y.numpy()), is_data),
-    "three": Case(data, (X, Y, Y), "or a torch Dataset of (input, label)", TensorDataset(X, Y), is_data),
-    "loader": Case(
-        data,
-        DataLoader(TensorDataset(X, Y)),
-        "give its attribute .dataset",
-        DataLoader(TensorDataset(X, Y)).dataset,
-        is_data,
-    ),
-    "kind": Case(data, {"x": X}, "give (x, y) arrays or tensors", (X, Y), is_data),
+    "labels": Case(data, X, "give (x, y) arrays, tensors or frames", (X.numpy(), Y.numpy()), is_data),
+    "three": Case(data, (X, Y, Y), "or a torch Dataset or DataLoader of (input, label)", TensorDataset(X, Y), is_data),
+    "kind": Case(data, {"x": X}, "give (x, y) arrays, tensors or frames", (X, Y), is_data),
     "empty": Case(data, Pairs(), "give the test split", TensorDataset(X, Y), is_data),
-    "pair": Case(data, Pairs(*((x,) for x in X)), "Dataset of (input, label)", Pairs(*zip(X, Y, strict=True)), is_data),
+    "pair": Case(
+        data, Pairs(*((x,) for x in X)), "DataLoader of (input, label)", Pairs(*zip(X, Y, strict=True)), is_data
+    ),
     "transform": Case(
         data,
         Pairs(*(("image.png", int(y)) for y in Y)),
@@ -185,7 +180,7 @@ CASES = {
         Pairs((X[0], 0), (X[1, :3], 1)),
         "a transform that brings all inputs to one shape",
         Pairs((X[0, :3], 0), (X[1, :3], 1)),
-        lambda found: found[0].shape == (2, 3),
+        lambda found: found.inputs.shape == (2, 3),
     ),
     "pattern": Case(
         weights,
@@ -224,7 +219,7 @@ CASES = {
     "content": Case(saved, [1.0], "save model.state_dict()", nn.Linear(6, 2).state_dict(), lambda steps: steps == ONE),
     "manifold": Case(
         subject,
-        {"manifold": None, "manifold-options": {"dim": 1}, "manifold-data": X},
+        {"manifold": None, "manifold-options": {"dim": 1}},
         "set a built-in one, e.g. manifold = 'local-pca'",
         {"manifold": "local-pca", "manifold-options": {"dim": 1, "neighbours": 8}, "manifold-data": X},
         lambda made: made.manifold.dim == 1,

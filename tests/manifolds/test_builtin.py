@@ -61,7 +61,7 @@ def test_the_options_of_the_list_are_those_of_the_class(name):
         ("local-pca", {"neighbours": -1}, POINTS, ["'neighbours'", "-1"]),
         ("pca", {"dim": 3}, None, ["'pca' is fitted on training inputs", "manifold-data"]),
         ("pca", {"dim": 10}, POINTS, ["dim is 10", "D = 10", "below D"]),
-        ("local-pca", {}, POINTS, ["dim is 16", "D = 10"]),
+        ("local-pca", {"dim": 16}, POINTS, ["dim is 16", "D = 10"]),
         ("pca", {"dim": 3}, POINTS[:, :, :1].expand(-1, -1, 5), ["rank 2", "dim <= 2"]),
         ("decoder", {"encode": len}, POINTS, ["'decoder' needs decode", "manifold-options"]),
         ("decoder", {}, POINTS, ["needs encode and decode"]),

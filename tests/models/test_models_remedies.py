@@ -83,7 +83,7 @@ def is_right(classifier):
 CASES = {
     "not callable": (
         lambda: adapt(42, X),
-        "pass a torch.nn.Module, a function from a tensor to logits, or a dmmcheck.Classifier",
+        "pass a torch.nn.Module, a function from a tensor to logits, a fitted classifier of scikit-learn, or a dmm",
         lambda: [adapt(nn.Linear(3, 2), X), adapt(linear, X), adapt(Own(), X)],
     ),
     "members missing": (
@@ -93,7 +93,7 @@ CASES = {
     ),
     "no tensor": (
         lambda: adapt(scores, X),
-        "returned a dict, expected a tensor or an object with .logits; wrap it in a function that returns the logits",
+        "or a dict with the key 'logits'; wrap it in a function that returns the logits",
         lambda: [adapt(lambda x: scores(x)["scores"], X)],
     ),
     "no row of logits": (

@@ -194,3 +194,15 @@ def test_a_classifier_that_does_not_keep_the_protocol_is_one_clear_error(logits,
     with pytest.raises(ModelError) as error:
         verify(Own(logits), X)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [lambda z: {"loss": 0.0, "logits": z}, lambda z: (z, "hidden states"), lambda z: [z]],
+    ids=["dict", "tuple", "list"],
+)
+def test_logits_are_taken_out_of_what_holds_them(packed):
+    x = torch.rand(4, 3)
+    weight = torch.rand(3, 2)
+    classifier = adapt(lambda x: packed(x @ weight), x)
+    torch.testing.assert_close(classifier.logits(x), x @ weight)

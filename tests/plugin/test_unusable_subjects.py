@@ -22,7 +22,7 @@ UNUSABLE = {
         ["data = 'other:deep' (--dmm-data) takes arguments (x) and is called without them"],
     ),
     "unlabelled": ({"data": "world:x"}, ["data has no labels", "give (x, y)"]),
-    "four": ({"data": "other:four"}, ["data is a tuple of 4 elements, not of two"]),
+    "four": ({"data": "other:four"}, ["data is a tuple of 4 elements, expected 2"]),
     "groups": (
         {"data": "world:data", "groups": "world:side"},
         ["groups has 2 different values, at least 8 are needed"],
@@ -30,7 +30,7 @@ UNUSABLE = {
     "labels-length": ({"data": "other:short"}, ["y (the labels of the key data) has shape (39,), expected (40,)"]),
     "labels-dtype": (
         {"data": "other:real"},
-        ["y (the labels of the key data) has dtype torch.float32, expected integers"],
+        ["y (the labels of the key data) has dtype float32 and holds fractions, expected integers"],
     ),
     "labels-range": (
         {"data": "other:high"},
@@ -82,7 +82,7 @@ OTHER = """
     y = data[1]
     four = x, y, y, y
     short = x, y[1:]
-    real = x, y.float()
+    real = x, y + 0.5
     high = x, torch.where(torch.arange(40) == 3, 2, y)
     nan = x.clone(), y
     nan[0][3, 3] = torch.nan

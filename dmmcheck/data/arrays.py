@@ -1,0 +1,119 @@
+"""Frames and sparse matrices as arrays, told by what they can do, so that no optional package is imported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmmcheck.errors import SubjectError
+
+MOST_VALUES = 1 << 28  # of a sparse matrix that is made dense: 2 GiB in float64
+_NAMED = 6  # most column names that a sentence lists
+
+
+def plain(value: Any, name: str) -> tuple[Any, str]:
+    """The array in a frame, a series or a sparse matrix; any other value as it is.
+
+    Args:
+        value: What the user gave.
+        name: Its name in messages.
+
+    Returns:
+        The array, and what was done in a few words; "" where nothing was.
+
+    Raises:
+        SubjectError: A column of a frame holds no numbers, or a sparse matrix is too large to be made dense.
+    """
+    if isinstance(value, Tensor):
+        if value.layout == torch.strided:
+            return value, ""
+        _check_size(value.shape, name)
+        return value.to_dense(), _made_dense(name)
+    if callable(getattr(value, "to_numpy", None)):
+        return _of_frame(value, name) if hasattr(value, "columns") else (value.to_numpy(), "")
+    if callable(getattr(value, "toarray", None)) and hasattr(value, "nnz"):
+        _check_size(value.shape, name)
+        return value.toarray(), _made_dense(name)
+    return _writable(value), ""
+
+
+def column_names(value: Any) -> list[str] | None:
+    """The names of a frame's columns; None for anything else."""
+    return [str(column) for column in value.columns] if hasattr(value, "columns") else None
+
+
+def listed(names: list[str]) -> str:
+    """A few names, and how many more there are.
+
+    Example:
+        >>> listed(["a", "b"]), listed(list("abcdefgh"))
+        ('a, b', 'a, b, c, d, e, f and 2 more')
+    """
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def check_columns(frame: Any, expected: Any, name: str) -> None:
+    """Check that a frame has columns of the expected names, in their order; anything but a frame passes.
+
+    Args:
+        frame: What the user gave.
+        expected: The names; None where they are unknown.
+        name: What messages call the frame.
+
+    Raises:
+        SubjectError: The columns are others, or in another order.
+    """
+    own = column_names(frame)
+    wanted = None if expected is None else [str(column) for column in expected]
+    if own is None or wanted is None or own == wanted:
+        return
+    raise SubjectError(
+        f"{name} has the columns {listed(own)}, expected {listed(wanted)}, in this order; select them in the order in "
+        "which the model was trained on them, e.g. x[list(x_train.columns)]"
+    )
+
+
+def _of_frame(frame: Any, name: str) -> tuple[Any, str]:
+    """The values of a frame in floating point, whatever numbers its columns hold."""
+    names = column_names(frame) or []
+    values = frame.to_numpy()
+    if values.dtype not in (np.float32, np.float64):
+        try:
+            values = values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            wrong = [column for column, part in zip(names, values.T, strict=True) if not _are_numbers(part)]
+            raise SubjectError(
+                f"{name} is a {type(frame).__name__} whose columns {listed(wrong)} hold texts or missing values; drop "
+                "these columns, or turn them into numbers as your model has them"
+            ) from error
+    return _writable(values), f"{name} is a {type(frame).__name__} with the columns {listed(names)}"
+
+
+def _writable(values: Any) -> Any:
+    """An array that torch may share memory with: a copy of one that must not be written to."""
+    return values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
+
+
+def _are_numbers(values: Any) -> bool:
+    try:
+        values.astype(np.float64)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _check_size(shape: Any, name: str) -> None:
+    size = int(np.prod([int(part) for part in shape], dtype=float))
+    if size > MOST_VALUES:
+        raise SubjectError(
+            f"{name} is a sparse matrix of shape {tuple(shape)}, dense it would hold {size} values (limit "
+            f"{MOST_VALUES}); pass fewer rows, or fewer features, e.g. of a TruncatedSVD"
+        )
+
+
+def _made_dense(name: str) -> str:
+    return f"{name} is a sparse matrix and was made dense"

@@ -1,0 +1,52 @@
+"""Inputs of any kind as a floating-point tensor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dmmcheck.data.arrays import plain
+from dmmcheck.errors import SubjectError
+
+
+def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
+    """Any array, frame or sparse matrix of inputs as a floating-point tensor ``(n, *input_shape)``.
+
+    Args:
+        x: What the user gave.
+        name: Its name in messages.
+
+    Returns:
+        The tensor, and how it was made in a few words; "" for an array or tensor.
+
+    Raises:
+        SubjectError: x is no array, holds integers, NaN or infinities, or has fewer than two dimensions.
+
+    Example:
+        >>> import scipy.sparse
+        >>> from dmmcheck.data.inputs import inputs_of
+        >>> inputs_of(scipy.sparse.eye(2, format="csr"), "x")
+        (tensor([[1., 0.],
+                [0., 1.]], dtype=torch.float64), 'x is a sparse matrix and was made dense')
+    """
+    array, made = plain(x, name)
+    try:
+        tensor = array.detach() if isinstance(array, Tensor) else torch.as_tensor(array)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SubjectError(
+            f"{name} is a {type(x).__name__} that does not convert to a tensor ({error}); pass an array (n, "
+            f"*input_shape)"
+        ) from error
+    if not tensor.is_floating_point():
+        raise SubjectError(
+            f"{name} has dtype {tensor.dtype}, floating point is needed since distances are measured in it; "
+            f"scale integer images first, e.g. {name.partition(' ')[0]} / 255.0"
+        )
+    if tensor.ndim < 2:
+        raise SubjectError(f"{name} has shape {tuple(tensor.shape)}, expected (n, *input_shape); add the input axis")
+    bad = int((~torch.isfinite(tensor)).sum())
+    if bad:
+        raise SubjectError(f"{name} holds {bad} NaN or infinite values of {tensor.numel()}; remove or impute them")
+    return tensor, made

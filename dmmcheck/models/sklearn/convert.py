@@ -1,0 +1,92 @@
+"""From a fitted estimator to a module that computes its scores, by the kind of each of its parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.exceptions import NotFittedError
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+from torch import nn
+
+from dmmcheck.errors import ModelError
+from dmmcheck.models.sklearn import gaussian, kernel, linear, mlp, steps
+from dmmcheck.models.sklearn.gaussian import OfEachClass
+
+FAMILIES = (linear, gaussian, mlp, kernel)
+SUPPORTED = (
+    ", ".join(kind.__name__ for family in FAMILIES for kind in family.KINDS)
+    + ", OneVsRestClassifier of these, and pipelines of "
+    + ", ".join(steps.NAMES)
+    + " and these"
+)
+
+
+def scores_of(estimator: Any, role: str) -> nn.Module:
+    """A module from rows (n, D) to scores (n, C), or (n, 1) for two classes.
+
+    Args:
+        estimator: A fitted classifier of scikit-learn.
+        role: What messages call it.
+
+    Raises:
+        ModelError: It is not fitted, or a part of it is of a kind without a differentiable form here.
+    """
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError as error:
+        raise ModelError(
+            f"the {role} is a {type(estimator).__name__} that is not fitted; call fit(x, y) first"
+        ) from error
+    except TypeError as error:
+        raise ModelError(_unsupported(estimator, role)) from error
+    return _scores(estimator, role)
+
+
+def _scores(estimator: Any, role: str) -> nn.Module:
+    if isinstance(estimator, (GridSearchCV, RandomizedSearchCV)):
+        return _scores(estimator.best_estimator_, role)
+    if isinstance(estimator, Pipeline):
+        before = [_step(name, step, role) for name, step in estimator.steps[:-1] if step not in (None, "passthrough")]
+        return nn.Sequential(*before, _scores(estimator.steps[-1][1], role))
+    if isinstance(estimator, OneVsRestClassifier):
+        return _one_vs_rest(estimator, role)
+    for family in FAMILIES:
+        if isinstance(estimator, family.KINDS):
+            module: nn.Module = family.build(estimator)
+            return module
+    raise ModelError(_unsupported(estimator, role))
+
+
+def _one_vs_rest(estimator: Any, role: str) -> nn.Module:
+    """The score of each class against the others."""
+    if estimator.multilabel_:
+        raise ModelError(f"the {role} gives several labels to an input, one is supported; fit it on y of shape (n,)")
+    parts = [_scores(part, role) for part in estimator.estimators_]
+    wide = [type(part).__name__ for part in estimator.estimators_ if isinstance(part, gaussian.KINDS)]
+    if wide:
+        raise ModelError(
+            f"the {role} is a OneVsRestClassifier of {wide[0]}, which is not supported; use {wide[0]} by itself, which "
+            "takes several classes"
+        )
+    return parts[0] if len(parts) == 1 else OfEachClass(parts)
+
+
+def _step(name: str, step: Any, role: str) -> nn.Module:
+    module = steps.build(step)
+    if module is None:
+        raise ModelError(
+            f"the step {name!r} of the {role} is a {type(step).__name__}, supported are {', '.join(steps.NAMES)}; "
+            "apply this step to the data yourself, and test the rest of the pipeline on what it returns"
+        )
+    return module
+
+
+def _unsupported(estimator: Any, role: str) -> str:
+    return (
+        f"the {role} is a {type(estimator).__name__}, of which no differentiable form is known, and a search that "
+        f"needs predictions alone is not there yet; supported are {SUPPORTED}; or pass a torch.nn.Module, or a "
+        "function from a tensor to logits that torch can differentiate"
+    )
