@@ -77,11 +77,16 @@ class Results:
     @property
     def unreached(self) -> int:
         """How many of the selected tests did not start."""
-        return max((record.selected for record in self.records.values()), default=0) - len(self.records)
+        return self.selected - len(self.records)
+
+    @property
+    def selected(self) -> int:
+        """How many tests pytest selected."""
+        return max((record.selected for record in self.records.values()), default=0)
 
     def counts(self) -> str:
         """The counts of a run without findings."""
-        planned = max((record.selected for record in self.records.values()), default=0)
+        planned = self.selected
         return f"{planned} planned, 0 ran" if planned else "no check was selected"
 
     def reports(self) -> dict[str, Report]:

@@ -44,10 +44,17 @@ class RunSummary:
         """A report with the ids of all tests that were selected, and the errors that kept some from a finding."""
         planned = [finding.id for finding in report.findings]
         if not label and SELECTION in self._config.stash:
-            planned = [item.id for item in self._config.stash[SELECTION].selected] or planned
+            selected = [item.id for item in self._config.stash[SELECTION].selected]
+            if len(selected) == self._results.selected:  # none of them was deselected by a node id, -k or -m
+                planned = selected
         found = {finding.id for finding in report.findings}
         errors = tuple(self._results.usage_errors)
-        return replace(report, planned=tuple(planned), complete=found >= set(planned), errors=errors)
+        return replace(
+            report,
+            planned=tuple(planned),
+            complete=found >= set(planned) and self._results.unreached <= 0,
+            errors=errors,
+        )
 
     def _judge(self, session: pytest.Session) -> None:
         """Write the reports, note what is wrong with the whole run, and set the exit status."""

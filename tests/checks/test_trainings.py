@@ -196,6 +196,8 @@ def test_the_alpha_of_a_run_is_shared_with_claims_about_training_only_where_ther
 def test_an_unsound_model_of_the_first_pair_is_named(name):
     of = subject()
     chance = torch.nn.Linear(16, 2).to(of.x.dtype)
+    for weights in chance.parameters():
+        torch.nn.init.zeros_(weights)  # a constant model
 
     def pairs(seed):
         return network(0.1, seed), chance if name == "robust" else network(0.3, seed + 1)

@@ -50,9 +50,9 @@ def test_an_attack_by_its_path_in_a_folder_below(project):
 
 
 def test_an_attack_that_does_not_exist_is_one_error(project):
-    result = project.runpytest_inprocess(*ENERGY, "--dmm-attacks", "own_attack:GradientRay")
+    result = project.runpytest_inprocess(*ENERGY, "--dmm-attacks", "no_attack:GradientRay")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert "attacks: 'own_attack:GradientRay': there is no module 'own_attack'" in printed(result)
+    assert "attacks: 'no_attack:GradientRay': there is no module 'no_attack'" in printed(result)
     assert "INTERNALERROR" not in printed(result)
 
 

@@ -34,5 +34,5 @@ def test_five_lines_and_a_model_give_a_table(folder):
     assert re.search(r"^claim +estimate .*beside chance .*verdict$", done.stdout, re.MULTILINE)
     assert re.search(r"^subject +Sequential, D = 64 ", done.stdout, re.MULTILINE)
     assert re.search(r"^manifold +local-pca", done.stdout, re.MULTILINE)
-    assert re.search(r"^\d+ of 9 claims holds?", done.stdout, re.MULTILINE)
+    assert re.search(r"^\d+ of 9 stated claims holds?", done.stdout, re.MULTILINE)
     assert "no gating check reached a verdict" not in done.stdout
