@@ -11,7 +11,7 @@ DOCS_INSTALLED := $(VENV)/.docs-installed
 REPORT := build/dmm-report.json
 JUNIT := build/dmm-junit.xml
 
-COVERED := 99  # least per cent of lines and branches
+COVERED := 98  # least per cent of lines and branches
 
 .PHONY: demo test test-all lint docs figures clean
 
