@@ -33,8 +33,8 @@ class Claim:
 
 
 def is_compared(finding: Finding) -> bool:
-    """Whether a finding compares a claim with a control; before it is measured, it has neither limit nor control."""
-    return finding.tier == "controlled" and (finding.control is not None or finding.threshold is None)
+    """Whether a finding compares a claim with a control; one that was not measured, on no input, has no control yet."""
+    return finding.tier == "controlled" and (finding.control is not None or finding.n == 0)
 
 
 def claims(findings: Iterable[Finding]) -> list[Claim]:

@@ -34,7 +34,9 @@ def test_a_check_that_only_compares_with_controls_is_one_claim():
 
 
 def test_a_control_that_was_not_measured_has_no_row_of_its_own():
-    unsound = replace(ROTATION, control=None, threshold=None, chance=None, verdict="inconclusive", reason="unsound")
+    unsound = replace(
+        ROTATION, control=None, threshold=None, n=0, chance=None, verdict="inconclusive", reason="unsound"
+    )
     (claim,) = claims((reports.ENERGY, unsound))
     assert claim.controls == (unsound,)
     assert together(claim.controls) is None
