@@ -111,7 +111,7 @@ class _Trial:
             told = finding.chance is None or finding.chance.word != "not-told"
             if decided is not None and told:
                 break
-        return (finding if decided is None else replace(decided, chance=finding.chance)), view
+        return (finding if decided is None else replace(decided, chance=finding.chance, cost=finding.cost)), view
 
     def single(self) -> tuple[Finding, View]:
         """Take one look: at few inputs, since every draw of the control evaluates the model again, or at all."""

@@ -265,18 +265,21 @@ def test_a_shortfall_of_the_search_widens_the_interval_and_is_reported():
     assert widened.interval[0] < plain.interval[0]
 
 
-def test_a_verdict_stays_that_of_the_look_at_which_it_was_clear(own_registries):
-    """The second half of the inputs says nothing: the verdict of the first look stays, the word takes all looks."""
+def test_a_verdict_stays_that_of_the_look_at_which_it_was_clear():
+    """The first 32 inputs refute the claim; they are too few draws from chance to tell more, and the rest says nothing.
+
+    Four of the 199 draws lie far below, so that p = 5 / 200 on that side is above the 0.05 / 3 of a look.
+    """
     seen = []
 
     def ask(view):
-        if view.draw is None:
-            seen.append(view.n)
-        values = np.where(np.arange(view.n) < 32, 0.1, np.nan)
-        return Evidence.of(values if view.draw is None else np.full(view.n, 0.5 + 0.1 * (view.draw[1] % 7)))
+        if view.draw is not None:
+            return Evidence.of(np.full(view.n, -10.0 if view.draw[1] % 50 == 0 else 0.5 + 0.01 * (view.draw[1] % 7)))
+        seen.append(view.n)
+        return Evidence.of(np.where(np.arange(view.n) < 32, np.arange(view.n) % 8 - 7.0, np.nan))
 
-    own(ask, tier="controlled", threshold=0.5, unit="share", controls=("rotation",), min_effect=0.05)
+    own(ask, tier="controlled", threshold=0.5, controls=("rotation",), min_effect=0.05)
     finding = decided("mine-controlled-builtin")
-    assert (finding.verdict, finding.n) == ("refuted", 32)
-    assert finding.chance.word in {"less", "not-told"}
-    assert seen == ([32] if finding.chance.word == "less" else [32, 64, 128])
+    assert seen == [32, 64, 128]
+    assert (finding.verdict, finding.n, finding.interval[1] < 0) == ("refuted", 32, True)
+    assert finding.chance.word == "not-told"

@@ -144,7 +144,7 @@ def _draws(check: Check) -> Iterator[str]:
 
 
 def _needs(check: Check) -> Iterator[str]:
-    """What its tests need, and which of them need it."""
+    """One line for each thing that tests of the check need from a subject, with the tests that need it."""
     for need in check.needs:
         asking = [test for test in check.tests if need in test.needs]
         tiers = [tier for tier in check.tiers if any(test.tier == tier for test in asking)]

@@ -73,12 +73,10 @@ def decide(
     ends = limit_ends or (limit, limit)
     interval = _interval(evidence, alpha if error is None else alpha / 2)
     verdict, reason = _compare(interval, limit, ends, direction)
-    if error is not None and verdict != "inconclusive":
-        interval = error.widened(interval)
+    if error is not None:
+        was_clear, interval = verdict != "inconclusive", error.widened(interval)
         verdict, reason = _compare(interval, limit, ends, direction)
-        reason = f"{reason}, once it is widened by the error of the search" if reason else ""
-    elif error is not None:
-        interval = error.widened(interval)
+        reason += ", once it is widened by the error of the search" * (was_clear and verdict == "inconclusive")
     estimate = point_estimate(evidence)
     too_few_draws = monte_carlo is not None and not below(monte_carlo.least, alpha)
     if verdict == "inconclusive" and evidence.unit != "input":
@@ -195,7 +193,7 @@ def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, input
     are of no use, and not said.
     """
     count, estimate = len(evidence.values), point_estimate(evidence)
-    least = stats.inputs_needed(alpha)
+    least = stats.replicates_needed(alpha)
     if evidence.summary == "median" and count < least:
         return f"; {count} inputs cannot decide a median at an alpha of {alpha:.2g}, at least {least} are needed"
     if not (estimate > max(ends) or estimate < min(ends)):

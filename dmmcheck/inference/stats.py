@@ -176,7 +176,7 @@ def replicated_interval(replicates: Sequence[Floats], alpha: float, summary: Sum
 
 
 def replicates_needed(alpha: float, *, spare: int = 0) -> int:
-    """The smallest number of replicates whose median can be shown to lie on one side of a limit.
+    """The smallest number of replicates (inputs, or networks) whose median can be shown to lie on one side of a limit.
 
     With that many, all of them but `spare` have to lie on this side: n is the smallest number for which
     2 P(Bin(n, 1/2) <= spare) <= alpha, and 2 (1/2)^n <= alpha where none is spared.
@@ -190,17 +190,6 @@ def replicates_needed(alpha: float, *, spare: int = 0) -> int:
     while 2 * float(stats.binom.cdf(spare, count, 0.5)) > alpha:
         count += 1
     return count
-
-
-def inputs_needed(alpha: float) -> int:
-    """The smallest number of inputs that can decide a median: the smallest n with 2 * 0.5^n <= alpha.
-
-    Example:
-        >>> from dmmcheck.inference.stats import inputs_needed
-        >>> inputs_needed(0.05), inputs_needed(0.05 / 9)
-        (6, 9)
-    """
-    return math.ceil(1 - math.log2(alpha) - 1e-9)
 
 
 def inputs_to_decide(values: Floats, limit: float, alpha: float, summary: Summary) -> int | None:

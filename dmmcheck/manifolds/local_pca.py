@@ -121,7 +121,7 @@ class LocalPlanes:
 
 @dataclass(frozen=True, kw_only=True)
 class LocalPCA:
-    """Local principal component analysis.
+    """Estimate a manifold by principal component analysis of the nearest training points at each input.
 
     Attributes:
         dim: Intrinsic dimension k; 16 where None, or half of D where that is less. `two_nn` estimates it from the

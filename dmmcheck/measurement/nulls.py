@@ -225,7 +225,9 @@ def meaningless(view: View) -> View:
 
 
 def null_draws(view: View, ask: Callable[[View], Evidence], name: str, draws: int, *, searched: bool) -> Floats:
-    """The statistic's median (or rate) in each draw of a control, (draws,); cached for all tests of the question.
+    """Compute the median (or rate) of a statistic in each draw of a control, (draws,).
+
+    The result is cached for all tests that ask the same of the same draws.
 
     Args:
         view: The measurement.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -173,14 +173,13 @@ def _manifold(manifold: Any, scale: Scale) -> Any:
 def _pairs(subject: Subject, wrapped: Callable[[Any, str], Any]) -> Any:
     """The pairs of trainings, of whom each model gets inputs in its own units."""
 
-    def both(pair: Any, number: int) -> tuple[Any, Any]:
-        standard, robust = pair
-        return wrapped(standard, training_role("standard", number)), wrapped(robust, training_role("robust", number))
+    def both(pair: Any, roles: Iterable[str]) -> tuple[Any, ...]:
+        return tuple(wrapped(model, role) for model, role in zip(pair, roles, strict=True))
 
-    made = subject.pairs
-    if not callable(made):
-        return [both(pair, number) for number, pair in enumerate(made)]
-    return lambda seed: both(made(seed), seed)
+    made, names = subject.pairs, ("standard", "robust")
+    if callable(made):
+        return lambda seed: both(made(seed), (f"{name} model of pairs({seed})" for name in names))
+    return [both(pair, (training_role(name, number) for name in names)) for number, pair in enumerate(made)]
 
 
 def _alternative(subject: Subject, wrapped: Callable[[Any, str], Any]) -> Any:

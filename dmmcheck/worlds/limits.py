@@ -149,7 +149,7 @@ def _side(cells: int) -> int:
 
 
 def _drawn(cells: int, angle: float, generator: torch.Generator) -> _Drawn:
-    """Random cells. Angles above their median are nearer to it than those below it."""
+    """Draw what is random about each cell; angles above the median lie nearer to it than angles below it."""
     uniform = torch.rand(cells, generator=generator, dtype=torch.float64) * 2 - 1
     angles = torch.deg2rad(angle + TURN * torch.where(uniform > 0, uniform**2, uniform))
     near = OFF * angles.sin()

@@ -23,7 +23,7 @@ def fails():
 
 
 class Plane:
-    """The first two coordinates."""
+    """A manifold: the plane that the first two coordinates span."""
 
     dim = 2
 

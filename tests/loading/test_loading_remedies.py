@@ -126,7 +126,7 @@ def renamed(root: Path, names: tuple[str, ...]) -> Any:
 
 
 def saved(root: Path, content: Any) -> Any:
-    """The steps of a file with this content."""
+    """Save the content as a file of weights, and load the checkpoints from it."""
     torch.save(content, root / "step-1.ckpt")
     return weights(root, ("*.ckpt", nn.Linear(6, 2)))
 

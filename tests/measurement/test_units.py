@@ -115,6 +115,27 @@ def test_the_models_get_their_own_units():
     assert standard.x_train.std(0).allclose(torch.ones(views.D), atol=1e-3)
 
 
+@pytest.mark.parametrize("form", ["list", "function"])
+def test_the_models_of_pairs_and_their_alternatives_get_their_own_units(form):
+    """Each of them gives the logits in standard units that it gives at the same points in its own."""
+    models = [Rescaled(views.network(seed)) for seed in range(3)]
+    standard, robust, alternative = models
+    _, other = pair_of_units()
+    given = (
+        {"pairs": [(standard, robust)], "alternative": [alternative]}
+        if form == "list"
+        else {"pairs": lambda seed: (standard, robust), "alternative": lambda seed: alternative}
+    )
+    subject = in_units(replace(other, **given))
+    if form == "list":
+        (pair,), (control,) = subject.pairs, subject.alternative
+    else:
+        pair, control = subject.pairs(4), subject.alternative(4)
+    for model, mapped in zip(models, (*pair, control), strict=True):
+        with torch.no_grad():
+            torch.testing.assert_close(mapped.logits(subject.x), model(other.x), rtol=1e-3, atol=1e-3)
+
+
 def test_an_own_manifold_is_mapped():
     scale = Scale(torch.full((views.D,), 5.0).double(), SIZES.double())
     inner = Subspace(torch.linalg.qr(torch.ones(views.D, 2).cumsum(0).double() ** torch.tensor([1, 2])).Q.float())
