@@ -127,7 +127,8 @@ class TransformerManifold:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*valid feature names")  # it was fitted on a frame
                 returned = getattr(self.transformer, method)(values)
-        except Exception as error:
+        except Exception as raised:
+            error = _not_fitted(self.transformer) or raised  # older versions of scikit-learn raise AttributeError
             first = str(error).strip().partition("\n")[0]
             raise ManifoldError(
                 f"the {self.name}'s {method} raised {type(error).__name__} on values of shape {values.shape}: {first}; "
@@ -135,6 +136,21 @@ class TransformerManifold:
             ) from error
         dense = returned.toarray() if hasattr(returned, "toarray") else returned
         return np.asarray(dense, dtype=np.float64)
+
+
+def _not_fitted(transformer: Any) -> Exception | None:
+    """The error of scikit-learn for a transformer that is not fitted; None for one that is, or cannot be fitted."""
+    from sklearn.exceptions import NotFittedError  # noqa: PLC0415  # loads scikit-learn
+    from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
+
+    try:
+        check_is_fitted(transformer)
+    except NotFittedError as error:
+        found: Exception = error
+        return found
+    except TypeError:  # it has no method fit
+        return None
+    return None
 
 
 def _remedy(kind: str, message: str) -> str:
