@@ -154,7 +154,7 @@ def agrees(law: str, inputs: int, *, times: int = 25) -> bool:
 
 def too_few() -> int:
     """The largest number of inputs that cannot decide a median at the share of one of the claims."""
-    return stats.inputs_needed(ALPHA / CLAIMS) - 1
+    return stats.replicates_needed(ALPHA / CLAIMS) - 1
 
 
 def measured(runs: int) -> dict[tuple[str, int], int]:
