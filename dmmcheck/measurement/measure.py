@@ -284,9 +284,15 @@ class Measure:
             self.sample.x[rows],
             self.sample.y[rows],
             space=arm_space(field, rows, arm),
+            examples=self._search_examples,
             effort=effort,
             generator=seeded(self.seed, "search"),
         )
+
+    @property
+    def _search_examples(self) -> tuple[Tensor, Tensor]:
+        """The examples towards which searches look, with their labels."""
+        return self.examples.x[:MAX_EXAMPLES], self.examples.y[:MAX_EXAMPLES]
 
     def boundary_gradients(self, n: int, attack: str) -> Tensor:
         """Margin gradient (n, D) at the nearest crossings of the first n inputs; NaN where none was found."""
@@ -321,6 +327,7 @@ class Measure:
             self.sample.x[rows],
             self.sample.y[rows],
             [Everywhere(), spanned(basis), spanned(basis, normal=True)],
+            examples=self._search_examples,
             effort=self.effort,
             generator=seeded(self.seed, "search"),
         )
@@ -338,6 +345,7 @@ class Measure:
             y,
             space=arm_space(self.field, rows, arm),
             targets=torch.full_like(y, label),
+            examples=self._search_examples,
             effort="quick",
             generator=seeded(self.seed, "search"),
         )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.margins import input_gradient, largest_other, logit_margin
+from dmmcheck.attacks.minimal_norm.ends import Ends
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace
 from dmmcheck.models.base import Classifier, called
 from dmmcheck.models.memory import batch_results
@@ -70,6 +71,7 @@ class MarginOracle:
         spaces: Search spaces of the n inputs.
         bounds: Box (lo, hi) of the inputs, or None.
         batch: Most rows in one model call; halved where memory runs out.
+        ends: Examples of other classes near the inputs, or None.
 
     Attributes:
         forwards: Forward passes of each row so far.
@@ -86,8 +88,10 @@ class MarginOracle:
         spaces: Sequence[SearchSpace],
         bounds: tuple[float, float] | None,
         batch: int = 512,
+        ends: Ends | None = None,
     ) -> None:
         self.classifier = classifier
+        self.ends = ends
         self.x, self.y, self.targets, self.spaces, self.bounds = x, y, targets, list(spaces), bounds
         self.batch = batch
         self.n = len(x)
@@ -106,6 +110,7 @@ class MarginOracle:
             spaces=[space.rows(inputs) for space in self.spaces],
             bounds=self.bounds,
             batch=batch,
+            ends=None if self.ends is None else self.ends.rows(inputs),
         )
 
     @property

@@ -6,7 +6,7 @@ three parts:
 
 1. Initial candidates (`hlrf`): half a step towards the linearised boundary of each of the nearest classes, along the
    gradient at the input or its mean with a gradient further ahead, and in random directions that all inputs share; then
-   HL-RF steps.
+   HL-RF steps. Where a label changes before the crossings that these find (`label_starts`), one more candidate.
 2. Refinement (`ddn`) of the best candidates, fewer in each stage, until their crossing is a nearest point. For inputs
    in which no candidate has crossed the boundary: DeepFool and growing radii (`deepfool`).
 3. For the shortest candidate (`line_search`): a line search, one more HL-RF step, a last line search, and the smallest
@@ -29,13 +29,15 @@ from dmmcheck.attacks.minimal_norm.candidates import Candidates, joined
 from dmmcheck.attacks.minimal_norm.ddn import ddn_steps
 from dmmcheck.attacks.minimal_norm.deepfool import deepfool_fallback
 from dmmcheck.attacks.minimal_norm.effort import EFFORTS, Effort
+from dmmcheck.attacks.minimal_norm.ends import Ends
 from dmmcheck.attacks.minimal_norm.hlrf import hlrf, initial_steps, polish
+from dmmcheck.attacks.minimal_norm.label_starts import RAYS, label_starts
 from dmmcheck.attacks.minimal_norm.line_search import confirm_crossings, line_search, shorten_far_crossings
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.types import EffortName
-from dmmcheck.models.base import flat
+from dmmcheck.models.base import Classifier, flat
 from dmmcheck.models.memory import batch_results
 from dmmcheck.models.torch import adapt
 
@@ -54,6 +56,7 @@ def boundary_search(
     space: SearchSpace | None = None,
     bounds: tuple[float, float] | None = None,
     targets: Tensor | None = None,
+    examples: tuple[Tensor, Tensor] | None = None,
     effort: EffortName = "default",
     generator: torch.Generator,
     radius: float | None = None,
@@ -70,6 +73,8 @@ def boundary_search(
         space: A `SearchSpace` of the n inputs, in place of subspace and normal.
         bounds: Box (lo, hi) that x and the crossing lie in; None for no box.
         targets: Classes (n,) to reach; any other class where None.
+        examples: Labelled examples (m, *input_shape) or (m, D), and their labels (m,), or None. The search also looks
+            for label changes on the way to the nearest ones of other classes, which helps where the margin is flat.
         effort: ``quick``, ``default`` or ``thorough``; ``exhaustive`` to check the results of ``thorough``.
         generator: Source of the random directions.
         radius: How far to search, in units of x; by default 10^4 times the first-order distance to the boundary.
@@ -107,6 +112,7 @@ def boundary_search(
         [space],
         bounds=bounds,
         targets=targets,
+        examples=examples,
         effort=effort,
         generator=generator,
         radius=radius,
@@ -123,6 +129,7 @@ def search_spaces(
     *,
     bounds: tuple[float, float] | None = None,
     targets: Tensor | None = None,
+    examples: tuple[Tensor, Tensor] | None = None,
     effort: EffortName = "default",
     generator: torch.Generator,
     radius: float | None = None,
@@ -139,18 +146,32 @@ def search_spaces(
     _check(points, labels, spaces, effort, targets)
     chosen = EFFORTS[effort]
     restart = torch.randn((chosen.candidates, points.shape[1]), generator=generator, dtype=torch.float64).to(points)
+    rays = torch.randn((RAYS, points.shape[1]), generator=generator, dtype=torch.float64).to(points)
+    wanted = None if targets is None else targets.to(classifier.device)
     oracle = MarginOracle(
         classifier,
         points,
         labels,
-        targets=None if targets is None else targets.to(classifier.device),
+        targets=wanted,
         spaces=spaces,
         bounds=bounds,
         batch=batch_size or max(1, min(BATCH_ROWS, BATCH_VALUES // points.shape[1])),
+        ends=None if examples is None else _ends(classifier, points, labels, wanted, examples),
     )
     with classifier.evaluation():
-        parts = _in_parts(oracle, chosen.candidates, lambda part: _search(part, chosen, restart, radius))
+        parts = _in_parts(oracle, chosen.candidates, lambda part: _search(part, chosen, restart, rays, radius))
     return nested([_joined(column) for column in zip(*parts, strict=True)], spaces)
+
+
+def _ends(
+    classifier: Classifier, x: Tensor, y: Tensor, targets: Tensor | None, examples: tuple[Tensor, Tensor]
+) -> Ends:
+    """The nearest examples of other classes, or of the target classes."""
+    points, labels = flat(classifier, examples[0]), examples[1].to(classifier.device)
+    if tuple(labels.shape) != (len(points),):
+        raise AttackError(f"examples are {len(points)} points with labels {tuple(labels.shape)}; pass one label each")
+    own = y if targets is None else targets
+    return Ends.nearest(x, own, points, labels, targeted=targets is not None)
 
 
 def _in_parts(
@@ -169,7 +190,9 @@ def _in_parts(
     return batch_results(oracle.n, max(1, batch // (len(oracle.spaces) * candidates)), search_part)[0]
 
 
-def _search(oracle: MarginOracle, effort: Effort, restart: Tensor, radius: float | None) -> list[Crossing]:
+def _search(
+    oracle: MarginOracle, effort: Effort, restart: Tensor, rays: Tensor, radius: float | None
+) -> list[Crossing]:
     """The search for all rows of an oracle: the confirmed crossings of each search space."""
     margin, nearest = oracle.nearest_classes(oracle.rows, effort.nearest_classes, effort.candidates)
     farthest = RADIUS * nearest.scale if radius is None else torch.full_like(margin, radius)
@@ -183,6 +206,10 @@ def _search(oracle: MarginOracle, effort: Effort, restart: Tensor, radius: float
             oracle, rows, nearest, restart, max_ratio=effort.max_ratio, look_ahead=effort.look_ahead
         )
         hlrf(oracle, candidates, effort.hlrf_steps)
+        more = label_starts(oracle, rows, candidates, rays, nearest.scale)
+        if len(more.rows):
+            hlrf(oracle, more, effort.hlrf_steps)
+            candidates = joined([candidates, more])
         shorten_far_crossings(oracle, candidates, margin, forwards=3)
         candidates = _refined(oracle, candidates, effort, farthest)
         shorten_far_crossings(oracle, candidates, margin, forwards=3)

@@ -1,0 +1,111 @@
+"""Initial candidates that need no gradient: the first label changes on segments and on random rays.
+
+Where the margin is flat around an input, its gradient does not show where the boundary is. The labels do: along the
+segments to examples of other classes the label changes somewhere, and in a search space of few dimensions random rays
+meet the boundary too. Only changes that are nearer than the crossings which HL-RF has found are looked for, so that a
+search of a boundary which is near and well described by gradients spends few passes here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from dmmcheck.attacks.minimal_norm.candidates import Candidates
+from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
+from dmmcheck.attacks.minimal_norm.projection import finite
+
+RAYS = 5  # random directions, the same for all inputs; each is followed both ways
+SCALES = (0.1, 0.2, 0.35, 0.6, 1.0, 1.6, 2.5, 4.0)  # lengths where labels are read, in distances to the nearest example
+FIRST_ORDER_SCALES = (1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)  # the same in first-order ones, without examples
+HALVINGS = 4  # of the interval in which the label changes
+
+
+def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, rays: Tensor, scale: Tensor) -> Candidates:
+    """One candidate for each row on whose segments or rays the label changes before its shortest crossing.
+
+    Args:
+        oracle: The margin oracle.
+        rows: (m,) the rows that have candidates.
+        candidates: The candidates so far, whose crossings say how far it is worth looking.
+        rays: Random directions (r, D), the same for all inputs; each is followed both ways.
+        scale: First-order distances of all rows of the oracle, which give the lengths where there are no examples.
+
+    Returns:
+        The candidates, each at a label change that is known to 1/16 of the interval between two lengths.
+    """
+    limit = torch.full_like(scale, torch.inf).scatter_reduce(0, candidates.rows, candidates.length, "amin")[rows]
+    lengths = _lengths(oracle, rows, scale)
+    best, margin = torch.zeros_like(oracle.at(rows).x), torch.full_like(limit, torch.inf)
+    near = torch.zeros_like(limit)
+    for far in lengths.unbind(1):
+        active = (torch.isinf(margin) & (far < limit)).nonzero().squeeze(1)
+        if len(active):
+            best[active], margin[active] = _first_change(oracle, rows[active], rays, near[active], far[active])
+        near = far
+    found = torch.isfinite(margin).nonzero().squeeze(1)
+    starts = Candidates(rows[found], best[found])
+    starts.update_best(starts.delta, margin[found])
+    return starts
+
+
+def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
+    """The lengths (m, l) at which labels are read, in rising order."""
+    by_gradient = scale[rows, None] * scale.new_tensor(FIRST_ORDER_SCALES)
+    ends = oracle.ends
+    if ends is None:
+        return by_gradient
+    inputs = rows % oracle.n
+    apart = (ends.points[ends.index[inputs, 0]] - oracle.x[inputs]).norm(dim=1)
+    is_known = ends.known[inputs, 0] & (apart > 0)
+    return torch.where(is_known[:, None], apart[:, None] * apart.new_tensor(SCALES), by_gradient)
+
+
+def _first_change(oracle: MarginOracle, rows: Tensor, rays: Tensor, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest label change between two lengths, over all directions.
+
+    Args:
+        oracle: The margin oracle.
+        rows: (m,) the rows.
+        rays: Random directions (r, D).
+        near: (m,) lengths up to which no label changed.
+        far: (m,) lengths at which labels are read.
+
+    Returns:
+        Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
+    """
+    directions = _directions(oracle, rows, rays)  # (directions * m, D), direction by direction
+    count = len(directions) // len(rows)
+    every = rows.repeat(count)
+    read = oracle.margin(oracle.feasible(far.repeat(count)[:, None] * directions, every), every)
+    hit = (read < 0).nonzero().squeeze(1)
+    low, high, crossed = near.repeat(count)[hit], far.repeat(count)[hit], read[hit]
+    directions, every = directions[hit], every[hit]
+    for _ in range(HALVINGS if len(hit) else 0):
+        middle = (low + high) / 2
+        margin = oracle.margin(oracle.feasible(middle[:, None] * directions, every), every)
+        low, high = torch.where(margin < 0, low, middle), torch.where(margin < 0, middle, high)
+        crossed = torch.where(margin < 0, margin, crossed)
+    length = torch.full_like(read, torch.inf)
+    length[hit] = high
+    shortest, winner = length.reshape(count, -1).min(0)
+    at = torch.full_like(read, -1, dtype=torch.long)
+    at[hit] = torch.arange(len(hit), device=hit.device)
+    chosen = at.reshape(count, -1).gather(0, winner[None]).squeeze(0)
+    found = torch.isfinite(shortest)
+    best, margins = torch.zeros_like(oracle.at(rows).x), torch.full_like(far, torch.inf)
+    picked = chosen[found]
+    best[found] = oracle.feasible(high[picked, None] * directions[picked], every[picked])
+    margins[found] = crossed[picked]
+    return best, margins
+
+
+def _directions(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
+    """Unit vectors (d * m, D) in the search spaces of rows (m,): towards examples, then along rays; zero for none."""
+    groups = [sign * ray.expand(len(rows), -1) for ray in rays for sign in (1, -1)]
+    inputs, ends = rows % oracle.n, oracle.ends
+    for number in range(0 if ends is None else ends.index.shape[1]):
+        towards = ends.points[ends.index[inputs, number]] - oracle.x[inputs]  # type: ignore[union-attr]
+        groups.append(torch.where(ends.known[inputs, number, None], towards, 0.0))  # type: ignore[union-attr]
+    inside = oracle.project(torch.cat(groups), rows.repeat(len(groups)))
+    return finite(inside / inside.norm(dim=1, keepdim=True))
