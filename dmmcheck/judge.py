@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,12 +20,15 @@ from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.search_error import SearchError, search_error
 from dmmcheck.inference.types import BUILTIN, Direction, Verdict
 from dmmcheck.measurement.measure import Measure
-from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, meaningless, null_draws
+from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, draw_looks, meaningless, null_draws
 from dmmcheck.measurement.refits import refitted
 from dmmcheck.measurement.view import View
 from dmmcheck.registry import CONTROLS
 from dmmcheck.report.model import Chance, Control, Finding
 from dmmcheck.soundness.attack import FOUND_LEAST
+
+ELSEWHERE_INPUTS = 32  # most inputs at which a verdict is repeated for other manifold estimates
+ERROR_INPUTS = 32  # most inputs that are searched again for the error bar of a search
 
 
 def draft(planned: Planned, settings: CheckSettings) -> Finding:
@@ -102,24 +105,23 @@ class _Trial:
         which it is clear, and the word beside chance that of the first look at which it is told.
         """
         looks = self.measure.looks
-        decided: Finding | None = None
-        for n in looks:
-            view = self._view(n)
-            finding = self._look(view, self.alpha / len(looks))
-            if decided is None and finding.verdict != "inconclusive":
-                decided = finding
-            told = finding.chance is None or finding.chance.word != "not-told"
-            if decided is not None and told:
-                break
-        return (finding if decided is None else replace(decided, chance=finding.chance, cost=finding.cost)), view
+        views = {n: self._view(n) for n in looks}
+        finding, last = _first_clear((self._look(view, self.alpha / len(looks)), n) for n, view in views.items())
+        return finding, views[last]
 
     def single(self) -> tuple[Finding, View]:
-        """Take one look: at few inputs, since every draw of the control evaluates the model again, or at all."""
+        """Take one look: at few inputs, since every draw of the control evaluates the model again, or at all.
+
+        A test against a control whose draws are searched looks at more and more draws.
+        """
         n = len(self.measure.sample.x)
         view = self._view(n if self.test.one_look else min(FEW_INPUTS, n))
         searched = self.test.draw_cost == "search"
         view = replace(view, effort="quick" if searched else None)
-        return self._look(view, self.alpha), view
+        if not (searched and self.test.control):
+            return self._look(view, self.alpha), view
+        looks = draw_looks(BUDGETS["search"], self.alpha)
+        return _first_clear((self._look(view, self.alpha * share, draws), draws) for draws, share in looks)[0], view
 
     def elsewhere(self, finding: Finding, view: View) -> Finding:
         """The finding of a stated claim with the verdicts on it for other manifold estimates.
@@ -132,7 +134,7 @@ class _Trial:
             return finding
         if not view.uses_tangent_spaces:
             return replace(finding, meaningless=finding.verdict)
-        few = self._view(min(FEW_INPUTS, len(self.measure.sample.x)))
+        few = self._view(min(ELSEWHERE_INPUTS, len(self.measure.sample.x)))
         dims = {k: self._verdict(other) for k, other in refitted(few).items()}
         found = replace(finding, meaningless=self._verdict(meaningless(few)))
         cost = finding.cost.plus(few.spent())
@@ -153,10 +155,11 @@ class _Trial:
         there = max(len(sample.x), round(sample.accuracy * sample.labelled))
         return there if self.test.draw_cost == "energy" else min(there, FEW_INPUTS)
 
-    def _look(self, view: View, alpha: float) -> Finding:
+    def _look(self, view: View, alpha: float, draws: int | None = None) -> Finding:
+        """The finding of one look at level alpha, with as many draws of the control; as many as alpha needs if None."""
         view = replace(view, alpha=alpha)
         test, evidence = self.test, _asked(self.test, view)
-        control, null = _null(test, view, alpha)
+        control, null = _null(test, view, draws or BUDGETS[test.draw_cost].draws(alpha))
         limit = _limit(test, evidence, self.draft, control)
         decided = partial(
             decide,
@@ -197,18 +200,38 @@ class _Trial:
         )
 
 
+def _first_clear(looks: Iterable[tuple[Finding, int]]) -> tuple[Finding, int]:
+    """The verdict of the first look at which it is clear, with the word beside chance of the first look that tells it.
+
+    The looks share alpha, so that all their intervals hold together. No later look is taken where both are known.
+
+    Args:
+        looks: The finding of each look and its size, in rising order of the sizes.
+    """
+    decided: Finding | None = None
+    taken: list[tuple[Finding, int]] = []
+    for finding, size in looks:
+        taken.append((finding, size))
+        if decided is None and finding.verdict != "inconclusive":
+            decided = finding
+        is_told = finding.chance is None or finding.chance.word != "not-told"
+        if decided is not None and is_told:
+            break
+    finding, size = taken[-1]
+    return (finding if decided is None else replace(decided, chance=finding.chance, cost=finding.cost)), size
+
+
 def _search_error(test: Test, view: View, alpha: float) -> SearchError:
     """What a more thorough search changes in the statistic, on few of the inputs."""
-    few = replace(view, n=min(FEW_INPUTS, view.n))
+    few = replace(view, n=min(ERROR_INPUTS, view.n))
     thorough = replace(few, measurement=view.measurement.more_thorough(), effort=None)
     return search_error(_asked(test, few), _asked(test, thorough), alpha, is_ratio=test.unit == "ratio")
 
 
-def _null(test: Test, view: View, alpha: float) -> tuple[Control | None, Floats | None]:
+def _null(test: Test, view: View, count: int) -> tuple[Control | None, Floats | None]:
     """Summary and draws of the control; (None, None) where there is none."""
     if not test.control:
         return None, None
-    count = BUDGETS[test.draw_cost].draws(alpha)
     null = null_draws(view, test.ask, test.control, count, searched=test.draw_cost == "search")
     known = null[~np.isnan(null)]  # an undefined draw is left out here; for the p-value it counts as extreme
     low, middle, high = np.quantile(known, [0.025, 0.5, 0.975], method="nearest") if len(known) else [math.nan] * 3

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from dmmcheck.checks.base import BOUNDED, NEEDS, Check, Test
 from dmmcheck.checks.explanation import TITLES
-from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS
+from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, FIRST_DRAWS, INPUTS_A_DRAW
 from dmmcheck.registry import CONTROLS
 
 _SIGNS = {"greater": ">", "less": "<"}
@@ -23,7 +23,9 @@ _DRAWS = {
     "energy": f"{_COUNT}. {_RANK}",
     "forward": f"{_ONE_LOOK}. {_RANK}",
     "search": (
-        f"{_ONE_LOOK}, since each draw takes a search with quick effort. {_RANK} For a ratio beyond the outermost "
+        "{first} draws of each control, each searched with quick effort at {few} of at most {inputs} inputs, by turns. "
+        "Where these leave the verdict or the comparison with chance open, {multiple} / alpha draws, at least {least} "
+        f"and at most {{most}}. The two looks share alpha. {_RANK} For a ratio beyond the outermost "
         "draw, an exponential tail is fitted to the outermost quarter of the draws. The p-value from that tail is too "
         "large for a lighter tail and too small for a heavier one; it is never below a tenth of the p-value by rank."
     ),
@@ -140,7 +142,9 @@ def _draws(check: Check) -> Iterator[str]:
     """The number of draws of its controls, from the budgets of a run, and the smallest p-value of these draws."""
     for cost in dict.fromkeys(test.draw_cost for test in check.tests if test.control):
         budget = BUDGETS[cost]
-        yield _DRAWS[cost].format(**asdict(budget), inputs=FEW_INPUTS, p=f"1/{budget.most + 1}")
+        yield _DRAWS[cost].format(
+            **asdict(budget), inputs=FEW_INPUTS, few=INPUTS_A_DRAW, first=FIRST_DRAWS, p=f"1/{budget.most + 1}"
+        )
 
 
 def _needs(check: Check) -> Iterator[str]:

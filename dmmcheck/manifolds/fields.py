@@ -186,3 +186,34 @@ class PermutedField:
     def project(self, v: Tensor) -> Tensor:
         """See `Field.project`."""
         return self._field.project(v[self._inverse])[self._order]
+
+
+class FieldPart:
+    """The tangent spaces of some of the inputs of another field.
+
+    Args:
+        field: The other field.
+        inputs: Which inputs; the first of them is input 0 of this field.
+    """
+
+    def __init__(self, field: Field, inputs: slice) -> None:
+        self._field = field
+        self._inputs = inputs
+
+    @property
+    def dim(self) -> int:
+        """See `Field.dim`."""
+        return self._field.dim
+
+    def basis(self, rows: slice) -> Tensor:
+        """See `Field.basis`."""
+        start = self._inputs.start
+        return self._field.basis(slice(start + (rows.start or 0), start + rows.stop))
+
+    def share(self, v: Tensor) -> Tensor:
+        """See `Field.share`."""
+        return geometry.energy_share(v, self.basis(slice(0, len(v))))
+
+    def project(self, v: Tensor) -> Tensor:
+        """See `Field.project`."""
+        return geometry.project_tangent(v, self.basis(slice(0, len(v))))

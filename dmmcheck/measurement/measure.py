@@ -176,6 +176,18 @@ class Measure:
             )
         return self._others[THOROUGH]
 
+    def part(self, inputs: slice) -> Measure:
+        """The same measurements at some of the inputs; what the built-in search found anywhere is taken over."""
+        name = f"inputs {inputs.start} to {inputs.stop}"
+        if name not in self._others:
+            x, y = self.sample.x[inputs], self.sample.y[inputs]
+            other = self._of(self.classifier, replace(self.sample, x=x, y=y), TangentField(self.field.manifold, x))
+            found = self.crossings(inputs.stop, "free")
+            kept = Crossing(**{part.name: getattr(found, part.name)[inputs] for part in fields(Crossing)})
+            other.cached_blocks(other.crossing_key("free", BUILTIN), len(x), lambda rows: (kept, 0))
+            self._others[name] = other
+        return self._others[name]
+
     def training(self) -> Measure:
         """The same measurements at training examples, at most as many as there are inputs.
 
@@ -284,15 +296,10 @@ class Measure:
             self.sample.x[rows],
             self.sample.y[rows],
             space=arm_space(field, rows, arm),
-            examples=self._search_examples,
+            examples=(self.examples.x, self.examples.y),
             effort=effort,
             generator=seeded(self.seed, "search"),
         )
-
-    @property
-    def _search_examples(self) -> tuple[Tensor, Tensor]:
-        """The examples towards which searches look, with their labels."""
-        return self.examples.x[:MAX_EXAMPLES], self.examples.y[:MAX_EXAMPLES]
 
     def boundary_gradients(self, n: int, attack: str) -> Tensor:
         """Margin gradient (n, D) at the nearest crossings of the first n inputs; NaN where none was found."""
@@ -327,7 +334,7 @@ class Measure:
             self.sample.x[rows],
             self.sample.y[rows],
             [Everywhere(), spanned(basis), spanned(basis, normal=True)],
-            examples=self._search_examples,
+            examples=(self.examples.x, self.examples.y),
             effort=self.effort,
             generator=seeded(self.seed, "search"),
         )
@@ -345,7 +352,7 @@ class Measure:
             y,
             space=arm_space(self.field, rows, arm),
             targets=torch.full_like(y, label),
-            examples=self._search_examples,
+            examples=(self.examples.x, self.examples.y),
             effort="quick",
             generator=seeded(self.seed, "search"),
         )

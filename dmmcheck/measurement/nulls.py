@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from dmmcheck.errors import CheckError
 from dmmcheck.inference.decide import point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.types import DrawCost
+from dmmcheck.manifolds.fields import FieldPart
 from dmmcheck.manifolds.rotations import Haar, Spectrum, Within
 from dmmcheck.manifolds.span import data_span
 from dmmcheck.measurement.measure import MAX_EXAMPLES
@@ -27,6 +29,8 @@ from dmmcheck.seeding import seeded
 
 NO_LENGTH = 1e-5  # of the longest; a direction shorter than this is constant up to rounding
 FEW_INPUTS = 64  # most inputs of tests that take one look
+INPUTS_A_DRAW = 16  # inputs that one searched draw is measured at; the next draw takes the next ones
+FIRST_DRAWS, FIRST_SHARE = 19, 0.2  # of a searched control: draws after which it is looked at, and the look's alpha
 
 Draw = Callable[[View, torch.Generator], View]
 
@@ -59,6 +63,23 @@ BUDGETS: Mapping[DrawCost, DrawBudget] = {
     "search": DrawBudget(2, 39, 99),
 }
 """Budgets by the cost of a draw: no evaluation of the model, a few forward passes, a search."""
+
+
+def draw_looks(budget: DrawBudget, alpha: float) -> tuple[tuple[int, float], ...]:
+    """Numbers of draws of a searched control at which a verdict may be taken, each with its share of alpha.
+
+    Alpha is spent in advance, so that a verdict of any look has an error of at most alpha over all looks. The first
+    look has just enough draws for a fitted tail to show p < 0.01.
+
+    Source: for stopping early, Besag & Clifford, Sequential Monte Carlo p-values, Biometrika 78, 1991; for shares of
+    alpha, Bonferroni.
+
+    Example:
+        >>> from dmmcheck.measurement.nulls import BUDGETS, draw_looks
+        >>> draw_looks(BUDGETS["search"], 0.05)
+        ((19, 0.2), (39, 0.8))
+    """
+    return (FIRST_DRAWS, FIRST_SHARE), (budget.draws(alpha), 1 - FIRST_SHARE)
 
 
 def _always_available(view: View) -> str:
@@ -227,7 +248,9 @@ def meaningless(view: View) -> View:
 def null_draws(view: View, ask: Callable[[View], Evidence], name: str, draws: int, *, searched: bool) -> Floats:
     """Compute the median (or rate) of a statistic in each draw of a control, (draws,).
 
-    The result is cached for all tests that ask the same of the same draws.
+    The result is cached for all tests that ask the same of the same draws. A searched draw is measured at few inputs,
+    by turns at the first, the next and so on, so that the level of the control is that of all inputs. The draws then
+    spread more widely than the statistic would, which makes a test against them conservative.
 
     Args:
         view: The measurement.
@@ -240,14 +263,24 @@ def null_draws(view: View, ask: Callable[[View], Evidence], name: str, draws: in
         CheckError: The control's own code raised, or returned something other than a view.
     """
 
-    def compute() -> tuple[Floats, int]:
-        results = np.empty(draws)
-        for number in range(draws):
-            drawn = replace(_drawn(view, name, number), effort="quick" if searched else None)
-            results[number] = point_estimate(ask(drawn))
-        return results, 0
+    def one(number: int) -> tuple[float, int]:
+        drawn = _drawn(view, name, number)
+        return point_estimate(ask(_few(drawn, number) if searched else replace(drawn, effort=None))), 0
 
-    return view.cached(("null", ask, name, draws, view.n, view.attack), compute)
+    key = ("null", ask, name, view.n, view.attack)
+    if searched:
+        return np.array([view.cached((*key, number), partial(one, number)) for number in range(draws)])
+    return view.cached((*key, draws), lambda: (np.array([one(number)[0] for number in range(draws)]), 0))
+
+
+def _few(drawn: View, number: int) -> View:
+    """A draw at the few inputs that are its turn, searched with quick effort."""
+    parts = max(1, drawn.n // INPUTS_A_DRAW)
+    turn = number % parts
+    inputs = slice(turn * drawn.n // parts, (turn + 1) * drawn.n // parts)
+    measurement = drawn.measurement if parts == 1 else drawn.measurement.part(inputs)
+    n = inputs.stop - inputs.start
+    return replace(drawn, measurement=measurement, n=n, field=FieldPart(drawn.field, inputs), effort="quick")
 
 
 def why_unavailable(view: View, name: str) -> str:

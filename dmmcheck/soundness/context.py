@@ -130,6 +130,7 @@ class SoundnessContext:
             self.x[rows],
             self.y[rows],
             space=self.space(arm, rows),
+            examples=(self.x_pool, self.y_pool),
             effort=effort,
             generator=self.random(effort, arm),
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 ENDS = 3  # nearest examples of other classes, towards which segments lead
+MOST_EXAMPLES = 4096  # of many examples, evenly spaced ones are used
 INPUTS = 512  # whose distances to all examples are computed at a time
 
 
@@ -36,6 +37,8 @@ class Ends:
             labels: Their labels (m,).
             targeted: Whether `own` holds target classes.
         """
+        chosen = torch.linspace(0, len(points) - 1, min(MOST_EXAMPLES, len(points))).round().long().to(points.device)
+        points, labels = points[chosen], labels[chosen]
         index, known = [], []
         for start in range(0, len(x), INPUTS):
             part = slice(start, start + INPUTS)

@@ -18,6 +18,7 @@ from dmmcheck.attacks.minimal_norm.projection import finite
 RAYS = 5  # random directions, the same for all inputs; each is followed both ways
 SCALES = (0.1, 0.2, 0.35, 0.6, 1.0, 1.6, 2.5, 4.0)  # lengths where labels are read, in distances to the nearest example
 FIRST_ORDER_SCALES = (1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)  # the same in first-order ones, without examples
+FEW_DIMENSIONS = 16  # in a space of more, a random ray meets the boundary far behind its nearest point
 HALVINGS = 4  # of the interval in which the label changes
 
 
@@ -38,15 +39,27 @@ def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, ray
     lengths = _lengths(oracle, rows, scale)
     best, margin = torch.zeros_like(oracle.at(rows).x), torch.full_like(limit, torch.inf)
     near = torch.zeros_like(limit)
+    follows_rays = torch.isinf(limit) | (_dimensions(oracle, rows, rays) <= FEW_DIMENSIONS)
     for far in lengths.unbind(1):
-        active = (torch.isinf(margin) & (far < limit)).nonzero().squeeze(1)
-        if len(active):
-            best[active], margin[active] = _first_change(oracle, rows[active], rays, near[active], far[active])
+        worthwhile = torch.isinf(margin) & (far < limit)
+        for mask, directions in ((follows_rays, rays), (~follows_rays, rays[:0])):
+            active = (worthwhile & mask).nonzero().squeeze(1)
+            if len(active) and (len(directions) or oracle.ends is not None):
+                found = _first_change(oracle, rows[active], directions, near[active], far[active])
+                best[active], margin[active] = found
         near = far
-    found = torch.isfinite(margin).nonzero().squeeze(1)
-    starts = Candidates(rows[found], best[found])
-    starts.update_best(starts.delta, margin[found])
+    changed = torch.isfinite(margin).nonzero().squeeze(1)
+    starts = Candidates(rows[changed], best[changed])
+    starts.update_best(starts.delta, margin[changed])
     return starts
+
+
+def _dimensions(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
+    """Estimates (m,) of the dimensions of the search spaces of rows: D times the mean share of a ray inside."""
+    shares = [
+        oracle.project(ray.expand(len(rows), -1).clone(), rows).square().sum(1) / ray.square().sum() for ray in rays
+    ]
+    return rays.shape[1] * torch.stack(shares).mean(0)
 
 
 def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:

@@ -1,0 +1,220 @@
+"""What a whole default run costs, beside its bare search, the bare model, and what a user would do without it.
+
+    python -m benchmarks.suite              four networks; writes its table into benchmarks/SUITE.md
+    python -m benchmarks.suite --smoke      digits CNN with few inputs, with a bound that must hold
+
+Each network is measured by a default run with a PCA of 32 dimensions (16 for digits), by the three searches that answer
+the stated claims (anywhere, in the tangent space, in the normal space), and by FMN of adv-lib with 100 steps in each of
+the three. Passes are counted by a hook, in rows through the model. Times are processor times of one thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tabulate import tabulate
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import dmmcheck
+from benchmarks.measuring import Counted, Question, resident, theirs
+from benchmarks.networks import Attending, Images, Residual, load
+from benchmarks.peers import PEERS
+from dmmcheck.attacks.minimal_norm.search import search_spaces
+from dmmcheck.attacks.search_space import Everywhere, spanned
+from dmmcheck.manifolds import PCA
+from dmmcheck.models.base import flat
+from dmmcheck.models.torch import TorchClassifier, adapt
+from examples.digits.network import DigitsCNN
+
+RESULTS = Path(__file__).with_name("SUITE.md")
+MOST_GRADIENTS, MOST_FORWARDS = 3.0, 4.0  # of a default run with a shared manifold, over those of the three searches
+STEPS, BATCH, RATE = 400, 64, 2e-3
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network of the study: its name, its data, how it is made, and the dimension of its manifold."""
+
+    name: str
+    data: Callable[[], Images]
+    make: Callable[[], nn.Module]
+    dim: int = 32
+
+
+def max_pooling() -> nn.Module:
+    """The classical CNN for 28x28 images: convolutions of 5x5 with max pooling."""
+    first = [nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    second = [nn.Conv2d(16, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(32 * 49, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def residual() -> nn.Module:
+    """Four groups of two residual blocks as in ResNet-18, narrower, for 32x32 images of three colours."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    width = 16
+    for group in range(4):
+        if group:
+            layers += [nn.Conv2d(width, 2 * width, 2, stride=2, bias=False), nn.BatchNorm2d(2 * width), nn.ReLU()]
+            width *= 2
+        layers += [Residual(width), Residual(width)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
+
+
+def coloured() -> Images:
+    """Fashion-MNIST in a frame of 32x32, each image in a random colour, which says nothing about its class."""
+    images, generator = load("Fashion-MNIST"), torch.Generator().manual_seed(0)
+
+    def tinted(x: Tensor) -> Tensor:
+        colour = 0.4 + 0.6 * torch.rand((len(x), 3, 1, 1), generator=generator)
+        return F.pad(x, (2, 2, 2, 2)) * colour
+
+    train, test = slice(6000), slice(2000)
+    return Images(
+        tinted(images.x_train[train]), images.y_train[train], tinted(images.x_test[test]), images.y_test[test]
+    )
+
+
+NETWORKS = (
+    Network("digits CNN", lambda: load("digits"), DigitsCNN, dim=16),
+    Network("max-pooling CNN, 28x28", lambda: load("Fashion-MNIST"), max_pooling),
+    Network("transformer, 28x28", lambda: load("Fashion-MNIST"), lambda: Attending(28)),
+    Network("ResNet-18-shaped, 32x32x3", coloured, residual),
+)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What something costs: rows forward and backward through the model, processor seconds, largest memory in MB."""
+
+    forwards: float
+    backwards: float
+    seconds: float
+    megabytes: float
+
+
+def trained(network: Network, images: Images) -> nn.Module:
+    """The network after a short training from a fixed seed; the global generator is put back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = network.make()
+        optimiser = torch.optim.Adam(model.parameters(), lr=RATE)
+        for _ in range(STEPS):
+            index = torch.randint(len(images.x_train), (BATCH,))
+            loss = F.cross_entropy(model(images.x_train[index]), images.y_train[index])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return model.eval().requires_grad_(False)
+
+
+def spent(model: Counted, work: Callable[[], object]) -> Spent:
+    """What a piece of work costs."""
+    model.forwards = model.backwards = 0
+    resident(reset=True)
+    start = time.process_time()
+    work()
+    return Spent(model.forwards, model.backwards, time.process_time() - start, resident())
+
+
+def measured(network: Network, inputs: int, *, peers: bool) -> dict[str, Spent]:
+    """The costs of a run, of its three searches, of as many bare passes as these take, and of three times FMN."""
+    images = network.data()
+    model = Counted(trained(network, images)).eval()
+    manifold = PCA(dim=network.dim).fit(images.x_train)
+    run: list[dmmcheck.Report] = []
+    subject = dmmcheck.Subject(
+        model=model,
+        x=images.x_test[: 2 * inputs],
+        y=images.y_test[: 2 * inputs],
+        x_train=images.x_train,
+        y_train=images.y_train,
+        manifold=manifold,
+        bounds=(0.0, 1.0),
+    )
+    costs = {"whole run": spent(model, lambda: run.append(dmmcheck.run(subject, samples=inputs, seed=0)))}
+    used = run[0].subject.inputs
+    classifier = adapt(model, images.x_test)
+    x, y = flat(classifier, images.x_test[: 2 * inputs]), images.y_test[: 2 * inputs]
+    right = (classifier.logits(x).argmax(1) == y).nonzero().squeeze(1)[:used]
+    x, y = x[right], y[right]
+    basis = manifold.tangent_basis(x)
+    spaces = [Everywhere(), spanned(basis), spanned(basis, normal=True)]
+    examples = (flat(classifier, images.x_train), images.y_train)
+    costs["three searches"] = spent(
+        model,
+        lambda: search_spaces(classifier, x, y, spaces, examples=examples, generator=torch.Generator().manual_seed(0)),
+    )
+    costs["bare passes"] = spent(model, lambda: bare(classifier, x, y, costs["three searches"]))
+    if peers:
+        costs["FMN, three times"] = spent(model, lambda: [fmn(classifier, x, y, space) for space in spaces])
+    return costs
+
+
+def bare(classifier: TorchClassifier, x: Tensor, y: Tensor, like: Spent) -> None:
+    """As many passes through the model as a search takes, in batches of all inputs, and nothing else."""
+    backwards = round(like.backwards / len(x))
+    for number in range(round(like.forwards / len(x))):
+        with torch.set_grad_enabled(number < backwards):
+            points = x.clone().requires_grad_(number < backwards)
+            logits = classifier.logits(points)
+            if number < backwards:
+                torch.autograd.grad(logits.gather(1, y[:, None]).sum(), points)
+
+
+def fmn(classifier: TorchClassifier, x: Tensor, y: Tensor, space: object) -> None:
+    """FMN with 100 steps in a search space."""
+    theirs(PEERS[0], Question(classifier, x, y, space), typical=1.0)
+
+
+def rows(network: Network, costs: dict[str, Spent], inputs: int) -> Iterator[dict[str, str]]:
+    """A row for each piece of work, with ratios to the three searches."""
+    base = costs["three searches"]
+    for name, cost in costs.items():
+        yield {
+            "network": network.name,
+            "work": name,
+            "gradients an input": f"{cost.backwards / inputs:.0f}",
+            "forwards an input": f"{cost.forwards / inputs:.0f}",
+            "gradients, ratio": f"{cost.backwards / base.backwards:.2f}",
+            "forwards, ratio": f"{cost.forwards / base.forwards:.2f}",
+            "time, ratio": f"{cost.seconds / base.seconds:.2f}",
+            "memory, MB": f"{cost.megabytes:.0f}",
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--inputs", type=int, default=200)
+    parser.add_argument("--smoke", action="store_true")
+    parser.add_argument("--only", default="", help="networks whose names contain this")
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    inputs = 64 if given.smoke else given.inputs
+    table: list[dict[str, str]] = []
+    broken = []
+    for network in [one for one in NETWORKS if given.only in one.name][: 1 if given.smoke else None]:
+        costs = measured(network, inputs, peers=not given.smoke)
+        table += rows(network, costs, inputs)
+        whole, base = costs["whole run"], costs["three searches"]
+        for what, ratio, most in (
+            ("gradients", whole.backwards / base.backwards, MOST_GRADIENTS),
+            ("forwards", whole.forwards / base.forwards, MOST_FORWARDS),
+        ):
+            if ratio > most * (2 if given.smoke else 1):  # few inputs share what a run costs in any case
+                broken.append(f"{network.name}: {ratio:.2f} times the {what} of the three searches (at most {most})")
+        print(tabulate(table[-len(costs) :], headers="keys", tablefmt="github"), flush=True)
+    if not given.smoke and not given.only:
+        text = str(tabulate(table, headers="keys", tablefmt="github"))
+        RESULTS.write_text(f"# What a whole run costs\n\nWritten by `python -m benchmarks.suite`.\n\n{text}\n")
+    sys.exit("\n".join(broken) or 0)
+
+
+if __name__ == "__main__":
+    main()
