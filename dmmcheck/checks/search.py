@@ -95,7 +95,6 @@ def searched(draft: Finding, test: Test, subject: Subject, radius: float | None)
         within = f" with steps of length up to {limit:.4g}" if test.has_radius else ""
         reason = f"none in {found.candidates} tries{within}; a search cannot show that there is no counterexample"
         return replace(done, verdict="inconclusive", reason=reason)
-    estimate = found.found.length if test.has_radius else found.found.margin
     reason = searching.in_words(found.found)
     if found.blob:
         radius_said = f", radius={radius!r}" if test.has_radius else ""
@@ -104,7 +103,7 @@ def searched(draft: Finding, test: Test, subject: Subject, radius: float | None)
             "it again"
         )
     return replace(
-        done, verdict="refuted", estimate=estimate, reason=reason, counterexample=searching.as_plain(found.found)
+        done, verdict="refuted", estimate=found.statistic, reason=reason, counterexample=searching.as_plain(found.found)
     )
 
 

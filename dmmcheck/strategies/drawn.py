@@ -125,7 +125,7 @@ class TangentStep(Input):
         >>> import dmmcheck
         >>> from dmmcheck.strategies import TangentStep
         >>> subject = dmmcheck.worlds.hyperplane(angle=60, samples=32, seed=0).subject
-        >>> TangentStep(subject, index=3, coordinates=(0.25,)).length
+        >>> round(TangentStep(subject, index=3, coordinates=(0.25,)).length, 6)
         0.25
     """
 

@@ -20,11 +20,12 @@ from hypothesis.errors import Flaky
 from dmmcheck.errors import ModelError
 from dmmcheck.inference.types import SearchKind
 from dmmcheck.models.base import ambient_dim
-from dmmcheck.strategies.drawn import Input, NormalStep, TangentStep, margins_of
+from dmmcheck.strategies.drawn import Augmented, Input, NormalStep, TangentStep, margins_of
 from dmmcheck.strategies.draws import augmented, normal_steps, tangent_steps
 from dmmcheck.subject import Subject
 
 BATCH = 10  # candidates in one example: 1,000 in the 100 examples of Hypothesis's default profile
+MOST_SHRINKS = 300  # batches that are labelled to make a counterexample simpler
 RAY_POINTS, RAY_ROUNDS = 32, 3  # the last search knows the length to 1 / 32^3 of the shrunk step
 SPACING_POINTS = 512
 SHARE_OF_SPACING = 0.1
@@ -43,6 +44,7 @@ class Search:
         candidates: Candidates in them that differ from their real input.
         indices: Rows of the real inputs of these candidates.
         shrinking: Batches that were tried after the first counterexample, to make it simpler.
+        simplest: The words of the batch that holds the simplest counterexample.
         found: The simplest counterexample; None where there is none.
         blob: The line ``@reproduce_failure(...)`` for a test over `candidates`, where Hypothesis prints it (the setting
             ``print_blob``); else "".
@@ -52,8 +54,16 @@ class Search:
     candidates: int = 0
     indices: set[int] = field(default_factory=set)
     shrinking: int = 0
+    simplest: str = ""
     found: Input | None = None
     blob: str = ""
+
+    @property
+    def statistic(self) -> float | None:
+        """The length of the step that was found, or the margin after the change by augment; None where none was."""
+        if self.found is None:
+            return None
+        return self.found.margin if isinstance(self.found, Augmented) else self.found.length
 
 
 def search(subject: Subject, kind: SearchKind, *, name: str, radius: float | None = None) -> Search:
@@ -201,6 +211,8 @@ def _try(batch: list[Input], found: Search) -> None:
     """
     found.examples += 1
     found.shrinking += found.found is not None
+    if found.shrinking > MOST_SHRINKS and repr(batch) != found.simplest:
+        return  # not tried: Hypothesis stops once nothing simpler fails
     tried = [step for step in batch if _is_change(step)]
     found.candidates += len(tried)
     found.indices |= {step.index for step in tried}
@@ -210,7 +222,7 @@ def _try(batch: list[Input], found: Search) -> None:
     least = int(margins.argmin())
     target(-float(margins[least]), label="margin of the label, negative")
     if float(margins[least]) < 0 and not tried[least].is_steady:  # labelled again, alone
-        found.found = tried[least]
+        found.found, found.simplest = tried[least], repr(batch)
         raise LabelChangedError(f"the label changes at {tried[least]!r}")
 
 
