@@ -325,6 +325,7 @@ class Span:
 
 
 MOST_PROJECTIONS = 50
+MOST_STALLED = 3  # projections in a row that bring a point no nearer to its own projection
 SETTLED = 1e-4  # of the norm of a point: a projection that moves it by less has settled
 
 
@@ -342,7 +343,7 @@ def projected(manifold: Any, start: Tensor, name: str) -> Tensor:
         ManifoldError: A projection is not finite.
     """
     at: Tensor = manifold.project_point(start).to(start)
-    best, least = at, math.inf
+    best, least, stalled = at, math.inf, 0
     for _ in range(MOST_PROJECTIONS):
         after = manifold.project_point(at).to(start)
         if not bool(torch.isfinite(after).all()):
@@ -351,9 +352,10 @@ def projected(manifold: Any, start: Tensor, name: str) -> Tensor:
                 "data with a smaller radius"
             )
         moved = float((after - at).norm())
+        stalled = 0 if moved < least else stalled + 1
         if moved < least:
             best, least = at, moved
-        if moved <= SETTLED * float(at.norm()):
+        if moved <= SETTLED * float(at.norm()) or stalled == MOST_STALLED:
             break
         at = after
     return best

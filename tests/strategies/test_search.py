@@ -126,7 +126,9 @@ class Failing(torch.nn.Module):
 
 def test_a_model_that_raises_is_one_error_with_the_simplest_point():
     subject = replace(PLANTED.subject, model=Failing(PLANTED.subject.model, "raises"))
-    with pytest.raises(ModelError, match=r"raised ValueError.*no real input.*the point is TangentStep\(subject, index=\d+, "):
+    with pytest.raises(
+        ModelError, match=r"raised ValueError.*no real input.*the point is TangentStep\(subject, index=\d+, "
+    ):
         search(subject, "tangent", name="raises", radius=0.01)
 
 
