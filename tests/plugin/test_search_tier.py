@@ -59,6 +59,7 @@ def test_a_gating_search_fails_the_run_and_one_that_finds_nothing_does_not(plant
     assert re.search(r"none in \d+ tries with steps of length up to 0\.0\d+; a search cannot show", printed(result))
 
 
+@pytest.mark.heavy
 def test_statistics_are_shown_and_the_database_is_used_in_another_process(planted):
     planted.makeconftest(FEWER_GATES)
     first = planted.runpytest_subprocess(*ONE, "--hypothesis-show-statistics")
