@@ -8,6 +8,7 @@ The public names, in the order in which data pass through them:
 - `check`, `Evidence`, `View`: for a check of your own. `control`, `gate`, `report_format`, `Attack`, `Classifier`: for
   the other parts that you can add.
 - `parametrize`: checks as test functions in a test file.
+- `dmmcheck.strategies`: strategies of Hypothesis over a manifold, and `register_manifold_type` for ``st.from_type``.
 - `dmmcheck.worlds`: subjects whose answers are known in closed form.
 
 Importing the package imports nothing heavy: each name is loaded when it is first used.
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dmmcheck import manifolds as manifolds
     from dmmcheck import soundness as soundness
+    from dmmcheck import strategies as strategies
     from dmmcheck import worlds as worlds
     from dmmcheck.attacks.base import Attack as Attack
     from dmmcheck.attacks.base import Crossing as Crossing
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from dmmcheck.report.write import report_format as report_format
     from dmmcheck.run import run as run
     from dmmcheck.soundness.registry import gate as gate
+    from dmmcheck.strategies.registered import register_manifold_type as register_manifold_type
     from dmmcheck.subject import Subject as Subject
 
 __version__ = "0.1.0"
@@ -62,10 +65,11 @@ _HOMES = {
     "control": "dmmcheck.measurement.nulls",
     "gate": "dmmcheck.soundness.registry",
     "parametrize": "dmmcheck.parametrize",
+    "register_manifold_type": "dmmcheck.strategies.registered",
     "report_format": "dmmcheck.report.write",
     "run": "dmmcheck.run",
 }
-_MODULES = ("manifolds", "soundness", "worlds")
+_MODULES = ("manifolds", "soundness", "strategies", "worlds")
 
 __all__ = ["__version__", *sorted(_HOMES), *_MODULES]  # noqa: PLE0604  # all are strings
 

@@ -45,7 +45,7 @@ def draft(planned: Planned, settings: CheckSettings) -> Finding:
         verdict="inconclusive",
         gating=planned.gating,
         reference=planned.check.source,
-        threshold=None if test.control else _threshold(test, settings),
+        threshold=None if test.control or test.has_radius else _threshold(test, settings),
         expected_failure=settings.expected_failure if planned.gating else "",
     )
 

@@ -13,8 +13,9 @@ from typing import Any
 from dmmcheck.attacks.base import Attack
 from dmmcheck.checks.base import NEEDS, Test
 from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
+from dmmcheck.checks.search import searched
 from dmmcheck.config.settings import CheckSettings, Settings
-from dmmcheck.inference.types import BEYOND_CHANCE
+from dmmcheck.inference.types import BEYOND_CHANCE, SEARCH
 from dmmcheck.judge import draft, judge
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField
@@ -183,6 +184,8 @@ class Run:
         open_because = self._too_few_pairs(planned.test, alpha) or self._unsound(planned.test)
         if open_because:
             found = replace(draft(planned, settings), verdict="inconclusive", reason=open_because)
+        elif planned.tier == SEARCH:
+            found = searched(draft(planned, settings), planned.test, self.subject, settings.threshold)
         else:
             found = judge(planned, lambda: self.measure, settings, alpha=alpha, widen=self._widen(planned.test))
         found = self._beyond_chance(planned, found)
@@ -217,8 +220,13 @@ class Run:
 
     @cached_property
     def gating_alpha(self) -> float:
-        """Alpha of each gating test that the subject allows: equal shares of the run's alpha, whatever is selected."""
-        count = sum(planned.gating and not self._lacking(planned.test) for planned in self.planned)
+        """Alpha of each gating test that the subject allows: equal shares of the run's alpha, whatever is selected.
+
+        A search takes no share, since it refutes by a counterexample and never supports.
+        """
+        count = sum(
+            planned.gating and planned.tier != SEARCH and not self._lacking(planned.test) for planned in self.planned
+        )
         return self.settings.alpha / max(1, count)
 
     def _settled(self, provides: frozenset[str]) -> tuple[Planned, ...]:

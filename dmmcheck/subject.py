@@ -54,6 +54,8 @@ class Subject:
         factory: ``factory(seed) -> model``, untrained; the same seed gives the same model.
         checkpoints: ``[(step, model), ...]`` along training, the first one untrained.
         trainer: ``trainer(x, y, seed) -> model``. x ``(m, *input_shape)`` comes on the device of x_train.
+        augment: ``augment(x, seed) -> x``: changes a batch ``(n, *input_shape)`` in a way that must keep the label; the
+            same seed gives the same change. For the tier search.
         x_train: Examples ``(m, *input_shape)`` that the manifold was fitted on, in which neighbours are looked up.
         y_train: Their labels (m,).
         groups: One value an input (n,), equal for inputs that belong together, such as those of one patient or one
@@ -86,6 +88,7 @@ class Subject:
     factory: Callable[..., Any] | None = None
     checkpoints: Sequence[tuple[int, Any]] = ()
     trainer: Callable[..., Any] | None = None
+    augment: Callable[..., Any] | None = None
     x_train: Any = None
     y_train: Any = None
     groups: Any = None
@@ -155,6 +158,7 @@ class Subject:
             "factory": self.factory is not None,
             "checkpoints": len(self.checkpoints) > 0,
             "trainer": self.trainer is not None and self.y_train is not None,
+            "augment": self.augment is not None,
             "classes": self.classifier.classes > 2,
             "examples": self.y_train is not None,
         }
@@ -240,7 +244,7 @@ class Subject:
                 "both reference and robust are given; keep reference where the model under test is the robust one of a "
                 "pair, robust where it is the standard one"
             )
-        for name in ("factory", "trainer"):
+        for name in ("factory", "trainer", "augment"):
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise SubjectError(f"{name} is a {type(value).__name__}, which cannot be called; pass a function")

@@ -26,7 +26,7 @@ ROOMS = (
         "manifolds",
         "attacks",
     ),
-    *("subject", "measurement", "checks", "soundness", "judge", "loading", "run", "worlds"),
+    *("subject", "measurement", "strategies", "checks", "soundness", "judge", "loading", "run", "worlds"),
     *("parametrize", "pytest_plugin"),
 )
 MOST_ROOMS = 22

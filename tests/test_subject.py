@@ -69,6 +69,7 @@ def test_arrays_of_any_kind_become_tensors(kind):
             ["both reference and robust are given; keep reference where the model under test is the robust one"],
         ),
         ({"trainer": 3}, ["trainer is a int", "pass a function"]),
+        ({"augment": 3}, ["augment is a int", "pass a function"]),
         ({"checkpoints": [(2, model), (1, model)]}, ["[2, 1]", "rising steps"]),
         ({"checkpoints": [model]}, ["(step, model) pairs"]),
         ({"x_train": X.int()}, ["x_train", "int32"]),

@@ -3,4 +3,4 @@
 Importing this package registers the built-in checks, in report order.
 """
 
-from dmmcheck.checks import energy, distance, parts, classes, adversarial_training, training, wrong_labels  # noqa: F401, I001  # report order
+from dmmcheck.checks import energy, distance, parts, classes, adversarial_training, training, wrong_labels, search  # noqa: F401, I001  # report order

@@ -13,7 +13,7 @@ from dmmcheck.checks.explanation import Explanation, builtin_explanation
 from dmmcheck.config.schema import did_you_mean
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Claim, Evidence
-from dmmcheck.inference.types import BUILTIN, TIERS, Direction, DrawCost, Tier, Unit
+from dmmcheck.inference.types import BUILTIN, TIERS, Direction, DrawCost, SearchKind, Tier, Unit
 from dmmcheck.registry import CHECKS, CONTROLS, source_of
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ NEEDS: Mapping[str, str] = {
     "examples": "the labelled data that the manifold was fitted on: set `x_train` and `y_train` (key `manifold-data`)",
     "factory": "an untrained model: set `factory` (seed -> model)",
     "checkpoints": "models along training: set `checkpoints` ([(step, model), ...], the first one untrained)",
+    "augment": "a function that changes inputs and must keep the label: set `augment` ((x, seed) -> x)",
     "trainer": "a training function and labelled training data: set `trainer` ((x, y, seed) -> model), `x_train` and "
     "`y_train` (key `manifold-data`)",
 }
@@ -85,6 +86,7 @@ class Test:
         about_twin: The claim is about one pair of networks, and so fails no run.
         trainings: The claim about training that takes its place where the subject has `pairs`.
         one_look: The test takes one look, at all inputs, since each further look would ask for more trainings.
+        search: What a test of the tier search tries, see `dmmcheck.checks.search`; None in other tiers.
     """
 
     __test__ = False  # not a pytest class
@@ -107,6 +109,12 @@ class Test:
     about_standard: bool = False
     about_twin: bool = False
     trainings: OverTrainings | None = None
+    search: SearchKind | None = None
+
+    @property
+    def has_radius(self) -> bool:
+        """Whether its threshold is the longest step that a search tries."""
+        return self.search in {"tangent", "normal"}
 
     def limit(self, control: float) -> float:
         """The limit that the estimate must exceed: the control moved by the minimum effect in the claim's direction."""

@@ -88,6 +88,8 @@ def _where(test: Test) -> str:
 
 def _criterion(test: Test) -> str:
     """When a test is supported; c is the control."""
+    if test.search is not None:
+        return f"never; refuted where a counterexample is found ({test.statistic})"
     sign = _SIGNS[test.claim.direction]
     if not test.control:
         return f"{test.statistic} {sign} {'chance' if test.against_chance else f'{test.claim.threshold:g}'}"
@@ -115,7 +117,7 @@ def _in_cell(text: str) -> str:
 def _columns(check: Check) -> Iterator[str]:
     """The formulas of the columns `estimate` and `beside chance`, for each row of the table."""
     compared = [test for test in check.tests if test.control]
-    rows = [test for test in check.tests if not test.control] or compared[:1]
+    rows = [test for test in check.tests if not test.control and test.search is None] or compared[:1]
     variants = [test.variant for test in rows]
     controls = {variants.index(test.variant) if test.variant in variants else 0: test for test in reversed(compared)}
     for number, row in enumerate(rows):
@@ -167,6 +169,8 @@ def _configuration(check: Check) -> list[str]:
     lines = [f"[tool.dmmcheck.checks.{check.id}]"]
     if stated is not None:
         lines.append(f"threshold = {stated.claim.threshold:g}              # of the stated claim")
+    if any(test.has_radius for test in check.tests):
+        lines.append("threshold = 0.5              # the radius, L2; default: a tenth of the distance between inputs")
     if any(test.control for test in check.tests):
         effect = max(test.claim.min_effect for test in check.tests)
         lines.append(f"min-effect = {effect:g}            # smallest difference from the control that counts")

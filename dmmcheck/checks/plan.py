@@ -9,7 +9,7 @@ from dmmcheck.checks.base import Check, Test, registry
 from dmmcheck.config.schema import did_you_mean
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ConfigError
-from dmmcheck.inference.types import BEYOND_CHANCE, TIERS, Gate, Tier
+from dmmcheck.inference.types import BEYOND_CHANCE, SEARCH, TIERS, Gate, Tier
 
 ADVISORY_FOR_ROBUST = (
     "the claim is about what standard training leaves, and the model under test is declared robust (by reference or "
@@ -142,6 +142,9 @@ def select(
 ) -> tuple[Planned, ...]:
     """The planned tests of the named checks and tiers.
 
+    Tests of the tier search run where their check or tier is named, or where they gate: what they find depends on what
+    Hypothesis has found before, while all other findings depend on subject and settings alone.
+
     Raises:
         CheckError: A name is not a check (or tier); the message lists the valid ones.
     """
@@ -149,10 +152,14 @@ def select(
     wanted = known if checks is None else _valid(checks, known, "check")
     unwanted = _valid(exclude, known, "check")
     kept_tiers = TIERS if tiers is None else _valid(tiers, TIERS, "tier")
+    is_named = checks is not None or tiers is not None
     return tuple(
         item
         for item in planned
-        if item.check.id in wanted and item.check.id not in unwanted and item.tier in kept_tiers
+        if item.check.id in wanted
+        and item.check.id not in unwanted
+        and item.tier in kept_tiers
+        and (item.tier != SEARCH or is_named or item.gating)
     )
 
 
@@ -170,7 +177,13 @@ def _validate_settings(check: Check, configured: CheckSettings, gate: tuple[Gate
             f"an expected failure is set for {check.id!r}, none of whose tiers ({', '.join(check.tiers)}) gates; "
             "add one to gate, or remove it"
         )
-    if configured.threshold is not None and "stated" not in check.tiers:
+    has_radius = any(test.has_radius for test in check.tests)
+    if has_radius and configured.threshold is not None and not configured.threshold > 0:
+        raise CheckError(
+            f"a threshold of {configured.threshold:g} is set for {check.id!r}, which searches steps up to that radius; "
+            "give a number above 0, in units of the inputs, e.g. 0.5"
+        )
+    if configured.threshold is not None and "stated" not in check.tiers and not has_radius:
         raise CheckError(
             f"a threshold of {configured.threshold:g} is set for {check.id!r}, which has no stated claim to use it for "
             f"(its tiers: {', '.join(check.tiers)}); remove it"

@@ -353,6 +353,7 @@ _SUBJECT = (
         help="[(step, model), ...], the first one untrained; or, with a factory, files of weights",
     ),
     _code("trainer", "a function (x, y, seed) -> trained model"),
+    _code("augment", "a function (x, seed) -> x that must keep the label, for the tier search"),
     _code("groups", "one value an input, equal for inputs that belong together; one input of each group is measured"),
     Key(
         name="units",

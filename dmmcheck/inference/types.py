@@ -7,8 +7,10 @@ from typing import Literal
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not-run"]
 ChanceWord = Literal["more", "like", "less", "not-told"]
-Tier = Literal["stated", "controlled", "mechanism"]
-Gate = Literal["stated", "controlled", "mechanism", "beyond-chance"]
+Tier = Literal["stated", "controlled", "mechanism", "search"]
+Gate = Literal["stated", "controlled", "mechanism", "search", "beyond-chance"]
+SearchKind = Literal["tangent", "normal", "augment"]
+"""What a test of the tier search tries: steps along the manifold, steps off it, or changes by the user's function."""
 Direction = Literal["greater", "less"]
 DrawCost = Literal["energy", "forward", "search"]
 EffortName = Literal["quick", "default", "thorough"]
@@ -18,7 +20,9 @@ Unit = Literal["input", "training", "untrained network", "draw"]
 
 ARMS: tuple[ArmName, ...] = ("free", "tangent", "normal")
 """Where a boundary is searched: anywhere, in the tangent space x + T, or in the normal space x + N."""
-TIERS: tuple[Tier, ...] = ("stated", "controlled", "mechanism")
+TIERS: tuple[Tier, ...] = ("stated", "controlled", "mechanism", "search")
+SEARCH: Tier = "search"
+"""The tier whose tests look for counterexamples with Hypothesis; a default run leaves it out."""
 GATES: tuple[Gate, ...] = (*TIERS, "beyond-chance")
 """What can fail a run: the refuted claims of a tier, or any gating claim that does not stand out from chance."""
 BEYOND_CHANCE: Gate = "beyond-chance"

@@ -21,12 +21,12 @@ from dmmcheck.subject import Subject
 REQUIRED = ("model", "data", "manifold")
 DEFAULT_MANIFOLD = "local-pca"  # where manifold-data is given and manifold is not
 PICKLES = (".pkl", ".pickle", ".joblib")  # endings of files that are never loaded
-_FUNCTIONS = {"factory", "trainer"}
+_FUNCTIONS = {"factory", "trainer", "augment"}
 _MAY_BE_FUNCTIONS = {"model", "reference", "robust", "pairs", "alternative"}
 _AS_GIVEN = {"bounds", "units", "normalize", "manifold-options", "robustly-trained"}
 _FIELDS = (
     *("model", "reference", "robust", "pairs", "alternative", "robustly-trained"),
-    *("factory", "trainer", "bounds", "units", "normalize"),
+    *("factory", "trainer", "augment", "bounds", "units", "normalize"),
 )
 
 

@@ -112,6 +112,24 @@ class Decoder:
                 basis[rows] = orthonormalised(self._jacobian(codes[rows], x.shape[1])).to(x)
         return basis
 
+    def codes(self, x: Tensor) -> Tensor:
+        """Codes (n, ...) of points x (n, D).
+
+        Raises:
+            ManifoldError: See `project_point`.
+        """
+        with evaluation(self.encode, self.decode), torch.no_grad():
+            return self._encoded(x)
+
+    def points(self, codes: Tensor, ambient_dim: int) -> Tensor:
+        """Decoded points (n, D) of codes (n, ...).
+
+        Raises:
+            ManifoldError: See `project_point`.
+        """
+        with evaluation(self.encode, self.decode), torch.no_grad():
+            return self._decoded(codes, ambient_dim)
+
     def _encoded(self, x: Tensor) -> Tensor:
         """Codes (n, ...) of points (n, D), on the encoder's device."""
         device, dtype = placement(self.encode, x, what="encoder", error=ManifoldError)

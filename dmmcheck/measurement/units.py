@@ -146,6 +146,7 @@ def in_units(subject: Subject) -> Subject:
         factory=_factory(subject, wrapped),
         checkpoints=[(step, wrapped(model, checkpoint_role(step))) for step, model in subject.checkpoints],
         trainer=_trainer(subject, scale, wrapped),
+        augment=_augment(subject, scale),
     )
 
 
@@ -207,3 +208,11 @@ def _trainer(subject: Subject, scale: Scale, wrapped: Callable[[Any, str], Any])
     if train is None:
         return None
     return lambda x, y, seed: wrapped(train(subject.normalized(scale.own(x)), y, seed), "trained model")
+
+
+def _augment(subject: Subject, scale: Scale) -> Callable[..., Any] | None:
+    """The function that changes inputs, which gets them in their own units."""
+    change = subject.augment
+    if change is None:
+        return None
+    return lambda x, seed: scale.standard(torch.as_tensor(change(scale.own(x), seed)))

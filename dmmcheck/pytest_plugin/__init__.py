@@ -13,6 +13,7 @@ Hooks import their modules when they are called: without ``--dmm`` nothing heavy
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         from dmmcheck.pytest_plugin.makereport import skip_if_unusable
 
         skip_if_unusable(item)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Collect what Hypothesis says of a search."""
+    if not item.get_closest_marker(MARK):
+        return (yield)
+    from dmmcheck.pytest_plugin.items import is_search
+
+    if not is_search(item):
+        return (yield)
+    from dmmcheck.strategies.statistics import statistics_collected
+
+    with statistics_collected(item.nodeid, partial(setattr, item, "hypothesis_statistics")):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dmmcheck.checks.plan import Planned
+from dmmcheck.inference.types import SEARCH
 from dmmcheck.pytest_plugin.collection_root import CONFTEST
 from dmmcheck.pytest_plugin.options import ARGUMENT, MARK
 from dmmcheck.pytest_plugin.selection import SELECTION
@@ -42,6 +43,12 @@ def item_info(item: pytest.Item) -> ItemInfo | None:
     if ITEM_INFO not in item.stash and bound is not None and hasattr(bound, "planned"):
         item.stash[ITEM_INFO] = ItemInfo(bound.planned, bound.position, label=item.nodeid.partition("[")[0])
     return item.stash.get(ITEM_INFO, None)
+
+
+def is_search(item: pytest.Item) -> bool:
+    """Whether a test looks for counterexamples with Hypothesis."""
+    info = item_info(item)
+    return info is not None and info.planned.tier == SEARCH
 
 
 def with_checks(collected: list[pytest.Collector], file_path: Path, parent: pytest.Collector) -> list[pytest.Collector]:

@@ -8,6 +8,7 @@ import pytest
 
 from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import Settings
+from dmmcheck.inference.types import SEARCH
 from dmmcheck.report import wording
 from dmmcheck.report.model import Finding
 
@@ -51,7 +52,8 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
 
     Raises:
         RefutedError: A gating claim is refuted, and that is not expected.
-        InconclusiveError: A gating claim is inconclusive, and `on-inconclusive` is "fail".
+        InconclusiveError: A gating claim is inconclusive, and `on-inconclusive` is "fail"; a search that found nothing
+            is left out, since it ends in no better way.
         UnexpectedlySupportedError: All gating claims of a check with an expected failure are supported.
         NoVerdict: The test ends without failing: advisory, inconclusive or not run.
     """
@@ -60,7 +62,7 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
     if finding.verdict == "not-run":
         raise NoVerdict(finding.reason)
     if finding.verdict == "inconclusive":
-        if finding.gating and settings.on_inconclusive == "fail":
+        if finding.gating and settings.on_inconclusive == "fail" and finding.tier != SEARCH:
             raise InconclusiveError(f"inconclusive: {finding.reason}\n{describe(finding)}")
         raise NoVerdict(finding.reason)
     if finding.verdict == "refuted":

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from dmmcheck.errors import ReportError
+from dmmcheck.inference.types import SEARCH
 from dmmcheck.pytest_plugin import github, options
 from dmmcheck.pytest_plugin.results import read
 from dmmcheck.pytest_plugin.selection import SELECTION, loaded_config
 from dmmcheck.report import terminal
-from dmmcheck.report.model import Report
+from dmmcheck.report.model import Finding, Report
 from dmmcheck.report.write import write
 
 VERDICTS = {"supported", "refuted"}
@@ -72,9 +73,11 @@ class RunSummary:
             session.exitstatus = status
 
     def _no_gating_verdict(self) -> bool:
-        """Whether gating tests ended, and none of them with a verdict."""
+        """Whether gating tests ended, and none of them with a verdict, nor with a search that found nothing."""
         findings = [finding for report in self._reports.values() for finding in report.findings]
-        decided = any(finding.gating and finding.verdict in VERDICTS for finding in findings)
+        decided = any(
+            finding.gating and (finding.verdict in VERDICTS or _has_searched(finding)) for finding in findings
+        )
         gating = any(record.gating for record in self._results.records.values())
         return gating and not decided and not self._results.usage_errors
 
@@ -125,6 +128,11 @@ class RunSummary:
             reporter.write_line(f"dmmcheck: {line}", red=True)
         if github.is_active():
             _report_to_github(reporter, self._reports)
+
+
+def _has_searched(finding: Finding) -> bool:
+    """Whether a search has tried candidates, which is all that it can do for a claim."""
+    return finding.tier == SEARCH and finding.n > 0
 
 
 def _path_for(path: str, label: str, *, alone: bool) -> Path:

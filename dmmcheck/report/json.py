@@ -72,6 +72,8 @@ def _finding(finding: dict[str, Any]) -> dict[str, Any]:
     """A finding with the reasons that the schema requires."""
     if not finding["expected_failure"]:
         del finding["expected_failure"]  # the key is present only where a failure is expected
+    if finding["counterexample"] is None:
+        del finding["counterexample"]  # likewise
     for part in ("control", "chance"):
         if finding[part] is not None:
             finding[part] = _explained(finding[part])
@@ -235,6 +237,7 @@ def _read_finding(content: Object) -> Finding:
     return Finding(
         **{key: content[key] for key in _COPIED},
         expected_failure=content.get("expected_failure", ""),
+        counterexample=content.get("counterexample"),
         tier=_word(content, "tier", Tier),
         direction=_word(content, "direction", Direction),
         verdict=_word(content, "verdict", Verdict),

@@ -85,6 +85,8 @@ class Finding:
         reference: Where the claim is made.
         expected_failure: Why a refutation is expected; "" where none is. An expected refutation does not fail the run.
         cost: Evaluations and time of the measurements.
+        counterexample: The counterexample of a search as plain data (`dmmcheck.strategies.search.as_plain`); None
+            where there is none.
     """
 
     check: str
@@ -114,6 +116,7 @@ class Finding:
     reference: str = ""
     expected_failure: str = ""
     cost: Cost = field(default_factory=Cost)
+    counterexample: dict[str, Any] | None = None
 
     @property
     def id(self) -> str:

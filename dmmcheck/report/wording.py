@@ -134,7 +134,9 @@ def _paired(group: list[Finding]) -> list[Finding]:
     stated = {finding.variant for finding in group if finding.tier == "stated"}
 
     def position(finding: Finding) -> tuple[int, int]:
-        tiers = ("stated", "controlled", "mechanism") if finding.variant in stated else ("mechanism", "controlled")
+        tiers = ("stated", "controlled", "mechanism", "search")
+        if finding.variant not in stated:
+            tiers = ("mechanism", "controlled", "stated", "search")
         return variants.index(finding.variant), tiers.index(finding.tier)
 
     return sorted(group, key=position)

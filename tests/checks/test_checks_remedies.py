@@ -177,6 +177,7 @@ MENDED = {
     "pair": lambda subject: replace(subject, robust=views.network(1, classes=2)),
     "pair by reference": lambda subject: replace(subject, reference=views.network(1, classes=2)),
     "pairs": lambda subject: replace(subject, pairs=[(subject.model, views.network(1, classes=2))]),
+    "augment": lambda subject: replace(subject, augment=lambda x, seed: x + 0.0),
     "examples": lambda subject: views.subject(classes=2),
     "factory": lambda subject: replace(subject, factory=lambda seed: views.network(seed, classes=2)),
     "checkpoints": lambda subject: replace(
@@ -190,6 +191,7 @@ FINDINGS = {
     "classes": "every-class-near-stated-builtin",
     "pair": "adversarial-training-deepens-mechanism-depth",
     "pair by reference": "adversarial-training-deepens-mechanism-depth",
+    "augment": "augmentation-steady-search-builtin",
     "examples": "dimples-shallow-controlled-training-points",
     "factory": "normal-gradient-growth-mechanism-builtin",
     "checkpoints": "two-phases-mechanism-builtin",

@@ -12,6 +12,7 @@ from dmmcheck.checks.explain import _limit, explain, reference, sections
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import load_config
 from dmmcheck.inference.evidence import Evidence
+from dmmcheck.inference.types import TIERS
 from dmmcheck.measurement.nulls import BUDGETS
 
 
@@ -123,12 +124,13 @@ def test_the_configuration_can_be_used_as_it_is_printed(id, tmp_path):
     text = explain(registry()[id])
     lines = text.partition("Configure in pyproject.toml:")[2].splitlines()
     (tmp_path / "pyproject.toml").write_text("\n".join(line.strip() for line in lines) + "\n", encoding="utf-8")
-    settings = load_config(tmp_path).settings.but(gate=("stated", "controlled", "mechanism"))
+    settings = load_config(tmp_path).settings.but(gate=("stated", "controlled", "mechanism", "search"))
     planned = [item for item in plan(settings) if item.check.id == id]
     configured = settings.checks[id]
     assert configured.expected_failure
     stated = next((item.test for item in planned if item.tier == "stated"), None)
-    assert configured.threshold == (None if stated is None else stated.claim.threshold)
+    if not any(item.test.has_radius for item in planned):
+        assert configured.threshold == (None if stated is None else stated.claim.threshold)
     controlled = [item.test.claim.min_effect for item in planned if item.test.control]
     assert configured.min_effect == (max(controlled) if controlled else None)
 
@@ -136,7 +138,7 @@ def test_the_configuration_can_be_used_as_it_is_printed(id, tmp_path):
 def test_the_reference_has_a_section_with_a_table_for_each_check():
     text = reference(registry().values())
     assert re.findall(r"^## `(.+)`$", text, re.MULTILINE) == list(registry())
-    rows = [line for line in text.splitlines() if line.startswith(("| stated", "| controlled", "| mechanism"))]
+    rows = [line for line in text.splitlines() if line.startswith(tuple(f"| {tier} |" for tier in TIERS))]
     tests = [test for one in registry().values() for test in one.tests]
     assert len(rows) == len(tests) + sum(test.trainings is not None for test in tests)
 

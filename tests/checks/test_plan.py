@@ -14,6 +14,8 @@ from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ConfigError
 from dmmcheck.inference.evidence import Evidence
 
+SEARCHES = ["label-steady-on-manifold", "label-steady-off-manifold", "augmentation-steady"]
+
 
 def ids(items):
     return [item.id for item in items]
@@ -60,8 +62,24 @@ def test_a_selection_keeps_the_order_and_the_gating_of_the_plan():
     assert ids(chosen) == ["off-manifold-energy-stated-builtin", "noise-like-stated-builtin"]
     assert set(chosen) <= set(planned)
     rest = select(planned, exclude=["noise-like"])
-    assert ids(rest) == [item.id for item in planned if item.check.id != "noise-like"]
+    assert ids(rest) == [item.id for item in planned if item.check.id != "noise-like" and item.tier != "search"]
     assert select(planned, checks="noise-like") == select(planned, checks=["noise-like"])
+
+
+def test_searches_run_where_they_are_named_or_gate():
+    names = [f"{id}-search-builtin" for id in SEARCHES]
+    planned, gating = plan(Settings()), plan(Settings(gate=("stated", "search")))
+    assert not any(item.gating for item in planned if item.tier == "search")
+    assert not set(names) & set(ids(select(planned)))
+    assert ids(select(planned, tiers=["search"])) == ids(select(planned, checks=SEARCHES)) == names
+    assert [item.id for item in select(gating) if item.gating and item.tier == "search"] == names
+
+
+@pytest.mark.parametrize("radius", [0.0, -1.0])
+def test_a_radius_that_is_not_positive_is_refused(radius):
+    settings = Settings(checks={"label-steady-off-manifold": CheckSettings(threshold=radius)})
+    with pytest.raises(CheckError, match=f"threshold of {radius:g} is set for 'label-steady-off-manifold'.*above 0"):
+        plan(settings)
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ OPTIONS = {
     "factory": ("a:b", "a:b"),
     "checkpoints": ("runs/*.pt", "runs/*.pt"),
     "trainer": ("a:b", "a:b"),
+    "augment": ("a:b", "a:b"),
     "groups": ("a:b", "a:b"),
     "units": ("standard", "standard"),
     "normalize": ("mean = [0.5], std = [2]", {"mean": [0.5], "std": [2.0]}),

@@ -65,11 +65,19 @@ EXTENDING = {
         r"^report +report\.txt$", VERDICTS
     ),
 }
+STRATEGIES = {
+    "pytest test_steady.py": Command(r"\b3 passed\b"),
+    "pytest test_too_far.py": Command(
+        r"^E +step=TangentStep\(subject, index=\d+, coordinates=\(\d\.\d+,\)\),$", statuses=(1,)
+    ),
+    "pytest --dmm-only --dmm-tier search --hypothesis-seed=0": heavy(r"^label-steady-on-manifold "),
+}
 COMMANDS = {
     ("README.md", "python check.py"): Command(r"^stated builtin supported$"),
     ("docs/classifiers.md", "python wine.py"): Command(r"^Pipeline (supported|refuted|inconclusive)$"),
     **{("docs/tutorial.md", line): command for line, command in TUTORIAL.items()},
     **{("docs/extending.md", line): command for line, command in EXTENDING.items()},
+    **{("docs/strategies.md", line): command for line, command in STRATEGIES.items()},
 }
 
 OUTPUT = "output of a command, quoted"
@@ -78,6 +86,7 @@ NOT_RUN = {
     ("README.md", "7 of 9 stated claims hold"): OUTPUT,
     ("docs/tutorial.md", "7 of 9 stated claims hold"): OUTPUT,
     ("docs/tutorial.md", "off-manifold-energy    0.621"): OUTPUT,
+    ("docs/strategies.md", "[tool.dmmcheck]"): "test_docs_pages.py reads it as settings",
 }
 """Blocks that are not run here, by page and how their first line begins, with the reason."""
 
@@ -129,7 +138,7 @@ def test_the_other_test_that_runs_the_quick_start_exists():
     assert '"pytest", "--dmm"' in other.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/classifiers.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/tutorial.md", "docs/classifiers.md", "docs/strategies.md"])
 def test_page_runs(page, pytester):
     follow(page, pytester, heavy=False)
 

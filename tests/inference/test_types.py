@@ -11,7 +11,7 @@ from dmmcheck.inference.types import ARMS, TIERS, ArmName, Cost, EffortName, Tie
 
 def test_the_public_words():
     assert get_args(Verdict) == ("supported", "refuted", "inconclusive", "not-run")
-    assert get_args(Tier) == TIERS == ("stated", "controlled", "mechanism")
+    assert get_args(Tier) == TIERS == ("stated", "controlled", "mechanism", "search")
     assert get_args(EffortName) == ("quick", "default", "thorough")
     assert get_args(ArmName) == ARMS == ("free", "tangent", "normal")
 

@@ -1,0 +1,152 @@
+"""The search: planted counterexamples at their known length, the budget of shrinking, and errors in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, reproduce_failure, settings
+from hypothesis.database import InMemoryExampleDatabase
+
+import dmmcheck
+from dmmcheck import strategies
+from dmmcheck.errors import ConfigError, ModelError
+from dmmcheck.strategies.search import BATCH, default_radius, search
+
+MOST_CALLS = 500
+WORLDS = {
+    "flat at 60 degrees, tangent": (dmmcheck.worlds.hyperplane(angle=60, samples=32, seed=0), "tangent"),
+    "flat at 60 degrees, normal": (dmmcheck.worlds.hyperplane(angle=60, samples=32, seed=0), "normal"),
+    "flat at 85 degrees, normal": (dmmcheck.worlds.hyperplane(angle=85, samples=32, seed=1), "normal"),
+    "shallow dimples, normal": (dmmcheck.worlds.dimpled(samples=32, seed=0), "normal"),
+    "sheets, normal": (dmmcheck.worlds.sheets(samples=32, seed=0), "normal"),
+}
+PLANTED = WORLDS["flat at 60 degrees, tangent"][0]
+
+
+@pytest.fixture(autouse=True)
+def profile():
+    """Derandomised, without the database of this project; the profile of the run is restored."""
+    before = settings.get_current_profile_name()
+    settings.register_profile("search tests", database=None, derandomize=True)
+    settings.load_profile("search tests")
+    yield
+    settings.load_profile(before)
+
+
+def found_in(name, times=1.5):
+    world, kind = WORLDS[name]
+    distance = world.distance[kind]
+    found = search(world.subject, kind, name=name, radius=times * float(distance.median()))
+    assert found.found is not None
+    return found, float(distance[found.found.index])
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_a_planted_counterexample_is_found_simple_and_at_its_known_length(name):
+    found, known = found_in(name)
+    assert found.shrinking <= MOST_CALLS
+    assert len(found.found.coordinates) == 1
+    assert found.found.length == pytest.approx(known, rel=0.01)
+    assert found.found.label != found.found.label_before
+    assert found.found.margin < 0
+
+
+def test_a_derandomised_search_finds_the_same_again():
+    found, _ = found_in("flat at 60 degrees, normal")
+    assert repr(found_in("flat at 60 degrees, normal")[0].found) == repr(found.found)
+
+
+def test_within_a_radius_below_the_nearest_boundary_nothing_is_found():
+    distance = PLANTED.distance["tangent"]
+    found = search(PLANTED.subject, "tangent", name="none", radius=0.9 * float(distance.min()))
+    assert found.found is None
+    assert found.examples == settings().max_examples
+    assert 0.5 * found.examples * BATCH < found.candidates <= found.examples * BATCH
+    assert len(found.indices) > 16
+
+
+def test_a_profile_decides_how_many_examples_there_are():
+    settings.register_profile("short", settings(), max_examples=7)
+    settings.load_profile("short")
+    assert search(PLANTED.subject, "tangent", name="short", radius=1e-3).examples <= 7
+
+
+def test_what_was_found_is_tried_first_in_the_next_search():
+    settings.register_profile("kept", settings(), database=InMemoryExampleDatabase(), derandomize=False)
+    settings.load_profile("kept")
+    first, _ = found_in("flat at 60 degrees, normal")
+    again, _ = found_in("flat at 60 degrees, normal")
+    assert again.examples - again.shrinking == 1  # the first batch fails
+    assert again.found.length == pytest.approx(first.found.length, rel=1e-3)
+
+
+def test_the_line_of_hypothesis_gives_the_counterexample_again():
+    settings.register_profile("blob", settings(), print_blob=True)
+    settings.load_profile("blob")
+    radius = 1.5 * float(PLANTED.distance["normal"].median())
+    found = search(PLANTED.subject, "normal", name="blob", radius=radius)
+    version, blob = eval(found.blob.removeprefix("@reproduce_failure"))
+    seen = []
+
+    @reproduce_failure(version, blob)
+    @settings(settings(), phases=settings().phases)
+    @given(strategies.candidates(PLANTED.subject, "normal", radius=radius))
+    def labels_are_steady(batch):
+        seen.extend(step for step in batch if not step.is_steady)
+        assert not seen
+
+    with pytest.raises(AssertionError):
+        labels_are_steady()
+    assert seen[0].index == found.found.index
+
+
+def test_an_augmentation_is_found_with_its_smallest_seed():
+    direction = PLANTED.subject.model.weight
+    flips = replace(PLANTED.subject, augment=lambda x, seed: x - 2 * (seed >= 5) * (x @ direction)[:, None] * direction)
+    found = search(flips, "augment", name="augment")
+    assert repr(found.found) == "Augmented(subject, index=0, seed=5)"
+    assert found.statistic == found.found.margin < 0
+
+
+class Failing(torch.nn.Module):
+    """A model that raises away from real inputs, or answers differently at each call."""
+
+    def __init__(self, inner, how):
+        super().__init__()
+        self.inner, self.how, self.calls = inner, how, 0
+
+    def forward(self, x):
+        self.calls += 1
+        if self.how == "raises" and bool((torch.cdist(x, PLANTED.subject.x).amin(1) > 1e-3).any()):
+            raise ValueError("no real input")
+        return self.inner(x) * (1 if self.how == "raises" or self.calls < 30 else (-1) ** (self.calls // 2))
+
+
+def test_a_model_that_raises_is_one_error_with_the_simplest_point():
+    subject = replace(PLANTED.subject, model=Failing(PLANTED.subject.model, "raises"))
+    with pytest.raises(
+        ModelError, match=r"raised ValueError.*no real input.*the point is TangentStep\(subject, index=\d+, "
+    ):
+        search(subject, "tangent", name="raises", radius=0.01)
+
+
+def test_a_model_that_changes_its_answer_is_an_error():
+    subject = replace(PLANTED.subject, model=Failing(PLANTED.subject.model, "changes"))
+    with pytest.raises(ModelError, match="different labels when it was called twice"):
+        search(subject, "tangent", name="changes", radius=1e-3)
+
+
+@pytest.mark.parametrize("radius", [0.0, -1.0, float("nan"), None])
+def test_a_radius_that_is_not_positive_is_refused(radius):
+    with pytest.raises(ConfigError, match=f"the radius is {radius}"):
+        search(PLANTED.subject, "tangent", name="radius", radius=radius)
+
+
+def test_the_default_radius_is_a_tenth_of_the_distance_between_inputs():
+    points = torch.arange(16.0)[:, None].square() * torch.eye(1, 50)
+    points = torch.cat([points, points[:2]])  # copies count for nothing
+    subject = replace(PLANTED.subject, x=points, y=torch.zeros(18, dtype=torch.long))
+    gaps = torch.tensor([1.0, 1, 1, *range(3, 30, 2), 1, 1])
+    assert default_radius(subject) == pytest.approx(0.1 * float(gaps.median()), rel=0.3)
