@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
@@ -14,11 +15,12 @@ from dmmcheck.attacks.base import Attack
 from dmmcheck.checks.base import NEEDS, Test
 from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.config.settings import CheckSettings, Settings
-from dmmcheck.inference.types import BEYOND_CHANCE
+from dmmcheck.inference.types import BEYOND_CHANCE, Cost
 from dmmcheck.judge import draft, judge
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField
 from dmmcheck.measurement.measure import ALTERNATIVE, PAIR, LabelledPool, Measure, of_pair
+from dmmcheck.measurement.meter import NULLS, SOUNDNESS, Meter
 from dmmcheck.measurement.nulls import meaningless, why_unavailable
 from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
@@ -29,7 +31,7 @@ from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.view import View
 from dmmcheck.models.torch import own_points
 from dmmcheck.report.claims import with_chance
-from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness
+from dmmcheck.report.model import DistanceSummary, Finding, Report, RunCost, Soundness
 from dmmcheck.soundness.collect import assess_measurement, soundness_inputs
 from dmmcheck.subject import Subject, training_role
 
@@ -102,6 +104,8 @@ class Run:
         self.settings = settings
         self._progress = progress
         self.id = uuid.uuid4().hex
+        self._meter = Meter()
+        self._findings_cost = self._shared_cost = Cost()
         self.subject = in_units(subject.to(settings.device) if settings.device else subject)
         self.planned = self._settled(self.subject.provides)
         refuse_idle_expectations(self.planned, settings, self.subject.provides)
@@ -110,6 +114,10 @@ class Run:
     @cached_property
     def measure(self) -> Measure:
         """The measurements of the model under test."""
+        with self._shared():
+            return self._measure()
+
+    def _measure(self) -> Measure:
         subject, settings = self.subject, self.settings
         classifier = subject.classifier
         sample = draw_sample(
@@ -137,12 +145,17 @@ class Run:
             pairs=pair_count(subject),
             trainer=trainer(subject),
             progress=self._progress,
+            meter=self._meter,
         )
 
     @cached_property
     def soundness(self) -> tuple[Soundness, ...]:
         """The soundness items of the measurement, on a fixed part of the sample."""
-        return assess_measurement(self.subject, self.measure)
+        return self._assessed(self.measure)
+
+    def _assessed(self, measure: Measure) -> tuple[Soundness, ...]:
+        with self._shared(SOUNDNESS):
+            return assess_measurement(self.subject, measure)
 
     @cached_property
     def pair_soundness(self) -> dict[str, tuple[Soundness, ...]]:
@@ -162,18 +175,26 @@ class Run:
         given = {role: name for role, name in names.items() if self.measure.has_reference_model(name)}
         others = {role: self.measure.paired_model(name) for role, name in given.items()}
         return {
-            role: assess_measurement(self.subject, other.correctly_classified())
+            role: self._assessed(other.correctly_classified())
             for role, other in others.items()
             if other is not self.measure
         }
 
     def finding(self, planned: Planned) -> Finding:
-        """Decide one test.
+        """Decide one test; its cost is that of the measurements that it is the first to need.
 
         Raises:
             CheckError: The code of a check, control or gate raised, or returned the wrong type.
             DmmError: The subject cannot be measured.
         """
+        before, shared = self._meter.total, self._shared_cost
+        with self._meter.measuring():
+            found = self._decided(planned)
+            cost = self._meter.total.minus(before).minus(self._shared_cost.minus(shared))
+        self._findings_cost = self._findings_cost.plus(cost)
+        return replace(found, cost=cost)
+
+    def _decided(self, planned: Planned) -> Finding:
         settings = self.settings.checks.get(planned.check.id, CheckSettings())
         planned = next((own for own in self.planned if own.id == planned.id), planned)
         missing = self._missing(planned.test)
@@ -201,19 +222,37 @@ class Run:
         """The findings in a report, with the subject, the soundness items and the distances."""
         import dmmcheck  # noqa: PLC0415  # for the version; the package imports this module lazily
 
+        with self._shared():
+            subject, distances = summarise_subject(self.subject, self.measure), self._distances()
         return Report(
             dmmcheck=dmmcheck.__version__,
             versions=versions(),
             seed=self.settings.seed,
             device=str(self.measure.classifier.device),
             alpha=self.settings.alpha,
-            subject=summarise_subject(self.subject, self.measure),
+            subject=subject,
             soundness=self.soundness,
-            distances=self._distances(),
+            distances=distances,
             findings=with_chance(findings),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             run=self.id,
+            cost=self.cost,
         )
+
+    @property
+    def cost(self) -> RunCost:
+        """What the run has cost up to now."""
+        total = self._meter.total
+        return RunCost(total=total, shared=total.minus(self._findings_cost), parts=dict(self._meter.parts))
+
+    @contextmanager
+    def _shared(self, part: str = "") -> Iterator[None]:
+        """A context for work that all findings need and none is charged for."""
+        before, inner = self._meter.total, self._shared_cost
+        with self._meter.measuring(part):
+            yield
+            spent = self._meter.total.minus(before)
+        self._shared_cost = inner.plus(spent)
 
     @cached_property
     def gating_alpha(self) -> float:
@@ -286,5 +325,6 @@ class Run:
 
     def _distances(self) -> dict[str, DistanceSummary]:
         n = soundness_inputs(self.measure)
-        random = meaningless(View.of(self.measure, n)).distance("tangent")
+        with self._meter.measuring(NULLS):
+            random = meaningless(View.of(self.measure, n)).distance("tangent")
         return {**distances_of(self.measure, n), "random": summarise_distances(random)}

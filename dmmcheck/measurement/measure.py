@@ -19,6 +19,7 @@ from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.inference import stats
 from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, Cost, EffortName
 from dmmcheck.manifolds.fields import Field, TangentField
+from dmmcheck.measurement.meter import Meter, part_of
 from dmmcheck.measurement.sample import Sample, draw_sample, predict
 from dmmcheck.models.base import Classifier
 from dmmcheck.models.memory import in_batches
@@ -74,6 +75,7 @@ class Measure:
         progress: Called with a line of text before each slow part of a measurement.
         joint: Whether one search finds the crossings of all three arms, as for the model under test; otherwise each
             arm is searched when it is asked for.
+        meter: Counts what is spent; one of its own where None.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Measure:
         trainer: Callable[[Tensor, Tensor, int], Classifier] | None = None,
         progress: Callable[[str], None] = lambda line: None,
         joint: bool = True,
+        meter: Meter | None = None,
     ) -> None:
         self.classifier = classifier
         self.sample = sample
@@ -107,6 +110,7 @@ class Measure:
         self.trainer = trainer
         self.progress = progress
         self._joint = joint
+        self.meter = meter or Meter()
         self._others: dict[str, Measure] = {}
         self._blocks: dict[tuple[object, ...], list[object]] = {}
         self._costs: dict[tuple[object, ...], list[Cost]] = {}
@@ -173,6 +177,7 @@ class Measure:
                 steps=self.steps,
                 trainer=self.trainer,
                 joint=self._joint,
+                meter=self.meter,
             )
         return self._others[THOROUGH]
 
@@ -202,6 +207,7 @@ class Measure:
             effort=self.effort,
             attacks=self._attacks,
             joint=joint,
+            meter=self.meter,
         )
 
     def cached_blocks(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
@@ -215,9 +221,8 @@ class Measure:
         results, costs = self._blocks.setdefault(key, []), self._costs.setdefault(key, [])
         blocks = self._cover(n)
         for rows in blocks[len(results) :]:
-            start = time.perf_counter()
-            result, evaluations = compute(rows)
-            costs.append(Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start))
+            result, cost = self._measured(key, partial(compute, rows))
+            costs.append(cost)
             results.append(result)
         return results[: len(blocks)]  # type: ignore[return-value]
 
@@ -229,11 +234,17 @@ class Measure:
             compute: Gives the result and the number of gradient evaluations; called where nothing is cached yet.
         """
         if key not in self._blocks:
-            start = time.perf_counter()
-            result, evaluations = compute()
-            self._blocks[key] = [result]
-            self._costs[key] = [Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start)]
+            result, cost = self._measured(key, compute)
+            self._blocks[key], self._costs[key] = [result], [cost]
         return self._blocks[key][0], self._costs[key][0]  # type: ignore[return-value]
+
+    def _measured(self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]]) -> tuple[T, Cost]:
+        """The result of a measurement that is not cached yet, and its cost."""
+        start = time.perf_counter()
+        with self.meter.measuring(part_of(key)), self.meter.reporting() as reported:
+            result, evaluations = compute()
+            reported.append(evaluations)
+        return result, Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start)
 
     def cost(self, key: tuple[object, ...], n: int) -> Cost:
         """Cost of the cached blocks of a key that cover the first n inputs."""

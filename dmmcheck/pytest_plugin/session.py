@@ -50,7 +50,7 @@ class SubjectSession:
     def report(self, planned: Planned) -> Report | None:
         """The report with the finding of one test; None where the test has not been decided."""
         found = self._findings.get(planned.id)
-        return None if found is None else replace(self._empty_report, findings=(found,))
+        return None if found is None else replace(self._empty_report, findings=(found,), cost=self.run.cost)
 
     def gates(self, planned: Planned) -> bool:
         """Whether the refutation of a test fails the run, which can depend on the subject."""

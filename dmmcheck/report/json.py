@@ -29,6 +29,7 @@ from dmmcheck.report.model import (
     Finding,
     ManifoldSummary,
     Report,
+    RunCost,
     Soundness,
     SubjectSummary,
 )
@@ -191,7 +192,22 @@ def _report(content: Object) -> Report:
         errors=tuple(content.get("errors", ())),
         created=content.get("created", ""),
         run=content.get("run", ""),
+        cost=_run_cost(content.get("cost", {})),
     )
+
+
+def _run_cost(content: Object) -> RunCost:
+    return RunCost(
+        total=_cost(content.get("total", {})),
+        shared=_cost(content.get("shared", {})),
+        parts={name: _cost(part) for name, part in content.get("parts", {}).items()},
+    )
+
+
+def _cost(content: Object) -> Cost:
+    """A cost; what reports of older versions lack is 0."""
+    known = {key: content[key] for key in ("gradient_evaluations", "forward_evaluations", "seconds") if key in content}
+    return Cost(**known)
 
 
 def _subject(content: Object) -> SubjectSummary:
@@ -246,7 +262,7 @@ def _read_finding(content: Object) -> Finding:
         search_error=None if content.get("search_error") is None else _pair(content["search_error"]),
         unit_of_replication=content.get("unit_of_replication", "input"),
         replicates=content.get("replicates", content["n"]),
-        cost=Cost(**{key: content["cost"][key] for key in ("gradient_evaluations", "seconds")}),
+        cost=_cost(content["cost"]),
     )
 
 

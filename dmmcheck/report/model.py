@@ -84,7 +84,7 @@ class Finding:
         reason: Why the verdict is inconclusive or not-run, or what else was found.
         reference: Where the claim is made.
         expected_failure: Why a refutation is expected; "" where none is. An expected refutation does not fail the run.
-        cost: Evaluations and time of the measurements.
+        cost: Evaluations and time of the measurements that this finding was the first to need.
     """
 
     check: str
@@ -220,6 +220,31 @@ class Summary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunCost:
+    """What a run cost, each measurement once.
+
+    Attributes:
+        total: All of it: the sum of `parts`, and the sum of `shared` and the costs of the findings.
+        shared: What no finding is charged for: the soundness items, the distances of the report, and the searches that
+            they were the first to need.
+        parts: What each part of the work took: ``soundness``, ``search``, ``nulls``, ``refits``, ``other``.
+    """
+
+    total: Cost = field(default_factory=Cost)
+    shared: Cost = field(default_factory=Cost)
+    parts: dict[str, Cost] = field(default_factory=dict)
+
+    def plus(self, other: RunCost) -> RunCost:
+        """The cost of both of two processes."""
+        names = dict.fromkeys([*self.parts, *other.parts])
+        return RunCost(
+            total=self.total.plus(other.total),
+            shared=self.shared.plus(other.shared),
+            parts={name: self.parts.get(name, Cost()).plus(other.parts.get(name, Cost())) for name in names},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """All results of one run.
 
@@ -238,6 +263,7 @@ class Report:
         errors: Messages of errors that left selected tests without a finding.
         created: When the report was made, in UTC, as ISO 8601.
         run: Id of the run, drawn at random.
+        cost: What the run cost.
         schema: Name of the JSON schema.
     """
 
@@ -255,6 +281,7 @@ class Report:
     errors: tuple[str, ...] = ()
     created: str = ""
     run: str = ""
+    cost: RunCost = field(default_factory=RunCost)
     schema: str = SCHEMA
 
     @property
