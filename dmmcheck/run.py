@@ -71,7 +71,7 @@ def run(
     """
     chosen = (settings or Settings()).but(**overrides)
     session = Run(subject, chosen, progress)
-    selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers)
+    selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers, fast=chosen.fast)
     report = session.report([session.finding(planned) for planned in selected])
     return replace(report, planned=tuple(planned.id for planned in selected))
 
@@ -138,7 +138,7 @@ class Run:
             TangentField(subject.manifold, sample.x),
             examples=LabelledPool(own_points(classifier, x), y.to(classifier.device)),
             seed=settings.seed,
-            effort=settings.effort,
+            effort=settings.search_effort,
             attacks=self._attacks,
             reference_models=reference_models(subject, settings.seed),
             steps=[step for step, _ in subject.checkpoints],
@@ -205,7 +205,8 @@ class Run:
         if open_because:
             found = replace(draft(planned, settings), verdict="inconclusive", reason=open_because)
         else:
-            found = judge(planned, lambda: self.measure, settings, alpha=alpha, widen=self._widen(planned.test))
+            widen, refits = self._widen(planned.test), not self.settings.fast
+            found = judge(planned, lambda: self.measure, settings, alpha=alpha, widen=widen, refits=refits)
         found = self._beyond_chance(planned, found)
         return replace(found, reason="; ".join(filter(None, (found.reason, self._why_advisory(planned, found)))))
 
@@ -236,6 +237,7 @@ class Run:
             findings=with_chance(findings),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             run=self.id,
+            fast=self.settings.fast,
             cost=self.cost,
         )
 

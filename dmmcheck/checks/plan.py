@@ -139,8 +139,9 @@ def select(
     checks: Iterable[str] | None = None,
     exclude: Iterable[str] = (),
     tiers: Iterable[str] | None = None,
+    fast: bool = False,
 ) -> tuple[Planned, ...]:
-    """The planned tests of the named checks and tiers.
+    """The planned tests of the named checks and tiers; in a fast run, of these the stated ones.
 
     Raises:
         CheckError: A name is not a check (or tier); the message lists the valid ones.
@@ -152,7 +153,10 @@ def select(
     return tuple(
         item
         for item in planned
-        if item.check.id in wanted and item.check.id not in unwanted and item.tier in kept_tiers
+        if item.check.id in wanted
+        and item.check.id not in unwanted
+        and item.tier in kept_tiers
+        and (item.tier == "stated" or not fast)
     )
 
 

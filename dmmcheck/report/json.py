@@ -192,6 +192,7 @@ def _report(content: Object) -> Report:
         errors=tuple(content.get("errors", ())),
         created=content.get("created", ""),
         run=content.get("run", ""),
+        fast=content.get("fast", False),
         cost=_run_cost(content.get("cost", {})),
     )
 

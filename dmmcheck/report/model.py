@@ -263,6 +263,7 @@ class Report:
         errors: Messages of errors that left selected tests without a finding.
         created: When the report was made, in UTC, as ISO 8601.
         run: Id of the run, drawn at random.
+        fast: Whether the run was a fast one: the stated claims only, searched with quick effort.
         cost: What the run cost.
         schema: Name of the JSON schema.
     """
@@ -281,6 +282,7 @@ class Report:
     errors: tuple[str, ...] = ()
     created: str = ""
     run: str = ""
+    fast: bool = False
     cost: RunCost = field(default_factory=RunCost)
     schema: str = SCHEMA
 

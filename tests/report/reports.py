@@ -263,5 +263,6 @@ reports = st.builds(
     findings=st.lists(findings, max_size=5, unique_by=lambda f: f.id).map(tuple),
     complete=st.booleans(),
     errors=st.lists(texts, max_size=2).map(tuple),
+    fast=st.booleans(),
     cost=run_costs,
 )
