@@ -9,12 +9,13 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dmmcheck.attacks.base import Attack
 from dmmcheck.checks.base import NEEDS, Test
 from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.config.settings import CheckSettings, Settings
+from dmmcheck.errors import DmmError, OutOfTimeError, is_out_of_time
 from dmmcheck.inference.types import BEYOND_CHANCE, Cost
 from dmmcheck.judge import draft, judge
 from dmmcheck.loading.attacks import load_attacks
@@ -24,6 +25,7 @@ from dmmcheck.measurement.meter import NULLS, SOUNDNESS, Meter
 from dmmcheck.measurement.nulls import meaningless, why_unavailable
 from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
+from dmmcheck.measurement.store import Store
 from dmmcheck.measurement.summary import distances_of, summarise_distances, summarise_subject, versions
 from dmmcheck.measurement.training_sets import training_sets
 from dmmcheck.measurement.trainings import pairs_needed
@@ -32,8 +34,10 @@ from dmmcheck.measurement.view import View
 from dmmcheck.models.torch import own_points
 from dmmcheck.report.claims import with_chance
 from dmmcheck.report.model import DistanceSummary, Finding, Report, RunCost, Soundness
-from dmmcheck.soundness.collect import assess_measurement, soundness_inputs
+from dmmcheck.soundness.collect import assess_measurement, soundness_content, soundness_inputs
 from dmmcheck.subject import Subject, training_role
+
+T = TypeVar("T")
 
 
 def run(
@@ -73,7 +77,8 @@ def run(
     session = Run(subject, chosen, progress)
     selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers, fast=chosen.fast)
     report = session.report([session.finding(planned) for planned in selected])
-    return replace(report, planned=tuple(planned.id for planned in selected))
+    complete = not any(finding.out_of_time for finding in report.findings)
+    return replace(report, planned=tuple(planned.id for planned in selected), complete=complete)
 
 
 class Run:
@@ -83,7 +88,8 @@ class Run:
         subject: What is under test.
         settings: Settings of the run.
         progress: Called with a line of text before each slow part of the run.
-        root: Folder that references to attacks are relative to; the current one where None.
+        root: Folder that references to attacks and the setting `cache` are relative to; the current one where None.
+        store: Keeps measurements on disk; where None, that in the folder of the setting `cache`, if it names one.
 
     Raises:
         CheckError: The settings name an unknown check.
@@ -100,15 +106,19 @@ class Run:
         progress: Callable[[str], None] = lambda line: None,
         *,
         root: Path | None = None,
+        store: Store | None = None,
     ) -> None:
         self.settings = settings
         self._progress = progress
         self.id = uuid.uuid4().hex
-        self._meter = Meter()
+        self._meter = Meter(settings.max_time)
         self._findings_cost = self._shared_cost = Cost()
         self.subject = in_units(subject.to(settings.device) if settings.device else subject)
         self.planned = self._settled(self.subject.provides)
         refuse_idle_expectations(self.planned, settings, self.subject.provides)
+        if store is None and isinstance(settings.cache, str):
+            store = Store((root or Path.cwd()) / settings.cache)
+        self._store = store
         self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=root or Path.cwd())
 
     @cached_property
@@ -146,6 +156,7 @@ class Run:
             trainer=trainer(subject),
             progress=self._progress,
             meter=self._meter,
+            store=self._store,
         )
 
     @cached_property
@@ -154,8 +165,11 @@ class Run:
         return self._assessed(self.measure)
 
     def _assessed(self, measure: Measure) -> tuple[Soundness, ...]:
+        def assess() -> tuple[tuple[Soundness, ...], int]:
+            return assess_measurement(self.subject, measure), 0
+
         with self._shared(SOUNDNESS):
-            return assess_measurement(self.subject, measure)
+            return measure.cached(("soundness",), assess, beside=soundness_content(self.subject, measure))[0]
 
     @cached_property
     def pair_soundness(self) -> dict[str, tuple[Soundness, ...]]:
@@ -189,10 +203,21 @@ class Run:
         """
         before, shared = self._meter.total, self._shared_cost
         with self._meter.measuring():
-            found = self._decided(planned)
+            try:
+                found = self._decided(planned)
+            except DmmError as error:
+                if not is_out_of_time(error):
+                    raise
+                found = self._open_draft(planned, str(error))
             cost = self._meter.total.minus(before).minus(self._shared_cost.minus(shared))
         self._findings_cost = self._findings_cost.plus(cost)
         return replace(found, cost=cost)
+
+    def _open_draft(self, planned: Planned, reason: str) -> Finding:
+        """The finding of a test that the time did not suffice for."""
+        own = next((one for one in self.planned if one.id == planned.id), planned)
+        settings = self.settings.checks.get(planned.check.id, CheckSettings())
+        return replace(draft(own, settings), reason=reason, out_of_time=True)
 
     def _decided(self, planned: Planned) -> Finding:
         settings = self.settings.checks.get(planned.check.id, CheckSettings())
@@ -232,7 +257,7 @@ class Run:
             device=str(self.measure.classifier.device),
             alpha=self.settings.alpha,
             subject=subject,
-            soundness=self.soundness,
+            soundness=self._within_time(lambda: self.soundness, ()),
             distances=distances,
             findings=with_chance(findings),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -244,8 +269,8 @@ class Run:
     @property
     def cost(self) -> RunCost:
         """What the run has cost up to now."""
-        total = self._meter.total
-        return RunCost(total=total, shared=total.minus(self._findings_cost), parts=dict(self._meter.parts))
+        total, store = self._meter.total, "" if self._store is None else self._store.summary()
+        return RunCost(total=total, shared=total.minus(self._findings_cost), parts=dict(self._meter.parts), store=store)
 
     @contextmanager
     def _shared(self, part: str = "") -> Iterator[None]:
@@ -327,6 +352,16 @@ class Run:
 
     def _distances(self) -> dict[str, DistanceSummary]:
         n = soundness_inputs(self.measure)
+        nothing: dict[str, DistanceSummary] = {}
+        found = self._within_time(lambda: distances_of(self.measure, n), nothing)
         with self._meter.measuring(NULLS):
-            random = meaningless(View.of(self.measure, n)).distance("tangent")
-        return {**distances_of(self.measure, n), "random": summarise_distances(random)}
+            random = self._within_time(lambda: meaningless(View.of(self.measure, n)).distance("tangent"), None)
+        return found if random is None else {**found, "random": summarise_distances(random)}
+
+    @staticmethod
+    def _within_time(measured: Callable[[], T], otherwise: T) -> T:
+        """What is measured, or something else where the time of ``max-time`` was over before."""
+        try:
+            return measured()
+        except OutOfTimeError:
+            return otherwise

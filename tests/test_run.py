@@ -496,3 +496,42 @@ def test_gate_beyond_chance_fails_a_claim_that_is_like_chance():
         verdicts.append((rotation.chance.word, rotation.verdict))
     assert {word for word, _ in verdicts} <= {"like", "not-told"}
     assert ("like", "refuted") in verdicts
+
+
+def test_after_max_time_nothing_is_measured_and_everything_says_so():
+    report = dmmcheck.run(world().subject, max_time=1e-9, checks=["off-manifold-energy", "every-class-near"])
+    ran = [finding for finding in report.findings if finding.verdict != "not-run"]
+    assert {(finding.verdict, finding.out_of_time) for finding in ran} == {("inconclusive", True)}
+    assert all("1e-09 s of max-time were over before this was measured" in finding.reason for finding in ran)
+    assert (report.complete, report.soundness, report.distances) == (False, (), {})
+    assert report.cost.total.gradient_evaluations == 0
+    assert json.parse(json.render(report)).findings[0].out_of_time
+    assert "max-time" in terminal.render(report)
+
+
+def test_what_was_measured_before_max_time_keeps_its_verdict(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("dmmcheck.measurement.meter.time.monotonic", lambda: now[0])
+    session = Run(world().subject, Settings(max_time="10 min"))
+    stated, *_, controlled = (one for one in session.planned if one.check.id == "on-manifold-distance")
+    first = session.finding(stated)
+    now[0] = 601.0
+    last = session.finding(controlled)
+    report = session.report([first, last])
+    assert (first.verdict, first.out_of_time) == (whole()[stated.id].verdict, False)
+    assert (last.verdict, last.out_of_time) == ("inconclusive", True)
+    assert report.soundness
+    assert {"free", "on", "off"} <= set(report.distances)
+
+
+@pytest.mark.parametrize(
+    ("given", "seconds"), [("10 min", 600), ("90 s", 90), ("2h", 7200), ("1.5 hours", 5400), (30, 30)]
+)
+def test_max_time_is_a_number_and_a_unit(given, seconds):
+    assert Settings(max_time=given).max_time == seconds
+
+
+@pytest.mark.parametrize("given", ["soon", "10 parsecs", "-1 s", 0, True, "5"])
+def test_a_time_that_cannot_be_is_one_clear_error(given):
+    with pytest.raises(ConfigError, match=r'expected a time above 0, e\.g\. "10 min"'):
+        Settings(max_time=given)

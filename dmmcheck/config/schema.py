@@ -261,6 +261,18 @@ def _time(value: Any) -> float:
     return float(value)
 
 
+def _folder_or_not(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError('true, false, or a folder, e.g. ".dmmcheck"')
+    return value.strip()
+
+
+def _folder_text(text: str) -> bool | str:
+    return {"on": True, "true": True, "off": False, "false": False}.get(text, text)
+
+
 def _one_of(*words: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in words:
@@ -447,6 +459,13 @@ _JUDGING = (
         parse=_same,
         metavar="TIME",
         help="stop measuring after this time, e.g. '10 min'; claims that are left are inconclusive",
+    ),
+    Key(
+        name="cache",
+        read=_folder_or_not,
+        parse=_folder_text,
+        metavar="DIR|off",
+        help="where measurements are kept for later runs: a folder, off, or on for pytest's cache (on)",
     ),
     Key(name="device", read=text, parse=_same, metavar="DEVICE", help="the device to compute on (that of the model)"),
 )

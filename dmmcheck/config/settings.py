@@ -65,6 +65,8 @@ class Settings:
         fast: Test the stated claims only, with quick effort and without estimates of other dimensions; reports say so.
         max_time: Time in seconds after which nothing more is measured, or a text such as ``"10 min"``; None for no
             limit. Claims that are left are then inconclusive.
+        cache: Whether measurements are kept on disk: a folder, or False, or True for the cache of pytest, which exists
+            under pytest only.
         device: The device to compute on; that of the model where None.
         checks: Settings of single checks, by id.
 
@@ -86,6 +88,7 @@ class Settings:
     effort: EffortName = "default"
     fast: bool = False
     max_time: float | None = None
+    cache: bool | str = True
     device: str | None = None
     checks: Mapping[str, CheckSettings] = field(default_factory=dict)
 

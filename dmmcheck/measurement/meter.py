@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from dmmcheck.errors import OutOfTimeError
 from dmmcheck.inference.types import Cost
 from dmmcheck.models.tally import TALLY, Tally
 
@@ -24,6 +25,9 @@ _PART_OF_KEY = {
 class Meter:
     """Charges time and rows of the model to parts; what nested parts spend is not charged to the outer one again.
 
+    Args:
+        limit: Seconds from now on after which no measurement may begin; None for no limit.
+
     Example:
         >>> meter = Meter()
         >>> with meter.measuring("nulls"), meter.measuring("search"):
@@ -32,7 +36,8 @@ class Meter:
         True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float | None = None) -> None:
+        self._limit, self._start = limit, time.monotonic()
         self.parts: dict[str, Cost] = {name: Cost() for name in PARTS}
         self._tally = Tally()
         self._open: list[str] = []
@@ -64,6 +69,17 @@ class Meter:
             self._charge()
             self._open.pop()
             TALLY.reset(token)
+
+    def refuse_late(self) -> None:
+        """Refuse to begin a measurement after the limit.
+
+        Raises:
+            OutOfTimeError: The limit is over.
+        """
+        if self._limit is not None and time.monotonic() - self._start > self._limit:
+            raise OutOfTimeError(
+                f"the {self._limit:g} s of max-time were over before this was measured; set a longer max-time, or fast"
+            )
 
     @contextmanager
     def reporting(self) -> Iterator[list[int]]:

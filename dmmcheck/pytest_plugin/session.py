@@ -68,7 +68,12 @@ class SubjectSession:
 
 
 def start_session(
-    subject: Subject, settings: Settings, progress: Callable[[str], None], *, root: Path | None = None
+    subject: Subject,
+    settings: Settings,
+    progress: Callable[[str], None],
+    *,
+    root: Path | None = None,
+    cache: Path | None = None,
 ) -> SubjectSession:
     """A session whose sample is drawn, so that an error of the subject appears before any check runs.
 
@@ -77,13 +82,16 @@ def start_session(
         settings: How to judge.
         progress: Shows one line that says what is being done.
         root: Folder that references to attacks start from; the current one where None.
+        cache: Folder that measurements are kept in where the setting `cache` is true; none are kept where None.
 
     Raises:
         DmmError: The subject cannot be measured.
     """
-    from dmmcheck.run import Run  # noqa: PLC0415  # loads torch
+    from dmmcheck.measurement.store import Store  # noqa: PLC0415  # loads torch
+    from dmmcheck.run import Run  # noqa: PLC0415
 
-    session = SubjectSession(Run(subject, settings, progress, root=root), settings)
+    store = Store(cache) if settings.cache is True and cache is not None else None
+    session = SubjectSession(Run(subject, settings, progress, root=root, store=store), settings)
     x = session.run.measure.sample.x
     progress(f"measuring up to {len(x)} inputs of D = {x.shape[1]}; the first check takes most of the time")
     return session
@@ -99,4 +107,11 @@ def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
 
     loaded = loaded_config(request.config)
     subject = gather_subject(request, loaded)
-    return start_session(subject, loaded.settings, progress_line(request.config), root=loaded.root)
+    progress, cache = progress_line(request.config), cache_folder(request.config)
+    return start_session(subject, loaded.settings, progress, root=loaded.root, cache=cache)
+
+
+def cache_folder(config: pytest.Config) -> Path | None:
+    """The folder of dmmcheck in the cache of pytest; None where that is switched off (``-p no:cacheprovider``)."""
+    cache = getattr(config, "cache", None)
+    return None if cache is None else Path(cache.mkdir("dmmcheck"))

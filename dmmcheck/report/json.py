@@ -201,6 +201,7 @@ def _run_cost(content: Object) -> RunCost:
     return RunCost(
         total=_cost(content.get("total", {})),
         shared=_cost(content.get("shared", {})),
+        store=content.get("store", ""),
         parts={name: _cost(part) for name, part in content.get("parts", {}).items()},
     )
 
@@ -263,6 +264,7 @@ def _read_finding(content: Object) -> Finding:
         search_error=None if content.get("search_error") is None else _pair(content["search_error"]),
         unit_of_replication=content.get("unit_of_replication", "input"),
         replicates=content.get("replicates", content["n"]),
+        out_of_time=content.get("out_of_time", False),
         cost=_cost(content["cost"]),
     )
 

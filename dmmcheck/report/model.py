@@ -84,6 +84,7 @@ class Finding:
         reason: Why the verdict is inconclusive or not-run, or what else was found.
         reference: Where the claim is made.
         expected_failure: Why a refutation is expected; "" where none is. An expected refutation does not fail the run.
+        out_of_time: Whether it is inconclusive since the time of ``max-time`` was over before it was measured.
         cost: Evaluations and time of the measurements that this finding was the first to need.
     """
 
@@ -113,6 +114,7 @@ class Finding:
     reason: str = ""
     reference: str = ""
     expected_failure: str = ""
+    out_of_time: bool = False
     cost: Cost = field(default_factory=Cost)
 
     @property
@@ -228,11 +230,13 @@ class RunCost:
         shared: What no finding is charged for: the soundness items, the distances of the report, and the searches that
             they were the first to need.
         parts: What each part of the work took: ``soundness``, ``search``, ``nulls``, ``refits``, ``other``.
+        store: What was read from the store of measurements, and what was not stored and why; "" without a store.
     """
 
     total: Cost = field(default_factory=Cost)
     shared: Cost = field(default_factory=Cost)
     parts: dict[str, Cost] = field(default_factory=dict)
+    store: str = ""
 
     def plus(self, other: RunCost) -> RunCost:
         """The cost of both of two processes."""
@@ -240,6 +244,7 @@ class RunCost:
         return RunCost(
             total=self.total.plus(other.total),
             shared=self.shared.plus(other.shared),
+            store=" | ".join(filter(None, (self.store, other.store))),
             parts={name: self.parts.get(name, Cost()).plus(other.parts.get(name, Cost())) for name in names},
         )
 
@@ -259,7 +264,7 @@ class Report:
         distances: Distances by search space: ``free``, ``on``, ``off``.
         findings: Findings in the order of the plan.
         planned: Ids of the tests that were selected, in the order of the plan.
-        complete: Whether each of them has a finding.
+        complete: Whether each of them has a finding that the time of ``max-time`` sufficed for.
         errors: Messages of errors that left selected tests without a finding.
         created: When the report was made, in UTC, as ISO 8601.
         run: Id of the run, drawn at random.

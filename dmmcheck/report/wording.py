@@ -266,7 +266,7 @@ def cost(spent: RunCost) -> str:
     parts = [f"{name} {percent(share)}" for name, share in shares.items() if share >= 0.005]
     return (
         f"{total.gradient_evaluations} gradients, {total.forward_evaluations} forward passes, "
-        f"{duration(total.seconds)} ({', '.join(parts)})"
+        f"{duration(total.seconds)} ({', '.join(parts)})" + f"; {spent.store}" * bool(spent.store)
     )
 
 

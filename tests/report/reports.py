@@ -209,6 +209,7 @@ findings = st.builds(
     reason=texts,
     reference=texts,
     expected_failure=texts,
+    out_of_time=st.booleans(),
     cost=costs,
 )
 run_costs = st.builds(

@@ -50,6 +50,7 @@ def test_keys_are_those_of_the_contract_in_its_order():
         *("check", "tier", "variant", "statement", "statistic", "unit", "estimate", "interval", "confidence"),
         *("threshold", "direction", "n", "censored", "p_value", "control", "verdict", "gating", "reason"),
         *("reference", "cost", "chance", "dims", "meaningless", "search_error", "unit_of_replication", "replicates"),
+        "out_of_time",
     }
     assert content["findings"][3]["chance"]["word"] == "like"
     assert content["findings"][3]["control"] == {
