@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from dmmcheck.attacks.base import Attack
 from dmmcheck.checks.base import NEEDS, Test
+from dmmcheck.checks.expected import expected_gradients
 from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import DmmError, OutOfTimeError, is_out_of_time
@@ -20,8 +21,9 @@ from dmmcheck.inference.types import BEYOND_CHANCE, Cost
 from dmmcheck.judge import draft, judge
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField
+from dmmcheck.measurement.forecast import Forecast, seconds_per_gradient
 from dmmcheck.measurement.measure import ALTERNATIVE, PAIR, LabelledPool, Measure, of_pair
-from dmmcheck.measurement.meter import NULLS, SOUNDNESS, Meter
+from dmmcheck.measurement.meter import NULLS, SOUNDNESS, WHAT, Meter
 from dmmcheck.measurement.nulls import meaningless, why_unavailable
 from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
@@ -76,6 +78,7 @@ def run(
     chosen = (settings or Settings()).but(**overrides)
     session = Run(subject, chosen, progress)
     selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers, fast=chosen.fast)
+    session.forecast([planned.id for planned in selected])
     report = session.report([session.finding(planned) for planned in selected])
     complete = not any(finding.out_of_time for finding in report.findings)
     return replace(report, planned=tuple(planned.id for planned in selected), complete=complete)
@@ -112,6 +115,7 @@ class Run:
         self._progress = progress
         self.id = uuid.uuid4().hex
         self._meter = Meter(settings.max_time)
+        self._forecast: Forecast | None = None
         self._findings_cost = self._shared_cost = Cost()
         self.subject = in_units(subject.to(settings.device) if settings.device else subject)
         self.planned = self._settled(self.subject.provides)
@@ -202,6 +206,8 @@ class Run:
             DmmError: The subject cannot be measured.
         """
         before, shared = self._meter.total, self._shared_cost
+        if self._forecast is not None:
+            self._forecast.begin(planned.id, before.gradient_evaluations)
         with self._meter.measuring():
             try:
                 found = self._decided(planned)
@@ -211,7 +217,35 @@ class Run:
                 found = self._open_draft(planned, str(error))
             cost = self._meter.total.minus(before).minus(self._shared_cost.minus(shared))
         self._findings_cost = self._findings_cost.plus(cost)
+        if self._forecast is not None:
+            self._forecast.end(planned.id)
         return replace(found, cost=cost)
+
+    def forecast(self, ids: Iterable[str]) -> None:
+        """Show how much some tests are expected to take, and from now on how much of it is done.
+
+        Args:
+            ids: Ids of the tests that are to be decided.
+        """
+        wanted = set(ids)
+        tests = [one for one in self.planned if one.id in wanted and not self._missing(one.test)]
+        measure, fast = self.measure, self.settings.fast
+        expected = expected_gradients(
+            tests,
+            inputs=len(measure.sample.x),
+            classes=measure.classifier.classes,
+            effort=self.settings.search_effort,
+            refits=not fast,
+        )
+        with self._shared():
+            forecast = Forecast(expected, seconds_per_gradient(measure), self._progress)
+        forecast.announce()
+
+        def update(part: str) -> None:
+            spent = self._meter.total
+            forecast.update(WHAT[part], spent.gradient_evaluations, spent.seconds)
+
+        self._forecast, self._meter.watch = forecast, update
 
     def _open_draft(self, planned: Planned, reason: str) -> Finding:
         """The finding of a test that the time did not suffice for."""

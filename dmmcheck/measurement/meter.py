@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dmmcheck.errors import OutOfTimeError
@@ -14,6 +14,15 @@ SOUNDNESS, SEARCH, NULLS, REFITS, OTHER = "soundness", "search", "nulls", "refit
 PARTS = (SOUNDNESS, SEARCH, NULLS, REFITS, OTHER)
 """Gates of the measurement, searches of the given model and manifold, draws of controls, estimates of other dimensions,
 and the rest: drawing the sample, reference models, statistics."""
+
+WHAT = {
+    SOUNDNESS: "gates of the measurement",
+    SEARCH: "searches",
+    NULLS: "draws of controls",
+    REFITS: "estimates of other dimensions",
+    OTHER: "statistics",
+}
+"""The parts in the words of a line of progress."""
 
 _PART_OF_KEY = {
     **dict.fromkeys(("search", "attack", "targeted", "boundary-gradient", "input-gradient"), SEARCH),
@@ -28,6 +37,10 @@ class Meter:
     Args:
         limit: Seconds from now on after which no measurement may begin; None for no limit.
 
+    Attributes:
+        parts: What each part has spent.
+        watch: Called with the name of a part whenever work on it begins.
+
     Example:
         >>> meter = Meter()
         >>> with meter.measuring("nulls"), meter.measuring("search"):
@@ -38,6 +51,7 @@ class Meter:
 
     def __init__(self, limit: float | None = None) -> None:
         self._limit, self._start = limit, time.monotonic()
+        self.watch: Callable[[str], None] = lambda part: None
         self.parts: dict[str, Cost] = {name: Cost() for name in PARTS}
         self._tally = Tally()
         self._open: list[str] = []
@@ -62,6 +76,7 @@ class Meter:
         """
         self._charge()
         self._open.append(part or (self._open[-1] if self._open else OTHER))
+        self.watch(self._open[-1])
         token = TALLY.set(self._tally)
         try:
             yield

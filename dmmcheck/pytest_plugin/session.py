@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import Settings
 from dmmcheck.pytest_plugin.outcomes import conclude
 from dmmcheck.pytest_plugin.progress import progress_line
-from dmmcheck.pytest_plugin.selection import loaded_config
+from dmmcheck.pytest_plugin.selection import SELECTION, loaded_config
 from dmmcheck.report.model import Finding, Report
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def start_session(
     *,
     root: Path | None = None,
     cache: Path | None = None,
+    ids: Iterable[str] | None = None,
 ) -> SubjectSession:
     """A session whose sample is drawn, so that an error of the subject appears before any check runs.
 
@@ -83,6 +84,7 @@ def start_session(
         progress: Shows one line that says what is being done.
         root: Folder that references to attacks start from; the current one where None.
         cache: Folder that measurements are kept in where the setting `cache` is true; none are kept where None.
+        ids: Ids of the tests that are to be decided, which the forecast is made for; all tests where None.
 
     Raises:
         DmmError: The subject cannot be measured.
@@ -92,8 +94,8 @@ def start_session(
 
     store = Store(cache) if settings.cache is True and cache is not None else None
     session = SubjectSession(Run(subject, settings, progress, root=root, store=store), settings)
-    x = session.run.measure.sample.x
-    progress(f"measuring up to {len(x)} inputs of D = {x.shape[1]}; the first check takes most of the time")
+    wanted = [planned.id for planned in session.run.planned] if ids is None else list(ids)
+    session.run.forecast(wanted)
     return session
 
 
@@ -108,7 +110,8 @@ def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
     loaded = loaded_config(request.config)
     subject = gather_subject(request, loaded)
     progress, cache = progress_line(request.config), cache_folder(request.config)
-    return start_session(subject, loaded.settings, progress, root=loaded.root, cache=cache)
+    ids = [planned.id for planned in request.config.stash[SELECTION].selected]
+    return start_session(subject, loaded.settings, progress, root=loaded.root, cache=cache, ids=ids)
 
 
 def cache_folder(config: pytest.Config) -> Path | None:

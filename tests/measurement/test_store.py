@@ -175,7 +175,12 @@ def untimed(report):
     return replace(report, created="", run="", cost=RunCost(), findings=findings)
 
 
-OPTIONS = {"samples": 16, "checks": ["on-manifold-distance", "off-manifold-energy"], "effort": "quick", "tiers": ["stated"]}
+OPTIONS = {
+    "samples": 16,
+    "checks": ["on-manifold-distance", "off-manifold-energy"],
+    "effort": "quick",
+    "tiers": ["stated"],
+}
 
 
 @pytest.fixture
