@@ -37,3 +37,21 @@ class RegistryError(DmmError):
 
 class ReportError(DmmError):
     """A report cannot be written or read."""
+
+
+class OutOfTimeError(DmmError):
+    """The time of the setting ``max-time`` was over before a measurement began."""
+
+
+def is_out_of_time(error: BaseException | None) -> bool:
+    """Whether an error is an `OutOfTimeError`, or was raised from one.
+
+    Example:
+        >>> is_out_of_time(OutOfTimeError("the time is over")), is_out_of_time(CheckError("another error"))
+        (True, False)
+    """
+    while error is not None:
+        if isinstance(error, OutOfTimeError):
+            return True
+        error = error.__cause__
+    return False

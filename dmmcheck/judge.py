@@ -51,7 +51,13 @@ def draft(planned: Planned, settings: CheckSettings) -> Finding:
 
 
 def judge(
-    planned: Planned, measure: Callable[[], Measure], settings: CheckSettings, *, alpha: float, widen: bool = False
+    planned: Planned,
+    measure: Callable[[], Measure],
+    settings: CheckSettings,
+    *,
+    alpha: float,
+    widen: bool = False,
+    refits: bool = True,
 ) -> Finding:
     """Decide one test.
 
@@ -64,6 +70,7 @@ def judge(
         settings: Settings of the check.
         alpha: Error rate of this test.
         widen: Whether intervals include what a more thorough search changes (`inference.search_error`).
+        refits: Whether a stated claim is also judged for manifold estimates of other dimensions.
 
     Raises:
         CheckError: The check's own code raised, or returned something other than evidence.
@@ -72,7 +79,7 @@ def judge(
     test = planned.test
     if settings.min_effect is not None:
         test = replace(test, claim=replace(test.claim, min_effect=settings.min_effect))
-    trial = _Trial(test, draft(planned, settings), measure(), alpha, widen)
+    trial = _Trial(test, draft(planned, settings), measure(), alpha, widen, refits)
     try:
         is_sequential = test.draw_cost == "energy" and not test.one_look
         return trial.elsewhere(*(trial.sequential() if is_sequential else trial.single()))
@@ -97,6 +104,7 @@ class _Trial:
     measure: Measure
     alpha: float
     widen: bool
+    refits: bool = True
 
     def sequential(self) -> tuple[Finding, View]:
         """Look at more and more inputs until the verdict is clear, and where it is compared with chance, that too.
@@ -135,7 +143,7 @@ class _Trial:
         if not view.uses_tangent_spaces:
             return replace(finding, meaningless=finding.verdict)
         few = self._view(min(ELSEWHERE_INPUTS, len(self.measure.sample.x)))
-        dims = {k: self._verdict(other) for k, other in refitted(few).items()}
+        dims = {k: self._verdict(other) for k, other in (refitted(few).items() if self.refits else ())}
         found = replace(finding, meaningless=self._verdict(meaningless(few)))
         cost = finding.cost.plus(few.spent())
         return replace(found, dims={**dims, few.field.dim: finding.verdict} if dims else None, cost=cost)

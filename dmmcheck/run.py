@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from dmmcheck.attacks.base import Attack
 from dmmcheck.checks.base import NEEDS, Test
+from dmmcheck.checks.expected import expected_gradients
 from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.checks.search import searched
 from dmmcheck.config.settings import CheckSettings, Settings
-from dmmcheck.inference.types import BEYOND_CHANCE, SEARCH
+from dmmcheck.errors import DmmError, OutOfTimeError, is_out_of_time
+from dmmcheck.inference.types import BEYOND_CHANCE, SEARCH, Cost
 from dmmcheck.judge import draft, judge
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField
+from dmmcheck.measurement.forecast import Forecast, seconds_per_gradient
 from dmmcheck.measurement.measure import ALTERNATIVE, PAIR, LabelledPool, Measure, of_pair
+from dmmcheck.measurement.meter import NULLS, SOUNDNESS, WHAT, Meter
 from dmmcheck.measurement.nulls import meaningless, why_unavailable
 from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
+from dmmcheck.measurement.store import Store
 from dmmcheck.measurement.summary import distances_of, summarise_distances, summarise_subject, versions
 from dmmcheck.measurement.training_sets import training_sets
 from dmmcheck.measurement.trainings import pairs_needed
@@ -30,9 +36,11 @@ from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.view import View
 from dmmcheck.models.torch import own_points
 from dmmcheck.report.claims import with_chance
-from dmmcheck.report.model import DistanceSummary, Finding, Report, Soundness
-from dmmcheck.soundness.collect import assess_measurement, soundness_inputs
+from dmmcheck.report.model import DistanceSummary, Finding, Report, RunCost, Soundness
+from dmmcheck.soundness.collect import assess_measurement, soundness_content, soundness_inputs
 from dmmcheck.subject import Subject, training_role
+
+T = TypeVar("T")
 
 
 def run(
@@ -70,9 +78,11 @@ def run(
     """
     chosen = (settings or Settings()).but(**overrides)
     session = Run(subject, chosen, progress)
-    selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers)
+    selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers, fast=chosen.fast)
+    session.forecast([planned.id for planned in selected])
     report = session.report([session.finding(planned) for planned in selected])
-    return replace(report, planned=tuple(planned.id for planned in selected))
+    complete = not any(finding.out_of_time for finding in report.findings)
+    return replace(report, planned=tuple(planned.id for planned in selected), complete=complete)
 
 
 class Run:
@@ -82,7 +92,8 @@ class Run:
         subject: What is under test.
         settings: Settings of the run.
         progress: Called with a line of text before each slow part of the run.
-        root: Folder that references to attacks are relative to; the current one where None.
+        root: Folder that references to attacks and the setting `cache` are relative to; the current one where None.
+        store: Keeps measurements on disk; where None, that in the folder of the setting `cache`, if it names one.
 
     Raises:
         CheckError: The settings name an unknown check.
@@ -99,18 +110,29 @@ class Run:
         progress: Callable[[str], None] = lambda line: None,
         *,
         root: Path | None = None,
+        store: Store | None = None,
     ) -> None:
         self.settings = settings
         self._progress = progress
         self.id = uuid.uuid4().hex
+        self._meter = Meter(settings.max_time)
+        self._forecast: Forecast | None = None
+        self._findings_cost = self._shared_cost = Cost()
         self.subject = in_units(subject.to(settings.device) if settings.device else subject)
         self.planned = self._settled(self.subject.provides)
         refuse_idle_expectations(self.planned, settings, self.subject.provides)
+        if store is None and isinstance(settings.cache, str):
+            store = Store((root or Path.cwd()) / settings.cache)
+        self._store = store
         self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=root or Path.cwd())
 
     @cached_property
     def measure(self) -> Measure:
         """The measurements of the model under test."""
+        with self._shared():
+            return self._measure()
+
+    def _measure(self) -> Measure:
         subject, settings = self.subject, self.settings
         classifier = subject.classifier
         sample = draw_sample(
@@ -131,19 +153,28 @@ class Run:
             TangentField(subject.manifold, sample.x),
             examples=LabelledPool(own_points(classifier, x), y.to(classifier.device)),
             seed=settings.seed,
-            effort=settings.effort,
+            effort=settings.search_effort,
             attacks=self._attacks,
             reference_models=reference_models(subject, settings.seed),
             steps=[step for step, _ in subject.checkpoints],
             pairs=pair_count(subject),
             trainer=trainer(subject),
             progress=self._progress,
+            meter=self._meter,
+            store=self._store,
         )
 
     @cached_property
     def soundness(self) -> tuple[Soundness, ...]:
         """The soundness items of the measurement, on a fixed part of the sample."""
-        return assess_measurement(self.subject, self.measure)
+        return self._assessed(self.measure)
+
+    def _assessed(self, measure: Measure) -> tuple[Soundness, ...]:
+        def assess() -> tuple[tuple[Soundness, ...], int]:
+            return assess_measurement(self.subject, measure), 0
+
+        with self._shared(SOUNDNESS):
+            return measure.cached(("soundness",), assess, beside=soundness_content(self.subject, measure))[0]
 
     @cached_property
     def pair_soundness(self) -> dict[str, tuple[Soundness, ...]]:
@@ -163,18 +194,67 @@ class Run:
         given = {role: name for role, name in names.items() if self.measure.has_reference_model(name)}
         others = {role: self.measure.paired_model(name) for role, name in given.items()}
         return {
-            role: assess_measurement(self.subject, other.correctly_classified())
+            role: self._assessed(other.correctly_classified())
             for role, other in others.items()
             if other is not self.measure
         }
 
     def finding(self, planned: Planned) -> Finding:
-        """Decide one test.
+        """Decide one test; its cost is that of the measurements that it is the first to need.
 
         Raises:
             CheckError: The code of a check, control or gate raised, or returned the wrong type.
             DmmError: The subject cannot be measured.
         """
+        before, shared = self._meter.total, self._shared_cost
+        if self._forecast is not None:
+            self._forecast.begin(planned.id, before.gradient_evaluations)
+        with self._meter.measuring():
+            try:
+                found = self._decided(planned)
+            except DmmError as error:
+                if not is_out_of_time(error):
+                    raise
+                found = self._open_draft(planned, str(error))
+            cost = self._meter.total.minus(before).minus(self._shared_cost.minus(shared))
+        self._findings_cost = self._findings_cost.plus(cost)
+        if self._forecast is not None:
+            self._forecast.end(planned.id)
+        return replace(found, cost=cost)
+
+    def forecast(self, ids: Iterable[str]) -> None:
+        """Show how much some tests are expected to take, and from now on how much of it is done.
+
+        Args:
+            ids: Ids of the tests that are to be decided.
+        """
+        wanted = set(ids)
+        tests = [one for one in self.planned if one.id in wanted and not self._missing(one.test)]
+        measure, fast = self.measure, self.settings.fast
+        expected = expected_gradients(
+            tests,
+            inputs=len(measure.sample.x),
+            classes=measure.classifier.classes,
+            effort=self.settings.search_effort,
+            refits=not fast,
+        )
+        with self._shared():
+            forecast = Forecast(expected, seconds_per_gradient(measure), self._progress)
+        forecast.announce()
+
+        def update(part: str) -> None:
+            spent = self._meter.total
+            forecast.update(WHAT[part], spent.gradient_evaluations, spent.seconds)
+
+        self._forecast, self._meter.watch = forecast, update
+
+    def _open_draft(self, planned: Planned, reason: str) -> Finding:
+        """The finding of a test that the time did not suffice for."""
+        own = next((one for one in self.planned if one.id == planned.id), planned)
+        settings = self.settings.checks.get(planned.check.id, CheckSettings())
+        return replace(draft(own, settings), reason=reason, out_of_time=True)
+
+    def _decided(self, planned: Planned) -> Finding:
         settings = self.settings.checks.get(planned.check.id, CheckSettings())
         planned = next((own for own in self.planned if own.id == planned.id), planned)
         missing = self._missing(planned.test)
@@ -187,7 +267,8 @@ class Run:
         elif planned.tier == SEARCH:
             found = searched(draft(planned, settings), planned.test, self.subject, settings.threshold)
         else:
-            found = judge(planned, lambda: self.measure, settings, alpha=alpha, widen=self._widen(planned.test))
+            widen, refits = self._widen(planned.test), not self.settings.fast
+            found = judge(planned, lambda: self.measure, settings, alpha=alpha, widen=widen, refits=refits)
         found = self._beyond_chance(planned, found)
         return replace(found, reason="; ".join(filter(None, (found.reason, self._why_advisory(planned, found)))))
 
@@ -204,19 +285,38 @@ class Run:
         """The findings in a report, with the subject, the soundness items and the distances."""
         import dmmcheck  # noqa: PLC0415  # for the version; the package imports this module lazily
 
+        with self._shared():
+            subject, distances = summarise_subject(self.subject, self.measure), self._distances()
         return Report(
             dmmcheck=dmmcheck.__version__,
             versions=versions(),
             seed=self.settings.seed,
             device=str(self.measure.classifier.device),
             alpha=self.settings.alpha,
-            subject=summarise_subject(self.subject, self.measure),
-            soundness=self.soundness,
-            distances=self._distances(),
+            subject=subject,
+            soundness=self._within_time(lambda: self.soundness, ()),
+            distances=distances,
             findings=with_chance(findings),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             run=self.id,
+            fast=self.settings.fast,
+            cost=self.cost,
         )
+
+    @property
+    def cost(self) -> RunCost:
+        """What the run has cost up to now."""
+        total, store = self._meter.total, "" if self._store is None else self._store.summary()
+        return RunCost(total=total, shared=total.minus(self._findings_cost), parts=dict(self._meter.parts), store=store)
+
+    @contextmanager
+    def _shared(self, part: str = "") -> Iterator[None]:
+        """A context for work that all findings need and none is charged for."""
+        before, inner = self._meter.total, self._shared_cost
+        with self._meter.measuring(part):
+            yield
+            spent = self._meter.total.minus(before)
+        self._shared_cost = inner.plus(spent)
 
     @cached_property
     def gating_alpha(self) -> float:
@@ -294,5 +394,16 @@ class Run:
 
     def _distances(self) -> dict[str, DistanceSummary]:
         n = soundness_inputs(self.measure)
-        random = meaningless(View.of(self.measure, n)).distance("tangent")
-        return {**distances_of(self.measure, n), "random": summarise_distances(random)}
+        nothing: dict[str, DistanceSummary] = {}
+        found = self._within_time(lambda: distances_of(self.measure, n), nothing)
+        with self._meter.measuring(NULLS):
+            random = self._within_time(lambda: meaningless(View.of(self.measure, n)).distance("tangent"), None)
+        return found if random is None else {**found, "random": summarise_distances(random)}
+
+    @staticmethod
+    def _within_time(measured: Callable[[], T], otherwise: T) -> T:
+        """What is measured, or something else where the time of ``max-time`` was over before."""
+        try:
+            return measured()
+        except OutOfTimeError:
+            return otherwise

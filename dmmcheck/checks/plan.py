@@ -139,8 +139,9 @@ def select(
     checks: Iterable[str] | None = None,
     exclude: Iterable[str] = (),
     tiers: Iterable[str] | None = None,
+    fast: bool = False,
 ) -> tuple[Planned, ...]:
-    """The planned tests of the named checks and tiers.
+    """The planned tests of the named checks and tiers; in a fast run, of these the stated ones.
 
     Tests of the tier search run where their check or tier is named, or where they gate: what they find depends on what
     Hypothesis has found before, while all other findings depend on subject and settings alone.
@@ -160,6 +161,7 @@ def select(
         and item.check.id not in unwanted
         and item.tier in kept_tiers
         and (item.tier != SEARCH or is_named or item.gating)
+        and (item.tier == "stated" or not fast)
     )
 
 

@@ -28,6 +28,7 @@ class Key:
         parse: Converts the text of the option to a value of TOML; raises ValueError in the same way.
         metavar: The word for the value in the option's help.
         help: The option's help, one line.
+        flag: Whether the option takes no value and means true.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Key:
     parse: Callable[[str], Any]
     metavar: str
     help: str
+    flag: bool = False
 
     @property
     def option(self) -> str:
@@ -242,6 +244,35 @@ def _yes_or_no(value: Any) -> bool:
     return value
 
 
+_SECONDS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+
+
+def _time(value: Any) -> float:
+    """A time in seconds, from a number of seconds or from a number and a unit."""
+    expected = 'a time above 0, e.g. "10 min", "90 s" or "2 h", or a number of seconds'
+    if isinstance(value, str):
+        found = re.fullmatch(r"\s*(\d+\.?\d*)\s*([a-z]+)\s*", value)
+        unit = None if found is None else _SECONDS.get(found[2].removesuffix("s") or "s")
+        if found is None or unit is None:
+            raise ValueError(expected)
+        value = float(found[1]) * unit
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise ValueError(expected)
+    return float(value)
+
+
+def _folder_or_not(value: Any) -> bool | str:
+    if isinstance(value, bool):
+        return value
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError('true, false, or a folder, e.g. ".dmmcheck"')
+    return value.strip()
+
+
+def _folder_text(text: str) -> bool | str:
+    return {"on": True, "true": True, "off": False, "false": False}.get(text, text)
+
+
 def _one_of(*words: str) -> Callable[[Any], str]:
     def read(value: Any) -> str:
         if value not in words:
@@ -414,6 +445,28 @@ _JUDGING = (
         parse=_same,
         metavar="quick|default|thorough",
         help="effort of the boundary search (default)",
+    ),
+    Key(
+        name="fast",
+        read=_yes_or_no,
+        parse=_true_or_false,
+        metavar="",
+        help="test the stated claims only, with quick effort; the report says so",
+        flag=True,
+    ),
+    Key(
+        name="max-time",
+        read=_time,
+        parse=_same,
+        metavar="TIME",
+        help="stop measuring after this time, e.g. '10 min'; claims that are left are inconclusive",
+    ),
+    Key(
+        name="cache",
+        read=_folder_or_not,
+        parse=_folder_text,
+        metavar="DIR|off",
+        help="where measurements are kept for later runs: a folder, off, or on for pytest's cache (on)",
     ),
     Key(name="device", read=text, parse=_same, metavar="DEVICE", help="the device to compute on (that of the model)"),
 )

@@ -62,6 +62,11 @@ class Settings:
             ``on-manifold-distance``: names of torchattacks, ``pkg.mod:attr``, or objects that satisfy
             `dmmcheck.attacks.base.Attack`.
         effort: Effort of the boundary search: ``"quick"``, ``"default"`` or ``"thorough"``.
+        fast: Test the stated claims only, with quick effort and without estimates of other dimensions; reports say so.
+        max_time: Time in seconds after which nothing more is measured, or a text such as ``"10 min"``; None for no
+            limit. Claims that are left are then inconclusive.
+        cache: Whether measurements are kept on disk: a folder, or False, or True for the cache of pytest, which exists
+            under pytest only.
         device: The device to compute on; that of the model where None.
         checks: Settings of single checks, by id.
 
@@ -81,18 +86,26 @@ class Settings:
     on_inconclusive: OnInconclusive = "warn"
     attacks: tuple[Any, ...] = ()
     effort: EffortName = "default"
+    fast: bool = False
+    max_time: float | None = None
+    cache: bool | str = True
     device: str | None = None
     checks: Mapping[str, CheckSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key in JUDGING.values():
             value = getattr(self, key.field)
-            if value is None and key.field == "device":
-                continue  # the device of the model
+            if value is None and key.field in {"device", "max_time"}:
+                continue  # the device of the model, no limit
             try:
                 object.__setattr__(self, key.field, key.read(value))
             except (TypeError, ValueError) as error:
                 raise ConfigError(f"{key.field} is {value!r}, expected {error}") from error
+
+    @property
+    def search_effort(self) -> EffortName:
+        """The effort of the boundary search: quick in a fast run."""
+        return "quick" if self.fast else self.effort
 
     @property
     def attack_names(self) -> tuple[str, ...]:

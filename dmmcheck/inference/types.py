@@ -35,19 +35,30 @@ BUILTIN = "builtin"
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """The cost of the measurements behind a finding; a measurement that findings share counts in full for each.
+    """What some measurements cost.
 
     Attributes:
-        gradient_evaluations: Number of gradient evaluations.
+        gradient_evaluations: Number of inputs at which a gradient was evaluated.
+        forward_evaluations: Number of inputs at which the model was evaluated.
         seconds: Wall-clock time.
     """
 
     gradient_evaluations: int = 0
+    forward_evaluations: int = 0
     seconds: float = 0.0
 
     def plus(self, other: Cost) -> Cost:
         """Both costs together."""
         return Cost(
             gradient_evaluations=self.gradient_evaluations + other.gradient_evaluations,
+            forward_evaluations=self.forward_evaluations + other.forward_evaluations,
             seconds=self.seconds + other.seconds,
+        )
+
+    def minus(self, other: Cost) -> Cost:
+        """This cost without another one that is part of it."""
+        return Cost(
+            gradient_evaluations=self.gradient_evaluations - other.gradient_evaluations,
+            forward_evaluations=self.forward_evaluations - other.forward_evaluations,
+            seconds=max(0.0, self.seconds - other.seconds),
         )

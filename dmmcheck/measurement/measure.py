@@ -19,7 +19,10 @@ from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.inference import stats
 from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, Cost, EffortName
 from dmmcheck.manifolds.fields import Field, TangentField
+from dmmcheck.measurement.address import UnaddressableError, address_of, is_stored
+from dmmcheck.measurement.meter import Meter, part_of
 from dmmcheck.measurement.sample import Sample, draw_sample, predict
+from dmmcheck.measurement.store import Store
 from dmmcheck.models.base import Classifier
 from dmmcheck.models.memory import in_batches
 from dmmcheck.seeding import seeded
@@ -74,6 +77,8 @@ class Measure:
         progress: Called with a line of text before each slow part of a measurement.
         joint: Whether one search finds the crossings of all three arms, as for the model under test; otherwise each
             arm is searched when it is asked for.
+        meter: Counts what is spent; one of its own where None.
+        store: Keeps measurements on disk; none are kept where None.
     """
 
     def __init__(
@@ -92,6 +97,8 @@ class Measure:
         trainer: Callable[[Tensor, Tensor, int], Classifier] | None = None,
         progress: Callable[[str], None] = lambda line: None,
         joint: bool = True,
+        meter: Meter | None = None,
+        store: Store | None = None,
     ) -> None:
         self.classifier = classifier
         self.sample = sample
@@ -107,6 +114,9 @@ class Measure:
         self.trainer = trainer
         self.progress = progress
         self._joint = joint
+        self.meter = meter or Meter()
+        self._store = store
+        self._content: str | None = None
         self._others: dict[str, Measure] = {}
         self._blocks: dict[tuple[object, ...], list[object]] = {}
         self._costs: dict[tuple[object, ...], list[Cost]] = {}
@@ -173,6 +183,8 @@ class Measure:
                 steps=self.steps,
                 trainer=self.trainer,
                 joint=self._joint,
+                meter=self.meter,
+                store=self._store,
             )
         return self._others[THOROUGH]
 
@@ -214,6 +226,8 @@ class Measure:
             effort=self.effort,
             attacks=self._attacks,
             joint=joint,
+            meter=self.meter,
+            store=self._store,
         )
 
     def cached_blocks(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
@@ -223,29 +237,81 @@ class Measure:
             key: What is computed.
             n: Number of inputs.
             compute: From the rows of a block to its result and the number of gradient evaluations.
+
+        Raises:
+            OutOfTimeError: The time of ``max-time`` was over before a block began.
         """
         results, costs = self._blocks.setdefault(key, []), self._costs.setdefault(key, [])
         blocks = self._cover(n)
         for rows in blocks[len(results) :]:
-            start = time.perf_counter()
-            result, evaluations = compute(rows)
-            costs.append(Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start))
+            result, cost = self._measured(key, partial(compute, rows), rows)
+            costs.append(cost)
             results.append(result)
         return results[: len(blocks)]  # type: ignore[return-value]
 
-    def cached(self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]]) -> tuple[T, Cost]:
+    def cached(
+        self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]], *, beside: object = None
+    ) -> tuple[T, Cost]:
         """One result kept under a key, and its cost.
 
         Args:
             key: What is computed; include the number of inputs where the result depends on it.
             compute: Gives the result and the number of gradient evaluations; called where nothing is cached yet.
+            beside: What else the result depends on, for the store.
+
+        Raises:
+            OutOfTimeError: The time of ``max-time`` was over before it began.
         """
         if key not in self._blocks:
-            start = time.perf_counter()
-            result, evaluations = compute()
-            self._blocks[key] = [result]
-            self._costs[key] = [Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start)]
+            result, cost = self._measured(key, compute, slice(None), beside)
+            self._blocks[key], self._costs[key] = [result], [cost]
         return self._blocks[key][0], self._costs[key][0]  # type: ignore[return-value]
+
+    def _measured(
+        self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]], rows: slice, beside: object = None
+    ) -> tuple[T, Cost]:
+        """The result of a measurement of some inputs that is not cached yet, from the store or anew, and its cost."""
+
+        def begin() -> tuple[T, int]:
+            self.meter.refuse_late()
+            return compute()
+
+        start = time.perf_counter()
+        with self.meter.measuring(part_of(key)):
+            address = self._address(key, rows, beside)
+            with self.meter.reporting() as reported:
+                if self._store is None or not address:
+                    result, evaluations = begin()
+                else:
+                    result, evaluations = self._store.measured(address, begin, self.classifier.device)
+                reported.append(evaluations)
+        return result, Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start)
+
+    def _address(self, key: tuple[object, ...], rows: slice, beside: object) -> str:
+        """The address of a measurement in the store; "" where it is not stored."""
+        if self._store is None or not is_stored(key, self._attacks):
+            return ""
+        if self._content is None:
+            try:
+                self._content = address_of(*self._dependencies())
+            except UnaddressableError as error:
+                self._content = ""
+                self._store.refused.setdefault(str(error))
+        if not self._content:
+            return ""
+        try:
+            return address_of(self._content, key, self.sample.x[rows], self.sample.y[rows], beside)
+        except UnaddressableError as error:
+            self._store.refused.setdefault(str(error))
+            return ""
+
+    def _dependencies(self) -> tuple[object, ...]:
+        """What every measurement depends on: model, manifold, examples and settings, and a few of their answers."""
+        classifier, x = self.classifier, self.sample.x[:8]
+        with classifier.evaluation(), torch.no_grad():
+            answers = (classifier.logits(x), self.field.basis(slice(0, len(x))), self.field.manifold.project_point(x))
+        settings = (self.seed, self.effort, self._joint, self.target_classes())
+        return classifier, self.field.manifold, self.examples.x, self.examples.y, settings, answers
 
     def cost(self, key: tuple[object, ...], n: int) -> Cost:
         """Cost of the cached blocks of a key that cover the first n inputs."""

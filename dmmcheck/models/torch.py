@@ -15,6 +15,7 @@ from dmmcheck.models.base import UNDER_TEST, Classifier, flat, missing_members
 from dmmcheck.models.estimators import as_module, is_estimator
 from dmmcheck.models.evaluation import evaluation, module_of
 from dmmcheck.models.placement import PRECISE, placement
+from dmmcheck.models.tally import counted
 
 OutputForm = Literal["logits", "binary", "probabilities", "binary-probability"]
 
@@ -58,6 +59,7 @@ class TorchClassifier:
     def logits(self, x: Tensor) -> Tensor:
         """Logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
         output = _tensor_of(self.forward(x.reshape(-1, *self.input_shape).clone()), self.role)
+        output = counted(output, len(x))
         if self.form == "binary":
             z = output.reshape(-1)
             return torch.stack([torch.zeros_like(z), z], dim=1)

@@ -12,6 +12,7 @@ Hooks import their modules when they are called: without ``--dmm`` nothing heavy
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
@@ -154,12 +155,17 @@ class Recorder:
         self._config = config
         self._texts: list[str] = []
         self._summary: RunSummary | None = None
+        self._start = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the record that a test report carries."""
         text = getattr(report, "dmmcheck_record", "")
         if text:
             self._texts.append(text)
+            if self._config.getoption("numprocesses", None):  # workers of pytest-xdist have no terminal
+                from dmmcheck.pytest_plugin.progress import show_workers
+
+                show_workers(self._config, len(self._texts), self._start)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

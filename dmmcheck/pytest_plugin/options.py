@@ -39,7 +39,10 @@ def add_options(parser: pytest.Parser) -> None:
         help="write the report in the format of the suffix, e.g. .json or .md; repeatable",
     )
     for key in KEYS.values():
-        group.addoption(key.option, metavar=key.metavar, help=key.help)
+        if key.flag:
+            group.addoption(key.option, action="store_const", const="true", help=key.help)
+        else:
+            group.addoption(key.option, metavar=key.metavar, help=key.help)
 
 
 def is_on(config: pytest.Config) -> bool:
@@ -63,6 +66,7 @@ def rerun_command(config: pytest.Config, nodeid: str) -> str:
     """The shell command that runs one check again with the same settings, from the folder where this run started."""
     path, separator, name = nodeid.partition("::")
     relative = os.path.relpath(config.rootpath / path, config.invocation_params.dir)
-    settings = [word for name, text in given_keys(config).items() for word in (KEYS[name].option, text)]
+    given = given_keys(config).items()
+    settings = [word for name, text in given for word in (KEYS[name].option, *[text] * (not KEYS[name].flag))]
     node = f"{Path(relative).as_posix()}{separator}{name}"
     return shlex.join(["pytest", *["--dmm"] * (ROOT_FILE in config.stash), *settings, node])

@@ -17,7 +17,7 @@ from dmmcheck.pytest_plugin.items import item_info
 from dmmcheck.pytest_plugin.options import ARGUMENT, MARK
 from dmmcheck.pytest_plugin.progress import progress_line
 from dmmcheck.pytest_plugin.selection import loaded_config, usage_errors
-from dmmcheck.pytest_plugin.session import SubjectSession, start_session
+from dmmcheck.pytest_plugin.session import SubjectSession, cache_folder, start_session
 from dmmcheck.report.model import Finding
 
 SESSIONS = pytest.StashKey[list[tuple[Any, Settings, SubjectSession]]]()
@@ -97,7 +97,8 @@ def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession
     what = f"the subject of {request.node.name.partition('[')[0]}"
     subject = fixtures.as_subject(_called(given, what), what)
     root = loaded_config(request.config).root
-    session = start_session(subject, bound.settings, progress_line(request.config), root=root)
+    progress, cache = progress_line(request.config), cache_folder(request.config)
+    session = start_session(subject, bound.settings, progress, root=root, cache=cache)
     known.append((given, bound.settings, session))
     return session
 

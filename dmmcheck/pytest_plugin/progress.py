@@ -59,3 +59,21 @@ def progress_line(config: pytest.Config) -> ProgressLine:
     if PROGRESS_LINE not in config.stash:
         config.stash[PROGRESS_LINE] = ProgressLine(config)
     return config.stash[PROGRESS_LINE]
+
+
+def show_workers(config: pytest.Config, decided: int, start: float) -> None:
+    """Show in the controlling process how many claims the workers of pytest-xdist have decided, and the time left.
+
+    Args:
+        config: Of the controlling process.
+        decided: How many tests have ended.
+        start: When the run began, by the monotonic clock.
+    """
+    from dmmcheck.pytest_plugin.selection import SELECTION  # noqa: PLC0415  # not before a check has ended
+    from dmmcheck.report.wording import duration  # noqa: PLC0415
+
+    if SELECTION not in config.stash:
+        return
+    whole, spent = len(config.stash[SELECTION].selected), time.monotonic() - start
+    share, left = decided / whole, spent * max(0, whole - decided) / decided
+    progress_line(config)(f"{decided} of {whole} claims decided, {share:.0%} done, about {duration(left)} left")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import reduce
 from typing import Any
 
 from dmmcheck.report.claims import with_chance
 from dmmcheck.report.json import from_dict
-from dmmcheck.report.model import Report
+from dmmcheck.report.model import Report, RunCost
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,4 +124,13 @@ def _joined(parts: list[tuple[int, Report]]) -> Report:
     """One report with the findings of all, by position."""
     ordered = [report for _, report in sorted(parts, key=lambda part: part[0])]
     findings = with_chance(finding for report in ordered for finding in report.findings)
-    return replace(ordered[0], findings=findings)
+    return replace(ordered[0], findings=findings, cost=_cost(ordered))
+
+
+def _cost(reports: Iterable[Report]) -> RunCost:
+    """The cost of all processes, each of which reports what it has spent up to each of its findings."""
+    last: dict[str, RunCost] = {}
+    for report in reports:
+        known = last.get(report.run, RunCost())
+        last[report.run] = max(known, report.cost, key=lambda cost: cost.total.seconds)
+    return reduce(RunCost.plus, last.values())

@@ -91,10 +91,12 @@ def prepare(config: pytest.Config) -> None:
             checks=options.names(config, "--dmm-checks"),
             exclude=options.names(config, "--dmm-exclude") or (),
             tiers=options.names(config, "--dmm-tier"),
+            fast=loaded.settings.fast,
         )
         if not selected:
             raise ConfigError(
                 "--dmm-checks, --dmm-exclude and --dmm-tier leave no check; see --dmm-list for the ids and their tiers"
+                + (", of which fast keeps the tier stated" if loaded.settings.fast else "")
             )
         _check_manifold_name(loaded)
     config.stash[SELECTION] = Selection(root_file, planned, selected)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import Settings
 from dmmcheck.pytest_plugin.outcomes import conclude
 from dmmcheck.pytest_plugin.progress import progress_line
-from dmmcheck.pytest_plugin.selection import loaded_config
+from dmmcheck.pytest_plugin.selection import SELECTION, loaded_config
 from dmmcheck.report.model import Finding, Report
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class SubjectSession:
     def report(self, planned: Planned) -> Report | None:
         """The report with the finding of one test; None where the test has not been decided."""
         found = self._findings.get(planned.id)
-        return None if found is None else replace(self._empty_report, findings=(found,))
+        return None if found is None else replace(self._empty_report, findings=(found,), cost=self.run.cost)
 
     def gates(self, planned: Planned) -> bool:
         """Whether the refutation of a test fails the run, which can depend on the subject."""
@@ -68,7 +68,13 @@ class SubjectSession:
 
 
 def start_session(
-    subject: Subject, settings: Settings, progress: Callable[[str], None], *, root: Path | None = None
+    subject: Subject,
+    settings: Settings,
+    progress: Callable[[str], None],
+    *,
+    root: Path | None = None,
+    cache: Path | None = None,
+    ids: Iterable[str] | None = None,
 ) -> SubjectSession:
     """A session whose sample is drawn, so that an error of the subject appears before any check runs.
 
@@ -77,15 +83,19 @@ def start_session(
         settings: How to judge.
         progress: Shows one line that says what is being done.
         root: Folder that references to attacks start from; the current one where None.
+        cache: Folder that measurements are kept in where the setting `cache` is true; none are kept where None.
+        ids: Ids of the tests that are to be decided, which the forecast is made for; all tests where None.
 
     Raises:
         DmmError: The subject cannot be measured.
     """
-    from dmmcheck.run import Run  # noqa: PLC0415  # loads torch
+    from dmmcheck.measurement.store import Store  # noqa: PLC0415  # loads torch
+    from dmmcheck.run import Run  # noqa: PLC0415
 
-    session = SubjectSession(Run(subject, settings, progress, root=root), settings)
-    x = session.run.measure.sample.x
-    progress(f"measuring up to {len(x)} inputs of D = {x.shape[1]}; the first check takes most of the time")
+    store = Store(cache) if settings.cache is True and cache is not None else None
+    session = SubjectSession(Run(subject, settings, progress, root=root, store=store), settings)
+    wanted = [planned.id for planned in session.run.planned] if ids is None else list(ids)
+    session.run.forecast(wanted)
     return session
 
 
@@ -99,4 +109,12 @@ def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
 
     loaded = loaded_config(request.config)
     subject = gather_subject(request, loaded)
-    return start_session(subject, loaded.settings, progress_line(request.config), root=loaded.root)
+    progress, cache = progress_line(request.config), cache_folder(request.config)
+    ids = [planned.id for planned in request.config.stash[SELECTION].selected]
+    return start_session(subject, loaded.settings, progress, root=loaded.root, cache=cache, ids=ids)
+
+
+def cache_folder(config: pytest.Config) -> Path | None:
+    """The folder of dmmcheck in the cache of pytest; None where that is switched off (``-p no:cacheprovider``)."""
+    cache = getattr(config, "cache", None)
+    return None if cache is None else Path(cache.mkdir("dmmcheck"))

@@ -49,11 +49,12 @@ class RunSummary:
             if len(selected) == self._results.selected:  # none of them was deselected by a node id, -k or -m
                 planned = selected
         found = {finding.id for finding in report.findings}
+        late = any(finding.out_of_time for finding in report.findings)
         errors = tuple(self._results.usage_errors)
         return replace(
             report,
             planned=tuple(planned),
-            complete=found >= set(planned) and self._results.unreached <= 0,
+            complete=found >= set(planned) and self._results.unreached <= 0 and not late,
             errors=errors,
         )
 

@@ -6,6 +6,9 @@ from dmmcheck.inference.types import ChanceWord
 from dmmcheck.report.claims import Claim, claims
 from dmmcheck.report.model import Finding, Report
 
+FAST = "Fast run: stated claims only, searched with quick effort."
+"""The mark of a fast run."""
+
 
 def headline(report: Report) -> str:
     """How many claims hold, how many a meaningless manifold passes, how many exceed chance, and what was unsound.
@@ -14,9 +17,10 @@ def headline(report: Report) -> str:
     random, on the same model.
     """
     ran = [claim for claim in claims(report.findings) if claim.finding.verdict != "not-run"]
+    fast = FAST if report.fast else ""
     if not ran:
-        return "No claim was tested."
-    return " ".join(filter(None, (_stated(ran), _others(ran), _beside_chance(ran), _soundness(report))))
+        return " ".join(filter(None, (fast, "No claim was tested.")))
+    return " ".join(filter(None, (fast, _stated(ran), _others(ran), _beside_chance(ran), _soundness(report))))
 
 
 def _stated(ran: list[Claim]) -> str:

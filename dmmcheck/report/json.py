@@ -29,6 +29,7 @@ from dmmcheck.report.model import (
     Finding,
     ManifoldSummary,
     Report,
+    RunCost,
     Soundness,
     SubjectSummary,
 )
@@ -193,7 +194,24 @@ def _report(content: Object) -> Report:
         errors=tuple(content.get("errors", ())),
         created=content.get("created", ""),
         run=content.get("run", ""),
+        fast=content.get("fast", False),
+        cost=_run_cost(content.get("cost", {})),
     )
+
+
+def _run_cost(content: Object) -> RunCost:
+    return RunCost(
+        total=_cost(content.get("total", {})),
+        shared=_cost(content.get("shared", {})),
+        store=content.get("store", ""),
+        parts={name: _cost(part) for name, part in content.get("parts", {}).items()},
+    )
+
+
+def _cost(content: Object) -> Cost:
+    """A cost; what reports of older versions lack is 0."""
+    known = {key: content[key] for key in ("gradient_evaluations", "forward_evaluations", "seconds") if key in content}
+    return Cost(**known)
 
 
 def _subject(content: Object) -> SubjectSummary:
@@ -249,7 +267,8 @@ def _read_finding(content: Object) -> Finding:
         search_error=None if content.get("search_error") is None else _pair(content["search_error"]),
         unit_of_replication=content.get("unit_of_replication", "input"),
         replicates=content.get("replicates", content["n"]),
-        cost=Cost(**{key: content["cost"][key] for key in ("gradient_evaluations", "seconds")}),
+        out_of_time=content.get("out_of_time", False),
+        cost=_cost(content["cost"]),
     )
 
 

@@ -84,7 +84,8 @@ class Finding:
         reason: Why the verdict is inconclusive or not-run, or what else was found.
         reference: Where the claim is made.
         expected_failure: Why a refutation is expected; "" where none is. An expected refutation does not fail the run.
-        cost: Evaluations and time of the measurements.
+        out_of_time: Whether it is inconclusive since the time of ``max-time`` was over before it was measured.
+        cost: Evaluations and time of the measurements that this finding was the first to need.
         counterexample: The counterexample of a search as plain data (`dmmcheck.strategies.search.as_plain`); None
             where there is none.
     """
@@ -115,6 +116,7 @@ class Finding:
     reason: str = ""
     reference: str = ""
     expected_failure: str = ""
+    out_of_time: bool = False
     cost: Cost = field(default_factory=Cost)
     counterexample: dict[str, Any] | None = None
 
@@ -223,6 +225,34 @@ class Summary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class RunCost:
+    """What a run cost, each measurement once.
+
+    Attributes:
+        total: All of it: the sum of `parts`, and the sum of `shared` and the costs of the findings.
+        shared: What no finding is charged for: the soundness items, the distances of the report, and the searches that
+            they were the first to need.
+        parts: What each part of the work took: ``soundness``, ``search``, ``nulls``, ``refits``, ``other``.
+        store: What was read from the store of measurements, and what was not stored and why; "" without a store.
+    """
+
+    total: Cost = field(default_factory=Cost)
+    shared: Cost = field(default_factory=Cost)
+    parts: dict[str, Cost] = field(default_factory=dict)
+    store: str = ""
+
+    def plus(self, other: RunCost) -> RunCost:
+        """The cost of both of two processes."""
+        names = dict.fromkeys([*self.parts, *other.parts])
+        return RunCost(
+            total=self.total.plus(other.total),
+            shared=self.shared.plus(other.shared),
+            store=" | ".join(filter(None, (self.store, other.store))),
+            parts={name: self.parts.get(name, Cost()).plus(other.parts.get(name, Cost())) for name in names},
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Report:
     """All results of one run.
 
@@ -237,10 +267,12 @@ class Report:
         distances: Distances by search space: ``free``, ``on``, ``off``.
         findings: Findings in the order of the plan.
         planned: Ids of the tests that were selected, in the order of the plan.
-        complete: Whether each of them has a finding.
+        complete: Whether each of them has a finding that the time of ``max-time`` sufficed for.
         errors: Messages of errors that left selected tests without a finding.
         created: When the report was made, in UTC, as ISO 8601.
         run: Id of the run, drawn at random.
+        fast: Whether the run was a fast one: the stated claims only, searched with quick effort.
+        cost: What the run cost.
         schema: Name of the JSON schema.
     """
 
@@ -258,6 +290,8 @@ class Report:
     errors: tuple[str, ...] = ()
     created: str = ""
     run: str = ""
+    fast: bool = False
+    cost: RunCost = field(default_factory=RunCost)
     schema: str = SCHEMA
 
     @property

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from dmmcheck.inference.types import BUILTIN, ChanceWord, Verdict
-from dmmcheck.report.model import Chance, DistanceSummary, Finding, Report, Soundness, SubjectSummary
+from dmmcheck.report.model import Chance, DistanceSummary, Finding, Report, RunCost, Soundness, SubjectSummary
 
 EXPECTED = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0, "gradients-normal": 0.0}
 """Expected values of items for information: no distance is censored, and no gradient vanishes."""
@@ -196,6 +196,8 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "soundness", soundness(report.soundness)
     yield "run", _run(report)
     yield "counts", counts(report)
+    if report.cost.total.seconds:
+        yield "cost", cost(report.cost)
 
 
 def _subject(subject: SubjectSummary) -> str:
@@ -257,6 +259,29 @@ def counts(report: Report) -> str:
         f"{total.planned} planned, {total.ran} ran: {total.supported} supported, {total.refuted} refuted{failures}, "
         f"{total.inconclusive} inconclusive; {total.not_run} not run"
     )
+
+
+def cost(spent: RunCost) -> str:
+    """What the run cost in all, and which parts took how much of the time."""
+    total = spent.total
+    shares = {name: part.seconds / total.seconds for name, part in spent.parts.items()}
+    parts = [f"{name} {percent(share)}" for name, share in shares.items() if share >= 0.005]
+    return (
+        f"{total.gradient_evaluations} gradients, {total.forward_evaluations} forward passes, "
+        f"{duration(total.seconds)} ({', '.join(parts)})" + f"; {spent.store}" * bool(spent.store)
+    )
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that suits it.
+
+    Example:
+        >>> duration(0.4), duration(42.2), duration(400), duration(30_000)
+        ('0.4 s', '42 s', '6.7 min', '8.3 h')
+    """
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def failure(finding: Finding) -> str:

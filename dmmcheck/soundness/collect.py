@@ -9,6 +9,7 @@ from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import Measure
 from dmmcheck.measurement.training_sets import manifold_points
 from dmmcheck.models.base import flat
+from dmmcheck.registry import GATES
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext
 from dmmcheck.soundness.registry import assess
@@ -50,6 +51,16 @@ def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, .
             effort=measure.effort,
         )
     )
+
+
+def soundness_content(subject: Subject, measure: Measure) -> tuple[object, ...]:
+    """What the soundness items depend on beside the measurement; gates of the user's own by their functions."""
+    sample, points = measure.sample, _training_points(subject, measure)
+    own = measure.classifier is subject.classifier
+    data = (subject.x_train, subject.y_train) if own else ()
+    known = (sample.accuracy, sample.majority, sample.labelled, sample.independence)
+    gates = [gate.ask for gate in GATES.values()]
+    return known, data, points, subject.bounds, subject.units, _in_training_mode(subject), gates
 
 
 def _training_points(subject: Subject, measure: Measure) -> Tensor | None:

@@ -12,7 +12,7 @@ from dmmcheck.pytest_plugin.options import given_keys, is_on, names, rerun_comma
 def test_each_key_is_an_option_with_help(pytester):
     text = printed(pytester.runpytest_inprocess("--help"))
     for key in KEYS.values():
-        assert f"{key.option}={key.metavar}" in text
+        assert (f"{key.option} " if key.flag else f"{key.option}={key.metavar}") in text
         assert " ".join(key.help.split()) in text
 
 
@@ -48,9 +48,10 @@ def test_names_are_separated_by_commas_or_in_repeated_options(project, options, 
             f"pyproject.toml::{ID}",
             f"pytest --dmm --dmm-manifold-options 'dim = 3' pyproject.toml::{ID}",
         ),
+        (("--dmm", "--dmm-fast"), f"pyproject.toml::{ID}", f"pytest --dmm --dmm-fast pyproject.toml::{ID}"),
         ((), f"tests/test_a.py::test_b[{ID}]", f"pytest 'tests/test_a.py::test_b[{ID}]'"),
     ],
-    ids=["plain", "settings", "parametrized"],
+    ids=["plain", "settings", "flag", "parametrized"],
 )
 def test_the_rerun_command_has_the_settings_and_can_be_pasted(project, options, nodeid, command):
     assert rerun_command(project.parseconfigure(*options), nodeid) == command

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from dmmcheck.pytest_plugin import progress
+from dmmcheck.pytest_plugin.selection import SELECTION
 
 
 class Screen:
@@ -87,3 +90,12 @@ def test_nothing_is_written_without_a_line_or_in_a_worker(clock):
 def test_a_process_has_one_line():
     config = Config(Screen(terminal=False))
     assert progress.progress_line(config) is progress.progress_line(config)
+
+
+def test_the_controlling_process_says_how_many_claims_its_workers_have_decided(clock):
+    screen = Screen(terminal=True)
+    config = Config(screen)
+    config.stash[SELECTION] = SimpleNamespace(selected=[None] * 8)
+    clock[0] = 130.0
+    progress.show_workers(config, 2, 100.0)
+    assert screen.text == "\ndmmcheck: 2 of 8 claims decided, 25% done, about 1.5 min left"

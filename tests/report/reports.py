@@ -16,6 +16,7 @@ from dmmcheck.report.model import (
     Finding,
     ManifoldSummary,
     Report,
+    RunCost,
     Soundness,
     SubjectSummary,
 )
@@ -180,6 +181,7 @@ chances = st.builds(
     draws=counts,
     reason=texts,
 )
+costs = st.builds(Cost, gradient_evaluations=counts, forward_evaluations=counts, seconds=st.floats(0, 1e6))
 findings = st.builds(
     Finding,
     check=names,
@@ -207,7 +209,11 @@ findings = st.builds(
     reason=texts,
     reference=texts,
     expected_failure=texts,
-    cost=st.builds(Cost, gradient_evaluations=counts, seconds=st.floats(0, 1e6)),
+    out_of_time=st.booleans(),
+    cost=costs,
+)
+run_costs = st.builds(
+    RunCost, total=costs, shared=costs, parts=st.dictionaries(st.sampled_from(["search", "nulls"]), costs)
 )
 manifolds = st.builds(
     ManifoldSummary,
@@ -258,4 +264,6 @@ reports = st.builds(
     findings=st.lists(findings, max_size=5, unique_by=lambda f: f.id).map(tuple),
     complete=st.booleans(),
     errors=st.lists(texts, max_size=2).map(tuple),
+    fast=st.booleans(),
+    cost=run_costs,
 )

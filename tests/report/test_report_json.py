@@ -44,12 +44,13 @@ def test_keys_are_those_of_the_contract_in_its_order():
     content = loaded(reports.report())
     assert list(content) == [
         *("schema", "headline", "dmmcheck", "versions", "seed", "device", "alpha", "subject", "soundness"),
-        *("distances", "findings", "planned", "complete", "errors", "created", "run", "summary"),
+        *("distances", "findings", "planned", "complete", "errors", "created", "run", "fast", "cost", "summary"),
     ]
     assert set(content["findings"][0]) == {
         *("check", "tier", "variant", "statement", "statistic", "unit", "estimate", "interval", "confidence"),
         *("threshold", "direction", "n", "censored", "p_value", "control", "verdict", "gating", "reason"),
         *("reference", "cost", "chance", "dims", "meaningless", "search_error", "unit_of_replication", "replicates"),
+        "out_of_time",
     }
     assert content["findings"][3]["chance"]["word"] == "like"
     assert content["findings"][3]["control"] == {
@@ -74,7 +75,7 @@ def test_a_finite_report_survives_unchanged():
 def test_a_report_of_schema_1_is_read():
     content = loaded(FINITE)
     content["schema"] = "dmmcheck.report/1"
-    for key in ("headline", "planned", "complete", "errors", "created", "run"):
+    for key in ("headline", "planned", "complete", "errors", "created", "run", "fast", "cost"):
         del content[key]
     for finding in content["findings"]:
         for key in ("chance", "dims", "meaningless", "search_error", "unit_of_replication", "replicates"):

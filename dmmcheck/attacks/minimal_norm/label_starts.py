@@ -39,7 +39,7 @@ def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, ray
     lengths = _lengths(oracle, rows, scale)
     best, margin = torch.zeros_like(oracle.at(rows).x), torch.full_like(limit, torch.inf)
     near = torch.zeros_like(limit)
-    follows_rays = torch.isinf(limit) | (_dimensions(oracle, rows, rays) <= FEW_DIMENSIONS)
+    follows_rays = (_dimensions(oracle, rows, rays) <= FEW_DIMENSIONS) | (oracle.ends is None)
     for far in lengths.unbind(1):
         worthwhile = torch.isinf(margin) & (far < limit)
         for mask, directions in ((follows_rays, rays), (~follows_rays, rays[:0])):

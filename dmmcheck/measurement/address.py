@@ -1,0 +1,184 @@
+"""The address of a measurement: a hash of the content of everything that it depends on."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import platform
+import sys
+import types
+from collections.abc import Container
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dmmcheck.registry import CONTROLS
+
+LIBRARIES = {"builtins", "collections", "dmmcheck", "functools", "numpy", "scipy", "sklearn", "torch"}
+"""Packages whose code is known by the versions in every address, so that names suffice."""
+STORED = {
+    *("search", "attack", "targeted", "boundary-gradient", "input-gradient", "crossing", "distance"),
+    *("adversarial", "projected", "towards", "soundness"),
+}
+"""First words of the keys of measurements that depend on nothing but their model, inputs, manifold and settings."""
+WITHOUT_NUMBERS = {"config", "loading", "pytest_plugin", "report"}  # packages that no measurement depends on
+
+
+class UnaddressableError(Exception):
+    """Something has content that cannot be hashed; the text says what and why."""
+
+
+@functools.cache
+def code_version() -> str:
+    """Hash of the sources that measurements depend on, and of the versions of the libraries."""
+    root = Path(__file__).parents[1]
+    hasher = hashlib.blake2b(digest_size=16)
+    for path in sorted(root.rglob("*.py")):
+        if path.relative_to(root).parts[0] not in WITHOUT_NUMBERS:
+            hasher.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    for name in ("torch", "numpy", "scipy", "scikit-learn"):
+        hasher.update(metadata.version(name).encode())
+    hasher.update(f"{platform.python_version()} {platform.machine()}".encode())
+    return hasher.hexdigest()
+
+
+def address_of(*parts: object) -> str:
+    """The hash of some content, together with that of the code.
+
+    Raises:
+        UnaddressableError: Something among the parts has content that cannot be hashed.
+
+    Example:
+        >>> import torch
+        >>> layers = [torch.nn.Linear(2, 2) for _ in range(2)]
+        >>> address_of(layers[0]) == address_of(layers[0]), address_of(layers[0]) == address_of(layers[1])
+        (True, False)
+    """
+    hasher = _Hasher()
+    hasher.add((code_version(), parts))
+    return hasher.digest()
+
+
+def is_stored(key: tuple[object, ...], attacks: Container[str] = ()) -> bool:
+    """Whether the measurement under a key depends on nothing but its model, inputs, manifold and settings.
+
+    Those through an attack of the settings, or in draws of a control that is not built in, depend on other code.
+
+    Args:
+        key: The key.
+        attacks: Names of the attacks of the settings.
+
+    Example:
+        >>> is_stored(("search",)), is_stored(("attack", "mine", "free"), {"mine"}), is_stored(("my-check",))
+        (True, False, False)
+    """
+    draws = [part for part in key if isinstance(part, tuple) and part and part[0] != "dimension"]
+    controls = [CONTROLS.get_added(str(draw[0])) for draw in draws]
+    builtin = all(null is not None and str(null.draw.__module__).startswith("dmmcheck.") for null in controls)
+    return key[0] in STORED and builtin and not any(isinstance(part, str) and part in attacks for part in key)
+
+
+class _Hasher:
+    """Hashes content part by part; objects that refer to each other are visited once."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.blake2b(digest_size=20)
+        self._seen: dict[int, tuple[int, object]] = {}
+
+    def digest(self) -> str:
+        """The hash in hexadecimal digits."""
+        return self._hash.hexdigest()
+
+    def add(self, value: Any) -> None:
+        """Add the content of a value."""
+        if value is None or isinstance(value, (bool, int, float, complex, str, bytes, torch.dtype, torch.Size, Path)):
+            self._put(type(value).__name__, repr(value).encode())
+        elif isinstance(value, torch.device):
+            self._put("device", value.type.encode())
+        elif isinstance(value, Tensor):
+            plain = value.detach().cpu().contiguous()
+            self._put(f"{plain.dtype} {tuple(plain.shape)}", plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+        elif isinstance(value, (np.ndarray, np.generic)):
+            self._add_array(np.asarray(value))
+        elif id(value) in self._seen:
+            self._put("again", str(self._seen[id(value)][0]).encode())
+        else:
+            self._seen[id(value)] = len(self._seen), value
+            self._add_compound(value)
+
+    def _put(self, kind: str, content: bytes) -> None:
+        self._hash.update(f"{kind} {len(content)} ".encode() + content)
+
+    def _add_array(self, value: np.ndarray[Any, Any]) -> None:
+        if value.dtype.hasobject:
+            self.add(value.tolist())
+        else:
+            self._put(f"{value.dtype} {value.shape}", value.tobytes())
+
+    def _add_compound(self, value: Any) -> None:
+        if isinstance(value, (list, tuple)):
+            self._put(type(value).__name__, str(len(value)).encode())
+            for part in value:
+                self.add(part)
+        elif isinstance(value, dict):
+            self._put("dict", str(len(value)).encode())
+            for name, part in value.items():
+                self.add(name)
+                self.add(part)
+        elif isinstance(value, (set, frozenset)):
+            self.add(sorted(value, key=repr))
+        elif isinstance(value, type):
+            self._add_class(value)
+        elif isinstance(value, functools.partial):
+            self.add((value.func, value.args, value.keywords))
+        elif isinstance(value, types.MethodType):
+            self.add((value.__self__, value.__name__))
+        elif callable(value) and hasattr(value, "__qualname__"):
+            self._add_function(value)
+        elif isinstance(value, torch.jit.ScriptModule):
+            self.add((str(value.inlined_graph), dict(value.state_dict())))
+        elif isinstance(value, torch.fx.GraphModule):
+            self.add((value.code, dict(value.state_dict())))
+        else:
+            self._add_object(value)
+
+    def _add_class(self, value: type) -> None:
+        """A class: its name, and its file where it is not one of a known library."""
+        library = value.__module__.partition(".")[0]
+        self._put("class", f"{value.__module__}.{value.__qualname__}".encode())
+        if library in LIBRARIES:
+            return
+        try:
+            file = inspect.getsourcefile(value)
+        except TypeError:
+            file = None
+        if file is None or not Path(file).is_file():
+            raise UnaddressableError(f"the source of the class {value.__qualname__} is not known")
+        self._put("source", Path(file).read_bytes())
+        self._put("version", str(getattr(sys.modules.get(library), "__version__", "")).encode())
+
+    def _add_function(self, value: Any) -> None:
+        """A function of a known library; that of a user can depend on anything."""
+        name = f"{value.__module__}.{value.__qualname__}"
+        known = str(value.__module__).partition(".")[0].lstrip("_") in LIBRARIES
+        if not known or "<locals>" in name or "<lambda>" in name:
+            raise UnaddressableError(f"{value.__qualname__} is a function, which can depend on anything")
+        self._put("function", name.encode())
+
+    def _add_object(self, value: Any) -> None:
+        """An object of any class: the class, and its attributes."""
+        self._add_class(type(value))
+        state = getattr(value, "__dict__", None)
+        if state is None:
+            own = getattr(value, "__getstate__", None)
+            state = own() if own is not None else None
+            if state is None:
+                raise UnaddressableError(f"the content of a {type(value).__name__} is not known")
+        if isinstance(value, nn.Module):
+            state = {name: part for name, part in state.items() if name != "training"}
+        self.add(state)

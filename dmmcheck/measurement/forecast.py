@@ -1,0 +1,79 @@
+"""How much of a run is done and how long the rest takes: from expected gradients and the speed measured so far."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from dmmcheck.measurement.measure import Measure, margin_gradient
+from dmmcheck.report.wording import duration
+
+PROBED = 256  # most inputs of the probe of the model's speed
+OVERHEAD = 2.0  # time of a search over that of its gradients: forward passes, projections and bookkeeping
+ENOUGH = 2000  # gradients after which the speed is that of the run itself
+PAUSE = 0.2  # seconds between two lines
+
+
+class Forecast:
+    """The progress of a run, as lines of text.
+
+    Args:
+        expected: Expected gradients by id of the test, and of what all tests share under "".
+        per_gradient: Seconds of a gradient, from a probe.
+        show: Shows a line.
+    """
+
+    def __init__(self, expected: Mapping[str, int], per_gradient: float, show: Callable[[str], None]) -> None:
+        self._expected, self._per_gradient, self._show = dict(expected), per_gradient, show
+        self._done: set[str] = set()
+        self._test, self._before, self._last = "", 0, 0.0
+
+    def announce(self) -> None:
+        """Show the expected gradients and time of the whole run."""
+        whole = sum(self._expected.values())
+        pace = f"{1 / self._per_gradient:,.0f} a second" if self._per_gradient > 0 else "too fast to time"
+        self._show(f"about {whole:,} gradients expected, {duration(whole * self._per_gradient)} ({pace} on this model)")
+
+    def begin(self, test: str, gradients: int) -> None:
+        """Note that a test begins, and how many gradients the run has taken so far."""
+        self._test, self._before = test, gradients
+
+    def end(self, test: str) -> None:
+        """Note that a test has ended, and with the first one what all share."""
+        self._done |= {test, ""}
+        self._test = ""
+
+    def update(self, what: str, gradients: int, seconds: float) -> None:
+        """Show what is measured, the share of the work that is done, and the time left.
+
+        Args:
+            what: What is measured.
+            gradients: How many gradients the run has taken so far.
+            seconds: How long it has measured.
+        """
+        now = time.monotonic()
+        if now - self._last < PAUSE:
+            return
+        self._last = now
+        share, left = self.remaining(gradients, seconds)
+        claim = f"{self._test}: " if self._test else ""
+        self._show(f"{claim}{what}, {share:.0%} done, about {duration(left)} left")
+
+    def remaining(self, gradients: int, seconds: float) -> tuple[float, float]:
+        """The share of the expected work that is done, and the seconds that the rest takes."""
+        whole = sum(self._expected.values())
+        running = [] if self._test in self._done else [self._test]
+        running += [] if "" in self._done else [""]
+        in_hand = sum(self._expected.get(name, 0) for name in dict.fromkeys(running))
+        done = sum(self._expected.get(name, 0) for name in self._done) + min(in_hand, gradients - self._before)
+        pace = seconds / gradients if gradients > ENOUGH else self._per_gradient
+        return (done / whole if whole else 1.0), max(0, whole - done) * pace
+
+
+def seconds_per_gradient(measure: Measure) -> float:
+    """Seconds of a gradient of a search on this model, from the second of two passes over some of the inputs."""
+    x, y = measure.sample.x[:PROBED], measure.sample.y[:PROBED]
+    margin_gradient(measure.classifier, x, y)
+    start = time.perf_counter()
+    margin_gradient(measure.classifier, x, y)
+    return OVERHEAD * (time.perf_counter() - start) / len(x)

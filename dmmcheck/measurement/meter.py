@@ -1,0 +1,130 @@
+"""What a session has spent, each second and each row of the model once, by the part of the work that spent it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from dmmcheck.errors import OutOfTimeError
+from dmmcheck.inference.types import Cost
+from dmmcheck.models.tally import TALLY, Tally
+
+SOUNDNESS, SEARCH, NULLS, REFITS, OTHER = "soundness", "search", "nulls", "refits", "other"
+PARTS = (SOUNDNESS, SEARCH, NULLS, REFITS, OTHER)
+"""Gates of the measurement, searches of the given model and manifold, draws of controls, estimates of other dimensions,
+and the rest: drawing the sample, reference models, statistics."""
+
+WHAT = {
+    SOUNDNESS: "gates of the measurement",
+    SEARCH: "searches",
+    NULLS: "draws of controls",
+    REFITS: "estimates of other dimensions",
+    OTHER: "statistics",
+}
+"""The parts in the words of a line of progress."""
+
+_PART_OF_KEY = {
+    **dict.fromkeys(("search", "attack", "targeted", "boundary-gradient", "input-gradient"), SEARCH),
+    "null": NULLS,
+    "refits": REFITS,
+}
+
+
+class Meter:
+    """Charges time and rows of the model to parts; what nested parts spend is not charged to the outer one again.
+
+    Args:
+        limit: Seconds from now on after which no measurement may begin; None for no limit.
+
+    Attributes:
+        parts: What each part has spent.
+        watch: Called with the name of a part whenever work on it begins.
+
+    Example:
+        >>> meter = Meter()
+        >>> with meter.measuring("nulls"), meter.measuring("search"):
+        ...     pass
+        >>> meter.total.seconds == sum(cost.seconds for cost in meter.parts.values())
+        True
+    """
+
+    def __init__(self, limit: float | None = None) -> None:
+        self._limit, self._start = limit, time.monotonic()
+        self.watch: Callable[[str], None] = lambda part: None
+        self.parts: dict[str, Cost] = {name: Cost() for name in PARTS}
+        self._tally = Tally()
+        self._open: list[str] = []
+        self._since = 0.0
+        self._charged = Tally()
+
+    @property
+    def total(self) -> Cost:
+        """The sum of all parts."""
+        self._charge()
+        spent = Cost()
+        for cost in self.parts.values():
+            spent = spent.plus(cost)
+        return spent
+
+    @contextmanager
+    def measuring(self, part: str = "") -> Iterator[None]:
+        """Charge what is done in this context to a part; to the part around it where none is named.
+
+        Args:
+            part: One of `PARTS`, or "".
+        """
+        self._charge()
+        self._open.append(part or (self._open[-1] if self._open else OTHER))
+        self.watch(self._open[-1])
+        token = TALLY.set(self._tally)
+        try:
+            yield
+        finally:
+            self._charge()
+            self._open.pop()
+            TALLY.reset(token)
+
+    def refuse_late(self) -> None:
+        """Refuse to begin a measurement after the limit.
+
+        Raises:
+            OutOfTimeError: The limit is over.
+        """
+        if self._limit is not None and time.monotonic() - self._start > self._limit:
+            raise OutOfTimeError(
+                f"the {self._limit:g} s of max-time were over before this was measured; set a longer max-time, or fast"
+            )
+
+    @contextmanager
+    def reporting(self) -> Iterator[list[int]]:
+        """A context for a model that is not counted: gradients that are appended to the list are charged instead."""
+        before, reported = self._tally.gradients, list[int]()
+        yield reported
+        if self._tally.gradients == before:
+            self._tally.gradients += sum(reported)
+
+    def _charge(self) -> None:
+        """Charge what was spent since the last charge to the innermost open part."""
+        now, tally, charged = time.perf_counter(), self._tally, self._charged
+        if self._open:
+            spent = Cost(
+                gradient_evaluations=tally.gradients - charged.gradients,
+                forward_evaluations=tally.forwards - charged.forwards,
+                seconds=now - self._since,
+            )
+            self.parts[self._open[-1]] = self.parts[self._open[-1]].plus(spent)
+        self._since, self._charged = now, Tally(tally.forwards, tally.gradients)
+
+
+def part_of(key: tuple[object, ...]) -> str:
+    """The part that a cached measurement belongs to; "" where it belongs to whatever asks for it.
+
+    Example:
+        >>> part_of(("search",)), part_of(("crossing", ("dimension", 4), "tangent")), part_of(("span",))
+        ('search', 'refits', '')
+    """
+    draw = key[1] if len(key) > 1 else None
+    if isinstance(draw, tuple) and draw:
+        return REFITS if draw[0] == "dimension" else NULLS
+    return _PART_OF_KEY.get(str(key[0]), "")

@@ -1,0 +1,70 @@
+"""The share of the work that is done and the time left follow from expected gradients and the speed of the run."""
+
+from __future__ import annotations
+
+import pytest
+
+import dmmcheck
+from dmmcheck import worlds
+from dmmcheck.checks.expected import DRAWS, GRADIENTS, expected_gradients
+from dmmcheck.checks.plan import plan
+from dmmcheck.config.settings import Settings
+from dmmcheck.measurement.forecast import Forecast
+
+EXPECTED = {"": 2000, "a": 3000, "b": 5000}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("dmmcheck.measurement.forecast.time.monotonic", lambda: now[0])
+    return now
+
+
+def test_the_lines_say_what_is_measured_the_share_done_and_the_time_left(clock):
+    lines = []
+    forecast = Forecast(EXPECTED, 0.01, lines.append)
+    forecast.announce()
+    forecast.begin("a", 0)
+    forecast.update("searches", 1000, 5.0)  # 10 % at the pace of the probe
+    clock[0] += 1
+    forecast.update("searches", 4000, 20.0)  # 40 % at the pace of the run, 5 ms a gradient
+    forecast.update("searches", 4001, 20.0)  # too soon
+    forecast.end("a")
+    forecast.begin("b", 9000)
+    clock[0] += 1
+    forecast.update("draws of controls", 9500, 95.0)  # 5,000 + 500 of 10,000 at 10 ms
+    assert lines == [
+        "about 10,000 gradients expected, 1.7 min (100 a second on this model)",
+        "a: searches, 10% done, about 1.5 min left",
+        "a: searches, 40% done, about 30 s left",
+        "b: draws of controls, 55% done, about 45 s left",
+    ]
+
+
+def test_work_beyond_what_was_expected_is_not_more_than_all():
+    forecast = Forecast(EXPECTED, 0.01, print)
+    forecast.begin("b", 0)
+    assert forecast.remaining(10**6, 10.0)[0] == 0.7  # a has not begun
+    for test in ("a", "b"):
+        forecast.end(test)
+    assert forecast.remaining(10**6, 10.0) == (1.0, 0)
+
+
+def test_expected_gradients_count_inputs_arms_and_draws():
+    planned = [one for one in plan(Settings()) if one.check.id == "on-manifold-distance"]
+    quick = expected_gradients(planned, inputs=512, classes=10, effort="quick")
+    few = expected_gradients(planned, inputs=32, classes=10, effort="quick")
+    assert {test: 2 * cost for test, cost in few.items()} == quick  # 64 inputs and 32
+    controlled = quick["on-manifold-distance-controlled-builtin"]
+    assert controlled == 64 * (2 + DRAWS * GRADIENTS["quick"])
+    assert sum(expected_gradients(planned, inputs=512, classes=10, effort="thorough").values()) > sum(quick.values())
+
+
+def test_the_expectation_is_right_within_a_factor_of_eight_on_a_world():
+    lines = []
+    world = worlds.sphere(ambient_dim=12, dim=3, samples=32, seed=0)
+    report = dmmcheck.run(world.subject, checks=["on-manifold-distance"], progress=lines.append)
+    expected = int(lines[0].split()[1].replace(",", ""))
+    assert expected / 8 < report.cost.total.gradient_evaluations < expected * 8
+    assert any("done, about" in line for line in lines[1:])

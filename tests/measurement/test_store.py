@@ -1,0 +1,248 @@
+"""A store gives back what was measured, notices every changed byte, and is shared by processes."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import dmmcheck
+from dmmcheck import cache
+from dmmcheck.attacks.base import Crossing
+from dmmcheck.inference.types import Cost
+from dmmcheck.manifolds import PCA
+from dmmcheck.measurement.packing import pack, unpack
+from dmmcheck.measurement.store import Store, clear, info
+from dmmcheck.registry import GATES
+from dmmcheck.report.model import RunCost, Soundness
+
+CPU = torch.device("cpu")
+ADDRESS = "ab" * 20
+
+
+def measured(store, value, address=ADDRESS):
+    """A measurement that is asked for, and whether it was measured anew."""
+    calls = []
+    result, spent = store.measured(address, lambda: (calls.append(1), (value, 7))[1], CPU)
+    assert spent == 7 * len(calls)
+    return result, bool(calls)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (1, -0.0, float("inf"), "text", None, True, ["list"], {"key": ()}),
+        Soundness(name="a", family="model", ok=None, value=float("inf"), limit=0.1, message="m"),
+    ],
+    ids=["plain", "record"],
+)
+def test_plain_values_come_back_as_they_were(tmp_path, value):
+    assert measured(Store(tmp_path), value) == (value, True)
+    assert measured(Store(tmp_path), None) == (value, False)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.bool, torch.int64], ids=str)
+def test_tensors_come_back_bit_by_bit(dtype):
+    value = torch.tensor([[0.0, 1.0], [-0.0, 3.0]]).to(dtype)
+    crossing = Crossing(*[value] * 8)
+    (back,) = unpack(pack((crossing,)), CPU)
+    assert torch.equal(back.point, value)
+    assert back.point.dtype == dtype
+    assert np.array_equal(unpack(pack(np.array([np.nan, 1.0])), CPU), [np.nan, 1.0], equal_nan=True)
+
+
+@pytest.mark.parametrize("value", [object(), lambda: 0, np.array([object()])], ids=["object", "function", "array"])
+def test_what_is_no_data_is_refused(value):
+    with pytest.raises(TypeError, match="cannot be stored"):
+        pack(value)
+
+
+def flipped(path: Path, position: int, change: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[position] ^= change
+    path.write_bytes(content)
+
+
+def corruptions(count):
+    return [pytest.param(seed, marks=pytest.mark.heavy if seed >= count else ()) for seed in range(500)]
+
+
+@pytest.mark.parametrize("seed", corruptions(40))
+def test_a_changed_byte_is_noticed_and_the_measurement_made_anew(tmp_path, seed):
+    value, choose = torch.arange(50.0), random.Random(seed)
+    measured(Store(tmp_path), value)
+    (path,) = Store(tmp_path).entries()
+    flipped(path, choose.randrange(path.stat().st_size), choose.randrange(1, 256))
+    store = Store(tmp_path)
+    result, anew = measured(store, value)
+    assert (torch.equal(result, value), anew, store.damaged > 0) == (True, True, True)
+    assert measured(Store(tmp_path), None)[1] is False
+
+
+@pytest.mark.parametrize("length", [0, 10, 60, 200])
+def test_a_file_that_is_cut_off_or_of_another_address_is_noticed(tmp_path, length):
+    measured(Store(tmp_path), torch.arange(50.0))
+    (path,) = Store(tmp_path).entries()
+    other = path.with_name("ab" * 19 + "cd.dmm")
+    other.write_bytes(path.read_bytes())
+    path.write_bytes(path.read_bytes()[:length])
+    assert measured(Store(tmp_path), 1)[1]
+    assert measured(Store(tmp_path), 1, address=other.stem)[1]
+
+
+def test_the_entries_used_least_recently_are_removed_where_the_store_is_too_large(tmp_path):
+    value = torch.zeros(1000)
+    size = len(pack(value))
+    store = Store(tmp_path, limit=4 * size)
+    addresses = [f"{number:02x}" * 20 for number in range(12)]
+    for age, address in enumerate(addresses):
+        measured(store, value, address)
+        os.utime(store._path(address), (age, age))
+        if age > 0 and store._path(addresses[0]).exists():
+            measured(store, value, addresses[0])  # which is used all the time
+    left = {path.stem for path in store.entries()}
+    assert addresses[0] in left
+    assert addresses[-1] in left
+    assert addresses[1] not in left
+    assert sum(path.stat().st_size for path in store.entries()) <= 4 * size + 200 * 4
+
+
+def test_info_and_clear_say_what_they_did_and_leave_other_files(tmp_path, capsys):
+    measured(Store(tmp_path), 1)
+    (tmp_path / "mine").write_text("kept")
+    assert "holds 1 measurements" in info(tmp_path)
+    assert cache.main(["info", str(tmp_path)]) == 0
+    assert "holds 1 measurements" in capsys.readouterr().out
+    assert cache.main(["clear", str(tmp_path)]) == 0
+    assert "1 measurements removed" in capsys.readouterr().out
+    assert clear(tmp_path) == 0
+    assert (tmp_path / "mine").read_text() == "kept"
+
+
+def test_a_folder_that_cannot_be_written_stops_nothing_and_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    store = Store(tmp_path / "file" / "below")
+    assert measured(store, 5) == (5, True)
+    assert "the store cannot be used" in store.summary()
+
+
+def _slow(folder, calls):
+    def compute():
+        calls.put(1)
+        time.sleep(0.5)
+        return 5, 7
+
+    assert Store(folder).measured(ADDRESS, compute, CPU)[0] == 5
+
+
+def test_of_two_processes_that_ask_for_the_same_at_once_one_measures(tmp_path):
+    context = multiprocessing.get_context("fork")
+    calls = context.Queue()
+    both = [context.Process(target=_slow, args=(tmp_path, calls)) for _ in range(2)]
+    for process in both:
+        process.start()
+    for process in both:
+        process.join(30)
+    assert [process.exitcode for process in both] == [0, 0]
+    assert calls.get() == 1
+    assert calls.empty()
+
+
+def subject(seed=0, weights=0):
+    """A small network on data near a plane of four dimensions."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(80, 12, generator=generator) * torch.tensor([1.0] * 4 + [0.05] * 8)
+    net = nn.Sequential(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, 2))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1 + weights)))
+        y = net(x).argmax(1)
+    return dmmcheck.Subject(model=net, x=x, y=y, manifold=PCA(dim=4).fit(x), bounds=None)
+
+
+def untimed(report):
+    findings = tuple(replace(finding, cost=Cost()) for finding in report.findings)
+    return replace(report, created="", run="", cost=RunCost(), findings=findings)
+
+
+OPTIONS = {
+    "samples": 16,
+    "checks": ["on-manifold-distance", "off-manifold-energy"],
+    "effort": "quick",
+    "tiers": ["stated"],
+}
+
+
+@pytest.fixture
+def few_gates(own_registries):
+    """Gates that leave the measurement sound, so that draws of controls are searched."""
+    for name in list(GATES):
+        if name != "forward_repeats":
+            GATES._things.pop(name)
+
+
+@pytest.mark.usefixtures("few_gates")
+def test_a_second_run_reads_everything_and_gives_an_equal_report(tmp_path):
+    first, second = (dmmcheck.run(subject(), cache=str(tmp_path), **OPTIONS) for _ in range(2))
+    assert untimed(first) == untimed(second)
+    assert first.cost.parts["nulls"].gradient_evaluations > 0
+    assert second.cost.total.gradient_evaluations == 0
+    assert "0 written" in second.cost.store
+
+
+@pytest.mark.usefixtures("few_gates")
+@pytest.mark.parametrize(
+    "change",
+    [{"model": subject(weights=1).model}, {"manifold": PCA(dim=3).fit(subject().x)}, {"x": subject().x + 1e-6}],
+    ids=["weights", "manifold", "inputs"],
+)
+def test_another_model_manifold_or_input_is_measured_anew(tmp_path, change):
+    settings = {"cache": str(tmp_path), "samples": 40, "checks": ["off-manifold-energy"], "tiers": ["stated"]}
+    dmmcheck.run(subject(), **settings)
+    other = replace(subject(), **change)
+    assert dmmcheck.run(other, **settings).cost.parts["search"].gradient_evaluations > 0
+
+
+@pytest.mark.usefixtures("few_gates")
+def test_a_function_is_not_stored_and_the_report_says_so(tmp_path):
+    net = subject().model
+    report = dmmcheck.run(replace(subject(), model=lambda x: 2 * net(x)), cache=str(tmp_path), **OPTIONS)
+    assert "not stored" in report.cost.store
+    assert "is a function, which can depend on anything" in report.cost.store
+    assert Store(tmp_path).entries() == []
+
+
+KILLED = """
+import sys
+sys.path.insert(0, {tests!r})
+from test_store import OPTIONS, subject
+import dmmcheck
+print("ready", flush=True)
+dmmcheck.run(subject(), cache={folder!r}, **OPTIONS)
+"""
+
+
+@pytest.mark.parametrize("seed", [pytest.param(s, marks=pytest.mark.heavy if s else ()) for s in range(60)])
+def test_a_run_that_is_killed_leaves_a_store_that_the_next_run_continues(tmp_path, seed):
+    script = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        while process.poll() is None and not Store(tmp_path).entries():
+            time.sleep(0.01)
+        time.sleep(random.Random(seed).uniform(0, 1.5))
+        process.kill()
+    left = len(Store(tmp_path).entries())
+    report = dmmcheck.run(subject(), cache=str(tmp_path), **OPTIONS)
+    assert f"{left} measurements read" in report.cost.store
+    assert "damaged" not in report.cost.store
+    assert untimed(report) == untimed(dmmcheck.run(subject(), **OPTIONS))

@@ -1,0 +1,67 @@
+"""Under pytest, measurements are kept in pytest's cache, and read by later runs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from projects import ONE, findings_in, printed
+
+NET = """
+import torch
+import world
+
+class Off(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("normal", torch.tensor([0.3, 0.0, 1.0, 0.5, 0.0, 0.2, 0.0, 0.1]) @ world.turn)
+
+    def forward(self, x):
+        score = x @ self.normal.to(x)
+        return torch.stack([-score, score], dim=1)
+"""
+SETTINGS = """
+[tool.dmmcheck]
+model = "net:Off"
+data = "world:data"
+manifold = "world:Plane"
+samples = 24
+"""
+
+
+@pytest.fixture
+def kept(empty):
+    """A project whose model is a module, which has an address."""
+    empty.makepyfile(net=NET)
+    empty.makefile(".toml", pyproject=SETTINGS)
+    return empty
+
+
+def run(project, *options):
+    """The cost of a run of one claim, and its findings without costs."""
+    result = project.runpytest_inprocess(*ONE, "--dmm-report", "report.json", *options)
+    assert result.ret == 0, printed(result)
+    path = project.path / "report.json"
+    return json.loads(path.read_text(encoding="utf-8"))["cost"], findings_in(path)
+
+
+def test_a_second_run_reads_what_the_first_one_measured(kept):
+    (first, findings), (second, again) = run(kept), run(kept)
+    assert first["total"]["gradient_evaluations"] > 100
+    assert (
+        second["parts"]["search"]["gradient_evaluations"] == second["parts"]["soundness"]["gradient_evaluations"] == 0
+    )
+    assert findings == again
+    assert list((kept.path / ".pytest_cache/d/dmmcheck").glob("??/*.dmm"))
+
+
+@pytest.mark.parametrize("options", [("--dmm-cache", "off"), ("-p", "no:cacheprovider")])
+def test_nothing_is_kept_where_that_is_switched_off(kept, options):
+    costs = [run(kept, *options)[0] for _ in range(2)]
+    assert [cost["store"] for cost in costs] == ["", ""]
+    assert costs[1]["parts"]["search"]["gradient_evaluations"] > 100
+
+
+def test_a_folder_of_the_settings_starts_from_the_root(kept):
+    run(kept, "--dmm-cache", "kept/here")
+    assert list((kept.path / "kept/here").glob("??/*.dmm"))
