@@ -17,7 +17,7 @@ from dmmcheck.checks.expected import expected_gradients
 from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.checks.search import searched
 from dmmcheck.config.settings import CheckSettings, Settings
-from dmmcheck.errors import DmmError, OutOfTimeError, is_out_of_time
+from dmmcheck.errors import DmmError, is_out_of_time
 from dmmcheck.inference.types import BEYOND_CHANCE, SEARCH, Cost
 from dmmcheck.judge import draft, judge
 from dmmcheck.loading.attacks import load_attacks
@@ -405,5 +405,7 @@ class Run:
         """What is measured, or something else where the time of ``max-time`` was over before."""
         try:
             return measured()
-        except OutOfTimeError:
+        except DmmError as error:
+            if not is_out_of_time(error):
+                raise
             return otherwise

@@ -196,7 +196,7 @@ def test_a_second_run_reads_everything_and_gives_an_equal_report(tmp_path):
     first, second = (dmmcheck.run(subject(), cache=str(tmp_path), **OPTIONS) for _ in range(2))
     assert untimed(first) == untimed(second)
     assert first.cost.parts["nulls"].gradient_evaluations > 0
-    assert second.cost.total.gradient_evaluations == 0
+    assert second.cost.total.gradient_evaluations == 2 * second.subject.inputs  # the probe of the model's speed
     assert "0 written" in second.cost.store
 
 
