@@ -414,6 +414,13 @@ _JUDGING = (
         metavar="quick|default|thorough",
         help="effort of the boundary search (default)",
     ),
+    Key(
+        name="queries",
+        read=_integer(100, 10**9),
+        parse=_whole,
+        metavar="N",
+        help="most model calls an input and arm, of models without gradients (5000)",
+    ),
     Key(name="device", read=text, parse=_same, metavar="DEVICE", help="the device to compute on (that of the model)"),
 )
 

@@ -62,6 +62,8 @@ class Settings:
             ``on-manifold-distance``: names of torchattacks, ``pkg.mod:attr``, or objects that satisfy
             `dmmcheck.attacks.base.Attack`.
         effort: Effort of the boundary search: ``"quick"``, ``"default"`` or ``"thorough"``.
+        queries: Most model calls of an input in one arm, for models without gradients. A search with more effort, which
+            a soundness gate makes for few inputs, takes up to four times as many.
         device: The device to compute on; that of the model where None.
         checks: Settings of single checks, by id.
 
@@ -81,6 +83,7 @@ class Settings:
     on_inconclusive: OnInconclusive = "warn"
     attacks: tuple[Any, ...] = ()
     effort: EffortName = "default"
+    queries: int = 5000
     device: str | None = None
     checks: Mapping[str, CheckSettings] = field(default_factory=dict)
 

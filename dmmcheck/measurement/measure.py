@@ -13,7 +13,8 @@ from torch import Tensor
 
 from dmmcheck.attacks import margins
 from dmmcheck.attacks.base import Attack, Crossing
-from dmmcheck.attacks.minimal_norm.search import boundary_search, search_spaces
+from dmmcheck.attacks.decision_based.search import QUERIES
+from dmmcheck.attacks.search import LabelSearch, boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.inference import stats
@@ -66,6 +67,7 @@ class Measure:
         examples: Labelled examples among which neighbours are looked up.
         seed: Seed of all random streams.
         effort: Effort of the boundary searches.
+        queries: Most model calls of an input in one arm, where the model has no gradients.
         attacks: Further attacks, by the names that `crossings` takes.
         reference_models: Functions that make the reference models, by the names that `paired_model` takes.
         steps: Training steps of the checkpoints, in rising order.
@@ -85,6 +87,7 @@ class Measure:
         examples: LabelledPool,
         seed: int,
         effort: EffortName = "default",
+        queries: int = QUERIES,
         attacks: Mapping[str, Attack] | None = None,
         reference_models: Mapping[str, Callable[[], Classifier]] | None = None,
         steps: Sequence[int] = (),
@@ -99,6 +102,7 @@ class Measure:
         self.examples = examples
         self.seed = seed
         self.effort = effort
+        self.by_labels = LabelSearch(queries, examples.x, examples.y)
         self.looks = stats.looks(len(sample.x))
         self._attacks = dict(attacks or {})
         self._reference_models = dict(reference_models or {})
@@ -168,6 +172,7 @@ class Measure:
                 examples=self.examples,
                 seed=self.seed,
                 effort=NEXT_EFFORT[self.effort],
+                queries=self.by_labels.queries,
                 attacks=self._attacks,
                 reference_models=self._reference_models,
                 steps=self.steps,
@@ -200,6 +205,7 @@ class Measure:
             examples=self.examples,
             seed=self.seed,
             effort=self.effort,
+            queries=self.by_labels.queries,
             attacks=self._attacks,
             joint=joint,
         )
@@ -286,6 +292,7 @@ class Measure:
             space=arm_space(field, rows, arm),
             effort=effort,
             generator=seeded(self.seed, "search"),
+            by_labels=self.by_labels,
         )
 
     def boundary_gradients(self, n: int, attack: str) -> Tensor:
@@ -323,6 +330,7 @@ class Measure:
             [Everywhere(), spanned(basis), spanned(basis, normal=True)],
             effort=self.effort,
             generator=seeded(self.seed, "search"),
+            by_labels=self.by_labels,
         )
         return dict(zip(ARMS, found, strict=True)), sum(gradients(crossing) for crossing in found)
 
@@ -340,6 +348,7 @@ class Measure:
             targets=torch.full_like(y, label),
             effort="quick",
             generator=seeded(self.seed, "search"),
+            by_labels=self.by_labels,
         )
         return crossing, gradients(crossing)
 

@@ -16,7 +16,7 @@ from dmmcheck.attacks.torchattacks import TorchAttack
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.measurement.measure import NEXT_EFFORT
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import (
     BEATEN,
@@ -118,6 +118,10 @@ def independent_attack(context: SoundnessContext) -> Soundness:
     The attack is FAB, or PGDL2 with bisection of its radius where there are many classes.
     """
     n = min(INDEPENDENT_INPUTS, len(context.x))
+    if not is_differentiable(context.classifier):
+        return info(
+            "independent-attack", "no second attack has confirmed the search: those of the library take gradients"
+        )
     name = "FAB" if context.classifier.classes <= FEW_CLASSES else "PGDL2"
     try:
         attack = TorchAttack(name)
