@@ -199,8 +199,13 @@ def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
             RECALL,
             finding=f"the search finds {total - missed} of {total} boundaries planted {WHERE[arm]} "
             f"(at least {RECALL:.0%}, p = {p:.2g})",
-            remedy=f"gradients do not lead to a known boundary; {more_effort(context)}, or remove what masks them",
+            remedy=f"{_what_misleads(context)}; {more_effort(context)}, or remove what masks them",
         )
+
+
+def _what_misleads(context: SoundnessContext) -> str:
+    what = "gradients" if is_differentiable(context.classifier) else "labels"
+    return f"{what} do not lead to a known boundary"
 
 
 def _planted_hits(context: SoundnessContext, arm: str, n: int) -> Tensor:

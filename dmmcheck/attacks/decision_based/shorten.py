@@ -145,19 +145,18 @@ class Refinement:
         """The shortest of the rays turned towards the normals g (m, D) by several angles; inf where none is shorter."""
         unit_g = g / g.norm(dim=1, keepdim=True)
         turns = [rays.unit + share * (unit_g - rays.unit) for share in TURNS]
-        tried = [Rays(rays.inputs, v / v.norm(dim=1, keepdim=True), SHORTER * rays.length) for v in turns]
-        for ray in tried:
-            hit = self.oracle.crosses((ray.length[:, None] * ray.unit)[:, None], ray.inputs).squeeze(1)
-            expected = (0.9 * rays.length / (g * ray.unit).sum(1).clamp_min(1)).minimum(0.9 * ray.length)
-            already = self.oracle.crosses((expected[:, None] * ray.unit)[:, None], ray.inputs).squeeze(1)
-            low = torch.where(already, torch.zeros_like(expected), expected)
-            high = torch.where(already, expected, ray.length)
-            hit = hit | already
-            ray.length = torch.where(hit, halved(self.oracle, ray, low, high, HALVINGS), torch.inf)
-        lengths = torch.stack([ray.length for ray in tried])
-        best = lengths.argmin(0)
-        unit = torch.stack([ray.unit for ray in tried])[best, torch.arange(len(best), device=best.device)]
-        found = Rays(rays.inputs, unit, lengths.amin(0))
+        unit = torch.cat([v / v.norm(dim=1, keepdim=True) for v in turns])
+        count = len(TURNS)
+        tried = Rays(rays.inputs.repeat(count), unit, SHORTER * rays.length.repeat(count))
+        hit = self.oracle.crosses((tried.length[:, None] * unit)[:, None], tried.inputs).squeeze(1)
+        ahead = (g.repeat(count, 1) * unit).sum(1).clamp_min(1)
+        expected = (0.9 * rays.length.repeat(count) / ahead).minimum(0.9 * tried.length)
+        already = self.oracle.crosses((expected[:, None] * unit)[:, None], tried.inputs).squeeze(1)
+        low = torch.where(already, torch.zeros_like(expected), expected)
+        high = torch.where(already, expected, tried.length)
+        lengths = torch.where(hit | already, halved(self.oracle, tried, low, high, HALVINGS), torch.inf)
+        best = lengths.reshape(count, -1).argmin(0) * len(rays.inputs) + torch.arange(len(rays.inputs), device=g.device)
+        found = Rays(rays.inputs, unit[best], lengths[best])
         finite = torch.isfinite(found.length)
         some = found.of(finite)
         found.length[finite] = halved(self.oracle, some, 0.97 * some.length, some.length, HALVINGS)
