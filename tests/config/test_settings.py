@@ -103,6 +103,7 @@ OPTIONS = {
     "on-inconclusive": ("fail", "fail"),
     "attacks": ("fab, shop.attacks:Mine", ("fab", "shop.attacks:Mine")),
     "effort": ("thorough", "thorough"),
+    "queries": ("800", 800),
     "device": ("cpu", "cpu"),
     "model": ("a:b", "a:b"),
     "data": ("a:b", "a:b"),
