@@ -157,7 +157,7 @@ class Subject:
             "trainer": self.trainer is not None and self.y_train is not None,
             "classes": self.classifier.classes > 2,
             "examples": self.y_train is not None,
-            "gradients": is_differentiable(self.classifier),
+            "differentiable": is_differentiable(self.classifier),
         }
         return frozenset(name for name, present in has.items() if present)
 

@@ -49,7 +49,7 @@ declare(
         unit="share",
         min_effect=SHARE_EFFECT,
         controls=FIELD_CONTROLS,
-        needs=("gradients",),
+        needs=("differentiable",),
         about_standard=True,
     ),
 )
