@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dmmcheck import worlds as worlds
     from dmmcheck.attacks.base import Attack as Attack
     from dmmcheck.attacks.base import Crossing as Crossing
-    from dmmcheck.attacks.minimal_norm.search import boundary_search as boundary_search
+    from dmmcheck.attacks.search import boundary_search as boundary_search
     from dmmcheck.checks.base import check as check
     from dmmcheck.checks.explanation import Explanation as Explanation
     from dmmcheck.config.settings import Settings as Settings
@@ -60,7 +60,7 @@ _HOMES = {
     "Settings": "dmmcheck.config.settings",
     "Subject": "dmmcheck.subject",
     "View": "dmmcheck.measurement.view",
-    "boundary_search": "dmmcheck.attacks.minimal_norm.search",
+    "boundary_search": "dmmcheck.attacks.search",
     "check": "dmmcheck.checks.base",
     "control": "dmmcheck.measurement.nulls",
     "gate": "dmmcheck.soundness.registry",

@@ -154,6 +154,7 @@ class Run:
             examples=LabelledPool(own_points(classifier, x), y.to(classifier.device)),
             seed=settings.seed,
             effort=settings.search_effort,
+            queries=settings.queries,
             attacks=self._attacks,
             reference_models=reference_models(subject, settings.seed),
             steps=[step for step, _ in subject.checkpoints],

@@ -17,8 +17,8 @@ from dmmcheck.errors import SubjectError
 from dmmcheck.inference.types import MIN_INPUTS
 from dmmcheck.manifolds.adapt import as_manifold
 from dmmcheck.manifolds.base import validate_manifold
-from dmmcheck.models.base import UNDER_TEST, Classifier
-from dmmcheck.models.estimators import as_module, is_estimator
+from dmmcheck.models.base import UNDER_TEST, Classifier, is_differentiable
+from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.normalize import Normalization, folded, normalization_of
 from dmmcheck.models.reference import moved, reference_model
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
@@ -161,6 +161,7 @@ class Subject:
             "augment": self.augment is not None,
             "classes": self.classifier.classes > 2,
             "examples": self.y_train is not None,
+            "differentiable": is_differentiable(self.classifier),
         }
         return frozenset(name for name, present in has.items() if present)
 
@@ -183,7 +184,7 @@ class Subject:
             ) from error
         given = self.model
         if is_estimator(given):
-            given = as_module(given, self.normalized(self.x), role=UNDER_TEST)
+            given = as_function(given, self.normalized(self.x), role=UNDER_TEST)
         model = moved(given, device, role=UNDER_TEST)
 
         def own(one: Any) -> Any:

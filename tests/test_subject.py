@@ -122,7 +122,7 @@ def test_every_error_is_a_dmm_error():
 
 
 def test_a_subject_provides_what_it_was_given():
-    assert subject().provides == set()
+    assert subject().provides == {"differentiable"}
     images = {"x_train": X, "y_train": Y}
     many = subject(
         model=lambda x: torch.cat([model(x), x[:, 1:2]], 1),
@@ -132,9 +132,9 @@ def test_a_subject_provides_what_it_was_given():
         trainer=lambda x, y, seed: model,
         **images,
     )
-    assert many.provides == {"pair", "factory", "checkpoints", "trainer", "classes", "examples"}
-    assert subject(trainer=lambda x, y, seed: model).provides == set()  # nothing to train on
-    assert subject(**images).provides == {"examples"}
+    assert many.provides == {"differentiable", "pair", "factory", "checkpoints", "trainer", "classes", "examples"}
+    assert subject(trainer=lambda x, y, seed: model).provides == {"differentiable"}  # nothing to train on
+    assert subject(**images).provides == {"differentiable", "examples"}
 
 
 def test_an_own_classifier_is_taken_as_it_is_and_one_that_returns_no_logits_is_refused():

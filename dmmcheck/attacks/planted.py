@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.search_space import SearchSpace
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, is_differentiable
 
 FOUND_WITHIN = 1.02  # a planted boundary counts as found when the search comes within 2 % of its distance
 SEPARATION = 4.0  # inputs that share a model call are this many radii apart, so that a point is near one of them only
@@ -91,6 +91,11 @@ class PlantedClassifier(Classifier):
     def dtype(self) -> torch.dtype:
         """See `Classifier.dtype`."""
         return self._classifier.dtype
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the classifier has gradients, see `is_differentiable`."""
+        return is_differentiable(self._classifier)
 
     def logits(self, x: Tensor) -> Tensor:
         """See `Classifier.logits`."""

@@ -34,6 +34,8 @@ NEEDS: Mapping[str, str] = {
     "(standard, robust))",
     "examples": "the labelled data that the manifold was fitted on: set `x_train` and `y_train` (key `manifold-data`)",
     "factory": "an untrained model: set `factory` (seed -> model)",
+    "differentiable": "a model with gradients: this one gives labels or scores that jump, so pass its logits as a "
+    "differentiable function",
     "checkpoints": "models along training: set `checkpoints` ([(step, model), ...], the first one untrained)",
     "augment": "a function that changes inputs and must keep the label: set `augment` ((x, seed) -> x)",
     "trainer": "a training function and labelled training data: set `trainer` ((x, y, seed) -> model), `x_train` and "

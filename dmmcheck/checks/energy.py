@@ -49,6 +49,7 @@ declare(
         unit="share",
         min_effect=SHARE_EFFECT,
         controls=FIELD_CONTROLS,
+        needs=("differentiable",),
         about_standard=True,
     ),
 )

@@ -97,7 +97,7 @@ declare(
         threshold=1.0,
         direction="greater",
         unit="ratio",
-        needs=("factory",),
+        needs=("factory", "differentiable"),
         about_standard=True,
     ),
     claim(
@@ -108,7 +108,7 @@ declare(
         threshold=1.0,
         direction="greater",
         unit="ratio",
-        needs=("factory",),
+        needs=("factory", "differentiable"),
         about_standard=True,
     ),
 )

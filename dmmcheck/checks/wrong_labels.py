@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck import geometry
-from dmmcheck.attacks.minimal_norm.search import boundary_search
+from dmmcheck.attacks.search import boundary_search
 from dmmcheck.checks.base import claim, declare
 from dmmcheck.checks.parts import STRETCH
 from dmmcheck.errors import CheckError, DmmError

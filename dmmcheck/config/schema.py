@@ -468,6 +468,13 @@ _JUDGING = (
         metavar="DIR|off",
         help="where measurements are kept for later runs: a folder, off, or on for pytest's cache (on)",
     ),
+    Key(
+        name="queries",
+        read=_integer(100, 10**9),
+        parse=_whole,
+        metavar="N",
+        help="most model calls an input and arm, of models without gradients (5000)",
+    ),
     Key(name="device", read=text, parse=_same, metavar="DEVICE", help="the device to compute on (that of the model)"),
 )
 

@@ -67,6 +67,8 @@ class Settings:
             limit. Claims that are left are then inconclusive.
         cache: Whether measurements are kept on disk: a folder, or False, or True for the cache of pytest, which exists
             under pytest only.
+        queries: Most model calls of an input in one arm, for models without gradients. A search with more effort, which
+            a soundness gate makes for few inputs, takes up to four times as many.
         device: The device to compute on; that of the model where None.
         checks: Settings of single checks, by id.
 
@@ -89,6 +91,7 @@ class Settings:
     fast: bool = False
     max_time: float | None = None
     cache: bool | str = True
+    queries: int = 5000
     device: str | None = None
     checks: Mapping[str, CheckSettings] = field(default_factory=dict)
 

@@ -12,6 +12,7 @@ from dmmcheck.errors import ConfigError
 from dmmcheck.loading.checkpoints import checkpoints_from
 from dmmcheck.loading.datasets import inputs_and_labels, with_groups
 from dmmcheck.loading.items import READ_LIMIT
+from dmmcheck.loading.model_files import is_model_file, load_model_file
 from dmmcheck.loading.references import UserCodeError, is_reference, load, resolve
 from dmmcheck.loading.skops_file import SUFFIX, load_estimator
 from dmmcheck.manifolds import builtin
@@ -53,6 +54,8 @@ def load_part(name: str, given: Given, *, root: Path) -> Any:
         )
     if value.endswith(SUFFIX) and name in _MAY_BE_FUNCTIONS:
         return load_estimator(root / value, what)
+    if name in _MAY_BE_FUNCTIONS and is_model_file(value):
+        return load_model_file(root / value, what)
     loaded = load(value, what, root=root)
     return loaded if name in _FUNCTIONS else resolve(loaded, what, may_be_function=name in _MAY_BE_FUNCTIONS)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from dmmcheck.attacks import margins
 from dmmcheck.attacks.base import Attack, Crossing
-from dmmcheck.attacks.minimal_norm.search import boundary_search, search_spaces
+from dmmcheck.attacks.decision_based.search import QUERIES
+from dmmcheck.attacks.search import boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.inference import stats
@@ -69,6 +70,7 @@ class Measure:
         examples: Labelled examples among which neighbours are looked up.
         seed: Seed of all random streams.
         effort: Effort of the boundary searches.
+        queries: Most model calls of an input in one arm, where the model has no gradients.
         attacks: Further attacks, by the names that `crossings` takes.
         reference_models: Functions that make the reference models, by the names that `paired_model` takes.
         steps: Training steps of the checkpoints, in rising order.
@@ -90,6 +92,7 @@ class Measure:
         examples: LabelledPool,
         seed: int,
         effort: EffortName = "default",
+        queries: int = QUERIES,
         attacks: Mapping[str, Attack] | None = None,
         reference_models: Mapping[str, Callable[[], Classifier]] | None = None,
         steps: Sequence[int] = (),
@@ -106,6 +109,7 @@ class Measure:
         self.examples = examples
         self.seed = seed
         self.effort = effort
+        self.queries = queries
         self.looks = stats.looks(len(sample.x))
         self._attacks = dict(attacks or {})
         self._reference_models = dict(reference_models or {})
@@ -178,6 +182,7 @@ class Measure:
                 examples=self.examples,
                 seed=self.seed,
                 effort=NEXT_EFFORT[self.effort],
+                queries=self.queries,
                 attacks=self._attacks,
                 reference_models=self._reference_models,
                 steps=self.steps,
@@ -224,6 +229,7 @@ class Measure:
             examples=self.examples,
             seed=self.seed,
             effort=self.effort,
+            queries=self.queries,
             attacks=self._attacks,
             joint=joint,
             meter=self.meter,
@@ -365,6 +371,7 @@ class Measure:
             examples=(self.examples.x, self.examples.y),
             effort=effort,
             generator=seeded(self.seed, "search"),
+            queries=self.queries,
         )
 
     def boundary_gradients(self, n: int, attack: str) -> Tensor:
@@ -403,6 +410,7 @@ class Measure:
             examples=(self.examples.x, self.examples.y),
             effort=self.effort,
             generator=seeded(self.seed, "search"),
+            queries=self.queries,
         )
         return dict(zip(ARMS, found, strict=True)), sum(gradients(crossing) for crossing in found)
 
@@ -421,6 +429,7 @@ class Measure:
             examples=(self.examples.x, self.examples.y),
             effort="quick",
             generator=seeded(self.seed, "search"),
+            queries=self.queries,
         )
         return crossing, gradients(crossing)
 

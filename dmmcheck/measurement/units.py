@@ -14,7 +14,7 @@ from torch import Tensor
 from dmmcheck.manifolds.affine import PCA, PrincipalSubspace
 from dmmcheck.manifolds.local_pca import LocalPlanes
 from dmmcheck.measurement.training_sets import manifold_points
-from dmmcheck.models.base import Classifier, flat
+from dmmcheck.models.base import Classifier, flat, is_differentiable
 from dmmcheck.subject import Subject, checkpoint_role, pair_role, training_role
 
 CONSTANT = 1e-6  # a feature is constant where its standard deviation is a smaller share of its largest value
@@ -58,6 +58,7 @@ class StandardClassifier:
         self.device, self.dtype = inner.device, inner.dtype
         self.forward = getattr(inner, "forward", None)
         self.form = getattr(inner, "form", "logits")
+        self.differentiable = is_differentiable(inner)
 
     @property
     def role(self) -> str:

@@ -90,6 +90,11 @@ def missing_members(model: Any) -> list[str]:
     return [name for name in members if not hasattr(model, name)]
 
 
+def is_differentiable(classifier: Classifier) -> bool:
+    """Whether a classifier's logits have gradients; only one that says ``differentiable = False`` has none."""
+    return getattr(classifier, "differentiable", True) is not False
+
+
 def ambient_dim(classifier: Classifier) -> int:
     """Number of entries D of one input."""
     return int(torch.Size(classifier.input_shape).numel())

@@ -1,8 +1,9 @@
-"""Estimators with ``fit`` and ``predict``, as scikit-learn has them, as torch modules that were compared with them."""
+"""Estimators with ``fit`` and ``predict``: as torch modules compared with them, or as functions over arrays."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from dmmcheck.errors import ModelError
+from dmmcheck.models.exact import NoExactFormError
+from dmmcheck.models.numpy_function import NumpyFunction, called_with_array, numpy_function
 
 METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 AGREEMENT = 1e-5  # largest difference of the scores, relative where they exceed 1
@@ -48,6 +51,48 @@ def is_estimator(model: Any) -> bool:
     return methods and not callable(model) and not isinstance(model, type)
 
 
+def as_function(model: Any, x: Tensor, *, role: str) -> ExactModule | NumpyFunction:
+    """A fitted estimator as a function on tensors: its exact form where one is known, else its own methods.
+
+    Args:
+        model: The estimator, or a method of one.
+        x: Inputs ``(n, *input_shape)``.
+        role: What messages call the model.
+
+    Raises:
+        ModelError: The estimator is not fitted, takes another number of features, or has no classes.
+    """
+    estimator = getattr(model, "__self__", model)
+    try:
+        return as_module(model, x, role=role)
+    except NoExactFormError as error:
+        if not hasattr(estimator, "classes_"):
+            raise ModelError(
+                f"the {role} is a {type(estimator).__name__} without classes_, which is no fitted classifier; pass a "
+                "fitted classifier, or a function from an array to labels or scores"
+            ) from error
+    _check_features(estimator, x, role)
+    rows = x.detach().reshape(len(x), -1).cpu().double()
+    classes = np.asarray(estimator.classes_)
+    predicted = called_with_array(estimator.predict, rows).reshape(-1)
+    name = type(estimator).__name__
+    for method in ("decision_function", "predict_proba"):
+        if not hasattr(estimator, method):
+            continue
+        function = _of_rows(getattr(estimator, method))
+        scores = called_with_array(function, rows)
+        numbers = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
+        fits = scores.ndim == 1 or scores.shape == (len(rows), len(classes))
+        if fits and bool((classes[numbers] == predicted).all()):
+            return numpy_function(function, rows.reshape(x.shape), name)
+    return NumpyFunction(_of_rows(estimator.predict), name, labels=tuple(classes.tolist()))
+
+
+def _of_rows(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A method of an estimator as a function of arrays ``(n, *input_shape)``."""
+    return lambda x: method(np.asarray(x, dtype=np.float64).reshape(len(x), -1))
+
+
 def as_module(model: Any, x: Tensor, *, role: str) -> ExactModule:
     """A module with the scores of a fitted estimator, compared with it at up to 1024 of the inputs.
 
@@ -57,24 +102,30 @@ def as_module(model: Any, x: Tensor, *, role: str) -> ExactModule:
         role: What messages call the model.
 
     Raises:
-        ModelError: The estimator is not fitted, takes another number of features, or is of an unknown kind; or the
-            module differs from it by more than 1e-5.
+        NoExactFormError: The estimator, or a part of it, is of a kind without an exact form here.
+        ModelError: The estimator is not fitted or takes another number of features, or the module differs from it by
+            more than 1e-5.
     """
     from dmmcheck.models.sklearn.convert import scores_of  # noqa: PLC0415  # loads scikit-learn
 
     estimator = getattr(model, "__self__", model)
     scores = scores_of(estimator, role)
     rows = x[:_ROWS].detach().reshape(len(x[:_ROWS]), -1).cpu().double()
-    features = getattr(estimator, "n_features_in_", rows.shape[1])
-    if features != rows.shape[1]:
-        raise ModelError(
-            f"the {role} takes {features} features, inputs have D = {rows.shape[1]}; pass inputs as it was trained on"
-        )
+    _check_features(estimator, x, role)
     module = ExactModule(scores, estimator).eval()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.filterwarnings("ignore", message=".*valid feature names")  # it was fitted on a frame
         _compare(module(rows).numpy(), estimator, rows.numpy(), role)
     return module
+
+
+def _check_features(estimator: Any, x: Tensor, role: str) -> None:
+    width = x[0].numel()
+    features = getattr(estimator, "n_features_in_", width)
+    if features != width:
+        raise ModelError(
+            f"the {role} takes {features} features, inputs have D = {width}; pass inputs as it was trained on"
+        )
 
 
 def _compare(logits: Any, estimator: Any, rows: Any, role: str) -> None:

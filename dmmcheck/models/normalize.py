@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from dmmcheck.errors import ModelError, SubjectError
 from dmmcheck.models.base import Classifier
-from dmmcheck.models.estimators import as_module, is_estimator
+from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.evaluation import module_of
+from dmmcheck.models.numpy_function import over_arrays
 from dmmcheck.models.placement import placement
 
 CHANNELS = 4  # most channels that the last axis of images is taken to be
@@ -57,6 +58,7 @@ class Normalized(nn.Module):
         self.function = function
         self.register_buffer("mean", normalization.mean.to(device, dtype))
         self.register_buffer("std", normalization.std.to(device, dtype))
+        self.differentiable = getattr(function, "differentiable", True)
         self.returns_logits = getattr(function, "returns_logits", False)
         own_name = type(self.owner).__name__ if self.owner is not None else getattr(function, "__name__", "model")
         self.reported_name = getattr(function, "reported_name", own_name)
@@ -86,9 +88,10 @@ def folded(model: Any, normalization: Normalization | None, x: Tensor, *, role: 
             "normalize out, and normalise inputs in its method logits"
         )
     if is_estimator(model):
-        model = as_module(model, normalization(x), role=role)
+        model = as_function(model, normalization(x), role=role)
     if not callable(model):
         return model
+    model = over_arrays(model, normalization(x))
     return Normalized(model, normalization, *placement(model, x, what=role))
 
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.base import Classifier, ambient_dim
-from dmmcheck.models.estimators import as_module, is_estimator
+from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.evaluation import module_of
+from dmmcheck.models.numpy_function import over_arrays
 from dmmcheck.models.placement import placement
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
@@ -35,7 +36,9 @@ def reference_model(model: Any, x: Tensor, *, like: Classifier, role: str) -> Cl
     """
     is_adapted = isinstance(model, Classifier)
     if is_estimator(model):
-        model = as_module(model, x, role=role)
+        model = as_function(model, x, role=role)
+    if callable(model) and not is_adapted:
+        model = over_arrays(model, x)
     x, there = x[:2].to(like.device, like.dtype), (like.device, like.dtype)
     given, dtype = (model.device, model.dtype) if is_adapted else placement(model, x, what=role)
     if (_device(given), dtype) != (_device(there[0]), there[1]):

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.base import UNDER_TEST, Classifier, flat, missing_members
-from dmmcheck.models.estimators import as_module, is_estimator
+from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.evaluation import evaluation, module_of
+from dmmcheck.models.numpy_function import over_arrays
 from dmmcheck.models.placement import PRECISE, placement
 from dmmcheck.models.tally import counted
 
@@ -48,6 +49,11 @@ class TorchClassifier:
     role: str = UNDER_TEST
 
     @property
+    def differentiable(self) -> bool:
+        """Whether the logits have gradients; those of a function over arrays may have none."""
+        return getattr(self.forward, "differentiable", True) is not False
+
+    @property
     def name(self) -> str:
         """The name of the module's class, or of the function."""
         module = module_of(self.forward)
@@ -66,7 +72,7 @@ class TorchClassifier:
         if self.form == "binary-probability":
             p = output.reshape(-1)
             output = torch.stack([1 - p, p], dim=1)
-        if self.form != "logits":
+        if self.form != "logits" and self.differentiable:
             return output.clamp_min(torch.finfo(output.dtype).tiny).log()
         return output
 
@@ -94,7 +100,8 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
             or callable returns a tensor, an object with ``.logits``, a dict with the key ``logits`` or a tuple whose
             first element they are: logits or probabilities (n, C), or for two
             classes one logit or probability of class 1 for each input, (n,) or (n, 1). Or a fitted classifier of
-            scikit-learn, see `models.estimators`.
+            scikit-learn, see `models.estimators`; or a function from a numpy array to scores of these shapes or to
+            labels (n,), see `models.numpy_function`.
         x: Inputs ``(n, *input_shape)``, at least one.
         role: What messages call the model.
 
@@ -115,9 +122,10 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
     if isinstance(model, Classifier):
         return model
     if is_estimator(model):
-        model = as_module(model, x, role=role)
+        model = as_function(model, x, role=role)
     if not callable(model):
         raise ModelError(_not_callable(model, role))
+    model = over_arrays(model, x)
     device, dtype = placement(model, x, what=role)
     draft = TorchClassifier(model, tuple(x.shape[1:]), device, dtype, "logits", 0, role)
     inputs = flat(draft, x[:2])

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from dmmcheck.attacks.margins import input_gradient, logit_margin
 from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import NEXT_EFFORT
+from dmmcheck.models.base import is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import (
     BEATEN,
@@ -31,6 +32,10 @@ ZERO = 1e-6  # a gradient vanishes where it changes the margin by less than this
 EFFORT_INPUTS, FIRST_EFFORT_INPUTS = 16, 8
 NOT_CONVERGED = 0.25  # a shortfall above which the next effort says nothing about the shortest distance
 FOUND_LEAST = 0.95  # smallest share of inputs for which an attack must find a label change
+NO_GRADIENT = (
+    "the model gives labels or scores that jump, so the search asks for labels alone: distances are upper bounds, and "
+    "checks of gradients are not run"
+)
 STEPS = (0.05, 0.2)  # of finite differences, in units of the distance
 
 
@@ -64,6 +69,9 @@ def gradients(context: SoundnessContext) -> Iterator[Soundness]:
     Within a subspace they may vanish, where the model does not change there: that item is informational, and random
     rays and planted boundaries show whether gradients are masked instead.
     """
+    if not is_differentiable(context.classifier):
+        yield info("gradients", NO_GRADIENT)
+        return
     shares = {
         "margin": _vanishing(context, context.margin_gradient[1]),
         "loss": _vanishing(context, _loss_gradient(context)),
@@ -88,6 +96,8 @@ def gradients(context: SoundnessContext) -> Iterator[Soundness]:
 @gate("attack")
 def finite_differences(context: SoundnessContext) -> Soundness:
     """G2: the gradient predicts how the margin changes over a twentieth and a fifth of a typical distance."""
+    if not is_differentiable(context.classifier):
+        return info("finite-differences", NO_GRADIENT)
     error = max(median(_derivative_error(context, share)) for share in STEPS)
     return bounded(
         "finite-differences",
@@ -177,6 +187,8 @@ def nesting(context: SoundnessContext) -> Soundness:
 @gate("attack")
 def kkt(context: SoundnessContext) -> Soundness:
     """G10: at a nearest crossing the perturbation is parallel to the margin's gradient."""
+    if not is_differentiable(context.classifier):
+        return info("kkt", NO_GRADIENT)
     cosines = {arm: median(context.crossings[arm].kkt_cosine) for arm in ARMS}
     listed = ", ".join(f"{cosines[arm]:.3f} {WHERE[arm]}" for arm in ARMS)
     return info("kkt", f"median cosine of step and gradient at the crossing: {listed}", cosines["free"])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
-from dmmcheck.attacks.minimal_norm.search import boundary_search
+from dmmcheck.attacks.search import boundary_search
 from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import Measure
 from dmmcheck.measurement.training_sets import manifold_points
@@ -46,7 +48,7 @@ def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, .
             manifold=subject.manifold,
             training_points=_training_points(subject, measure),
             crossings={arm: measure.crossings(n, arm) for arm in ARMS},
-            search=boundary_search,
+            search=partial(boundary_search, queries=measure.queries),
             seed=measure.seed,
             effort=measure.effort,
         )

@@ -16,7 +16,7 @@ from dmmcheck.attacks.probe import segment
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.inference.types import EffortName
 from dmmcheck.measurement.independence import Independence
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.seeding import seeded
 
@@ -209,6 +209,8 @@ def judged(name: str, ok: bool, value: float, limit: float | None, *, finding: s
 
 def more_effort(context: SoundnessContext) -> str:
     """The remedy for a search that has not converged."""
+    if not is_differentiable(context.classifier):
+        return "set queries to a larger number (or --dmm-queries)"
     if context.effort == "thorough":
         return "no setting gives more effort, so a smoother model is needed"
     return 'set effort = "thorough" (or --dmm-effort thorough)'

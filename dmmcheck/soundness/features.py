@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dmmcheck.attacks.margins import margin_gradient
 from dmmcheck.measurement.units import constant_features
+from dmmcheck.models.base import is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext, bounded, info, percent
 from dmmcheck.soundness.registry import gate
@@ -63,6 +64,8 @@ def constant(context: SoundnessContext) -> Soundness:
 def ignored(context: SoundnessContext) -> Soundness:
     """Features that the model ignores carry little of the variance of the data."""
     name = "ignored-features"
+    if not is_differentiable(context.classifier):
+        return info(name, "the model has no gradient, so which features it ignores is not known")
     variance = _data(context).cpu().double().var(0)
     influence = _slope(context).cpu().double() * variance.sqrt()
     if not bool(influence.any()):

@@ -8,6 +8,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
+from dmmcheck.models.base import is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, changes, info, judged, percent
 from dmmcheck.soundness.registry import gate
@@ -74,7 +75,8 @@ def finite(context: SoundnessContext) -> Soundness:
     points = [context.x, *(crossing.point.to(context.x) for crossing in context.crossings.values())]
     with torch.no_grad():
         bad = sum(_bad_rows(context.classifier.logits(point)) for point in points)
-    bad += _bad_rows(context.margin_gradient[1])
+    if is_differentiable(context.classifier):
+        bad += _bad_rows(context.margin_gradient[1])
     return bounded(
         "finite",
         float(bad),
@@ -137,7 +139,8 @@ def model_in_place(context: SoundnessContext) -> Soundness:
 @gate("model")
 def probabilities(context: SoundnessContext) -> Iterator[Soundness]:
     """Where outputs are probabilities, the search uses log p, which saturates where p rounds to 0."""
-    if getattr(context.classifier, "form", "logits") not in {"probabilities", "binary-probability"}:
+    is_probability = getattr(context.classifier, "form", "logits") in {"probabilities", "binary-probability"}
+    if not is_probability or not is_differentiable(context.classifier):
         return
     floor = torch.finfo(context.logits.dtype).tiny
     share = float((context.logits <= torch.tensor(floor).log()).double().mean())

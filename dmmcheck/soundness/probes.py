@@ -16,7 +16,7 @@ from dmmcheck.attacks.torchattacks import TorchAttack
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.measurement.measure import NEXT_EFFORT
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import (
     BEATEN,
@@ -118,6 +118,10 @@ def independent_attack(context: SoundnessContext) -> Soundness:
     The attack is FAB, or PGDL2 with bisection of its radius where there are many classes.
     """
     n = min(INDEPENDENT_INPUTS, len(context.x))
+    if not is_differentiable(context.classifier):
+        return info(
+            "independent-attack", "no second attack has confirmed the search: those of the library take gradients"
+        )
     name = "FAB" if context.classifier.classes <= FEW_CLASSES else "PGDL2"
     try:
         attack = TorchAttack(name)
@@ -195,8 +199,13 @@ def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
             RECALL,
             finding=f"the search finds {total - missed} of {total} boundaries planted {WHERE[arm]} "
             f"(at least {RECALL:.0%}, p = {p:.2g})",
-            remedy=f"gradients do not lead to a known boundary; {more_effort(context)}, or remove what masks them",
+            remedy=f"{_what_misleads(context)}; {more_effort(context)}, or remove what masks them",
         )
+
+
+def _what_misleads(context: SoundnessContext) -> str:
+    what = "gradients" if is_differentiable(context.classifier) else "labels"
+    return f"{what} do not lead to a known boundary"
 
 
 def _planted_hits(context: SoundnessContext, arm: str, n: int) -> Tensor:

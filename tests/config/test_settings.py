@@ -106,6 +106,7 @@ OPTIONS = {
     "fast": ("true", True),
     "max-time": ("10 min", 600.0),
     "cache": ("off", False),
+    "queries": ("800", 800),
     "device": ("cpu", "cpu"),
     "model": ("a:b", "a:b"),
     "data": ("a:b", "a:b"),

@@ -1,6 +1,6 @@
 """Any L2 attack of the torchattacks library, inside any search space: a check of the built-in search by other code.
 
-The library is an optional dependency (``pip install 'dmmcheck[attacks]'``). Its attacks move coordinates instead of
+The library comes with the package, which also works without it. Its attacks move coordinates instead of
 inputs (`coordinates`). Each point that they return is confirmed by a forward pass of the classifier and moved back
 along the ray to the boundary (`confirmed`). An attack that moves within a given radius is repeated with a radius for
 each input: the radius is doubled until the attack succeeds, then bisected between failure and success. The library's

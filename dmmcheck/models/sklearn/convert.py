@@ -12,16 +12,11 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from dmmcheck.errors import ModelError
+from dmmcheck.models.exact import NoExactFormError
 from dmmcheck.models.sklearn import gaussian, kernel, linear, mlp, steps
 from dmmcheck.models.sklearn.gaussian import OfEachClass
 
 FAMILIES = (linear, gaussian, mlp, kernel)
-SUPPORTED = (
-    ", ".join(kind.__name__ for family in FAMILIES for kind in family.KINDS)
-    + ", OneVsRestClassifier of these, and pipelines of "
-    + ", ".join(steps.NAMES)
-    + " and these"
-)
 
 
 def scores_of(estimator: Any, role: str) -> nn.Module:
@@ -32,7 +27,8 @@ def scores_of(estimator: Any, role: str) -> nn.Module:
         role: What messages call it.
 
     Raises:
-        ModelError: It is not fitted, or a part of it is of a kind without a differentiable form here.
+        ModelError: It is not fitted, or gives several labels to an input.
+        NoExactFormError: A part of it is of a kind without a differentiable form here.
     """
     try:
         check_is_fitted(estimator)
@@ -41,7 +37,7 @@ def scores_of(estimator: Any, role: str) -> nn.Module:
             f"the {role} is a {type(estimator).__name__} that is not fitted; call fit(x, y) first"
         ) from error
     except TypeError as error:
-        raise ModelError(_unsupported(estimator, role)) from error
+        raise NoExactFormError(_unsupported(estimator, role)) from error
     return _scores(estimator, role)
 
 
@@ -57,7 +53,7 @@ def _scores(estimator: Any, role: str) -> nn.Module:
         if isinstance(estimator, family.KINDS):
             module: nn.Module = family.build(estimator)
             return module
-    raise ModelError(_unsupported(estimator, role))
+    raise NoExactFormError(_unsupported(estimator, role))
 
 
 def _one_vs_rest(estimator: Any, role: str) -> nn.Module:
@@ -65,28 +61,19 @@ def _one_vs_rest(estimator: Any, role: str) -> nn.Module:
     if estimator.multilabel_:
         raise ModelError(f"the {role} gives several labels to an input, one is supported; fit it on y of shape (n,)")
     parts = [_scores(part, role) for part in estimator.estimators_]
-    wide = [type(part).__name__ for part in estimator.estimators_ if isinstance(part, gaussian.KINDS)]
-    if wide:
-        raise ModelError(
-            f"the {role} is a OneVsRestClassifier of {wide[0]}, which is not supported; use {wide[0]} by itself, which "
-            "takes several classes"
-        )
+    if any(isinstance(part, gaussian.KINDS) for part in estimator.estimators_):
+        raise NoExactFormError(_unsupported(estimator, role))
     return parts[0] if len(parts) == 1 else OfEachClass(parts)
 
 
 def _step(name: str, step: Any, role: str) -> nn.Module:
     module = steps.build(step)
     if module is None:
-        raise ModelError(
-            f"the step {name!r} of the {role} is a {type(step).__name__}, supported are {', '.join(steps.NAMES)}; "
-            "apply this step to the data yourself, and test the rest of the pipeline on what it returns"
+        raise NoExactFormError(
+            f"the step {name!r} of the {role} is a {type(step).__name__}, which has no exact form here"
         )
     return module
 
 
 def _unsupported(estimator: Any, role: str) -> str:
-    return (
-        f"the {role} is a {type(estimator).__name__}, of which no differentiable form is known, and a search that "
-        f"needs predictions alone is not there yet; supported are {SUPPORTED}; or pass a torch.nn.Module, or a "
-        "function from a tensor to logits that torch can differentiate"
-    )
+    return f"the {role} is a {type(estimator).__name__}, which has no exact form here"

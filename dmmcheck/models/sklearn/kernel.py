@@ -8,7 +8,7 @@ import torch
 from sklearn.svm import SVC, NuSVC
 from torch import Tensor, nn
 
-from dmmcheck.errors import ModelError
+from dmmcheck.models.exact import NoExactFormError
 from dmmcheck.models.sklearn.affine import values
 
 KINDS = (SVC, NuSVC)
@@ -54,18 +54,11 @@ def build(estimator: Any) -> nn.Module:
     """The scores (n, 1) that ``decision_function`` returns.
 
     Raises:
-        ModelError: There are more than two classes, or the kernel is a function or a matrix.
+        NoExactFormError: There are more than two classes, or the kernel is a function or a matrix.
     """
     name, classes = type(estimator).__name__, len(estimator.classes_)
     if classes > 2:
-        raise ModelError(
-            f"{name} decides among {classes} classes by the votes of pairs of classes, which jump and have no "
-            f"gradient (two classes are supported); fit OneVsRestClassifier({name}(...)), whose scores are smooth, and "
-            "test that"
-        )
+        raise NoExactFormError(f"{name} decides among {classes} classes by the votes of pairs of classes")
     if estimator.kernel not in KERNELS:
-        raise ModelError(
-            f"the kernel of {name} is {estimator.kernel!r}, supported are {', '.join(KERNELS)}; fit it with one of "
-            "these, or pass a function from a tensor to logits"
-        )
+        raise NoExactFormError(f"the kernel of {name} is {estimator.kernel!r}, which has no exact form here")
     return KernelScore(estimator)

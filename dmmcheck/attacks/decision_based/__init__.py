@@ -1,0 +1,1 @@
+"""The search for classifiers that give predictions and no gradients."""

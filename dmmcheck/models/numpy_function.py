@@ -1,0 +1,210 @@
+"""A function over numpy arrays as a function on tensors: with finite differences, or without gradients."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dmmcheck.errors import ModelError
+from dmmcheck.models.evaluation import module_of
+
+STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # tried sizes of a difference, in standard deviations of each feature
+AGREES = 0.02  # differences of two sizes that agree so well, in the median, are derivatives
+SMOOTH = 0.1  # where none agrees better than this, the function has no derivative
+PROBED = 8  # inputs at which that is tried, each in a random direction
+BATCH_VALUES = 1 << 22  # most values of the inputs of one call for a gradient
+
+
+@dataclass(frozen=True, eq=False)
+class NumpyFunction:
+    """A function from numpy arrays to scores or labels, as a function on tensors.
+
+    Attributes:
+        function: From an array ``(n, *input_shape)`` to scores (n, C) or (n,), or to labels (n,).
+        name: Its name in a report.
+        labels: The distinct labels that it returns, in the order of the classes; () where it returns scores.
+        steps: (D,) sizes of the differences that give its gradient; None where it has none.
+    """
+
+    function: Callable[[Any], Any]
+    name: str
+    labels: tuple[Any, ...] = ()
+    steps: Tensor | None = None
+
+    @property
+    def __name__(self) -> str:
+        return self.name
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether its scores have a gradient."""
+        return self.steps is not None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Scores (n, C) or (n,) of inputs ``(n, *input_shape)``; labels become rows with one 1."""
+        if self.steps is None:
+            return self.scores(x.detach())
+        result: Tensor = _Differences.apply(x, self)  # type: ignore[no-untyped-call]
+        return result
+
+    def scores(self, x: Tensor) -> Tensor:
+        """The same without a gradient."""
+        values = called_with_array(self.function, x)
+        if self.labels:
+            return one_hot(values, self.labels, self.name).to(x)
+        return torch.as_tensor(values).to(x.device, x.dtype)
+
+
+def over_arrays(model: Any, x: Tensor) -> Any:
+    """A function over numpy arrays as a function on tensors; any other model as it is.
+
+    A function is one over arrays where it returns an array, or raises unless it gets one.
+
+    Args:
+        model: A callable.
+        x: Inputs ``(n, *input_shape)``.
+    """
+    if isinstance(model, NumpyFunction) or module_of(model) is not None:
+        return model
+    name = getattr(model, "__name__", type(model).__name__)
+    try:
+        with torch.no_grad():
+            returned = model(x[:2].detach().clone())
+    except Exception:  # it is called again with an array, and what it raises then is reported by the next call
+        try:
+            called_with_array(model, x[:2])
+        except Exception:
+            return model
+        return numpy_function(model, x, name)
+    return numpy_function(model, x, name) if _holds_arrays(returned) else model
+
+
+def _holds_arrays(output: Any) -> bool:
+    """Whether an output is an array, or a list of arrays."""
+    is_list = isinstance(output, (list, tuple)) and len(output) > 0
+    return isinstance(output, np.ndarray) or (is_list and all(isinstance(part, np.ndarray) for part in output))
+
+
+class _Differences(torch.autograd.Function):
+    """Scores whose gradient is made of forward differences, D calls for all scores of an input at once."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, function: NumpyFunction) -> Tensor:
+        scores = function.scores(x)
+        ctx.save_for_backward(x, scores)
+        ctx.function, ctx.jacobian = function, None
+        return scores
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        x, scores = ctx.saved_tensors
+        if ctx.jacobian is None:
+            ctx.jacobian = _jacobian(ctx.function, x, scores)
+        weights = gradients[0].reshape(len(x), -1)
+        return torch.einsum("ndc,nc->nd", ctx.jacobian, weights).reshape(x.shape), None
+
+
+def _jacobian(function: NumpyFunction, x: Tensor, scores: Tensor) -> Tensor:
+    """Forward differences (n, D, C) of scores at inputs ``(n, *input_shape)``."""
+    assert function.steps is not None
+    n, width = len(x), x[0].numel()
+    points, steps, base = x.reshape(n, width), function.steps.to(x), scores.reshape(n, 1, -1)
+    size = max(1, BATCH_VALUES // max(1, n * width))
+    parts = []
+    for start in range(0, width, size):
+        number = torch.arange(start, min(start + size, width), device=x.device)
+        moved = points[:, None].repeat(1, len(number), 1)
+        moved[:, torch.arange(len(number)), number] += steps[number]
+        real = moved[:, torch.arange(len(number)), number] - points[:, number]  # the step after rounding
+        there = function.scores(moved.reshape(-1, *x.shape[1:])).reshape(n, len(number), -1)
+        parts.append((there - base) / real[..., None])
+    return torch.cat(parts, 1)
+
+
+def called_with_array(function: Callable[[Any], Any], x: Tensor) -> Any:
+    """What a function returns for inputs ``(n, *input_shape)`` as a numpy array, as an array."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*valid feature names")  # it was fitted on a frame
+        return np.asarray(function(x.detach().cpu().numpy()))
+
+
+def one_hot(values: Any, labels: tuple[Any, ...], name: str) -> Tensor:
+    """Labels (n,) as rows with one 1, at the place of the label among all labels.
+
+    Raises:
+        ModelError: A label is none of these.
+    """
+    places = {label: place for place, label in enumerate(labels)}
+    unknown = [label for label in np.asarray(values).reshape(-1).tolist() if label not in places]
+    if unknown:
+        raise ModelError(
+            f"{name} returned the label {unknown[0]!r}, which it did not return for the data (labels "
+            f"{', '.join(map(repr, labels))}); let it return scores (n, classes), or pass inputs of all classes"
+        )
+    numbers = torch.tensor([places[label] for label in np.asarray(values).reshape(-1).tolist()])
+    return torch.nn.functional.one_hot(numbers, len(labels))
+
+
+def numpy_function(function: Callable[[Any], Any], x: Tensor, name: str) -> NumpyFunction:
+    """A function over arrays whose kind is found by calls: labels, scores with a derivative, or scores without.
+
+    Args:
+        function: From an array ``(n, *input_shape)`` to scores or labels.
+        x: Inputs ``(n, *input_shape)``, over which labels are counted and step sizes are chosen.
+        name: Its name in a report.
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck.models.numpy_function import numpy_function
+        >>> x = torch.randn((20, 2), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        >>> numpy_function(lambda x: (x[:, 0] > 0).astype(int), x, "sign").labels
+        (0, 1)
+        >>> numpy_function(lambda x: x**2, x, "square").differentiable
+        True
+        >>> numpy_function(lambda x: x.round(), x, "steps").differentiable
+        False
+    """
+    values = called_with_array(function, x)
+    if values.ndim == 1 and values.dtype.kind in "iubUSO":
+        labels = np.unique(values).tolist()
+        if values.dtype.kind in "iu":
+            labels = list(range(max(labels) + 1))
+        return NumpyFunction(function, name, labels=tuple(labels))
+    found = NumpyFunction(function, name)
+    return replace(found, steps=difference_steps(found, x))
+
+
+def difference_steps(function: NumpyFunction, x: Tensor) -> Tensor | None:
+    """Sizes (D,) of the differences that are derivatives of a function near inputs x; None where there are none.
+
+    The derivative along a random direction is taken with two sizes. Where these agree, both are right: a size is too
+    small where rounding decides, and too large where the function bends. A function that is constant but for jumps, as
+    a forest is, or whose answers vary from call to call, has no size at which they agree.
+    """
+    points = x.detach().reshape(len(x), -1)
+    spread = points.double().std(0) if len(x) > 1 else torch.ones(points.shape[1], dtype=torch.float64)
+    spread = torch.where(spread > 0, spread, spread[spread > 0].median() if bool((spread > 0).any()) else 1.0)
+    some = points[:: -(-len(points) // PROBED)]
+    directions = torch.randn(some.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * spread
+
+    def slopes(size: float) -> Tensor:
+        moved = (some.double() + size * directions).to(some).reshape(-1, *x.shape[1:])
+        return (function.scores(moved) - base).double().reshape(len(some), -1) / size
+
+    base = function.scores(some.reshape(-1, *x.shape[1:]))
+    errors = []
+    for size in STEPS:
+        one, other = slopes(size), slopes(2 * size)
+        length = torch.maximum(one.norm(dim=1), other.norm(dim=1))
+        error = torch.where(length > 0, (one - other).norm(dim=1) / length, torch.inf)
+        errors.append(float(error.nan_to_num(nan=torch.inf).median()))
+        if errors[-1] <= AGREES:
+            break
+    best = min(range(len(errors)), key=errors.__getitem__)
+    return spread * STEPS[best] if errors[best] <= SMOOTH else None
