@@ -37,3 +37,7 @@ class RegistryError(DmmError):
 
 class ReportError(DmmError):
     """A report cannot be written or read."""
+
+
+class BaselineError(DmmError):
+    """A report cannot be compared with another one."""

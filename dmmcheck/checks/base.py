@@ -85,6 +85,8 @@ class Test:
         about_twin: The claim is about one pair of networks, and so fails no run.
         trainings: The claim about training that takes its place where the subject has `pairs`.
         one_look: The test takes one look, at all inputs, since each further look would ask for more trainings.
+        worse: The direction of the statistic that is worse for a user of the model, which a comparison with a baseline
+            can fail on; None where neither is.
     """
 
     __test__ = False  # not a pytest class
@@ -107,6 +109,7 @@ class Test:
     about_standard: bool = False
     about_twin: bool = False
     trainings: OverTrainings | None = None
+    worse: Direction | None = None
 
     def limit(self, control: float) -> float:
         """The limit that the estimate must exceed: the control moved by the minimum effect in the claim's direction."""
@@ -209,11 +212,12 @@ def claim(
     one_look: bool = False,
     about_standard: bool = False,
     trainings: OverTrainings | None = None,
+    worse: Direction | None = None,
 ) -> tuple[Test, ...]:
     """The tests of one question: the claim itself, and one test in the controlled tier for each control.
 
     A claim that is itself in the controlled tier and names controls has only the tests against these controls. The
-    arguments are those of `check`, and three attributes of `Test`. With `trainings`, the claim is about one twin.
+    arguments are those of `check`, and four attributes of `Test`. With `trainings`, the claim is about one twin.
     """
     base = Test(
         tier=tier,
@@ -232,6 +236,7 @@ def claim(
         about_standard=about_standard,
         about_twin=trainings is not None,
         trainings=trainings,
+        worse=worse,
     )
     alone = () if tier == "controlled" and controls else (base,)
     against = replace(
@@ -279,6 +284,7 @@ def check(
     per_attack: bool = False,
     against_chance: bool = False,
     explanation: Explanation | None = None,
+    worse: Direction | None = None,
     **renamed: Any,
 ) -> Callable[[Question], Question]:
     """Register a function as a check, or as a further claim of an existing check.
@@ -308,6 +314,8 @@ def check(
         per_attack: Repeat the claim for each attack of the setting `attacks`.
         against_chance: The evidence gives the level that replaces the threshold (`Evidence.chance`).
         explanation: The text of ``--dmm-explain``.
+        worse: The direction of the statistic that is worse for a user of the model; a change in this direction beside
+            a baseline fails the run where `gate` holds ``"baseline"``.
         **renamed: Arguments by their names in version 0.1 (margin, null, grounds), with a DeprecationWarning.
 
     Raises:
@@ -335,6 +343,7 @@ def check(
         "requires": requires,
         "per_attack": per_attack,
         "against_chance": against_chance,
+        "worse": worse,
         **_translated(id, renamed),
     }
 

@@ -7,8 +7,9 @@ from typing import Literal
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not-run"]
 ChanceWord = Literal["more", "like", "less", "not-told"]
+ChangeWord = Literal["better", "worse", "changed", "no-change", "not-told"]
 Tier = Literal["stated", "controlled", "mechanism"]
-Gate = Literal["stated", "controlled", "mechanism", "beyond-chance"]
+Gate = Literal["stated", "controlled", "mechanism", "beyond-chance", "baseline"]
 Direction = Literal["greater", "less"]
 DrawCost = Literal["energy", "forward", "search"]
 EffortName = Literal["quick", "default", "thorough"]
@@ -19,8 +20,11 @@ Unit = Literal["input", "training", "untrained network", "draw"]
 ARMS: tuple[ArmName, ...] = ("free", "tangent", "normal")
 """Where a boundary is searched: anywhere, in the tangent space x + T, or in the normal space x + N."""
 TIERS: tuple[Tier, ...] = ("stated", "controlled", "mechanism")
-GATES: tuple[Gate, ...] = (*TIERS, "beyond-chance")
-"""What can fail a run: the refuted claims of a tier, or any gating claim that does not stand out from chance."""
+GATES: tuple[Gate, ...] = (*TIERS, "beyond-chance", "baseline")
+"""What can fail a run: the refuted claims of a tier, any gating claim that does not stand out from chance, or a change
+for the worse beside the baseline."""
+AGAINST_BASELINE: Gate = "baseline"
+"""The word of the setting `gate` that makes changes for the worse beside the baseline fail the run."""
 BEYOND_CHANCE: Gate = "beyond-chance"
 """The word of the setting `gate` that makes the comparisons with controls gate."""
 MIN_INPUTS = 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dmmcheck.inference.types import ChanceWord, Cost, Direction, Tier, Verdict
+from dmmcheck.inference.types import ChanceWord, ChangeWord, Cost, Direction, Tier, Verdict
 
 SCHEMA = "dmmcheck.report/2"
 
@@ -49,6 +49,52 @@ class Chance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """How a number of one model differs from the same number of a baseline, on the same inputs.
+
+    Attributes:
+        word: ``better`` or ``worse`` where one direction is worse, ``changed`` where none is, ``no-change``, or
+            ``not-told``.
+        estimate: Median of the ratios, now over before, for a ratio or a distance; else the median (or mean, for a
+            rate) of the differences, now minus before. None where nothing could be compared.
+        interval: Its interval.
+        confidence: Level of the interval, which covers all changes of the report together.
+        n: How many inputs both have.
+        is_ratio: Whether `estimate` is a ratio.
+        worse: The direction that is worse; "" where none is.
+        gating: Whether a change for the worse fails the run.
+        reason: Why nothing is told; "" where it is.
+    """
+
+    word: ChangeWord
+    estimate: float | None = None
+    interval: tuple[float, float] | None = None
+    confidence: float | None = None
+    n: int = 0
+    is_ratio: bool = True
+    worse: str = ""
+    gating: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStep:
+    """d_off at one checkpoint of a training: its median and central half over the inputs.
+
+    Attributes:
+        step: Number of the training step.
+        median: Median of d_off, in units of x.
+        low: Its quartile from below.
+        high: Its quartile from above.
+    """
+
+    step: float
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """The result of one check in one tier and variant.
 
@@ -85,6 +131,12 @@ class Finding:
         reference: Where the claim is made.
         expected_failure: Why a refutation is expected; "" where none is. An expected refutation does not fail the run.
         cost: Evaluations and time of the measurements.
+        change: How it differs from a baseline; None where it was not compared with one.
+        worse: The direction of the statistic that is worse for a user of the model; "" where the check names none.
+        values: The statistic of each input, in the order of `InputEvidence.inputs`; () where its unit is no input.
+        draws: The statistic in each draw of the control; () without a control.
+        dim_estimates: The estimate for manifold estimates of other dimensions k, by k; None like `dims`.
+        trajectory: d_off along the checkpoints of a training; () where the claim is about none.
     """
 
     check: str
@@ -114,6 +166,12 @@ class Finding:
     reference: str = ""
     expected_failure: str = ""
     cost: Cost = field(default_factory=Cost)
+    change: Change | None = None
+    worse: str = ""
+    values: tuple[float, ...] = ()
+    draws: tuple[float, ...] = ()
+    dim_estimates: dict[int, float] | None = None
+    trajectory: tuple[TrainingStep, ...] = ()
 
     @property
     def id(self) -> str:
@@ -208,6 +266,89 @@ class DistanceSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Portrait:
+    """The classes in a plane through one input, spanned by a tangent and a normal direction.
+
+    Attributes:
+        input: Hash of the input, which is the origin.
+        extent: Half the width of the plane (tangent, normal), in units of x.
+        classes: The model's class at each point of a regular grid: a row for each normal coordinate, from the lowest.
+        others: The same for other models on the same plane, by name, e.g. ``robust``.
+        on: Tangent coordinate of the crossing found in the tangent space, in units of x.
+        off: Normal coordinate of the crossing found in the normal space, in units of x.
+    """
+
+    input: str
+    extent: tuple[float, float]
+    classes: tuple[tuple[int, ...], ...]
+    others: dict[str, tuple[tuple[int, ...], ...]]
+    on: float
+    off: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """An image, and the smallest steps that change its label.
+
+    Attributes:
+        input: Hash of the image.
+        shape: (height, width) or (height, width, channels).
+        image: Its values, flat, in the order of `shape`.
+        steps: The step in each search space, ``free``, ``on`` and ``off``, flat; absent where none was found.
+        lengths: L2 length of each step, in units of x.
+    """
+
+    input: str
+    shape: tuple[int, ...]
+    image: tuple[float, ...]
+    steps: dict[str, tuple[float, ...]]
+    lengths: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputEvidence:
+    """The values per input behind a report, and what its figures show; rows are in the order of the measurement.
+
+    Attributes:
+        inputs: A hash of each measured input (n,), which finds the same input in another report.
+        distances: L2 distance of the first inputs in each search space, in units of x; inf where none was found.
+        residuals: Distance of each input from the manifold estimate (n,), in units of x.
+        tangent_shares: Share of the energy of one fixed direction in the tangent space of each input (n,). With the
+            residuals it tells one manifold estimate from another.
+        settings: The settings that values per input depend on, e.g. ``effort``.
+        portrait: Classes in a plane through one input; None where no crossing on and off the manifold was found.
+        strips: Images with their steps; () where inputs are no images.
+    """
+
+    inputs: tuple[str, ...]
+    distances: dict[str, tuple[float, ...]]
+    residuals: tuple[float, ...]
+    tangent_shares: tuple[float, ...]
+    settings: dict[str, str]
+    portrait: Portrait | None = None
+    strips: tuple[Strip, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What a report was compared with.
+
+    Attributes:
+        name: Path of the file, or name of the model.
+        created: When that report was made; "" for a model of the same run.
+        run: Id of that run; "" for a model of the same run.
+        common: How many inputs both have.
+        distances: The change of the distance in each search space.
+    """
+
+    name: str
+    created: str
+    run: str
+    common: int
+    distances: dict[str, Change]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """How many findings were planned, ran, and ended with each verdict."""
 
@@ -239,6 +380,8 @@ class Report:
         created: When the report was made, in UTC, as ISO 8601.
         run: Id of the run, drawn at random.
         schema: Name of the JSON schema.
+        evidence: The values per input; None where they were not kept.
+        baseline: What it was compared with; None where with nothing.
     """
 
     dmmcheck: str
@@ -256,6 +399,8 @@ class Report:
     created: str = ""
     run: str = ""
     schema: str = SCHEMA
+    evidence: InputEvidence | None = None
+    baseline: Baseline | None = None
 
     @property
     def summary(self) -> Summary:
@@ -278,6 +423,18 @@ class Report:
             for finding in self.findings
             if finding.gating and finding.verdict == "refuted" and not finding.expected_failure
         )
+
+    @property
+    def regressions(self) -> dict[str, Change]:
+        """The changes for the worse that fail the run, by id of the finding or by ``distance NAME``."""
+        changes = {f"distance {name}": change for name, change in self.distance_changes.items()}
+        changes |= {finding.id: finding.change for finding in self.findings if finding.change is not None}
+        return {name: change for name, change in changes.items() if change.gating and change.word == "worse"}
+
+    @property
+    def distance_changes(self) -> dict[str, Change]:
+        """The change of each distance beside the baseline; {} without one."""
+        return {} if self.baseline is None else self.baseline.distances
 
     def as_dict(self) -> dict[str, Any]:
         """The report as dicts and tuples, with its counts; infinities and NaN are kept."""

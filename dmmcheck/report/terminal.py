@@ -98,6 +98,9 @@ def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: boo
 
     Only pytest gives commands, and pytest lists the failed tests itself.
     """
+    for name, change in report.regressions.items():
+        first, *more = _line("worse", wording.regression(name, change), width)
+        yield from (table.coloured(first, table.FAILURE_COLOUR) if colour else first, *more)
     for finding in report.failures:
         if finding.id in reruns:
             yield "rerun".ljust(LABEL) + reruns[finding.id]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from dmmcheck.errors import RegistryError, ReportError
@@ -46,18 +47,22 @@ report_format(".json")(json.render)
 report_format(".md")(markdown.render)
 
 
-def write(report: Report, path: str | os.PathLike[str]) -> None:
+def write(report: Report, path: str | os.PathLike[str], *, evidence: bool = False) -> None:
     """Write the report to a file; its folder is created. An old file stays unless the new one is complete.
 
     Args:
         report: The report.
         path: The file; its suffix selects the format.
+        evidence: Whether a JSON report holds the values per input; a baseline does.
 
     Raises:
         ReportError: The suffix is unknown, the format raises or returns no text, or the file cannot be written.
     """
     target = check_path(path)
-    text = _rendered(report, target.suffix.lower())
+    suffix = target.suffix.lower()
+    if suffix == ".json" and not evidence:
+        report = replace(report, evidence=None)
+    text = _rendered(report, suffix)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _replace(target, text)
