@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from dmmcheck.report import wording
 from dmmcheck.report.claims import Claim, claims
+from dmmcheck.report.harmless import harmless_report
 from dmmcheck.report.headline import headline
 from dmmcheck.report.model import Finding, Report
 
@@ -29,6 +30,7 @@ SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]
 
 def render(report: Report) -> str:
     """The headline, one row a claim, below it the facts, the open questions and the failures, then the controls."""
+    report = harmless_report(report)
     head = ["## dmmcheck", _escaped(headline(report)), _table(report)]
     blocks = [*head, *_facts(report), _origin(report), *_open_questions(report), *_failures(report)]
     blocks += [*_changes(report), *_controls(report)]

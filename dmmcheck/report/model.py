@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from dmmcheck.errors import ReportError
 from dmmcheck.inference.types import ChanceWord, ChangeWord, Cost, Direction, Tier, Verdict
 
 SCHEMA = "dmmcheck.report/2"
@@ -439,3 +440,53 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """The report as dicts and tuples, with its counts; infinities and NaN are kept."""
         return {**asdict(self), "summary": asdict(self.summary)}
+
+    def to_html(self) -> str:
+        """The report as one self-contained HTML page; needs the extra ``report``.
+
+        Raises:
+            ReportError: jinja2 is not installed.
+        """
+        from dmmcheck.report.html import render  # noqa: PLC0415  # renderers import this module
+
+        return render(self)
+
+    def to_markdown(self) -> str:
+        """The report as GitHub-flavoured Markdown."""
+        from dmmcheck.report.markdown import render  # noqa: PLC0415
+
+        return render(self)
+
+    def to_dataframe(self) -> Any:
+        """The values per input as a `pandas.DataFrame`, one row an input; see `dmmcheck.report.csv` for the columns.
+
+        Raises:
+            ReportError: pandas is not installed.
+        """
+        from dmmcheck.report.csv import table  # noqa: PLC0415
+
+        try:
+            import pandas  # noqa: PLC0415  # not needed otherwise
+        except ImportError as error:
+            raise ReportError("to_dataframe needs pandas, which is not installed; pip install pandas") from error
+        names, rows = table(self)
+        return pandas.DataFrame(rows, columns=names)
+
+    def metrics(self) -> dict[str, float]:
+        """The report as a flat dict of finite numbers, for MLflow, Weights & Biases or TensorBoard."""
+        from dmmcheck.report.metrics import metrics  # noqa: PLC0415
+
+        return metrics(self)
+
+    def _repr_html_(self) -> str:
+        """The report in a notebook: the page in a frame of its own, so that neither changes the other's style."""
+        from html import escape  # noqa: PLC0415
+        from importlib.util import find_spec  # noqa: PLC0415
+
+        if find_spec("jinja2") is None:
+            return f"<pre>{escape(self.to_markdown())}</pre>"
+        page = escape(self.to_html(), quote=True)
+        return (
+            f'<iframe title="dmmcheck report" sandbox="" srcdoc="{page}" width="100%" height="800" '
+            'style="border: 1px solid #888"></iframe>'
+        )

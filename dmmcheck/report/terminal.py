@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from dmmcheck.report import table, wording
 from dmmcheck.report.claims import claims
+from dmmcheck.report.harmless import harmless_report
 from dmmcheck.report.headline import headline
 from dmmcheck.report.model import Report
 
@@ -36,7 +37,7 @@ def render(
         encoding: Encoding of the output; characters that it lacks are replaced by ASCII.
         verbose: Add a row for each control, and the reasons why nothing is told of chance.
     """
-    width = width or DEFAULT_WIDTH
+    report, width = harmless_report(report), width or DEFAULT_WIDTH
     parts = (
         _facts(report, width, verbose=verbose),
         _open_questions(report, width, verbose=verbose),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dmmcheck.errors import RegistryError, ReportError
 from dmmcheck.registry import REPORT_FORMATS
-from dmmcheck.report import json, markdown
+from dmmcheck.report import csv, html, json, markdown
 from dmmcheck.report.model import Report
 
 Render = Callable[[Report], str]
@@ -45,6 +45,8 @@ def report_format(suffix: str) -> Callable[[Render], Render]:
 
 report_format(".json")(json.render)
 report_format(".md")(markdown.render)
+report_format(".html")(html.render)
+report_format(".csv")(csv.render)
 
 
 def write(report: Report, path: str | os.PathLike[str], *, evidence: bool = False) -> None:
@@ -85,6 +87,8 @@ def check_path(path: str | os.PathLike[str]) -> Path:
             f"no report format has the suffix {target.suffix!r} of {str(path)!r}; "
             f"use one of {', '.join(REPORT_FORMATS)}"
         )
+    if target.suffix.lower() == ".html":
+        html.require_jinja()
     if target.is_dir():
         raise ReportError(f"the report's path {target} is a folder; name a file in it, e.g. {target / 'report.json'}")
     folder = next(parent for parent in target.absolute().parents if parent.exists())
