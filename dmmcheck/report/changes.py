@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -125,14 +126,19 @@ class Comparison:
         return f"the baseline {self.name} cannot be compared with this run"
 
     def _manifold_apart(self) -> Iterable[tuple[str, float]]:
-        """Median relative difference, over common inputs, of the values that tell manifold estimates apart."""
-        for what, before, now in (
-            ("distances from it", self.before.residuals, self.now.residuals),
-            ("tangent spaces", self.before.tangent_shares, self.now.tangent_shares),
+        """Median difference, over common inputs, of the values that tell manifold estimates apart.
+
+        It is relative to their size; for the distances from the manifold, which may be zero but for rounding, to the
+        distance to the boundary where that is larger.
+        """
+        shortest = [value for value in self.now.distances.get("free", ()) if math.isfinite(value)]
+        for what, before, now, least in (
+            ("distances from it", self.before.residuals, self.now.residuals, median(shortest) if shortest else 0.0),
+            ("tangent spaces", self.before.tangent_shares, self.now.tangent_shares, 0.0),
         ):
             rows = [(before[a], now[b]) for a, b in self.rows if a < len(before) and b < len(now)]
             if rows:
-                size = median(abs(b) for _, b in rows)
+                size = max(least, median(abs(b) for _, b in rows))
                 yield what, median(abs(a - b) for a, b in rows) / size if size else 0.0
 
 
