@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -85,15 +86,13 @@ def values(finding: Finding) -> Picture | None:
     low, high = _middle_range(known, finding.threshold)
 
     def draw(axes: Any) -> None:
-        axes.hist(
-            [min(max(value, low), high) for value in known], BINS, (low, high), color=CHANCE, histtype="stepfilled"
-        )
+        axes.stairs(*_histogram(known, (low, high)), color=CHANCE, fill=True)
         _mark(axes, finding.estimate, OWN, "-", "estimate", ends=(low, high))
         if finding.interval is not None:
             ends = [min(max(end, low), high) for end in finding.interval]
             axes.axvspan(*ends, color=OWN, alpha=0.25, linewidth=0)
         _mark(axes, finding.threshold, LIMIT, "--", f"asked: {wording.threshold(finding)}", ends=(low, high))
-        axes.set(xlabel=finding.statistic[:70], ylabel="inputs")
+        axes.set(xlabel=finding.statistic[:70], ylabel="share of inputs", yticks=[])
         axes.legend(frameon=False, fontsize=8)
 
     asked = f", asked for is {wording.threshold(finding)}" if finding.threshold is not None else ""
@@ -115,9 +114,9 @@ def draws(finding: Finding) -> Picture | None:
     room = 0.03 * (high - low) or 0.5
 
     def draw(axes: Any) -> None:
-        axes.hist(known, BINS, (low - room, high + room), color=CHANCE, histtype="stepfilled", label="draws of chance")
+        axes.stairs(*_histogram(known, (low - room, high + room)), color=CHANCE, fill=True, label="draws of chance")
         _mark(axes, own, OWN, "-", "this model", ends=(low - room, high + room))
-        axes.set(xlabel=finding.statistic[:70], ylabel="draws")
+        axes.set(xlabel=finding.statistic[:70], ylabel="share of draws", yticks=[])
         axes.legend(frameon=False, fontsize=8)
 
     beyond = sum(value >= own for value in known)
@@ -306,7 +305,7 @@ def _source(draw: Callable[[Any], None], *, width: float, height: float) -> str:
         figure.subplots_adjust(left=0.11, right=0.98, bottom=0.5 / height, top=1 - 0.25 / height)  # a layout is slow
         draw(figure)
         for axes in figure.axes:
-            axes.locator_params(nbins=5)
+            axes.locator_params(nbins=4)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
@@ -316,6 +315,13 @@ def _mark(axes: Any, value: float | None, colour: str, dashes: str, label: str, 
     """A vertical line at a value, at the end of the axis where it lies beyond."""
     if value is not None and not math.isnan(value):
         axes.axvline(min(max(value, ends[0]), ends[1]), color=colour, linestyle=dashes, label=label)
+
+
+def _histogram(values: Sequence[float], ends: tuple[float, float]) -> tuple[list[int], list[float]]:
+    """Counts and edges of the bars; values beyond the ends are in the outermost ones."""
+    low, width = ends[0], (ends[1] - ends[0]) / BINS
+    found = Counter(min(max(int((value - low) / width), 0), BINS - 1) for value in values)
+    return [found[number] for number in range(BINS)], [low + width * number for number in range(BINS + 1)]
 
 
 def _middle_range(values: Sequence[float], threshold: float | None) -> tuple[float, float]:

@@ -10,13 +10,12 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 LONGEST = 2000  # characters of one text
-LINES = {"\n", "\t", "\r"}
-WORKFLOW_COMMAND = re.compile(r"(^|\s)(::|##\[)", re.MULTILINE)
+WORKFLOW_COMMAND = re.compile(r"(^|\s)(::|##\[)")
 """What begins a command to a CI system at the beginning of a line."""
 
 
 def harmless(text: str) -> str:
-    r"""The text with control characters, marks of direction and undecodable bytes spelled out, and of limited length.
+    r"""The text with control characters, marks of direction and undecodable bytes spelled out, on one short line.
 
     Example:
         >>> from dmmcheck.report.harmless import harmless
@@ -50,7 +49,9 @@ def _mapped(value: Any) -> Any:
 
 
 def _spelled(character: str) -> str:
-    """The character; its escape in Python where it is invisible and not a space."""
-    if character in LINES or not unicodedata.category(character).startswith("C"):
+    """The character; a space for one that breaks lines, and the escape in Python of one that is invisible."""
+    if character.isspace():
+        return " "
+    if not unicodedata.category(character).startswith("C"):
         return character
     return character.encode("unicode_escape", "backslashreplace").decode("ascii")
