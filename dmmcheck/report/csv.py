@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from itertools import zip_longest
 
 from dmmcheck.report.harmless import harmless
 from dmmcheck.report.model import Report
@@ -16,29 +16,14 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 def render(report: Report) -> str:
     """The evidence per input; a cell is empty where an input has no such value, ``inf`` where no distance was found.
 
-    The columns are the hash of the input, ``d_free``, ``d_on``, ``d_off`` and ``d_random``, the distance from the
-    manifold estimate, and the statistic of each finding under its id.
+    See `Report.columns` for the columns.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    names, rows = table(report)
-    writer.writerow([_cell(harmless(name)) for name in names])
-    writer.writerows([[_cell(value) for value in row] for row in rows])
+    columns = report.columns()
+    writer.writerow([_cell(harmless(name)) for name in columns])
+    writer.writerows([map(_cell, row) for row in zip_longest(*columns.values())])
     return buffer.getvalue()
-
-
-def table(report: Report) -> tuple[list[str], list[list[str | float | None]]]:
-    """Names of the columns, and one row for each input."""
-    evidence = report.evidence
-    columns: dict[str, Sequence[str | float]] = {"input": () if evidence is None else evidence.inputs}
-    if evidence is not None:
-        columns |= {f"d_{name}": values for name, values in evidence.distances.items()}
-        columns["residual"] = evidence.residuals
-    columns |= {finding.id: finding.values for finding in report.findings if finding.values}
-    count = max(map(len, columns.values()))
-    return list(columns), [
-        [values[row] if row < len(values) else None for values in columns.values()] for row in range(count)
-    ]
 
 
 def _cell(value: str | float | None) -> str | float | None:

@@ -28,6 +28,7 @@ STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
 }
 STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
+STYLE |= {"figure.subplot.left": 0.11, "figure.subplot.right": 0.98}
 WIDTH, HEIGHT = 5.6, 2.3  # inches
 MISSING = "The figures are left out: matplotlib is not installed (pip install 'dmmcheck[report]')."
 
@@ -302,7 +303,7 @@ def _source(draw: Callable[[Any], None], *, width: float, height: float) -> str:
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
-        figure.subplots_adjust(left=0.11, right=0.98, bottom=0.5 / height, top=1 - 0.25 / height)  # a layout is slow
+        figure.subplots_adjust(bottom=0.5 / height, top=1 - 0.25 / height)  # an automatic layout is slow
         draw(figure)
         for axes in figure.axes:
             axes.locator_params(nbins=4)

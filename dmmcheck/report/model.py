@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dmmcheck.errors import ReportError
 from dmmcheck.inference.types import ChanceWord, ChangeWord, Cost, Direction, Tier, Verdict
+from dmmcheck.registry import REPORT_FORMATS
 
 SCHEMA = "dmmcheck.report/2"
 
@@ -447,36 +449,60 @@ class Report:
         Raises:
             ReportError: jinja2 is not installed.
         """
-        from dmmcheck.report.html import render  # noqa: PLC0415  # renderers import this module
-
-        return render(self)
+        text: str = REPORT_FORMATS[".html"](self)
+        return text
 
     def to_markdown(self) -> str:
         """The report as GitHub-flavoured Markdown."""
-        from dmmcheck.report.markdown import render  # noqa: PLC0415
-
-        return render(self)
+        text: str = REPORT_FORMATS[".md"](self)
+        return text
 
     def to_dataframe(self) -> Any:
-        """The values per input as a `pandas.DataFrame`, one row an input; see `dmmcheck.report.csv` for the columns.
+        """The values per input as a `pandas.DataFrame`, one row an input; see `columns`.
 
         Raises:
             ReportError: pandas is not installed.
         """
-        from dmmcheck.report.csv import table  # noqa: PLC0415
-
         try:
             import pandas  # noqa: PLC0415  # not needed otherwise
         except ImportError as error:
             raise ReportError("to_dataframe needs pandas, which is not installed; pip install pandas") from error
-        names, rows = table(self)
-        return pandas.DataFrame(rows, columns=names)
+        columns = self.columns()
+        return pandas.DataFrame({name: pandas.Series(list(values)) for name, values in columns.items()})
+
+    def columns(self) -> dict[str, tuple[Any, ...]]:
+        """The values per input by column; a column is shorter where only the first inputs have a value.
+
+        The columns are ``input`` (a hash), ``d_free``, ``d_on``, ``d_off`` and ``d_random``, ``residual`` (the distance
+        from the manifold estimate), and the statistic of each finding under its id.
+        """
+        found: dict[str, tuple[Any, ...]] = {}
+        if self.evidence is not None:
+            found["input"] = self.evidence.inputs
+            found |= {f"d_{name}": values for name, values in self.evidence.distances.items()}
+            found["residual"] = self.evidence.residuals
+        return found | {finding.id: finding.values for finding in self.findings if finding.values}
 
     def metrics(self) -> dict[str, float]:
-        """The report as a flat dict of finite numbers, for MLflow, Weights & Biases or TensorBoard."""
-        from dmmcheck.report.metrics import metrics  # noqa: PLC0415
+        """The report for trackers of experiments: finite numbers by names of letters, digits, hyphens and slashes.
 
-        return metrics(self)
+        For each finding these are ``dmmcheck/ID/estimate``, ``low``, ``high`` and ``change``, and ``supported`` (1 or
+        0; absent without a verdict). For each median there is ``dmmcheck/distance/NAME``, and
+        ``dmmcheck/claims/VERDICT`` counts the verdicts.
+        """
+        found: dict[str, float] = {}
+        for finding in self.findings:
+            found[f"{finding.id}/estimate"] = math.nan if finding.estimate is None else finding.estimate
+            if finding.interval is not None:
+                found[f"{finding.id}/low"], found[f"{finding.id}/high"] = finding.interval
+            if finding.verdict in {"supported", "refuted"}:
+                found[f"{finding.id}/supported"] = float(finding.verdict == "supported")
+            if finding.change is not None and finding.change.estimate is not None:
+                found[f"{finding.id}/change"] = finding.change.estimate
+        found |= {f"distance/{name}": arm.median for name, arm in self.distances.items()}
+        counts = self.summary
+        found |= {f"claims/{word}": float(getattr(counts, word)) for word in ("supported", "refuted", "inconclusive")}
+        return {f"dmmcheck/{name}": float(value) for name, value in found.items() if math.isfinite(value)}
 
     def _repr_html_(self) -> str:
         """The report in a notebook: the page in a frame of its own, so that neither changes the other's style."""
