@@ -80,6 +80,7 @@ def test_the_page_is_quiet_fits_and_is_accessible(tmp_path, page, axe, width):
     body = PROBE.replace("%(axe)s", axe.replace("</script", "<\\/script"))
     file, shell = tmp_path / "probe.html", tmp_path / "shell.html"
     file.write_text(probe.replace("</body>", body), encoding="utf-8")
+    shell.write_text(SHELL % width, encoding="utf-8")
     done = chromium(tmp_path, "--virtual-time-budget=20000", "--window-size=1600,900", "--dump-dom", shell.as_uri())
     (result,) = re.findall(r"RESULT([A-Za-z0-9+/=]+)END", done.stdout)
     found = json.loads(base64.b64decode(result))
