@@ -7,6 +7,7 @@ import re
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import reports
@@ -144,3 +145,19 @@ def test_ten_thousand_inputs_are_rendered_in_two_seconds_and_three_megabytes():
     seconds = time.process_time() - start
     assert len(text.encode()) <= 3_000_000
     assert seconds <= 2.0, seconds
+
+
+@pytest.mark.heavy
+def test_a_notebook_runs_and_shows_the_report(tmp_path, monkeypatch):
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed")
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(Path(html.__file__).parents[2]))
+    cells = (
+        "import dmmcheck\nsubject = dmmcheck.worlds.hyperplane(angle=85, seed=0).subject",
+        'dmmcheck.run(subject, checks=["off-manifold-energy"], tiers=["stated"], samples=64, seed=0)',
+    )
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    (output,) = notebook.cells[1].outputs
+    assert output["data"]["text/html"].startswith('<iframe title="dmmcheck report"')
