@@ -131,24 +131,28 @@ def draws(finding: Finding) -> Picture | None:
 
 
 def by_dimension(finding: Finding, subject: SubjectSummary | None) -> Picture | None:
-    """The estimate for manifold estimates of other dimensions k, with the share that chance gives where it is known."""
+    """The share of energy off manifold estimates of other dimensions k, beside the share that chance gives."""
     known = sorted((k, value) for k, value in (finding.dim_estimates or {}).items() if math.isfinite(value))
-    if len(known) < 2:
+    if len(known) < 2 or subject is None or not finding.statistic.startswith("rho_N"):
         return None
     dims = [k for k, _ in known]
-    is_energy = finding.statistic.startswith("rho_N") and subject is not None
+    chance = [1 - k / subject.ambient_dim for k in dims]
 
     def draw(axes: Any) -> None:
         axes.plot(dims, [value for _, value in known], "o-", color=OWN, label="this model")
-        if is_energy and subject is not None:
-            axes.plot(dims, [1 - k / subject.ambient_dim for k in dims], "s:", color=CHANCE, label="chance, 1 - k / D")
+        axes.plot(dims, chance, "s:", color=CHANCE, label="chance, 1 - k / D")
         if finding.threshold is not None:
             axes.axhline(finding.threshold, color=LIMIT, linestyle="--", label=f"asked: {wording.threshold(finding)}")
         axes.set(xlabel="dimension k of the manifold estimate", ylabel=finding.statistic[:40], xticks=dims)
         axes.legend(frameon=False, fontsize=8)
 
     points = ", ".join(f"{wording.number(value)} at k = {k}" for k, value in known)
-    return _picture(draw, alt=f"{finding.statistic} by dimension: {points}.", caption="Does the claim depend on k?")
+    beside = f"chance falls from {wording.number(chance[0])} to {wording.number(chance[-1])}"
+    return _picture(
+        draw,
+        alt=f"{finding.statistic} by dimension: {points}; {beside}.",
+        caption="Does the claim depend on k?",
+    )
 
 
 def trajectory(finding: Finding) -> Picture | None:
