@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DOCS_INSTALLED := $(VENV)/.docs-installed
 REPORT := build/dmm-report.json
+REPORTS := $(REPORT) build/dmm-report.html build/dmm-report.md build/dmm-report.csv
 JUNIT := build/dmm-junit.xml
 
 COVERED := 98  # least per cent of lines and branches
@@ -16,8 +17,8 @@ COVERED := 98  # least per cent of lines and branches
 .PHONY: demo test test-all lint docs figures clean
 
 demo: $(INSTALLED)
-	@mkdir -p build && rm -f $(REPORT) $(JUNIT)
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dmm-only --dmm-report $(REPORT) --junitxml $(JUNIT) $(ARGS); \
+	@mkdir -p build && rm -f $(REPORTS) $(JUNIT)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dmm-only $(REPORTS:%=--dmm-report %) --junitxml $(JUNIT) $(ARGS); \
 	  $(BIN)/python -m examples.verdicts $$? $(REPORT) $(JUNIT)
 
 test: $(INSTALLED)

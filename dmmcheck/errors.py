@@ -39,6 +39,10 @@ class ReportError(DmmError):
     """A report cannot be written or read."""
 
 
+class BaselineError(DmmError):
+    """A report cannot be compared with another one."""
+
+
 class OutOfTimeError(DmmError):
     """The time of the setting ``max-time`` was over before a measurement began."""
 

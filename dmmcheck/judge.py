@@ -18,7 +18,7 @@ from dmmcheck.inference.chance import OPPOSITE, beside_chance
 from dmmcheck.inference.decide import Decision, MonteCarloTest, decide, point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.search_error import SearchError, search_error
-from dmmcheck.inference.types import BUILTIN, Direction, Verdict
+from dmmcheck.inference.types import BUILTIN, Direction
 from dmmcheck.measurement.measure import Measure
 from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, draw_looks, meaningless, null_draws
 from dmmcheck.measurement.refits import refitted
@@ -29,6 +29,8 @@ from dmmcheck.soundness.attack import FOUND_LEAST
 
 ELSEWHERE_INPUTS = 32  # most inputs at which a verdict is repeated for other manifold estimates
 ERROR_INPUTS = 32  # most inputs that are searched again for the error bar of a search
+EVERY_MODEL = frozenset({"classes", "examples"})
+"""What a test can need that does not depend on other models than the one that is measured."""
 
 
 def draft(planned: Planned, settings: CheckSettings) -> Finding:
@@ -47,7 +49,31 @@ def draft(planned: Planned, settings: CheckSettings) -> Finding:
         reference=planned.check.source,
         threshold=None if test.control or test.has_radius else _threshold(test, settings),
         expected_failure=settings.expected_failure if planned.gating else "",
+        worse=test.worse or "",
     )
+
+
+def values_of(planned: Planned, measure: Measure) -> Evidence | None:
+    """The statistic of every input of a measurement; None where the test compares networks, or with a control.
+
+    Raises:
+        CheckError: The check's own code raised, or returned something other than evidence.
+    """
+    test = planned.test
+    if not is_per_input(test):
+        return None
+    try:
+        evidence = _asked(test, replace(View.of(measure), attack=test.attack))
+    except DmmError:
+        raise
+    except Exception as error:
+        raise CheckError(f"check {planned.id!r} raised {type(error).__name__}: {error}") from error
+    return evidence if evidence.unit == "input" and len(evidence.values) == len(measure.sample.x) else None
+
+
+def is_per_input(test: Test) -> bool:
+    """Whether a test has a number for each input of any one model, which can be compared with another model's."""
+    return not test.control and test.draw_cost == "energy" and not set(test.needs) - EVERY_MODEL
 
 
 def judge(
@@ -143,15 +169,24 @@ class _Trial:
         if not view.uses_tangent_spaces:
             return replace(finding, meaningless=finding.verdict)
         few = self._view(min(ELSEWHERE_INPUTS, len(self.measure.sample.x)))
-        dims = {k: self._verdict(other) for k, other in (refitted(few).items() if self.refits else ())}
-        found = replace(finding, meaningless=self._verdict(meaningless(few)))
-        cost = finding.cost.plus(few.spent())
-        return replace(found, dims={**dims, few.field.dim: finding.verdict} if dims else None, cost=cost)
+        decided = {k: self._decided(other) for k, other in (refitted(few).items() if self.refits else ())}
+        dims = {k: decision.verdict for k, decision in decided.items()}
+        estimates = {k: decision.estimate for k, decision in decided.items()}
+        own = few.field.dim
+        return replace(
+            finding,
+            meaningless=self._decided(meaningless(few)).verdict,
+            dims={**dims, own: finding.verdict} if dims else None,
+            dim_estimates={**estimates, own: math.nan if finding.estimate is None else finding.estimate}
+            if dims
+            else None,
+            cost=finding.cost.plus(few.spent()),
+        )
 
-    def _verdict(self, view: View) -> Verdict:
+    def _decided(self, view: View) -> Decision:
         evidence = _asked(self.test, view)
         limit = _limit(self.test, evidence, self.draft, None)
-        return decide(evidence, limit=limit, direction=self.test.claim.direction, alpha=self.alpha).verdict
+        return decide(evidence, limit=limit, direction=self.test.claim.direction, alpha=self.alpha)
 
     def _view(self, n: int) -> View:
         return replace(View.of(self.measure, n), attack=self.test.attack, _used={})
@@ -198,6 +233,8 @@ class _Trial:
                 search_error=None if error is None else (error.low, error.high),
                 unit_of_replication=unit,
                 replicates=replicates,
+                values=_per_input(evidence, view) if control is None else (),
+                draws=() if null is None else tuple(null.tolist()),
             ),
             decision,
             evidence,
@@ -227,6 +264,12 @@ def _first_clear(looks: Iterable[tuple[Finding, int]]) -> tuple[Finding, int]:
             break
     finding, size = taken[-1]
     return (finding if decided is None else replace(decided, chance=finding.chance, cost=finding.cost)), size
+
+
+def _per_input(evidence: Evidence, view: View) -> tuple[float, ...]:
+    """The values, if there is one for each input in view; else ()."""
+    is_aligned = evidence.unit == "input" and len(evidence.values) == view.n
+    return tuple(evidence.values.tolist()) if is_aligned else ()
 
 
 def _search_error(test: Test, view: View, alpha: float) -> SearchError:

@@ -93,4 +93,6 @@ FIELD_CONTROLS = ("rotation", "spectrum", "covariance", "same-class", "other-cla
 CHECKS: Registry[Any] = Registry("check", home="dmmcheck.checks")
 CONTROLS: Registry[Any] = Registry("control", builtin=(*FIELD_CONTROLS, "order"), home="dmmcheck.measurement.nulls")
 GATES: Registry[Any] = Registry("gate", home="dmmcheck.soundness")
-REPORT_FORMATS: Registry[Any] = Registry("report format", builtin=(".json", ".md"), home="dmmcheck.report.write")
+REPORT_FORMATS: Registry[Any] = Registry(
+    "report format", builtin=(".json", ".md", ".html", ".csv"), home="dmmcheck.report.write"
+)

@@ -17,26 +17,30 @@ from dmmcheck.checks.expected import expected_gradients
 from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.checks.search import searched
 from dmmcheck.config.settings import CheckSettings, Settings
-from dmmcheck.errors import DmmError, is_out_of_time
-from dmmcheck.inference.types import BEYOND_CHANCE, SEARCH, Cost
-from dmmcheck.judge import draft, judge
+from dmmcheck.errors import BaselineError, DmmError, is_out_of_time
+from dmmcheck.inference.types import AGAINST_BASELINE, BEYOND_CHANCE, SEARCH, Cost
+from dmmcheck.judge import draft, is_per_input, judge, values_of
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField
 from dmmcheck.measurement.forecast import Forecast, seconds_per_gradient
-from dmmcheck.measurement.measure import ALTERNATIVE, PAIR, LabelledPool, Measure, of_pair
+from dmmcheck.measurement.input_evidence import input_evidence
+from dmmcheck.measurement.measure import ALTERNATIVE, BASELINE, PAIR, LabelledPool, Measure, of_pair
 from dmmcheck.measurement.meter import NULLS, SOUNDNESS, WHAT, Meter
 from dmmcheck.measurement.nulls import meaningless, why_unavailable
 from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
 from dmmcheck.measurement.store import Store
-from dmmcheck.measurement.summary import distances_of, summarise_distances, summarise_subject, versions
+from dmmcheck.measurement.summary import distances_of, summarise_distances, summarise_subject, trajectory_of, versions
 from dmmcheck.measurement.training_sets import training_sets
 from dmmcheck.measurement.trainings import pairs_needed
 from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.view import View
 from dmmcheck.models.torch import own_points
+from dmmcheck.report import json
+from dmmcheck.report.changes import ARMS as CHANGING
+from dmmcheck.report.changes import Comparison, comparison_with
 from dmmcheck.report.claims import with_chance
-from dmmcheck.report.model import DistanceSummary, Finding, Report, RunCost, Soundness
+from dmmcheck.report.model import DistanceSummary, Finding, InputEvidence, Report, RunCost, Soundness
 from dmmcheck.soundness.collect import assess_measurement, soundness_content, soundness_inputs
 from dmmcheck.subject import Subject, training_role
 
@@ -92,13 +96,15 @@ class Run:
         subject: What is under test.
         settings: Settings of the run.
         progress: Called with a line of text before each slow part of the run.
-        root: Folder that references to attacks and the setting `cache` are relative to; the current one where None.
+        root: Folder that references to attacks, the baseline and the setting `cache` are relative to; the current one
+            where None.
         store: Keeps measurements on disk; where None, that in the folder of the setting `cache`, if it names one.
 
     Raises:
         CheckError: The settings name an unknown check.
         ConfigError: A reference to an attack leads nowhere, or a failure is expected of a check that cannot fail the
             run.
+        BaselineError: A baseline is given both as a file and as a model.
         AttackError: torchattacks is missing, or has no attack of a name in the settings.
         SubjectError: The device of the settings cannot be used.
     """
@@ -113,18 +119,20 @@ class Run:
         store: Store | None = None,
     ) -> None:
         self.settings = settings
-        self._progress = progress
+        self._progress, self._root = progress, root or Path.cwd()
         self.id = uuid.uuid4().hex
         self._meter = Meter(settings.max_time)
         self._forecast: Forecast | None = None
         self._findings_cost = self._shared_cost = Cost()
         self.subject = in_units(subject.to(settings.device) if settings.device else subject)
+        if settings.baseline is not None and subject.baseline_model is not None:
+            raise BaselineError("both baseline and baseline-model are given; keep the file, or the model")
         self.planned = self._settled(self.subject.provides)
         refuse_idle_expectations(self.planned, settings, self.subject.provides)
         if store is None and isinstance(settings.cache, str):
-            store = Store((root or Path.cwd()) / settings.cache)
+            store = Store(self._root / settings.cache)
         self._store = store
-        self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=root or Path.cwd())
+        self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=self._root)
 
     @cached_property
     def measure(self) -> Measure:
@@ -270,7 +278,7 @@ class Run:
         else:
             widen, refits = self._widen(planned.test), not self.settings.fast
             found = judge(planned, lambda: self.measure, settings, alpha=alpha, widen=widen, refits=refits)
-        found = self._beyond_chance(planned, found)
+        found = self._compared(planned, self._with_trajectory(planned, self._beyond_chance(planned, found)))
         return replace(found, reason="; ".join(filter(None, (found.reason, self._why_advisory(planned, found)))))
 
     def _beyond_chance(self, planned: Planned, found: Finding) -> Finding:
@@ -284,12 +292,10 @@ class Run:
 
     def report(self, findings: Iterable[Finding]) -> Report:
         """The findings in a report, with the subject, the soundness items and the distances."""
-        import dmmcheck  # noqa: PLC0415  # for the version; the package imports this module lazily
-
         with self._shared():
             subject, distances = summarise_subject(self.subject, self.measure), self._distances()
         return Report(
-            dmmcheck=dmmcheck.__version__,
+            dmmcheck=_version(),
             versions=versions(),
             seed=self.settings.seed,
             device=str(self.measure.classifier.device),
@@ -298,6 +304,8 @@ class Run:
             soundness=self._within_time(lambda: self.soundness, ()),
             distances=distances,
             findings=with_chance(findings),
+            evidence=self.evidence,
+            baseline=None if self.comparison is None else self.comparison.baseline(),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             run=self.id,
             fast=self.settings.fast,
@@ -318,6 +326,84 @@ class Run:
             yield
             spent = self._meter.total.minus(before)
         self._shared_cost = inner.plus(spent)
+
+    @cached_property
+    def evidence(self) -> InputEvidence:
+        """The values per input: of every input where a baseline or the setting `evidence` asks for it."""
+        return self._evidence_of(self.measure)
+
+    @cached_property
+    def comparison(self) -> Comparison | None:
+        """The comparison with the baseline that settings or subject name; None where there is none.
+
+        Raises:
+            BaselineError: The baseline cannot be compared with this run.
+            ReportError: Its file cannot be read.
+        """
+        if self.subject.baseline_model is not None:
+            return self._beside_model()
+        if self.settings.baseline is None:
+            return None
+        return comparison_with(
+            read_baseline(self._root / self.settings.baseline),
+            self.evidence,
+            name=self.settings.baseline,
+            dmmcheck=_version(),
+            alpha=self.settings.alpha,
+            is_gate=AGAINST_BASELINE in self.settings.gate,
+        )
+
+    def _beside_model(self) -> Comparison:
+        """The comparison with another model, at the inputs that both models classify correctly."""
+        other = self.measure.paired_model(BASELINE).correctly_classified()
+        by_id = {planned.id: planned for planned in self.planned}
+
+        def values(finding: Finding) -> tuple[float, ...]:
+            evidence = values_of(by_id[finding.id], other)
+            return () if evidence is None else tuple(evidence.values.tolist())
+
+        comparison = Comparison(
+            name=f"the model {other.classifier.name}",
+            before=self._evidence_of(other),
+            now=self.evidence,
+            values=values,
+            count=len(CHANGING) + sum(is_per_input(planned.test) for planned in self.planned),
+            alpha=self.settings.alpha,
+            is_gate=AGAINST_BASELINE in self.settings.gate,
+        )
+        comparison.refuse_others()
+        return comparison
+
+    def _compared(self, planned: Planned, found: Finding) -> Finding:
+        """The finding with the values of all inputs where they are asked for, and its change beside the baseline."""
+        if not self._keeps_all or not found.values:
+            return found
+        evidence = values_of(planned, self.measure)
+        found = replace(found, values=() if evidence is None else tuple(evidence.values.tolist()))
+        return found if self.comparison is None else replace(found, change=self.comparison.of_finding(found))
+
+    def _with_trajectory(self, planned: Planned, found: Finding) -> Finding:
+        """The finding of a claim about checkpoints, with d_off along them."""
+        if "checkpoints" not in planned.test.needs or not found.n:
+            return found
+        return replace(found, trajectory=trajectory_of(View.of(self.measure, found.n)))
+
+    @property
+    def _keeps_all(self) -> bool:
+        """Whether the values of every input are measured."""
+        settings = self.settings
+        return settings.evidence or settings.baseline is not None or self.subject.baseline_model is not None
+
+    def _evidence_of(self, measure: Measure) -> InputEvidence:
+        n = len(measure.sample.x) if self._keeps_all else soundness_inputs(measure)
+        settings, units = self.settings, self.subject.units or "input"
+        return input_evidence(
+            measure,
+            n,
+            random=meaningless(View.of(measure, soundness_inputs(measure))).distance("tangent"),
+            settings={"effort": settings.effort, "units": units},
+            has_images=units == "input",
+        )
 
     @cached_property
     def gating_alpha(self) -> float:
@@ -410,3 +496,21 @@ class Run:
             if not is_out_of_time(error):
                 raise
             return otherwise
+
+
+def _version() -> str:
+    import dmmcheck  # noqa: PLC0415  # the package imports this module lazily
+
+    return dmmcheck.__version__
+
+
+def read_baseline(path: Path) -> Report:
+    """The earlier report that a run is compared with.
+
+    Raises:
+        BaselineError: There is no such file.
+        ReportError: It holds no report.
+    """
+    if not path.exists():
+        raise BaselineError(f"there is no baseline {path}; write it first, with --dmm-update-baseline")
+    return json.read(path)

@@ -66,6 +66,7 @@ class Subject:
         normalize: ``{"mean": ..., "std": ...}``, which the models expect to have been applied to their inputs: a number
             for each channel or feature, or one for all. x stays in its own units, and so do bounds and distances; each
             model, and a trainer, gets ``(x - mean) / std``.
+        baseline_model: A model to compare with on the same inputs in the same run, e.g. that of the main branch.
         conversions: What was done to the data as the user gave them, one phrase each, e.g. for a frame or for texts as
             labels. Those of loading are passed on; those of the subject itself are added.
 
@@ -94,6 +95,7 @@ class Subject:
     groups: Any = None
     units: Literal["input", "standard"] | None = None
     normalize: Any = None
+    baseline_model: Any = None
     conversions: tuple[str, ...] = ()
     classifier: Classifier = field(init=False, repr=False)
 
@@ -258,6 +260,8 @@ class Subject:
         for name in ("reference", "robust"):
             if getattr(self, name) is not None:
                 self.reference_classifier(getattr(self, name), pair_role(name))
+        if self.baseline_model is not None:
+            self.reference_classifier(self.baseline_model, BASELINE_ROLE)
         for step, model in self.checkpoints:
             self.reference_classifier(model, checkpoint_role(step))
 
@@ -302,6 +306,10 @@ class Subject:
         """Whether `alternative` is a function of a seed: any function is, where `pairs` is one."""
         is_model = isinstance(self.alternative, (nn.Module, Classifier))
         return callable(self.pairs) and callable(self.alternative) and not is_model
+
+
+BASELINE_ROLE = "baseline model"
+"""What messages call the model that the one under test is compared with."""
 
 
 def _is_pair(entry: Any) -> bool:

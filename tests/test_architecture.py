@@ -27,12 +27,12 @@ ROOMS = (
         "attacks",
     ),
     *("subject", "measurement", "strategies", "checks", "soundness", "judge", "loading", "run", "worlds"),
-    *("cache", "parametrize", "pytest_plugin"),
+    *("parametrize", "pytest_plugin", "cli"),
 )
 MOST_ROOMS = 22
 LONG, MOST_LONG = 40, 9  # lines of a function, and how many functions may be longer
 ARRAYS, TORCH = {"numpy", "scipy", "sklearn", "hypothesis"}, {"torch", "torchattacks"}
-WITHOUT = dict.fromkeys(("errors", "registry", "config", "report", "pytest_plugin"), ARRAYS | TORCH)
+WITHOUT = dict.fromkeys(("errors", "registry", "config", "report", "pytest_plugin", "cli"), ARRAYS | TORCH)
 WITHOUT |= {"inference": TORCH, "judge": TORCH, "run": TORCH}
 RENDERERS_NEED = {"errors", "registry", "inference", "report"}
 

@@ -89,6 +89,8 @@ class Test:
         trainings: The claim about training that takes its place where the subject has `pairs`.
         one_look: The test takes one look, at all inputs, since each further look would ask for more trainings.
         search: What a test of the tier search tries, see `dmmcheck.checks.search`; None in other tiers.
+        worse: The direction of the statistic that is worse for a user of the model, which a comparison with a baseline
+            can fail on; None where neither is.
     """
 
     __test__ = False  # not a pytest class
@@ -112,6 +114,7 @@ class Test:
     about_twin: bool = False
     trainings: OverTrainings | None = None
     search: SearchKind | None = None
+    worse: Direction | None = None
 
     @property
     def has_radius(self) -> bool:
@@ -219,11 +222,12 @@ def claim(
     one_look: bool = False,
     about_standard: bool = False,
     trainings: OverTrainings | None = None,
+    worse: Direction | None = None,
 ) -> tuple[Test, ...]:
     """The tests of one question: the claim itself, and one test in the controlled tier for each control.
 
     A claim that is itself in the controlled tier and names controls has only the tests against these controls. The
-    arguments are those of `check`, and three attributes of `Test`. With `trainings`, the claim is about one twin.
+    arguments are those of `check`, and four attributes of `Test`. With `trainings`, the claim is about one twin.
     """
     base = Test(
         tier=tier,
@@ -242,6 +246,7 @@ def claim(
         about_standard=about_standard,
         about_twin=trainings is not None,
         trainings=trainings,
+        worse=worse,
     )
     alone = () if tier == "controlled" and controls else (base,)
     against = replace(
@@ -289,6 +294,7 @@ def check(
     per_attack: bool = False,
     against_chance: bool = False,
     explanation: Explanation | None = None,
+    worse: Direction | None = None,
     **renamed: Any,
 ) -> Callable[[Question], Question]:
     """Register a function as a check, or as a further claim of an existing check.
@@ -318,6 +324,8 @@ def check(
         per_attack: Repeat the claim for each attack of the setting `attacks`.
         against_chance: The evidence gives the level that replaces the threshold (`Evidence.chance`).
         explanation: The text of ``--dmm-explain``.
+        worse: The direction of the statistic that is worse for a user of the model; a change in this direction beside
+            a baseline fails the run where `gate` holds ``"baseline"``.
         **renamed: Arguments by their names in version 0.1 (margin, null, grounds), with a DeprecationWarning.
 
     Raises:
@@ -345,6 +353,7 @@ def check(
         "requires": requires,
         "per_attack": per_attack,
         "against_chance": against_chance,
+        "worse": worse,
         **_translated(id, renamed),
     }
 

@@ -83,7 +83,7 @@ declare(
 declare(
     "boundary-clings",
     "the boundary passes very close to the manifold",
-    claim(boundary_clings, threshold=0.5, direction="less", unit="ratio", about_standard=True),
+    claim(boundary_clings, threshold=0.5, direction="less", unit="ratio", about_standard=True, worse="less"),
     claim(
         boundary_clings_controlled,
         tier="controlled",
@@ -110,7 +110,7 @@ declare(
 declare(
     "dimples-shallow",
     "dimples are shallow compared with distances along the manifold",
-    claim(dimples_shallow, threshold=0.25, direction="less", unit="ratio", about_standard=True),
+    claim(dimples_shallow, threshold=0.25, direction="less", unit="ratio", about_standard=True, worse="less"),
     claim(
         dimples_deeper_at_training_points,
         tier="controlled",

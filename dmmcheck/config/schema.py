@@ -375,6 +375,7 @@ _SUBJECT = (
         metavar="true|false",
         help="whether the model under test is adversarially trained (false; true with a reference)",
     ),
+    _code("baseline-model", "a model to compare with on the same inputs in the same run, e.g. that of the main branch"),
     _code("factory", "a function seed -> untrained model"),
     Key(
         name="checkpoints",
@@ -423,7 +424,8 @@ _JUDGING = (
         read=_gates,
         parse=_listed,
         metavar="TIER,...",
-        help="tiers whose refutation fails the run (stated,mechanism); beyond-chance: a claim like chance fails it too",
+        help="tiers whose refutation fails the run (stated,mechanism); also beyond-chance (a claim like chance "
+        "fails it) and baseline (a change for the worse does)",
     ),
     Key(
         name="on-inconclusive",
@@ -474,6 +476,20 @@ _JUDGING = (
         parse=_whole,
         metavar="N",
         help="most model calls an input and arm, of models without gradients (5000)",
+    ),
+    Key(
+        name="baseline",
+        read=text,
+        parse=_same,
+        metavar="PATH",
+        help="compare with this earlier report, which --dmm-update-baseline writes",
+    ),
+    Key(
+        name="evidence",
+        read=_yes_or_no,
+        parse=_true_or_false,
+        metavar="true|false",
+        help="measure the values of every input, and keep them in JSON reports (false)",
     ),
     Key(name="device", read=text, parse=_same, metavar="DEVICE", help="the device to compute on (that of the model)"),
 )

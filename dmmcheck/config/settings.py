@@ -56,7 +56,7 @@ class Settings:
         alpha: Largest share of runs with a false gating verdict.
         seed: Seed of all random numbers.
         gate: Tiers whose refutation fails the run; with ``"beyond-chance"``, a gating claim that does not stand out
-            from chance fails it too.
+            from chance fails it too; with ``"baseline"``, a change for the worse beside the baseline does.
         on_inconclusive: What an inconclusive gating claim does: ``"warn"`` or ``"fail"``.
         attacks: Further attacks, each of which adds a variant to the checks ``off-manifold-energy`` and
             ``on-manifold-distance``: names of torchattacks, ``pkg.mod:attr``, or objects that satisfy
@@ -70,6 +70,8 @@ class Settings:
         queries: Most model calls of an input in one arm, for models without gradients. A search with more effort, which
             a soundness gate makes for few inputs, takes up to four times as many.
         device: The device to compute on; that of the model where None.
+        baseline: Path of an earlier report that this one is compared with; nothing is compared where None.
+        evidence: Whether the values of every input are measured and kept in JSON reports.
         checks: Settings of single checks, by id.
 
     Raises:
@@ -93,13 +95,15 @@ class Settings:
     cache: bool | str = True
     queries: int = 5000
     device: str | None = None
+    baseline: str | None = None
+    evidence: bool = False
     checks: Mapping[str, CheckSettings] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for key in JUDGING.values():
             value = getattr(self, key.field)
-            if value is None and key.field in {"device", "max_time"}:
-                continue  # the device of the model, no limit
+            if value is None and key.field in {"device", "baseline", "max_time"}:
+                continue  # the device of the model, no baseline, no limit
             try:
                 object.__setattr__(self, key.field, key.read(value))
             except (TypeError, ValueError) as error:

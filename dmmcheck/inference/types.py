@@ -8,7 +8,8 @@ from typing import Literal
 Verdict = Literal["supported", "refuted", "inconclusive", "not-run"]
 ChanceWord = Literal["more", "like", "less", "not-told"]
 Tier = Literal["stated", "controlled", "mechanism", "search"]
-Gate = Literal["stated", "controlled", "mechanism", "search", "beyond-chance"]
+Gate = Literal["stated", "controlled", "mechanism", "search", "beyond-chance", "baseline"]
+ChangeWord = Literal["better", "worse", "changed", "no-change", "not-told"]
 SearchKind = Literal["tangent", "normal", "augment"]
 """What a test of the tier search tries: steps along the manifold, steps off it, or changes by the user's function."""
 Direction = Literal["greater", "less"]
@@ -23,8 +24,11 @@ ARMS: tuple[ArmName, ...] = ("free", "tangent", "normal")
 TIERS: tuple[Tier, ...] = ("stated", "controlled", "mechanism", "search")
 SEARCH: Tier = "search"
 """The tier whose tests look for counterexamples with Hypothesis; a default run leaves it out."""
-GATES: tuple[Gate, ...] = (*TIERS, "beyond-chance")
-"""What can fail a run: the refuted claims of a tier, or any gating claim that does not stand out from chance."""
+GATES: tuple[Gate, ...] = (*TIERS, "beyond-chance", "baseline")
+"""What can fail a run: the refuted claims of a tier, any gating claim that does not stand out from chance, or a change
+for the worse beside the baseline."""
+AGAINST_BASELINE: Gate = "baseline"
+"""The word of the setting `gate` that makes changes for the worse beside the baseline fail the run."""
 BEYOND_CHANCE: Gate = "beyond-chance"
 """The word of the setting `gate` that makes the comparisons with controls gate."""
 MIN_INPUTS = 8

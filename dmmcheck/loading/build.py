@@ -23,11 +23,11 @@ REQUIRED = ("model", "data", "manifold")
 DEFAULT_MANIFOLD = "local-pca"  # where manifold-data is given and manifold is not
 PICKLES = (".pkl", ".pickle", ".joblib")  # endings of files that are never loaded
 _FUNCTIONS = {"factory", "trainer", "augment"}
-_MAY_BE_FUNCTIONS = {"model", "reference", "robust", "pairs", "alternative"}
+_MAY_BE_FUNCTIONS = {"model", "reference", "robust", "pairs", "alternative", "baseline-model"}
 _AS_GIVEN = {"bounds", "units", "normalize", "manifold-options", "robustly-trained"}
 _FIELDS = (
     *("model", "reference", "robust", "pairs", "alternative", "robustly-trained"),
-    *("factory", "trainer", "augment", "bounds", "units", "normalize"),
+    *("factory", "trainer", "augment", "bounds", "units", "normalize", "baseline-model"),
 )
 
 

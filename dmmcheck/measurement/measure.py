@@ -36,6 +36,7 @@ NEXT_EFFORT: Mapping[str, Any] = {"quick": "thorough", "default": "thorough", "t
 OUTSIDE = 0.01  # largest share of a perturbation's length that may lie outside the search space of an attack
 PAIR = ("standard", "robust")
 ALTERNATIVE = "alternative"
+BASELINE = "baseline"
 MOST_PAIRS = 64  # the most that a function is asked for; alpha says how many are
 UNTRAINED = tuple(f"untrained {number}" for number in range(64))  # the most that are made; alpha says how many are
 MAX_EXAMPLES = 4096  # most examples whose neighbours or perturbations are computed at a time
@@ -132,8 +133,8 @@ class Measure:
         since the errors of an untrained network say nothing about where its boundary is.
 
         Args:
-            name: ``standard``, ``robust``, ``untrained 0``, ``untrained 1``, ..., ``checkpoint STEP``, or
-                as `of_pair` gives it.
+            name: ``standard``, ``robust``, ``untrained 0``, ``untrained 1``, ..., ``checkpoint STEP``,
+                ``baseline``, or as `of_pair` gives it.
 
         Raises:
             CheckError: The reference model cannot be made or used.
@@ -144,7 +145,7 @@ class Measure:
                 if model is self.classifier:
                     return self
                 sample = self.sample
-                if name not in (*PAIR, ALTERNATIVE) and not name.startswith("pair "):
+                if name not in (*PAIR, ALTERNATIVE, BASELINE) and not name.startswith("pair "):
                     sample = replace(sample, y=predict(model, sample.x))
             except DmmError as error:
                 raise CheckError(f"{error}") from (error.__cause__ or error)

@@ -10,9 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from dmmcheck.errors import CheckError
-from dmmcheck.measurement.measure import ALTERNATIVE, MOST_PAIRS, PAIR, UNTRAINED, of_pair
+from dmmcheck.measurement.measure import ALTERNATIVE, BASELINE, MOST_PAIRS, PAIR, UNTRAINED, of_pair
 from dmmcheck.models.base import Classifier
-from dmmcheck.subject import Subject, checkpoint_role, pair_role, training_role
+from dmmcheck.subject import BASELINE_ROLE, Subject, checkpoint_role, pair_role, training_role
 
 
 def reference_models(subject: Subject, seed: int) -> dict[str, Callable[[], Classifier]]:
@@ -30,6 +30,8 @@ def reference_models(subject: Subject, seed: int) -> dict[str, Callable[[], Clas
     if subject.pair is not None:
         role = pair_role("robust" if subject.reference is None else "reference")
         made |= {name: known(model, role) for name, model in zip(PAIR, subject.pair, strict=True)}
+    if subject.baseline_model is not None:
+        made[BASELINE] = known(subject.baseline_model, BASELINE_ROLE)
     if subject.factory is not None:
         made |= {name: _untrained(subject, seed + number) for number, name in enumerate(UNTRAINED)}
     return made | {f"checkpoint {step}": known(model, checkpoint_role(step)) for step, model in subject.checkpoints}

@@ -16,7 +16,7 @@ from dmmcheck.measurement.measure import Measure
 from dmmcheck.measurement.sample import predict
 from dmmcheck.measurement.view import View
 from dmmcheck.models.base import ambient_dim
-from dmmcheck.report.model import DistanceSummary, ManifoldSummary, SubjectSummary
+from dmmcheck.report.model import DistanceSummary, ManifoldSummary, SubjectSummary, TrainingStep
 from dmmcheck.subject import Subject
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -59,6 +59,15 @@ def summarise_distances(distances: Floats) -> DistanceSummary:
         n=len(distances),
         censored=int(np.isinf(distances).sum()),
     )
+
+
+def trajectory_of(view: View) -> tuple[TrainingStep, ...]:
+    """Median and quartiles of d_off over the inputs at each checkpoint."""
+    steps = []
+    for step, model in view.checkpoints():
+        low, median, high = np.quantile(model.distance("normal"), [0.25, 0.5, 0.75], method="higher")
+        steps.append(TrainingStep(step=step, median=float(median), low=float(low), high=float(high)))
+    return tuple(steps)
 
 
 def _summarise_manifold(subject: Subject, measure: Measure) -> ManifoldSummary:

@@ -15,7 +15,7 @@ from dmmcheck.manifolds.affine import PCA, PrincipalSubspace
 from dmmcheck.manifolds.local_pca import LocalPlanes
 from dmmcheck.measurement.training_sets import manifold_points
 from dmmcheck.models.base import Classifier, flat, is_differentiable
-from dmmcheck.subject import Subject, checkpoint_role, pair_role, training_role
+from dmmcheck.subject import BASELINE_ROLE, Subject, checkpoint_role, pair_role, training_role
 
 CONSTANT = 1e-6  # a feature is constant where its standard deviation is a smaller share of its largest value
 
@@ -142,6 +142,7 @@ def in_units(subject: Subject) -> Subject:
         normalize=None,
         reference=wrapped(subject.reference, pair_role("reference")),
         robust=wrapped(subject.robust, pair_role("robust")),
+        baseline_model=wrapped(subject.baseline_model, BASELINE_ROLE),
         pairs=_pairs(subject, wrapped),
         alternative=_alternative(subject, wrapped),
         factory=_factory(subject, wrapped),

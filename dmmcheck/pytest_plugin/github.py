@@ -33,10 +33,12 @@ def add_summary(reports: Iterable[Report]) -> str:
 
 
 def annotation_lines(reports: Mapping[str, Report]) -> Iterator[str]:
-    """One workflow command for each refuted gating claim."""
+    """One workflow command for each refuted gating claim, and for each change for the worse that fails the run."""
     for report in reports.values():
         for finding in report.failures:
             yield f"::error title={_property(f'dmmcheck: {finding.id}')}::{_data(wording.failure(finding))}"
+        for name, change in report.regressions.items():
+            yield f"::error title={_property(f'dmmcheck: {name}')}::{_data(wording.regression(name, change))}"
 
 
 def _cut(text: bytes, room: int) -> bytes:

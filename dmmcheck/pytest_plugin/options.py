@@ -20,6 +20,7 @@ def add_options(parser: pytest.Parser) -> None:
     flags = (
         ("--dmm", "also run the checks on the model under test"),
         ("--dmm-only", "run the checks and nothing else"),
+        ("--dmm-update-baseline", "write the report to the path of --dmm-baseline instead of comparing with it"),
         ("--dmm-list", "print every check with its tiers, claim, needs and source, then stop"),
     )
     for name, help in flags:
@@ -36,7 +37,7 @@ def add_options(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="write the report in the format of the suffix, e.g. .json or .md; repeatable",
+        help="write the report in the format of the suffix: .html, .md, .csv or .json; repeatable",
     )
     for key in KEYS.values():
         if key.flag:

@@ -33,7 +33,13 @@ class UnexpectedlySupportedError(AssertionError):
     __module__ = "builtins"
 
 
-FAILURES = (RefutedError, InconclusiveError, UnexpectedlySupportedError)
+class RegressedError(AssertionError):
+    """A claim has changed for the worse beside the baseline, and `gate` holds ``"baseline"``."""
+
+    __module__ = "builtins"
+
+
+FAILURES = (RefutedError, InconclusiveError, UnexpectedlySupportedError, RegressedError)
 
 
 class NoVerdict(pytest.skip.Exception):  # type: ignore[name-defined, misc]  # mypy sees a function
@@ -51,6 +57,7 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
             expected failure, which is met if any gating test of the check is refuted.
 
     Raises:
+        RegressedError: The claim has changed for the worse, and that fails the run.
         RefutedError: A gating claim is refuted, and that is not expected.
         InconclusiveError: A gating claim is inconclusive, and `on-inconclusive` is "fail"; a search that found nothing
             is left out, since it ends in no better way.
@@ -58,6 +65,8 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
         NoVerdict: The test ends without failing: advisory, inconclusive or not run.
     """
     __tracebackhide__ = True
+    if finding.change is not None and finding.change.gating and finding.change.word == "worse":
+        raise RegressedError(f"{wording.regression(finding.id, finding.change)}\n{describe(finding)}")
     expected = settings.checks[finding.check].expected_failure if finding.check in settings.checks else ""
     if finding.verdict == "not-run":
         raise NoVerdict(finding.reason)

@@ -124,7 +124,8 @@ def _joined(parts: list[tuple[int, Report]]) -> Report:
     """One report with the findings of all, by position."""
     ordered = [report for _, report in sorted(parts, key=lambda part: part[0])]
     findings = with_chance(finding for report in ordered for finding in report.findings)
-    return replace(ordered[0], findings=findings, cost=_cost(ordered))
+    evidence = next((report.evidence for report in ordered if report.evidence is not None), None)
+    return replace(ordered[0], findings=findings, evidence=evidence, cost=_cost(ordered))
 
 
 def _cost(reports: Iterable[Report]) -> RunCost:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from dmmcheck.checks.plan import Planned, plan, select
 from dmmcheck.config.settings import Config, load_config
-from dmmcheck.errors import ConfigError, DmmError, ReportError
+from dmmcheck.errors import BaselineError, ConfigError, DmmError, ReportError
 from dmmcheck.pytest_plugin import collection_root, options
 
 CONFIG = pytest.StashKey[Config]()
+BASELINE_PATH = pytest.StashKey[Path]()
+"""Where ``--dmm-update-baseline`` writes, in the stash of the configuration."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,28 @@ def loaded_config(config: pytest.Config) -> Config:
     if CONFIG not in config.stash:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            config.stash[CONFIG] = load_config(config.rootpath, options.given_keys(config))
+            config.stash[CONFIG] = _for_outputs(config, load_config(config.rootpath, options.given_keys(config)))
         if not hasattr(config, "workerinput"):
             for warning in caught:
                 _issue(config, warning.message)
     return config.stash[CONFIG]
+
+
+def _for_outputs(config: pytest.Config, loaded: Config) -> Config:
+    """The settings as the files to write need them: a baseline and a CSV report hold the values of every input.
+
+    Raises:
+        ConfigError: A baseline is to be written, and no path is given for it.
+    """
+    settings, update = loaded.settings, config.getoption("--dmm-update-baseline")
+    if update and settings.baseline is None:
+        raise ConfigError("--dmm-update-baseline says no path; give it with --dmm-baseline PATH, or set baseline")
+    if update:
+        config.stash[BASELINE_PATH] = loaded.root / str(settings.baseline)
+        settings = settings.but(baseline=None, evidence=True)
+    if any(path.lower().endswith(".csv") for path in config.getoption("--dmm-report")):
+        settings = settings.but(evidence=True)
+    return replace(loaded, settings=settings)
 
 
 def _issue(config: pytest.Config, warning: Warning | str) -> None:
@@ -99,6 +118,7 @@ def prepare(config: pytest.Config) -> None:
                 + (", of which fast keeps the tier stated" if loaded.settings.fast else "")
             )
         _check_manifold_name(loaded)
+        _check_baseline(config, loaded)
     config.stash[SELECTION] = Selection(root_file, planned, selected)
     collection_root.extend_args(config, root_file, only=config.getoption("--dmm-only"))
 
@@ -114,6 +134,26 @@ def check_reports(config: pytest.Config) -> None:
     with usage_errors():
         for path in config.getoption("--dmm-report"):
             _try_to_write_beside(check_path(config.invocation_params.dir / path))
+
+
+def _check_baseline(config: pytest.Config, loaded: Config) -> None:
+    """Refuse a baseline that could not be written, or that is not there, before a long run.
+
+    Raises:
+        BaselineError: There is no file to compare with, or the file to write is not JSON.
+        ReportError: The file cannot be written.
+    """
+    if BASELINE_PATH in config.stash:
+        from dmmcheck.report.write import check_path  # noqa: PLC0415  # only where one is written
+
+        target = config.stash[BASELINE_PATH]
+        if target.suffix.lower() != ".json":
+            raise BaselineError(f"the baseline {target} is a report in JSON; end its name in .json")
+        _try_to_write_beside(check_path(target))
+    elif loaded.settings.baseline is not None and not (loaded.root / loaded.settings.baseline).exists():
+        raise BaselineError(
+            f"there is no baseline {loaded.root / loaded.settings.baseline}; write it first, with --dmm-update-baseline"
+        )
 
 
 def _try_to_write_beside(target: Path) -> None:

@@ -34,6 +34,7 @@ class SubjectSession:
     run: Run
     settings: Settings
     _findings: dict[str, Finding] = field(default_factory=dict)
+    _first: str = ""
 
     def finding(self, planned: Planned) -> Finding:
         """Decide one test, or return the finding from before."""
@@ -50,7 +51,11 @@ class SubjectSession:
     def report(self, planned: Planned) -> Report | None:
         """The report with the finding of one test; None where the test has not been decided."""
         found = self._findings.get(planned.id)
-        return None if found is None else replace(self._empty_report, findings=(found,), cost=self.run.cost)
+        if found is None:
+            return None
+        self._first = self._first or planned.id
+        evidence = self._empty_report.evidence if planned.id == self._first else None  # once a process: it is large
+        return replace(self._empty_report, findings=(found,), evidence=evidence, cost=self.run.cost)
 
     def gates(self, planned: Planned) -> bool:
         """Whether the refutation of a test fails the run, which can depend on the subject."""

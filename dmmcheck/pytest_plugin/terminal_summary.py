@@ -14,8 +14,8 @@ from dmmcheck.errors import ReportError
 from dmmcheck.inference.types import SEARCH
 from dmmcheck.pytest_plugin import github, options
 from dmmcheck.pytest_plugin.results import read
-from dmmcheck.pytest_plugin.selection import SELECTION, loaded_config
-from dmmcheck.report import terminal
+from dmmcheck.pytest_plugin.selection import BASELINE_PATH, SELECTION, loaded_config
+from dmmcheck.report import terminal, wording
 from dmmcheck.report.model import Finding, Report
 from dmmcheck.report.write import write
 
@@ -66,8 +66,18 @@ class RunSummary:
                 "no gating check reached a verdict, so nothing was tested and the run fails; the reasons are above"
             )
             status = pytest.ExitCode.TESTS_FAILED
+        for report in self._reports.values():
+            for name, change in report.regressions.items():
+                self._notes.append(wording.regression(name, change))
+                status = pytest.ExitCode.TESTS_FAILED
         results = self._results
-        for message in (*results.usage_errors, *results.worker_differences(), *self._unused_settings(), *self._write()):
+        for message in (
+            *results.usage_errors,
+            *results.worker_differences(),
+            *self._unused_settings(),
+            *self._write(),
+            *self._update_baseline(),
+        ):
             self._notes.append(message)
             status = pytest.ExitCode.USAGE_ERROR
         if session.exitstatus in REPLACEABLE and status != pytest.ExitCode.OK:
@@ -105,11 +115,31 @@ class RunSummary:
             for label, report in self._reports.items():
                 target = _path_for(path, label, alone=len(self._reports) == 1)
                 try:
-                    write(report, self._config.invocation_params.dir / target)
+                    write(report, self._config.invocation_params.dir / target, evidence=self._has_evidence)
                 except ReportError as error:
                     yield str(error)
                 else:
                     self._written.append(target)
+
+    @property
+    def _has_evidence(self) -> bool:
+        """Whether JSON reports hold the values per input."""
+        return options.is_on(self._config) and loaded_config(self._config).settings.evidence
+
+    def _update_baseline(self) -> Iterator[str]:
+        """Write the baseline where that is asked for; a message if it cannot be written."""
+        report, target = self._reports.get(""), self._config.stash.get(BASELINE_PATH, None)
+        if target is None:
+            return
+        if report is None or not report.complete or report.errors:
+            yield f"the baseline {target} was not written, since not every selected check came to an end"
+            return
+        try:
+            write(report, target, evidence=True)
+        except ReportError as error:
+            yield str(error)
+        else:
+            self._written.append(target)
 
     def show(self, reporter: pytest.TerminalReporter) -> None:
         """Print the table of each subject, then the files written and the notes on the whole run."""

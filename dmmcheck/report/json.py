@@ -19,11 +19,14 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dmmcheck.errors import ReportError
-from dmmcheck.inference.types import ChanceWord, Cost, Direction, Tier, Verdict
+from dmmcheck.inference.types import ChanceWord, ChangeWord, Cost, Direction, Tier, Verdict
+from dmmcheck.report import evidence_json
 from dmmcheck.report.headline import headline
 from dmmcheck.report.model import (
     SCHEMA,
+    Baseline,
     Chance,
+    Change,
     Control,
     DistanceSummary,
     Finding,
@@ -38,6 +41,8 @@ SCHEMA_FILE = "report-2.schema.json"
 READ = ("dmmcheck.report/1", SCHEMA)
 """The schemas that are read; what schema 1 lacks gets its default."""
 UNDEFINED = "no finite value"
+SELDOM = ("expected_failure", "counterexample", "change", "worse", "dim_estimates")
+"""Keys of a finding that are present only where they say something."""
 
 Object = Mapping[str, Any]
 
@@ -61,6 +66,14 @@ def as_json(report: Report) -> dict[str, Any]:
     }
     content["soundness"] = [_explained(item, "message") for item in content["soundness"]]
     content["distances"] = {name: _explained(arm) for name, arm in content["distances"].items()}
+    for name in ("evidence", "baseline"):
+        if content[name] is None:
+            del content[name]
+    if "evidence" in content:
+        content["evidence"] = evidence_json.as_json(report)
+    if "baseline" in content:
+        changes = content["baseline"]["distances"]
+        changes.update({name: _explained(change) for name, change in changes.items()})
     content["findings"] = [_finding(finding) for finding in content["findings"]]
     if content["subject"] is not None:
         content["subject"]["manifold"] = _explained(content["subject"]["manifold"])
@@ -71,11 +84,11 @@ def as_json(report: Report) -> dict[str, Any]:
 
 def _finding(finding: dict[str, Any]) -> dict[str, Any]:
     """A finding with the reasons that the schema requires."""
-    if not finding["expected_failure"]:
-        del finding["expected_failure"]  # the key is present only where a failure is expected
-    if finding["counterexample"] is None:
-        del finding["counterexample"]  # likewise
-    for part in ("control", "chance"):
+    for part in (*evidence_json.OF_FINDINGS, *(key for key in SELDOM if not finding[key])):
+        del finding[part]
+    for part in ("control", "chance", "change"):
+        if part not in finding:
+            continue
         if finding[part] is not None:
             finding[part] = _explained(finding[part])
     if (finding["verdict"] == "not-run" or finding["estimate"] is None) and not finding["reason"]:
@@ -178,7 +191,7 @@ def from_dict(content: Object) -> Report:
 
 
 def _report(content: Object) -> Report:
-    subject = content["subject"]
+    subject, evidence = content["subject"], content.get("evidence")
     return Report(
         dmmcheck=content["dmmcheck"],
         versions=dict(content["versions"]),
@@ -188,7 +201,7 @@ def _report(content: Object) -> Report:
         subject=None if subject is None else _subject(subject),
         soundness=tuple(_soundness(item) for item in content["soundness"]),
         distances={name: _distances(arm) for name, arm in content["distances"].items()},
-        findings=tuple(_read_finding(finding) for finding in content["findings"]),
+        findings=tuple(evidence_json.with_values(_read_finding(one), one, evidence) for one in content["findings"]),
         planned=tuple(content.get("planned", ())),
         complete=content.get("complete", True),
         errors=tuple(content.get("errors", ())),
@@ -196,6 +209,24 @@ def _report(content: Object) -> Report:
         run=content.get("run", ""),
         fast=content.get("fast", False),
         cost=_run_cost(content.get("cost", {})),
+        evidence=None if evidence is None else evidence_json.read(evidence),
+        baseline=None if content.get("baseline") is None else _baseline(content["baseline"]),
+    )
+
+
+def _baseline(content: Object) -> Baseline:
+    return Baseline(
+        **{key: content[key] for key in ("name", "created", "run", "common")},
+        distances={name: _change(change) for name, change in content["distances"].items()},
+    )
+
+
+def _change(content: Object) -> Change:
+    return Change(
+        **{key: content[key] for key in ("confidence", "n", "is_ratio", "worse", "gating", "reason")},
+        word=_word(content, "word", ChangeWord),
+        estimate=_lost_or_none(content, "estimate"),
+        interval=None if content["interval"] is None else _pair(content["interval"]),
     )
 
 
@@ -269,7 +300,14 @@ def _read_finding(content: Object) -> Finding:
         replicates=content.get("replicates", content["n"]),
         out_of_time=content.get("out_of_time", False),
         cost=_cost(content["cost"]),
+        change=None if content.get("change") is None else _change(content["change"]),
+        worse=content.get("worse", ""),
+        dim_estimates=_dim_estimates(content.get("dim_estimates")),
     )
+
+
+def _dim_estimates(content: Object | None) -> dict[int, float] | None:
+    return None if content is None else {int(dim): _number(value) for dim, value in content.items()}
 
 
 def _control(content: Object) -> Control:

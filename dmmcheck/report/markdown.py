@@ -8,6 +8,7 @@ from tabulate import tabulate
 
 from dmmcheck.report import wording
 from dmmcheck.report.claims import Claim, claims
+from dmmcheck.report.harmless import harmless_report
 from dmmcheck.report.headline import headline
 from dmmcheck.report.model import Finding, Report
 
@@ -29,9 +30,20 @@ SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]
 
 def render(report: Report) -> str:
     """The headline, one row a claim, below it the facts, the open questions and the failures, then the controls."""
+    report = harmless_report(report)
     head = ["## dmmcheck", _escaped(headline(report)), _table(report)]
-    blocks = [*head, *_facts(report), *_open_questions(report), *_failures(report), *_controls(report)]
+    blocks = [*head, *_facts(report), _origin(report), *_open_questions(report), *_failures(report)]
+    blocks += [*_changes(report), *_controls(report)]
     return "\n\n".join(blocks) + "\n"
+
+
+def _origin(report: Report) -> str:
+    """When and by which run the report was made, whether it is complete, and the errors of the run."""
+    whole = "complete" if report.complete else "incomplete: selected tests have no finding"
+    lines = [
+        f"**made**: {_escaped(report.created or 'unknown')} by the run {_escaped(report.run or 'unknown')}, {whole}"
+    ]
+    return _listed([*lines, *(f"**error**: {_escaped(error)}" for error in report.errors)])
 
 
 def _table(report: Report) -> str:
@@ -102,8 +114,20 @@ def _open_questions(report: Report) -> Iterator[str]:
 
 
 def _failures(report: Report) -> Iterator[str]:
-    if report.failures:
-        yield _listed(f"**failed**: {_escaped(wording.failure(finding))}" for finding in report.failures)
+    lines = [f"**failed**: {_escaped(wording.failure(finding))}" for finding in report.failures]
+    lines += [f"**worse**: {_escaped(wording.regression(name, one))}" for name, one in report.regressions.items()]
+    if lines:
+        yield _listed(lines)
+
+
+def _changes(report: Report) -> Iterator[str]:
+    """A table with each claim and distance beside the baseline."""
+    changes = {f"distance {name}": change for name, change in report.distance_changes.items()}
+    changes |= {finding.id: finding.change for finding in report.findings if finding.change is not None}
+    rows = [[f"`{name}`", _escaped(wording.change(change)), f"{change.n}"] for name, change in changes.items()]
+    if rows:
+        yield "### Beside the baseline"
+        yield _drawn(rows, ("claim", "change", "inputs"))
 
 
 def _drawn(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:

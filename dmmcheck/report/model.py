@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dmmcheck.inference.types import ChanceWord, Cost, Direction, Tier, Verdict
+from dmmcheck.errors import ReportError
+from dmmcheck.inference.types import ChanceWord, ChangeWord, Cost, Direction, Tier, Verdict
+from dmmcheck.registry import REPORT_FORMATS
 
 SCHEMA = "dmmcheck.report/2"
 
@@ -49,6 +52,52 @@ class Chance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Change:
+    """How a number of one model differs from the same number of a baseline, on the same inputs.
+
+    Attributes:
+        word: ``better`` or ``worse`` where one direction is worse, ``changed`` where none is, ``no-change``, or
+            ``not-told``.
+        estimate: Median of the ratios, now over before, for a ratio or a distance; else the median (or mean, for a
+            rate) of the differences, now minus before. None where nothing could be compared.
+        interval: Its interval.
+        confidence: Level of the interval, which covers all changes of the report together.
+        n: How many inputs both have.
+        is_ratio: Whether `estimate` is a ratio.
+        worse: The direction that is worse; "" where none is.
+        gating: Whether a change for the worse fails the run.
+        reason: Why nothing is told; "" where it is.
+    """
+
+    word: ChangeWord
+    estimate: float | None = None
+    interval: tuple[float, float] | None = None
+    confidence: float | None = None
+    n: int = 0
+    is_ratio: bool = True
+    worse: str = ""
+    gating: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingStep:
+    """d_off at one checkpoint of a training: its median and central half over the inputs.
+
+    Attributes:
+        step: Number of the training step.
+        median: Median of d_off, in units of x.
+        low: Its quartile from below.
+        high: Its quartile from above.
+    """
+
+    step: float
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """The result of one check in one tier and variant.
 
@@ -88,6 +137,12 @@ class Finding:
         cost: Evaluations and time of the measurements that this finding was the first to need.
         counterexample: The counterexample of a search as plain data (`dmmcheck.strategies.search.as_plain`); None
             where there is none.
+        change: How it differs from a baseline; None where it was not compared with one.
+        worse: The direction of the statistic that is worse for a user of the model; "" where the check names none.
+        values: The statistic of each input, in the order of `InputEvidence.inputs`; () where its unit is no input.
+        draws: The statistic in each draw of the control; () without a control.
+        dim_estimates: The estimate for manifold estimates of other dimensions k, by k; None like `dims`.
+        trajectory: d_off along the checkpoints of a training; () where the claim is about none.
     """
 
     check: str
@@ -119,6 +174,12 @@ class Finding:
     out_of_time: bool = False
     cost: Cost = field(default_factory=Cost)
     counterexample: dict[str, Any] | None = None
+    change: Change | None = None
+    worse: str = ""
+    values: tuple[float, ...] = ()
+    draws: tuple[float, ...] = ()
+    dim_estimates: dict[int, float] | None = None
+    trajectory: tuple[TrainingStep, ...] = ()
 
     @property
     def id(self) -> str:
@@ -213,6 +274,89 @@ class DistanceSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Portrait:
+    """The classes in a plane through one input, spanned by a tangent and a normal direction.
+
+    Attributes:
+        input: Hash of the input, which is the origin.
+        extent: Half the width of the plane (tangent, normal), in units of x.
+        classes: The model's class at each point of a regular grid: a row for each normal coordinate, from the lowest.
+        others: The same for other models on the same plane, by name, e.g. ``robust``.
+        on: Tangent coordinate of the crossing found in the tangent space, in units of x.
+        off: Normal coordinate of the crossing found in the normal space, in units of x.
+    """
+
+    input: str
+    extent: tuple[float, float]
+    classes: tuple[tuple[int, ...], ...]
+    others: dict[str, tuple[tuple[int, ...], ...]]
+    on: float
+    off: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strip:
+    """An image, and the smallest steps that change its label.
+
+    Attributes:
+        input: Hash of the image.
+        shape: (height, width) or (height, width, channels).
+        image: Its values, flat, in the order of `shape`.
+        steps: The step in each search space, ``free``, ``on`` and ``off``, flat; absent where none was found.
+        lengths: L2 length of each step, in units of x.
+    """
+
+    input: str
+    shape: tuple[int, ...]
+    image: tuple[float, ...]
+    steps: dict[str, tuple[float, ...]]
+    lengths: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputEvidence:
+    """The values per input behind a report, and what its figures show; rows are in the order of the measurement.
+
+    Attributes:
+        inputs: A hash of each measured input (n,), which finds the same input in another report.
+        distances: L2 distance of the first inputs in each search space, in units of x; inf where none was found.
+        residuals: Distance of each input from the manifold estimate (n,), in units of x.
+        tangent_shares: Share of the energy of one fixed direction in the tangent space of each input (n,). With the
+            residuals it tells one manifold estimate from another.
+        settings: The settings that values per input depend on, e.g. ``effort``.
+        portrait: Classes in a plane through one input; None where no crossing on and off the manifold was found.
+        strips: Images with their steps; () where inputs are no images.
+    """
+
+    inputs: tuple[str, ...]
+    distances: dict[str, tuple[float, ...]]
+    residuals: tuple[float, ...]
+    tangent_shares: tuple[float, ...]
+    settings: dict[str, str]
+    portrait: Portrait | None = None
+    strips: tuple[Strip, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """What a report was compared with.
+
+    Attributes:
+        name: Path of the file, or name of the model.
+        created: When that report was made; "" for a model of the same run.
+        run: Id of that run; "" for a model of the same run.
+        common: How many inputs both have.
+        distances: The change of the distance in each search space.
+    """
+
+    name: str
+    created: str
+    run: str
+    common: int
+    distances: dict[str, Change]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """How many findings were planned, ran, and ended with each verdict."""
 
@@ -274,6 +418,8 @@ class Report:
         fast: Whether the run was a fast one: the stated claims only, searched with quick effort.
         cost: What the run cost.
         schema: Name of the JSON schema.
+        evidence: The values per input; None where they were not kept.
+        baseline: What it was compared with; None where with nothing.
     """
 
     dmmcheck: str
@@ -293,6 +439,8 @@ class Report:
     fast: bool = False
     cost: RunCost = field(default_factory=RunCost)
     schema: str = SCHEMA
+    evidence: InputEvidence | None = None
+    baseline: Baseline | None = None
 
     @property
     def summary(self) -> Summary:
@@ -316,6 +464,92 @@ class Report:
             if finding.gating and finding.verdict == "refuted" and not finding.expected_failure
         )
 
+    @property
+    def regressions(self) -> dict[str, Change]:
+        """The changes for the worse that fail the run, by id of the finding or by ``distance NAME``."""
+        changes = {f"distance {name}": change for name, change in self.distance_changes.items()}
+        changes |= {finding.id: finding.change for finding in self.findings if finding.change is not None}
+        return {name: change for name, change in changes.items() if change.gating and change.word == "worse"}
+
+    @property
+    def distance_changes(self) -> dict[str, Change]:
+        """The change of each distance beside the baseline; {} without one."""
+        return {} if self.baseline is None else self.baseline.distances
+
     def as_dict(self) -> dict[str, Any]:
         """The report as dicts and tuples, with its counts; infinities and NaN are kept."""
         return {**asdict(self), "summary": asdict(self.summary)}
+
+    def to_html(self) -> str:
+        """The report as one self-contained HTML page; needs the extra ``report``.
+
+        Raises:
+            ReportError: jinja2 is not installed.
+        """
+        text: str = REPORT_FORMATS[".html"](self)
+        return text
+
+    def to_markdown(self) -> str:
+        """The report as GitHub-flavoured Markdown."""
+        text: str = REPORT_FORMATS[".md"](self)
+        return text
+
+    def to_dataframe(self) -> Any:
+        """The values per input as a `pandas.DataFrame`, one row an input; see `columns`.
+
+        Raises:
+            ReportError: pandas is not installed.
+        """
+        try:
+            import pandas  # noqa: PLC0415  # not needed otherwise
+        except ImportError as error:
+            raise ReportError("to_dataframe needs pandas, which is not installed; pip install pandas") from error
+        columns = self.columns()
+        return pandas.DataFrame({name: pandas.Series(list(values)) for name, values in columns.items()})
+
+    def columns(self) -> dict[str, tuple[Any, ...]]:
+        """The values per input by column; a column is shorter where only the first inputs have a value.
+
+        The columns are ``input`` (a hash), ``d_free``, ``d_on``, ``d_off`` and ``d_random``, ``residual`` (the distance
+        from the manifold estimate), and the statistic of each finding under its id.
+        """
+        found: dict[str, tuple[Any, ...]] = {}
+        if self.evidence is not None:
+            found["input"] = self.evidence.inputs
+            found |= {f"d_{name}": values for name, values in self.evidence.distances.items()}
+            found["residual"] = self.evidence.residuals
+        return found | {finding.id: finding.values for finding in self.findings if finding.values}
+
+    def metrics(self) -> dict[str, float]:
+        """The report for trackers of experiments: finite numbers by names of letters, digits, hyphens and slashes.
+
+        For each finding these are ``dmmcheck/ID/estimate``, ``low``, ``high`` and ``change``, and ``supported`` (1 or
+        0; absent without a verdict). For each median there is ``dmmcheck/distance/NAME``, and
+        ``dmmcheck/claims/VERDICT`` counts the verdicts.
+        """
+        found: dict[str, float] = {}
+        for finding in self.findings:
+            found[f"{finding.id}/estimate"] = math.nan if finding.estimate is None else finding.estimate
+            if finding.interval is not None:
+                found[f"{finding.id}/low"], found[f"{finding.id}/high"] = finding.interval
+            if finding.verdict in {"supported", "refuted"}:
+                found[f"{finding.id}/supported"] = float(finding.verdict == "supported")
+            if finding.change is not None and finding.change.estimate is not None:
+                found[f"{finding.id}/change"] = finding.change.estimate
+        found |= {f"distance/{name}": arm.median for name, arm in self.distances.items()}
+        counts = self.summary
+        found |= {f"claims/{word}": float(getattr(counts, word)) for word in ("supported", "refuted", "inconclusive")}
+        return {f"dmmcheck/{name}": float(value) for name, value in found.items() if math.isfinite(value)}
+
+    def _repr_html_(self) -> str:
+        """The report in a notebook: the page in a frame of its own, so that neither changes the other's style."""
+        from html import escape  # noqa: PLC0415
+        from importlib.util import find_spec  # noqa: PLC0415
+
+        if find_spec("jinja2") is None:
+            return f"<pre>{escape(self.to_markdown())}</pre>"
+        page = escape(self.to_html(), quote=True)
+        return (
+            f'<iframe title="dmmcheck report" sandbox="" srcdoc="{page}" width="100%" height="800" '
+            'style="border: 1px solid #888"></iframe>'
+        )

@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from dmmcheck.report import table, wording
 from dmmcheck.report.claims import claims
+from dmmcheck.report.harmless import harmless_report
 from dmmcheck.report.headline import headline
 from dmmcheck.report.model import Report
 
@@ -36,7 +37,7 @@ def render(
         encoding: Encoding of the output; characters that it lacks are replaced by ASCII.
         verbose: Add a row for each control, and the reasons why nothing is told of chance.
     """
-    width = width or DEFAULT_WIDTH
+    report, width = harmless_report(report), width or DEFAULT_WIDTH
     parts = (
         _facts(report, width, verbose=verbose),
         _open_questions(report, width, verbose=verbose),
@@ -98,6 +99,9 @@ def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: boo
 
     Only pytest gives commands, and pytest lists the failed tests itself.
     """
+    for name, change in report.regressions.items():
+        first, *more = _line("worse", wording.regression(name, change), width)
+        yield from (table.coloured(first, table.FAILURE_COLOUR) if colour else first, *more)
     for finding in report.failures:
         if finding.id in reruns:
             yield "rerun".ljust(LABEL) + reruns[finding.id]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 
-from dmmcheck.inference.types import BUILTIN, ChanceWord, Verdict
-from dmmcheck.report.model import Chance, DistanceSummary, Finding, Report, RunCost, Soundness, SubjectSummary
+from dmmcheck.inference.types import BUILTIN, ChanceWord, ChangeWord, Verdict
+from dmmcheck.report.model import Chance, Change, DistanceSummary, Finding, Report, RunCost, Soundness, SubjectSummary
 
 EXPECTED = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0, "gradients-normal": 0.0}
 """Expected values of items for information: no distance is censored, and no gradient vanishes."""
@@ -192,6 +192,8 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "manifold", _manifold(report.subject, report.distances.get("free"))
     if report.distances:
         yield "distances", distances(report.distances)
+    if report.baseline is not None:
+        yield "baseline", baseline(report)
     if report.soundness:
         yield "soundness", soundness(report.soundness)
     yield "run", _run(report)
@@ -282,6 +284,45 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     return f"{seconds / 60:.1f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+
+
+CHANGE_WORDS: Mapping[ChangeWord, str] = {
+    "better": "better",
+    "worse": "worse",
+    "changed": "changed",
+    "no-change": "no change",
+    "not-told": "not told",
+}
+
+
+def change(found: Change) -> str:
+    """The change beside a baseline, e.g. ``worse 0.70x [0.68, 0.73]``; with the reason where nothing is told."""
+    word = CHANGE_WORDS[found.word]
+    if found.estimate is None or found.interval is None:
+        return f"{word} ({found.reason})"
+    unit = "ratio" if found.is_ratio else ""
+    low, middle, high = (_effect(value, unit) for value in (found.interval[0], found.estimate, found.interval[1]))
+    return f"{word} {middle}{'x' * found.is_ratio} [{low}, {high}]"
+
+
+def baseline(report: Report) -> str:
+    """What a report was compared with, the changes of the distances, and how many claims changed in which way."""
+    found = report.baseline
+    if found is None:
+        return ""
+    made = f" of {found.created}" if found.created else ""
+    distances = ", ".join(f"{name} {change(one)}" for name, one in found.distances.items())
+    words = [finding.change.word for finding in report.findings if finding.change is not None]
+    counted = ", ".join(f"{words.count(word)} {text}" for word, text in CHANGE_WORDS.items() if words.count(word))
+    return f"{found.name}{made}, {found.common} inputs in both; distances: {distances}; claims: {counted or 'none'}"
+
+
+def regression(name: str, found: Change) -> str:
+    """A change for the worse that fails the run: the claim or distance, the change with its interval, the remedy."""
+    return (
+        f"{name} is {change(found)} beside the baseline, on {found.n} inputs that both have; "
+        "--dmm-update-baseline accepts it"
+    )
 
 
 def failure(finding: Finding) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from dmmcheck.errors import RegistryError, ReportError
 from dmmcheck.registry import REPORT_FORMATS
-from dmmcheck.report import json, markdown
+from dmmcheck.report import csv, html, json, markdown
 from dmmcheck.report.model import Report
 
 Render = Callable[[Report], str]
@@ -44,20 +45,26 @@ def report_format(suffix: str) -> Callable[[Render], Render]:
 
 report_format(".json")(json.render)
 report_format(".md")(markdown.render)
+report_format(".html")(html.render)
+report_format(".csv")(csv.render)
 
 
-def write(report: Report, path: str | os.PathLike[str]) -> None:
+def write(report: Report, path: str | os.PathLike[str], *, evidence: bool = False) -> None:
     """Write the report to a file; its folder is created. An old file stays unless the new one is complete.
 
     Args:
         report: The report.
         path: The file; its suffix selects the format.
+        evidence: Whether a JSON report holds the values per input; a baseline does.
 
     Raises:
         ReportError: The suffix is unknown, the format raises or returns no text, or the file cannot be written.
     """
     target = check_path(path)
-    text = _rendered(report, target.suffix.lower())
+    suffix = target.suffix.lower()
+    if suffix == ".json" and not evidence:
+        report = replace(report, evidence=None)
+    text = _rendered(report, suffix)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _replace(target, text)
@@ -80,6 +87,8 @@ def check_path(path: str | os.PathLike[str]) -> Path:
             f"no report format has the suffix {target.suffix!r} of {str(path)!r}; "
             f"use one of {', '.join(REPORT_FORMATS)}"
         )
+    if target.suffix.lower() == ".html":
+        html.require_jinja()
     if target.is_dir():
         raise ReportError(f"the report's path {target} is a folder; name a file in it, e.g. {target / 'report.json'}")
     folder = next(parent for parent in target.absolute().parents if parent.exists())

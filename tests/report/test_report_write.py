@@ -101,7 +101,9 @@ def own_format(own_registries):
 def test_a_format_of_the_users_own_is_written(tmp_path: Path, own_format):
     write.write(reports.report(), tmp_path / "a" / "r.TXT")
     assert (tmp_path / "a" / "r.TXT").read_text() == "6 planned\n"
-    with pytest.raises(ReportError, match=r"suffix '\.docx' of 'r\.docx'; use one of \.json, \.md, \.txt$"):
+    with pytest.raises(
+        ReportError, match=r"suffix '\.docx' of 'r\.docx'; use one of \.json, \.md, \.html, \.csv, \.txt$"
+    ):
         write.check_path("r.docx")
     assert own_format(reports.report()) == "6 planned\n"
 

@@ -1,0 +1,197 @@
+"""The console command ``dmmcheck``: run the checks without pytest, compare and convert reports, explain a check."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from dmmcheck.config.schema import KEYS, SUBJECT, did_you_mean
+from dmmcheck.config.settings import Config, load_config
+from dmmcheck.errors import CheckError, ConfigError, DmmError
+from dmmcheck.report import json, terminal, wording
+from dmmcheck.report.changes import compared
+from dmmcheck.report.harmless import harmless
+from dmmcheck.report.model import Change, Report
+from dmmcheck.report.write import check_path, write
+
+OK, FAILED, USAGE_ERROR = 0, 1, 4
+"""Exit statuses, those of pytest: everything held, something failed, the command or a setting is wrong."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand and return its exit status.
+
+    Args:
+        arguments: The words after ``dmmcheck``; those of the process where None.
+
+    Example:
+        >>> from dmmcheck.cli import main
+        >>> main(["explain", "no-such-check"])
+        4
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        status: int = options.command(options)
+    except DmmError as error:
+        print(f"dmmcheck: {harmless(str(error))}", file=sys.stderr)
+        return USAGE_ERROR
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="dmmcheck", description="Test the geometry of a classifier.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run the checks on the model that settings and options name")
+    run.set_defaults(command=_run)
+    run.add_argument("--checks", metavar="ID,...", type=_names, help="run only these checks")
+    run.add_argument("--exclude", metavar="ID,...", type=_names, default=(), help="leave these checks out")
+    run.add_argument("--tier", metavar="TIER,...", type=_names, help="run only these tiers")
+    run.add_argument("--report", metavar="PATH", action="append", default=[], help="write a report; repeatable")
+    run.add_argument("--update-baseline", action="store_true", help="write the baseline instead of comparing with it")
+    for key in KEYS.values():
+        run.add_argument(f"--{key.name}", metavar=key.metavar, help=key.help.replace("%", "%%"), dest=f"key_{key.name}")
+    compare = commands.add_parser("compare", help="compare two reports that hold the evidence per input")
+    compare.set_defaults(command=_compare)
+    compare.add_argument("before", metavar="BEFORE.json")
+    compare.add_argument("now", metavar="NOW.json")
+    compare.add_argument("--report", metavar="PATH", action="append", default=[], help="write NOW with its changes")
+    report = commands.add_parser("report", help="write a JSON report in other formats, or print it")
+    report.set_defaults(command=_report)
+    report.add_argument("source", metavar="REPORT.json")
+    report.add_argument("targets", metavar="PATH", nargs="*", help="files to write: .html, .md, .csv, .json")
+    explain = commands.add_parser("explain", help="print the explanation of a check")
+    explain.set_defaults(command=_explain)
+    explain.add_argument("check", metavar="ID")
+    return parser
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Measure, print the table, and write the reports; refused before measuring where one cannot be written."""
+    targets = [check_path(path) for path in options.report]
+    given = {name: text for name in KEYS if (text := getattr(options, f"key_{name}")) is not None}
+    config = load_config(Path.cwd(), given)
+    settings, baseline = config.settings, config.settings.baseline
+    if options.update_baseline:
+        if baseline is None:
+            raise ConfigError("--update-baseline says no path; give it with --baseline PATH, or set baseline")
+        check_path(config.root / baseline)
+        settings = settings.but(baseline=None, evidence=True)
+    if any(target.suffix.lower() == ".csv" for target in targets):
+        settings = settings.but(evidence=True)
+    report = _measured(replace(config, settings=settings), options)
+    print(terminal.render(report))
+    for target in targets:
+        write(report, target, evidence=settings.evidence)
+        print(f"report       {target}")
+    if options.update_baseline and baseline is not None:
+        write(report, config.root / baseline, evidence=True)
+        print(f"baseline     {baseline}")
+    failed = report.failures or report.regressions or not _has_verdict(report)
+    undecided = settings.on_inconclusive == "fail" and any(
+        finding.gating and finding.verdict == "inconclusive" for finding in report.findings
+    )
+    return FAILED if failed or undecided else OK
+
+
+def _has_verdict(report: Report) -> bool:
+    """Whether a gating claim reached a verdict, or none was planned; otherwise nothing was tested."""
+    gating = [finding.verdict for finding in report.findings if finding.gating]
+    return not gating or bool({"supported", "refuted"} & set(gating))
+
+
+def _measured(config: Config, options: argparse.Namespace) -> Report:
+    """The report on the subject that the settings name."""
+    from dmmcheck.checks.plan import plan, select  # noqa: PLC0415  # loads torch
+    from dmmcheck.run import Run  # noqa: PLC0415
+
+    chosen = select(plan(config.settings), checks=options.checks, exclude=options.exclude, tiers=options.tier)
+    run = Run(_subject(config), config.settings, lambda line: print(line, file=sys.stderr), root=config.root)
+    report = run.report([run.finding(planned) for planned in chosen])
+    return replace(report, planned=tuple(planned.id for planned in chosen))
+
+
+def _subject(config: Config) -> Any:
+    """The subject that settings and options name.
+
+    Raises:
+        ConfigError: A required part is missing.
+    """
+    from dmmcheck.loading import build  # noqa: PLC0415  # loads torch
+
+    given = {*config.subject, *(("manifold",) if "manifold-data" in config.subject else ())}
+    missing = [name for name in build.REQUIRED if name not in given]
+    if missing:
+        names = ", ".join(f"--{name}" for name in missing)
+        raise ConfigError(
+            f"nothing says what is under test: there is no {' and no '.join(missing)}; set {', '.join(missing)} in "
+            f"[tool.dmmcheck] of pyproject.toml in {config.root}, or give {names}"
+        )
+    parts: Mapping[str, Any] = {
+        name: build.load_part(name, config.subject[name], root=config.root)
+        for name in SUBJECT
+        if name in config.subject
+    }
+    return build.build_subject(parts, root=config.root, samples=config.settings.samples)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    """Print the change of each distance and each claim; fails where one that has a worse direction is worse."""
+    targets = [check_path(path) for path in options.report]
+    before, now = json.read(options.before), json.read(options.now)
+    report = compared(now, before, name=options.before, is_gate=True)
+    changes = {f"distance {name}": change for name, change in report.distance_changes.items()}
+    changes |= {finding.id: finding.change for finding in report.findings if finding.change is not None}
+    print(f"{options.now} beside {options.before}: {_common(report)} inputs are in both")
+    for name, change in changes.items():
+        print(f"  {harmless(name):<48} {_line(change)}")
+    for target in targets:
+        write(report, target)
+    return FAILED if report.regressions else OK
+
+
+def _common(report: Report) -> int:
+    return 0 if report.baseline is None else report.baseline.common
+
+
+def _line(change: Change) -> str:
+    return wording.change(change) + (f", {change.n} inputs" if change.n else "")
+
+
+def _report(options: argparse.Namespace) -> int:
+    """Write a report in other formats; print it where none is named."""
+    from dmmcheck.checks.base import registry  # noqa: PLC0415  # for the explanations of an HTML page
+
+    targets = [check_path(path) for path in options.targets]
+    report = json.read(options.source)
+    if any(target.suffix.lower() == ".html" for target in targets):
+        registry()
+    for target in targets:
+        write(report, target, evidence=report.evidence is not None)
+    if not targets:
+        print(terminal.render(report))
+    return OK
+
+
+def _explain(options: argparse.Namespace) -> int:
+    """Print the explanation of a check.
+
+    Raises:
+        CheckError: The id is unknown.
+    """
+    from dmmcheck.checks.base import registry  # noqa: PLC0415  # loads torch
+    from dmmcheck.checks.explain import explain  # noqa: PLC0415
+
+    checks = registry()
+    if options.check not in checks:
+        close = did_you_mean(options.check, checks)
+        raise CheckError(f"unknown check {options.check!r}{close}; valid: {', '.join(checks)}")
+    print(explain(checks[options.check]))
+    return OK

@@ -1,0 +1,100 @@
+"""What the figures of a report show of single inputs: a plane through one, and images with their smallest steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dmmcheck.inference.types import ARMS
+from dmmcheck.measurement.measure import PAIR
+from dmmcheck.measurement.summary import REPORT_NAMES
+from dmmcheck.measurement.view import View
+from dmmcheck.report.model import Portrait, Strip
+
+GRID = 33  # points a side
+MARGIN = 1.5  # the plane reaches this many times as far as the crossings
+STRIPS = 2
+MOST_PIXELS = 64  # a side; larger images are thinned out
+CHANNELS = (1, 3)
+LEAST_ANGLE = 1e-3  # directions nearer to each other than this span no plane
+
+
+def portrait_of(view: View, hashes: Sequence[str]) -> Portrait | None:
+    """The classes in the plane through an input that its crossings on and off the manifold span.
+
+    The input is the one with the median ratio of the two distances. None where no input has both crossings.
+    """
+    on, off = (torch.as_tensor(view.distance(arm)) for arm in ("tangent", "normal"))
+    ratio = on / off
+    usable = torch.nonzero(torch.isfinite(ratio) & (ratio > 0)).reshape(-1)
+    if not len(usable):
+        return None
+    row = int(usable[torch.argsort(ratio[usable], stable=True)[len(usable) // 2]])
+    u, v = (view.delta(arm)[row] / view.delta(arm)[row].norm() for arm in ("tangent", "normal"))
+    if float((u * v).sum().abs()) > 1 - LEAST_ANGLE:
+        return None
+    extent = (MARGIN * float(on[row]), MARGIN * float(off[row]))
+    points = _plane(view.x[row], u * extent[0], v * extent[1])
+    return Portrait(
+        input=hashes[row],
+        extent=extent,
+        classes=_classes(view, points),
+        others={name: _classes(view.paired_model(name), points) for name in _others(view)},
+        on=float(on[row]),
+        off=float(off[row]),
+    )
+
+
+def _plane(x: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Points (GRID^2, D) of a grid around x, the first axis along v and the second along u."""
+    along = torch.linspace(-1, 1, GRID, dtype=x.dtype, device=x.device)
+    return (x + along[:, None, None] * v + along[None, :, None] * u).reshape(GRID * GRID, -1)
+
+
+def _others(view: View) -> list[str]:
+    """The models to show beside the one under test: the other one of a twin, and the first checkpoint of a training."""
+    measurement = view.measurement
+    names = [name for name in PAIR if measurement.has_reference_model(name) and not measurement.pairs]
+    shown = [name for name in names if measurement.paired_model(name) is not measurement]
+    return shown + [f"checkpoint {step}" for step in measurement.steps[:1]]
+
+
+def _classes(view: View, points: Tensor) -> tuple[tuple[int, ...], ...]:
+    return tuple(map(tuple, view.labels(points).reshape(GRID, GRID).tolist()))
+
+
+def strips_of(view: View, hashes: Sequence[str]) -> tuple[Strip, ...]:
+    """Two images with their smallest steps, at the quartiles of d_free; () without images."""
+    shape = view.classifier.input_shape
+    if len(shape) not in {2, 3} or min(shape[-2:]) < 2 or (len(shape) == 3 and shape[0] not in CHANNELS):
+        return ()
+    order = torch.argsort(torch.as_tensor(view.distance("free")), stable=True)
+    rows = [int(order[len(order) * (2 * number + 1) // (2 * STRIPS)]) for number in range(STRIPS)]
+    return tuple(_strip(view, row, hashes[row]) for row in dict.fromkeys(rows))
+
+
+def _strip(view: View, row: int, name: str) -> Strip:
+    image, shape = _as_image(view, view.x[row])
+    found = {REPORT_NAMES[arm]: view.delta(arm)[row] for arm in ARMS}
+    steps = {arm: step for arm, step in found.items() if math.isfinite(float(step.norm()))}
+    return Strip(
+        input=name,
+        shape=shape,
+        image=image,
+        steps={arm: _as_image(view, step)[0] for arm, step in steps.items()},
+        lengths={arm: float(step.norm()) for arm, step in steps.items()},
+    )
+
+
+def _as_image(view: View, values: Tensor) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """The values (D,) of an image, channels last, thinned out where it is large; and its shape."""
+    image = values.reshape(view.classifier.input_shape)
+    image = image[None] if image.ndim == 2 else image
+    stride = math.ceil(max(image.shape[1:]) / MOST_PIXELS)
+    image = image[:, ::stride, ::stride].permute(1, 2, 0)
+    image = image[..., 0] if image.shape[2] == 1 else image
+    flat = image.detach().cpu().double().reshape(-1)
+    return tuple(float(f"{value:.4g}") for value in flat.tolist()), tuple(image.shape)

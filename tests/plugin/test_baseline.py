@@ -1,0 +1,82 @@
+"""A baseline under pytest: written, compared with, refused, and failing the run where something got worse."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+SHALLOW = """
+import dmmcheck
+from dmmcheck.worlds.dimples import dimpled
+
+def subject(depth):
+    return dimpled(seed=0, depth=depth).subject
+
+deep, shallow = subject(0.1), subject(0.07)
+data = deep.x[:96], deep.y[:96]
+manifold = deep.manifold
+deep, shallow = deep.model, shallow.model
+"""
+SETTINGS = """
+[tool.dmmcheck]
+model = "dimples:deep"
+data = "dimples:data"
+manifold = "dimples:manifold"
+samples = 96
+gate = ["stated", "baseline"]
+baseline = "main.json"
+"""
+CHECKS = ("--dmm-only", "--dmm-tier", "stated", "--dmm-checks", "boundary-clings,off-manifold-energy")
+
+
+@pytest.fixture
+def dimples(pytester, registries):
+    pytester.makepyfile(dimples=SHALLOW)
+    pytester.makefile(".toml", pyproject=SETTINGS)
+    return pytester
+
+
+def test_a_regression_fails_with_claim_change_and_the_command_that_accepts_it(dimples):
+    missing = dimples.runpytest_inprocess(*CHECKS)
+    assert missing.ret == pytest.ExitCode.USAGE_ERROR
+    missing.stderr.fnmatch_lines(["*there is no baseline*write it first, with --dmm-update-baseline"])
+
+    assert dimples.runpytest_inprocess(*CHECKS, "--dmm-update-baseline").ret == 0
+    written = json.loads((dimples.path / "main.json").read_text())
+    assert len(written["evidence"]["inputs"]) == 96
+
+    same = dimples.runpytest_inprocess(*CHECKS, "--dmm-seed", "5")
+    assert same.ret == 0
+    words = " ".join(same.stdout.str().split())
+    assert "96 inputs in both; distances: free no change 1.00x [1.00, 1.00]" in words
+    assert "claims: 2 no change" in words
+
+    worse = dimples.runpytest_inprocess(*CHECKS, "--dmm-model", "dimples:shallow", "--junitxml=junit.xml")
+    assert worse.ret == pytest.ExitCode.TESTS_FAILED
+    text = " ".join(worse.stdout.str().split())
+    assert "boundary-clings-stated-builtin is worse 0.70x [0.70, 0.70] beside the baseline" in text
+    assert "--dmm-update-baseline accepts it" in text
+    assert "worse 0.70x" in (dimples.path / "junit.xml").read_text()
+
+    other = dimples.runpytest_inprocess(*CHECKS, "--dmm-effort", "quick")
+    assert other.ret == pytest.ExitCode.USAGE_ERROR
+    assert "settings differ (effort was default and is quick)" in " ".join(other.stdout.str().split())
+
+
+def test_a_model_is_compared_with_another_one_in_the_same_run(dimples):
+    settings = SETTINGS.replace('baseline = "main.json"', 'baseline-model = "dimples:deep"')
+    dimples.makefile(".toml", pyproject=settings.replace("dimples:deep", "dimples:shallow", 1))
+    found = dimples.runpytest_inprocess(*CHECKS, "--dmm-report", "now.json")
+    assert found.ret == pytest.ExitCode.TESTS_FAILED
+    report = json.loads((dimples.path / "now.json").read_text())
+    assert report["baseline"]["name"] == "the model Dimples"
+    change = next(one["change"] for one in report["findings"] if one["check"] == "boundary-clings")
+    assert (change["word"], round(change["estimate"], 3)) == ("worse", 0.7)
+
+
+def test_a_path_for_the_baseline_is_required(dimples):
+    dimples.makefile(".toml", pyproject=SETTINGS.replace('baseline = "main.json"', ""))
+    found = dimples.runpytest_inprocess(*CHECKS, "--dmm-update-baseline")
+    assert found.ret == pytest.ExitCode.USAGE_ERROR
+    found.stderr.fnmatch_lines(["*--dmm-update-baseline says no path; give it with --dmm-baseline PATH*"])

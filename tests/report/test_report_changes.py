@@ -1,0 +1,76 @@
+"""A report beside a baseline: what changed, and which baselines are refused."""
+
+from __future__ import annotations
+
+import json as plain_json
+from dataclasses import replace
+
+import jsonschema
+import pytest
+from compared_reports import with_evidence
+
+from dmmcheck.errors import BaselineError
+from dmmcheck.report import json, markdown, terminal
+from dmmcheck.report.changes import compared
+
+BEFORE = with_evidence()
+
+
+def test_a_shorter_distance_is_worse_and_fails_where_that_is_asked():
+    found = compared(with_evidence(factor=0.7), BEFORE, name="main.json", is_gate=True)
+    assert found.baseline.common == 128
+    assert set(found.regressions) == {
+        "boundary-clings-stated-builtin",
+        *("distance free", "distance on", "distance off"),
+    }
+    change = found.regressions["boundary-clings-stated-builtin"]
+    assert change.estimate == pytest.approx(0.7)
+    assert not compared(with_evidence(factor=0.7), BEFORE).regressions
+    for text in (terminal.render(found), markdown.render(found).replace("\\", "")):
+        words = " ".join(text.split())
+        assert "boundary-clings-stated-builtin is worse 0.70x [0.70, 0.70] beside the baseline" in words
+        assert "--dmm-update-baseline accepts it" in words
+
+
+def test_other_inputs_are_left_out_and_an_unchanged_model_has_no_change():
+    found = compared(with_evidence(first=40), BEFORE)
+    assert found.baseline.common == 88
+    assert {change.word for change in found.distance_changes.values()} == {"no-change"}
+
+
+def test_a_report_with_its_evidence_and_changes_is_valid_and_survives_writing_and_reading():
+    found = compared(with_evidence(factor=0.7), BEFORE, is_gate=True)
+    text = json.render(found)
+    jsonschema.Draft202012Validator(json.schema()).validate(plain_json.loads(text))
+    assert json.parse(text) == found
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "words"),
+    [
+        (replace(BEFORE, evidence=None), BEFORE, "has no evidence per input"),
+        (replace(BEFORE, dmmcheck="0.0.9"), BEFORE, "was measured by dmmcheck 0.0.9"),
+        (with_evidence(first=100), BEFORE, "28 of 128 inputs are in both"),
+        (
+            replace(BEFORE, evidence=replace(BEFORE.evidence, settings={"effort": "quick", "units": "input"})),
+            BEFORE,
+            "effort was quick and is default",
+        ),
+        (
+            replace(BEFORE, evidence=replace(BEFORE.evidence, tangent_shares=(0.2,) * 128)),
+            BEFORE,
+            "the manifold estimate differs: the tangent spaces",
+        ),
+        (BEFORE, replace(BEFORE, evidence=None), "write it with --dmm-evidence true"),
+    ],
+    ids=["evidence", "version", "data", "settings", "manifold", "own evidence"],
+)
+def test_a_baseline_that_is_not_comparable_is_refused_with_the_reason(before, now, words):
+    with pytest.raises(BaselineError, match=words):
+        compared(now, before)
+
+
+def test_a_claim_that_is_measured_otherwise_is_not_compared():
+    finding = replace(BEFORE.findings[0], statistic="another number")
+    found = compared(BEFORE, replace(BEFORE, findings=(finding,)))
+    assert found.findings[0].change is None
