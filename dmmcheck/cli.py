@@ -1,4 +1,7 @@
-"""The console command ``dmmcheck``: run the checks without pytest, compare and convert reports, explain a check."""
+"""The console command ``dmmcheck``: run the checks without pytest, compare and convert reports, explain a check.
+
+It also says what measurements are kept for later runs, and removes them.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from dmmcheck.report.harmless import harmless
 from dmmcheck.report.model import Change, Report
 from dmmcheck.report.write import check_path, write
 
+STORE = Path(".pytest_cache/d/dmmcheck")
 OK, FAILED, USAGE_ERROR = 0, 1, 4
 """Exit statuses, those of pytest: everything held, something failed, the command or a setting is wrong."""
 
@@ -53,7 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--report", metavar="PATH", action="append", default=[], help="write a report; repeatable")
     run.add_argument("--update-baseline", action="store_true", help="write the baseline instead of comparing with it")
     for key in KEYS.values():
-        run.add_argument(f"--{key.name}", metavar=key.metavar, help=key.help.replace("%", "%%"), dest=f"key_{key.name}")
+        value: dict[str, Any] = {"nargs": "?", "const": "true"} if key.flag else {"metavar": key.metavar}
+        run.add_argument(f"--{key.name}", help=key.help.replace("%", "%%"), dest=f"key_{key.name}", **value)
     compare = commands.add_parser("compare", help="compare two reports that hold the evidence per input")
     compare.set_defaults(command=_compare)
     compare.add_argument("before", metavar="BEFORE.json")
@@ -66,6 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="print the explanation of a check")
     explain.set_defaults(command=_explain)
     explain.add_argument("check", metavar="ID")
+    cache = commands.add_parser("cache", help="say what measurements are kept for later runs, or remove them")
+    cache.set_defaults(command=_cache)
+    cache.add_argument("action", choices=("info", "clear"))
+    cache.add_argument("folder", nargs="?", type=Path, default=STORE, help=f"where they lie ({STORE})")
     return parser
 
 
@@ -194,4 +203,15 @@ def _explain(options: argparse.Namespace) -> int:
         close = did_you_mean(options.check, checks)
         raise CheckError(f"unknown check {options.check!r}{close}; valid: {', '.join(checks)}")
     print(explain(checks[options.check]))
+    return OK
+
+
+def _cache(options: argparse.Namespace) -> int:
+    """Print what a store of measurements holds, or remove it."""
+    from dmmcheck.measurement.store import clear, info  # noqa: PLC0415  # loads torch
+
+    if options.action == "info":
+        print(info(options.folder))
+    else:
+        print(f"{options.folder}: {clear(options.folder)} measurements removed")
     return OK

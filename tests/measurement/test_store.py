@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 import dmmcheck
-from dmmcheck import cache
+from dmmcheck import cli
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.inference.types import Cost
 from dmmcheck.manifolds import PCA
@@ -121,9 +121,9 @@ def test_info_and_clear_say_what_they_did_and_leave_other_files(tmp_path, capsys
     measured(Store(tmp_path), 1)
     (tmp_path / "mine").write_text("kept")
     assert "holds 1 measurements" in info(tmp_path)
-    assert cache.main(["info", str(tmp_path)]) == 0
+    assert cli.main(["cache", "info", str(tmp_path)]) == 0
     assert "holds 1 measurements" in capsys.readouterr().out
-    assert cache.main(["clear", str(tmp_path)]) == 0
+    assert cli.main(["cache", "clear", str(tmp_path)]) == 0
     assert "1 measurements removed" in capsys.readouterr().out
     assert clear(tmp_path) == 0
     assert (tmp_path / "mine").read_text() == "kept"
