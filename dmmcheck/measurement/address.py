@@ -22,7 +22,7 @@ from dmmcheck.registry import CONTROLS
 LIBRARIES = {"builtins", "collections", "dmmcheck", "functools", "numpy", "scipy", "sklearn", "torch"}
 """Packages whose code is known by the versions in every address, so that names suffice."""
 STORED = {
-    *("search", "attack", "targeted", "boundary-gradient", "input-gradient", "crossing", "distance"),
+    *("search", "attack", "targeted", "boundary-gradient", "input-gradient", "crossing", "distance", "distances"),
     *("adversarial", "projected", "towards", "soundness"),
 }
 """First words of the keys of measurements that depend on nothing but their model, inputs, manifold and settings."""

@@ -375,6 +375,28 @@ class Measure:
             queries=self.queries,
         )
 
+    def search_fields(self, n: int, arm: ArmName, fields: Sequence[Field], effort: EffortName) -> list[Crossing]:
+        """Nearest crossings of the first n inputs in one arm of several tangent fields, by one search; not cached."""
+        rows = slice(0, n)
+        return search_spaces(
+            self.classifier,
+            self.sample.x[rows],
+            self.sample.y[rows],
+            [arm_space(field, rows, arm) for field in fields],
+            examples=(self.examples.x, self.examples.y),
+            effort=effort,
+            generator=seeded(self.seed, "search"),
+            queries=self.queries,
+        )
+
+    def has(self, key: tuple[object, ...]) -> bool:
+        """Whether a result is cached under a key."""
+        return key in self._blocks
+
+    def keep(self, key: tuple[object, ...], result: object) -> None:
+        """Cache a result that was found together with others, whose cost is counted there."""
+        self._blocks[key], self._costs[key] = [result], [Cost()]
+
     def boundary_gradients(self, n: int, attack: str) -> Tensor:
         """Margin gradient (n, D) at the nearest crossings of the first n inputs; NaN where none was found."""
 

@@ -26,7 +26,7 @@ WHAT = {
 
 _PART_OF_KEY = {
     **dict.fromkeys(("search", "attack", "targeted", "boundary-gradient", "input-gradient"), SEARCH),
-    "null": NULLS,
+    **dict.fromkeys(("null", "distances"), NULLS),
     "refits": REFITS,
 }
 

@@ -8,7 +8,7 @@ n independent answers to the question whether these tangent spaces differ from o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,18 +18,19 @@ import torch
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.decide import point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
-from dmmcheck.inference.types import DrawCost
+from dmmcheck.inference.types import ARMS, DrawCost
 from dmmcheck.manifolds.fields import FieldPart
 from dmmcheck.manifolds.rotations import Haar, Spectrum, Within
 from dmmcheck.manifolds.span import data_span
 from dmmcheck.measurement.measure import MAX_EXAMPLES
-from dmmcheck.measurement.view import View
+from dmmcheck.measurement.view import View, find_together
 from dmmcheck.registry import CONTROLS
 from dmmcheck.seeding import seeded
 
 NO_LENGTH = 1e-5  # of the longest; a direction shorter than this is constant up to rounding
 FEW_INPUTS = 64  # most inputs of tests that take one look
 INPUTS_A_DRAW = 16  # inputs that one searched draw is measured at; the next draw takes the next ones
+MOST_VALUES = 1 << 24  # of the bases of the draws that are searched at once
 FIRST_DRAWS, FIRST_SHARE = 19, 0.2  # of a searched control: draws after which it is looked at, and the look's alpha
 
 Draw = Callable[[View, torch.Generator], View]
@@ -263,14 +264,33 @@ def null_draws(view: View, ask: Callable[[View], Evidence], name: str, draws: in
         CheckError: The control's own code raised, or returned something other than a view.
     """
 
-    def one(number: int) -> tuple[float, int]:
-        drawn = _drawn(view, name, number)
-        return point_estimate(ask(_few(drawn, number) if searched else replace(drawn, effort=None))), 0
+    def one(drawn: View) -> tuple[float, int]:
+        return point_estimate(ask(drawn)), 0
 
     key = ("null", ask, name, view.n, view.attack)
-    if searched:
-        return np.array([view.cached((*key, number), partial(one, number)) for number in range(draws)])
-    return view.cached((*key, draws), lambda: (np.array([one(number)[0] for number in range(draws)]), 0))
+    if not searched:
+        drawn = (replace(_drawn(view, name, number), effort=None) for number in range(draws))
+        return view.cached((*key, draws), lambda: (np.array([one(each)[0] for each in drawn]), 0))
+    first = _few(_drawn(view, name, 0), 0)
+    values = [view.cached((*key, 0), partial(one, first))]
+    missing = [number for number in range(1, draws) if not view.measurement.has((*key, number))]
+    few = {number: _few(_drawn(view, name, number), number) for number in missing}
+    _search_together(list(few.values()), first)
+    values += [view.cached((*key, number), partial(one, few.get(number, first))) for number in range(1, draws)]
+    return np.array(values)
+
+
+def _search_together(draws: Sequence[View], first: View) -> None:
+    """Search the arms that a question asked of the first draw in the other draws, those at the same inputs at once."""
+    for arm in ARMS[1:]:
+        if not first.measurement.has(first.distance_key(arm)):
+            continue
+        open_draws = [drawn for drawn in draws if not drawn.measurement.has(drawn.distance_key(arm))]
+        for measurement in dict.fromkeys(drawn.measurement for drawn in open_draws):
+            group = [drawn for drawn in open_draws if drawn.measurement is measurement]
+            size = max(1, MOST_VALUES // (group[0].n * group[0].field.dim * group[0].x.shape[1]))
+            for start in range(0, len(group), size):
+                find_together(group[start : start + size], arm)
 
 
 def _few(drawn: View, number: int) -> View:

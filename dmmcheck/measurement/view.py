@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -169,7 +169,11 @@ class View:
             found = self._search(arm)
             return _floats(found.distance), gradients(found)
 
-        return self.cached(("distance", self.draw, arm, self.effort, self.n), compute)
+        return self.cached(self.distance_key(arm), compute)
+
+    def distance_key(self, arm: ArmName) -> tuple[object, ...]:
+        """The key under which the distances of a draw of a control are cached."""
+        return ("distance", self.draw, arm, self.effort, self.n)
 
     def delta(self, arm: ArmName = "free") -> Tensor:
         """The smallest perturbation found, (n, D); NaN where none was found."""
@@ -342,6 +346,26 @@ class View:
 
     def _note_blocks(self, key: tuple[object, ...]) -> None:
         self._note(key, self.measurement.cost(key, self.n))
+
+
+def find_together(draws: Sequence[View], arm: ArmName) -> None:
+    """Search one arm of several draws at the same inputs at once, since small searches leave a processor idle.
+
+    Args:
+        draws: Views of draws of one control: of the same measurement, inputs and effort.
+        arm: ``"tangent"`` or ``"normal"``.
+    """
+    first = draws[0]
+    names = (draws[0].draw or ("",))[:1] + tuple(view.draw[1] for view in draws if view.draw is not None)
+
+    def compute() -> tuple[list[Floats], int]:
+        effort = first.effort or first.measurement.effort
+        found = first.measurement.search_fields(first.n, arm, [view.field for view in draws], effort)
+        return [_floats(crossing.distance) for crossing in found], sum(map(gradients, found))
+
+    distances = first.cached(("distances", names, arm, first.effort, first.n), compute)
+    for view, distance in zip(draws, distances, strict=True):
+        view.measurement.keep(view.distance_key(arm), distance)
 
 
 def _floats(values: Tensor) -> Floats:

@@ -20,6 +20,7 @@ from dmmcheck.errors import CheckError, RegistryError
 from dmmcheck.inference import stats
 from dmmcheck.manifolds.fields import RotatedField
 from dmmcheck.manifolds.rotations import Haar, Spectrum
+from dmmcheck.measurement import nulls
 from dmmcheck.measurement.nulls import BUDGETS, null_draws, why_unavailable
 from dmmcheck.measurement.view import View
 from dmmcheck.registry import CONTROLS
@@ -374,3 +375,43 @@ def test_a_control_that_is_unavailable_is_not_run_for_its_reason():
     )
     finding = views.finding(views.subject(), "off-manifold-energy-controlled-own")
     assert (finding.verdict, finding.reason) == ("not-run", "on Sundays only")
+
+
+def test_draws_that_are_searched_together_have_the_numbers_of_single_searches(monkeypatch):
+    subject = worlds.dimpled(seed=0, samples=64).subject
+    ask = distance.on_manifold_distance_controlled
+
+    def found():
+        return null_draws(replace(views.view(subject, 64), effort="quick"), ask, "rotation", 9, searched=True)
+
+    together = found()
+    monkeypatch.setattr(nulls, "_search_together", lambda draws, first: None)
+    assert np.allclose(together, found(), rtol=1e-5)
+
+
+def test_a_searched_draw_is_measured_at_few_inputs_and_the_next_draw_at_the_next_ones():
+    asked = []
+
+    def ask(view):
+        asked.append((view.n, float(view.x[0, 0])))
+        return distance.on_manifold_distance_controlled(view)
+
+    seen = replace(views.view(worlds.dimpled(seed=0, samples=64).subject, 64), effort="quick")
+    null_draws(seen, ask, "rotation", 5, searched=True)
+    firsts = [float(seen.x[16 * turn, 0]) for turn in (0, 1, 2, 3, 0)]
+    assert asked == [(16, first) for first in firsts]
+
+
+def test_more_draws_of_a_searched_control_add_to_the_first_ones():
+    seen = replace(views.view(worlds.dimpled(seed=0, samples=64).subject, 32), effort="quick")
+    ask = distance.on_manifold_distance_controlled
+    few = null_draws(seen, ask, "rotation", 4, searched=True)
+    more = null_draws(seen, ask, "rotation", 7, searched=True)
+    assert np.array_equal(more[:4], few)
+
+
+def test_the_looks_at_searched_draws_share_alpha():
+    for alpha in (0.05, 0.005, 0.4):
+        looks = nulls.draw_looks(BUDGETS["search"], alpha)
+        assert sum(share for _, share in looks) == pytest.approx(1)
+        assert looks[-1][0] == BUDGETS["search"].draws(alpha)

@@ -1,0 +1,82 @@
+"""Starts without gradients: they find boundaries behind flat stretches, and cost little where gradients lead there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from search_cases import rng
+
+from dmmcheck import geometry
+from dmmcheck.attacks.minimal_norm.ends import Ends
+from dmmcheck.attacks.minimal_norm.search import boundary_search
+from dmmcheck.errors import AttackError
+
+GAP = 0.05
+
+
+def sheet(ambient_dim, slope, *, dim=8, n=64, seed=0):
+    """A smooth dimpled sheet: margin z.n + gap tanh(slope z.t), flat along T away from z.t = 0, where it folds."""
+    generator = rng(seed)
+    frame = geometry.random_basis(ambient_dim, dim + 1, generator=generator, dtype=torch.float32)
+    basis, across = frame[:, :dim], frame[:, dim]
+    along = basis[:, 0]
+
+    def model(x):
+        margin = x @ across + GAP * torch.tanh(slope * (x @ along))
+        return torch.stack([margin / 2, -margin / 2], 1)
+
+    x = torch.randn(n, dim, generator=generator) @ basis.T
+    return model, x, model(x).argmax(1), basis, (x @ along).abs()
+
+
+@pytest.mark.parametrize("ambient_dim", [50, 784])
+@pytest.mark.parametrize("slope", [2, 16])
+@pytest.mark.parametrize("with_examples", [True, False])
+def test_the_fold_of_a_smooth_sheet_is_found_in_its_tangent_space(ambient_dim, slope, with_examples):
+    model, x, y, basis, exact = sheet(ambient_dim, slope)
+    examples = sheet(ambient_dim, slope, n=256)[1:3] if with_examples else None
+    found = boundary_search(model, x, y, subspace=basis, examples=examples, generator=rng(1))
+    assert float(found.found.float().mean()) >= 0.98
+    assert float((found.distance > 1.02 * exact).float().mean()) <= 0.02
+    assert bool((found.distance >= 0.999 * exact).all())
+
+
+def test_a_boundary_that_gradients_describe_costs_few_more_passes():
+    w = torch.nn.functional.normalize(torch.randn(200, generator=rng(2)), dim=0)
+    x = torch.randn(32, 200, generator=rng(3))
+    x = x - (x @ w - 1)[:, None] * w  # all at distance 1
+
+    def model(points):
+        return torch.stack([points @ w, -(points @ w)], 1)
+
+    y = torch.zeros(32, dtype=torch.long)
+    far = (x - 40 * w, torch.ones(32, dtype=torch.long))
+    plain = boundary_search(model, x, y, generator=rng(1))
+    aided = boundary_search(model, x, y, examples=far, generator=rng(1))
+    assert torch.allclose(aided.distance, torch.ones(32), rtol=1e-3)
+    assert float(aided.forwards.float().mean()) <= float(plain.forwards.float().mean()) + 4
+
+
+def test_results_do_not_depend_on_the_batch():
+    model, x, y, basis, _ = sheet(50, 8)
+    whole = boundary_search(model, x, y, subspace=basis, examples=(x, y), generator=rng(1))
+    parts = [
+        boundary_search(model, x[at : at + 7], y[at : at + 7], subspace=basis, examples=(x, y), generator=rng(1))
+        for at in range(0, len(x), 7)
+    ]
+    assert torch.allclose(torch.cat([part.distance for part in parts]), whole.distance, rtol=1e-4)
+
+
+@pytest.mark.parametrize("targeted", [False, True])
+def test_ends_are_the_nearest_examples_of_other_classes_or_of_the_target(targeted):
+    points, labels = torch.tensor([[1.0], [2.0], [3.0], [4.0], [5.0]]), torch.tensor([0, 1, 0, 1, 1])
+    ends = Ends.nearest(torch.tensor([[0.0], [6.0]]), torch.tensor([0, 1]), points, labels, targeted=targeted)
+    wanted = [[0, 2], [4, 3, 1]] if targeted else [[1, 3, 4], [2, 0]]
+    for row, expected in enumerate(wanted):
+        assert ends.index[row][ends.known[row]].tolist() == expected
+
+
+def test_examples_without_a_label_each_are_refused():
+    model, x, y, basis, _ = sheet(50, 8)
+    with pytest.raises(AttackError, match="examples are 64 points with labels"):
+        boundary_search(model, x, y, subspace=basis, examples=(x, y[:3]), generator=rng(1))
