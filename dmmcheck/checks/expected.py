@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 
 from dmmcheck.checks.plan import Planned
 from dmmcheck.inference.types import ARMS, EffortName
+from dmmcheck.measurement.nulls import INPUTS_A_DRAW
 
 GRADIENTS: Mapping[EffortName, int] = {"quick": 35, "default": 80, "thorough": 450}
 """Gradients of a search for each input and arm: medians over the networks of ``benchmarks/RESULTS.md``."""
-GATES = 430  # gradients of the soundness gates for each of their inputs, most of them for the gate on effort
+GATES = 250  # gradients of the soundness gates for each of their inputs, most of them for the gate on effort
 FEW_INPUTS = 64  # inputs of the gates, and of tests that take one look
-DRAWS = 39  # searched draws of a control
+DRAWS = 29  # searched draws of a control, between those of the first look and all
 REFITS = 4  # manifold estimates of other dimensions
 CLASSES = 10  # most target classes of a targeted search
 
@@ -37,7 +38,7 @@ def expected_gradients(
     for one in planned:
         test, cost = one.test, 2 * few
         if test.control and test.draw_cost == "search":
-            cost += DRAWS * few * quick
+            cost += DRAWS * min(few, INPUTS_A_DRAW) * quick
         elif test.draw_cost == "search":
             cost += few * min(classes, CLASSES) * quick
         if one.tier == "stated" and refits and not refitted:

@@ -36,6 +36,8 @@ NO_GRADIENT = (
     "the model gives labels or scores that jump, so the search asks for labels alone: distances are upper bounds, and "
     "checks of gradients are not run"
 )
+VANISHING = 0.01  # largest share of inputs whose gradient may vanish
+UNPREDICTED = 0.2  # largest relative error of the gradient against finite differences, in the median
 STEPS = (0.05, 0.2)  # of finite differences, in units of the distance
 
 
@@ -87,7 +89,7 @@ def gradients(context: SoundnessContext) -> Iterator[Soundness]:
     yield bounded(
         "gradients",
         share,
-        most=0.01,
+        most=VANISHING,
         finding=f"the gradient of loss or margin vanishes in {percent(share)} of inputs (limit 1%)",
         remedy="give logits before saturation, rounding or quantisation, or replace that step by a differentiable one",
     )
@@ -98,11 +100,11 @@ def finite_differences(context: SoundnessContext) -> Soundness:
     """G2: the gradient predicts how the margin changes over a twentieth and a fifth of a typical distance."""
     if not is_differentiable(context.classifier):
         return info("finite-differences", NO_GRADIENT)
-    error = max(median(_derivative_error(context, share)) for share in STEPS)
+    error = _worst_error(context)
     return bounded(
         "finite-differences",
         error,
-        most=0.2,
+        most=UNPREDICTED,
         finding=f"gradients and finite differences differ by {percent(error)} in the median (limit 20%)",
         remedy="the gradient does not describe the model at the scale of its distances; remove fast oscillations, "
         "rounding and step functions from its forward pass, and custom backward passes",
@@ -216,6 +218,17 @@ def box(context: SoundnessContext) -> Iterator[Soundness]:
     point = crossing.point.to(context.x)
     share = median((point - point.clamp(*bounds)).norm(dim=1) / crossing.distance.to(context.x))
     yield info("box", f"distances are unboxed: {percent(share)} of a step leaves the box {bounds} in the median", share)
+
+
+def are_masked(context: SoundnessContext) -> bool:
+    """Whether gradients vanish, or do not predict how the margin changes, by the limits of G1 and G2."""
+    vanishing = max(_vanishing(context, context.margin_gradient[1]), _vanishing(context, _loss_gradient(context)))
+    return vanishing > VANISHING or not _worst_error(context) <= UNPREDICTED
+
+
+def _worst_error(context: SoundnessContext) -> float:
+    """The median error of the gradient against finite differences, at the worse of two step sizes."""
+    return max(median(_derivative_error(context, share)) for share in STEPS)
 
 
 def _vanishing(context: SoundnessContext, gradient: Tensor) -> float:

@@ -18,6 +18,7 @@ from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.measurement.measure import NEXT_EFFORT
 from dmmcheck.models.base import Classifier, is_differentiable
 from dmmcheck.report.model import Soundness
+from dmmcheck.soundness.attack import are_masked
 from dmmcheck.soundness.context import (
     BEATEN,
     TOLERATED,
@@ -60,7 +61,7 @@ def segment_probe(context: SoundnessContext) -> Soundness:
         most=0.05,
         finding="the straight way to the nearest example of another class crosses the boundary more than 2% nearer "
         f"in {percent(share)} of inputs (limit 5%)",
-        remedy=MASKED,
+        remedy=_why_beaten(context),
     )
 
 
@@ -87,7 +88,7 @@ def random_ray_probe(context: SoundnessContext) -> Soundness:
         most=0.05,
         finding=f"one of {RAYS} random directions {WHERE[worst]} crosses the boundary more than 2% nearer in "
         f"{percent(shares[worst])} of inputs (limit 5%)",
-        remedy=MASKED,
+        remedy=_why_beaten(context),
     )
 
 
@@ -107,7 +108,7 @@ def transfer(context: SoundnessContext) -> Soundness:
         most=0.1,
         finding="the way to a smooth surrogate's boundary crosses the model's more than 2% nearer "
         f"in {percent(share)} of inputs (limit 10%)",
-        remedy=MASKED,
+        remedy=_why_beaten(context),
     )
 
 
@@ -199,13 +200,15 @@ def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
             RECALL,
             finding=f"the search finds {total - missed} of {total} boundaries planted {WHERE[arm]} "
             f"(at least {RECALL:.0%}, p = {p:.2g})",
-            remedy=f"{_what_misleads(context)}; {more_effort(context)}, or remove what masks them",
+            remedy=_why_beaten(context),
         )
 
 
-def _what_misleads(context: SoundnessContext) -> str:
-    what = "gradients" if is_differentiable(context.classifier) else "labels"
-    return f"{what} do not lead to a known boundary"
+def _why_beaten(context: SoundnessContext) -> str:
+    """The remedy where a probe is ahead of the search: by what the gradients themselves show."""
+    if is_differentiable(context.classifier) and are_masked(context):
+        return MASKED
+    return f"the search did not converge here: {more_effort(context)}"
 
 
 def _planted_hits(context: SoundnessContext, arm: str, n: int) -> Tensor:

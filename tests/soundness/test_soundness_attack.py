@@ -63,9 +63,22 @@ def test_the_effort_is_compared_with_the_next_higher_one(effort: str, next_effor
 
     context = replace(contexts.plain(), effort=effort, search=recording)
     item = contexts.asked(attack.effort, context)["effort"]
-    assert given == [next_effort] * 3
+    assert given == [next_effort] * 6  # 8 inputs in each arm, then 8 more, since the first have shorter distances
     assert item.message.startswith(f"{article} {next_effort} search shortens the median distance ")
     assert item.ok is False
+
+
+def test_the_gate_of_effort_stops_after_eight_inputs_whose_distances_hold():
+    searched: list[int] = []
+
+    def recording(classifier: Classifier, x: Tensor, y: Tensor, **arguments: Any) -> Crossing:
+        searched.append(len(x))
+        return boundary_search(classifier, x, y, **arguments)
+
+    item = contexts.asked(attack.effort, replace(contexts.plain(), search=recording))["effort"]
+    assert item.ok is True
+    assert searched == [8, 8, 8]
+    assert "8 inputs" in item.message
 
 
 @pytest.mark.parametrize(("shortfall", "ok"), [(0.01, True), (0.1, None), (0.24, None), (0.26, False)])
