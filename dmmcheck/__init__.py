@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from dmmcheck.measurement.nulls import control as control
     from dmmcheck.measurement.view import View as View
     from dmmcheck.models.base import Classifier as Classifier
-    from dmmcheck.parametrize import parametrize as parametrize
+    from dmmcheck.pytest_plugin.decorator import parametrize as parametrize
     from dmmcheck.report.model import Finding as Finding
     from dmmcheck.report.model import Report as Report
     from dmmcheck.report.write import report_format as report_format
@@ -64,7 +64,7 @@ _HOMES = {
     "check": "dmmcheck.checks.base",
     "control": "dmmcheck.measurement.nulls",
     "gate": "dmmcheck.soundness.registry",
-    "parametrize": "dmmcheck.parametrize",
+    "parametrize": "dmmcheck.pytest_plugin.decorator",
     "register_manifold_type": "dmmcheck.strategies.registered",
     "report_format": "dmmcheck.report.write",
     "run": "dmmcheck.run",

@@ -304,7 +304,7 @@ class Run:
             soundness=self._within_time(lambda: self.soundness, ()),
             distances=distances,
             findings=with_chance(findings),
-            evidence=self.evidence,
+            evidence=self._within_time(lambda: self.evidence, None),
             baseline=None if self.comparison is None else self.comparison.baseline(),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             run=self.id,

@@ -27,7 +27,7 @@ ROOMS = (
         "attacks",
     ),
     *("subject", "measurement", "strategies", "checks", "soundness", "judge", "loading", "run", "worlds"),
-    *("parametrize", "pytest_plugin", "cli"),
+    *("pytest_plugin", "cli"),
 )
 MOST_ROOMS = 22
 LONG, MOST_LONG = 40, 9  # lines of a function, and how many functions may be longer

@@ -166,7 +166,7 @@ def test_only_ratios_have_a_tail_beyond_the_ranks_of_searched_draws(unit, verdic
     subject = worlds.hyperplane(angle=89, ambient_dim=16, dim=8, samples=64, seed=0).subject
     finding = views.finding(subject, "mine-controlled-builtin", alpha=0.004)
     assert finding.verdict == verdict, finding
-    assert ("99 draws cannot show p < 0.01, alpha here is 0.004" in finding.reason) == (unit == "difference")
+    assert ("99 draws cannot show p < 0.01, alpha here is 0.0032" in finding.reason) == (unit == "difference")
 
 
 @pytest.mark.parametrize(

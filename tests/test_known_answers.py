@@ -302,7 +302,7 @@ def verdicts(world, *, controlled):
     return {
         item.id: session.finding(item).verdict
         for item in session.planned
-        if item.tier != "controlled" or controlled(item)
+        if item.tier in {"stated", "mechanism"} or (item.tier == "controlled" and controlled(item))
     }
 
 

@@ -131,7 +131,7 @@ def test_the_home_of_a_registry_is_imported_when_a_thing_is_looked_up():
 import sys
 from dmmcheck.registry import CHECKS, CONTROLS, GATES, REPORT_FORMATS
 assert CONTROLS.names == ("rotation", "spectrum", "covariance", "same-class", "other-class", "order")
-assert REPORT_FORMATS.names == (".json", ".md")
+assert REPORT_FORMATS.names == (".json", ".md", ".html", ".csv")
 assert "torch" not in sys.modules
 assert CONTROLS["rotation"].title == "rotated tangent spaces"
 assert "torch" in sys.modules

@@ -122,6 +122,7 @@ class Measure:
         self.meter = meter or Meter()
         self._store = store
         self._content: str | None = None
+        self._whole: tuple[Measure, slice] | None = None  # what this is a part of, and the inputs of the part
         self._others: dict[str, Measure] = {}
         self._blocks: dict[tuple[object, ...], list[object]] = {}
         self._costs: dict[tuple[object, ...], list[Cost]] = {}
@@ -139,6 +140,9 @@ class Measure:
         Raises:
             CheckError: The reference model cannot be made or used.
         """
+        if self._whole is not None:
+            whole, inputs = self._whole
+            return whole.paired_model(name).part(inputs)
         if name not in self._others:
             try:
                 model = self._reference_models[name]()
@@ -154,6 +158,8 @@ class Measure:
 
     def has_reference_model(self, name: str) -> bool:
         """Whether the subject has a reference model of this name."""
+        if self._whole is not None:
+            return self._whole[0].has_reference_model(name)
         return name in self._reference_models
 
     def correctly_classified(self) -> Measure:
@@ -203,6 +209,7 @@ class Measure:
             found = self.crossings(inputs.stop, "free")
             kept = Crossing(**{part.name: getattr(found, part.name)[inputs] for part in fields(Crossing)})
             other.cached_blocks(other.crossing_key("free", BUILTIN), len(x), lambda rows: (kept, 0))
+            other.steps, other.pairs, other._whole = self.steps, self.pairs, (self, inputs)
             self._others[name] = other
         return self._others[name]
 

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dmmcheck.errors import CheckError
+from dmmcheck.errors import CheckError, OutOfTimeError
 from dmmcheck.inference.decide import point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.types import ARMS, DrawCost
@@ -312,6 +312,8 @@ def why_unavailable(view: View, name: str) -> str:
     null: NullModel = CONTROLS[name]
     try:
         return null.unavailable(view)
+    except OutOfTimeError:
+        raise
     except Exception as error:
         raise CheckError(f"the control {name!r} raised {type(error).__name__}: {error}") from error
 
@@ -321,6 +323,8 @@ def _drawn(view: View, name: str, number: int) -> View:
     null: NullModel = CONTROLS[name]
     try:
         drawn = null.draw(view, seeded(view.seed, "control", name, number))
+    except OutOfTimeError:
+        raise
     except Exception as error:
         raise CheckError(f"the control {name!r} raised {type(error).__name__}: {error}") from error
     if not isinstance(drawn, View):

@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from dataclasses import replace
 
 import pytest
+import torch
 import views
 
 import dmmcheck
@@ -208,8 +209,21 @@ def test_what_a_test_needs_can_be_given(need):
     assert views.finding(MENDED[need](bare), FINDINGS[need]).verdict != "not-run"
 
 
+def test_a_test_that_needs_gradients_is_not_run_without_them():
+    subject = views.subject()
+    model = subject.model
+
+    def labels(x):
+        return model(torch.as_tensor(x, dtype=torch.float32)).argmax(1).numpy()
+
+    finding = views.finding(replace(subject, model=labels), "boundary-parallel-stated-builtin")
+    assert finding.verdict == "not-run"
+    assert finding.reason == f"needs {NEEDS['differentiable']}"
+    assert views.finding(subject, "boundary-parallel-stated-builtin").verdict != "not-run"
+
+
 def test_every_need_has_a_case():
-    assert {need.partition(" ")[0] for need in MENDED} == set(NEEDS)
+    assert {need.partition(" ")[0] for need in MENDED} | {"differentiable"} == set(NEEDS)
     tests = [test for one in registry().values() for test in one.tests]
     assert {need for test in tests for need in (*test.needs, *test.over_trainings().needs)} == set(NEEDS)
 

@@ -13,7 +13,7 @@ from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import load_config
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.inference.types import TIERS
-from dmmcheck.measurement.nulls import BUDGETS
+from dmmcheck.measurement.nulls import BUDGETS, FIRST_DRAWS, INPUTS_A_DRAW
 
 
 def squeezed(text):
@@ -115,7 +115,8 @@ def test_a_formula_with_bars_stays_in_its_cell():
 def test_the_numbers_of_draws_are_those_of_the_budgets():
     text = squeezed(explain(registry()["on-manifold-distance"]))
     budget = BUDGETS["search"]
-    assert f"{budget.multiple} / alpha draws of each control, at least {budget.least} and at most {budget.most}" in text
+    assert f"{FIRST_DRAWS} draws of each control, each searched with quick effort at {INPUTS_A_DRAW} of at most" in text
+    assert f"{budget.multiple} / alpha draws, at least {budget.least} and at most {budget.most}" in text
     assert f"never below 1/{budget.most + 1}" in text
 
 

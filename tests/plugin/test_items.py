@@ -7,9 +7,10 @@ from projects import ID, SUFFICES, printed
 
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import Settings
+from dmmcheck.inference.types import SEARCH
 from dmmcheck.pytest_plugin.items import item_info
 
-ALL = [planned.id for planned in plan(Settings())]
+ALL = [planned.id for planned in plan(Settings()) if planned.tier != SEARCH]
 LIST = ("--dmm-only", "--collect-only", "-q")
 
 

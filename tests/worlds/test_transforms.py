@@ -33,7 +33,7 @@ def test_the_distances_of_a_transformed_world_are_those_that_a_search_finds(name
 def test_reference_models_are_transformed_with_the_model():
     world = worlds.turned(worlds.training(samples=16, seed=0), seed=1)
     subject = world.subject
-    assert subject.provides == {"checkpoints", "factory", "examples"}
+    assert subject.provides == {"checkpoints", "differentiable", "examples", "factory"}
     with torch.no_grad():
         assert torch.equal(subject.factory(7)(subject.x).argmax(1), subject.y)
         assert all(torch.equal(model(subject.x).argmax(1), subject.y) for _, model in subject.checkpoints)

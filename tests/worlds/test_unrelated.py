@@ -35,7 +35,7 @@ def test_the_tangent_spaces_of_the_torus_are_those_of_the_copy_that_was_not_rota
 def test_reference_models_are_trained_alike_from_other_weights():
     world = worlds.random_subspace(reference_models=3, ambient_dim=32, dim=4, samples=64, seed=0)
     subject = world.subject
-    assert subject.provides == {"checkpoints", "classes", "examples", "pair"}
+    assert subject.provides == {"checkpoints", "classes", "differentiable", "examples", "pair"}
     assert [step for step, _ in subject.checkpoints] == [0, 100, 200]
     assert subject.reference is subject.checkpoints[0][1]
     with torch.no_grad():
@@ -44,7 +44,7 @@ def test_reference_models_are_trained_alike_from_other_weights():
     assert min(accuracies) > 0.8
     assert not torch.equal(logits[0], logits[1])
     alone = worlds.random_subspace(ambient_dim=32, dim=4, samples=64, seed=0)
-    assert alone.subject.provides == {"classes", "examples"}
+    assert alone.subject.provides == {"classes", "differentiable", "examples"}
     assert set(world.truth) - set(alone.truth) == {
         "adversarial-training-deepens-controlled-main-effect",
         "robust-turns-tangential-controlled-builtin",

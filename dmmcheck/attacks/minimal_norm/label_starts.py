@@ -45,13 +45,13 @@ def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, ray
         for mask, directions in ((follows_rays, rays), (~follows_rays, rays[:0])):
             active = (worthwhile & mask).nonzero().squeeze(1)
             if len(active) and (len(directions) or oracle.ends is not None):
-                found = _first_change(oracle, rows[active], directions, near[active], far[active])
-                best[active], margin[active] = found
+                change = _first_change(oracle, rows[active], directions, near[active], far[active])
+                best[active], margin[active] = change
         near = far
     changed = torch.isfinite(margin).nonzero().squeeze(1)
-    starts = Candidates(rows[changed], best[changed])
-    starts.update_best(starts.delta, margin[changed])
-    return starts
+    found = Candidates(rows[changed], best[changed])
+    found.update_best(found.delta, margin[changed])
+    return found
 
 
 def _dimensions(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
