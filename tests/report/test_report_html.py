@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import time
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -134,19 +133,12 @@ def test_a_data_frame_holds_the_values():
 
 
 @pytest.mark.heavy
-def test_ten_thousand_inputs_are_rendered_in_two_seconds_and_three_megabytes():
+def test_ten_thousand_inputs_are_rendered_in_three_megabytes():
     base = with_evidence(10_000)
     own = base.findings[0]
     many = tuple(replace(own, check=f"check-{number}", trajectory=()) for number in range(16))
     report = replace(base, findings=(*many, *base.findings[1:]))
-    html.render(with_evidence())  # matplotlib is loaded
-    seconds = math.inf
-    for _ in range(3):  # the shortest time, since others share the machine
-        start = time.process_time()
-        text = html.render(report)
-        seconds = min(seconds, time.process_time() - start)
-    assert len(text.encode()) <= 3_000_000
-    assert seconds <= 2.0, seconds
+    assert len(html.render(report).encode()) <= 3_000_000
 
 
 @pytest.mark.heavy
