@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -153,7 +154,9 @@ def measured(network: Network, inputs: int, *, peers: bool) -> dict[str, Spent]:
         lambda: search_spaces(classifier, x, y, spaces, examples=examples, generator=torch.Generator().manual_seed(0)),
     )
     costs["bare passes"] = spent(model, lambda: bare(classifier, x, y, costs["three searches"]))
-    if peers:
+    if peers and find_spec("adv_lib") is None:
+        print("FMN is left out: adv-lib is not installed, see benchmarks/requirements-search.txt")
+    elif peers:
         costs["FMN, three times"] = spent(model, lambda: [fmn(classifier, x, y, space) for space in spaces])
     return costs
 
