@@ -71,7 +71,7 @@ class Forecast:
 
 
 def seconds_per_gradient(measure: Measure) -> float:
-    """Seconds of a gradient of a search on this model, from the second of two passes over some of the inputs."""
+    """Measure how many seconds a search takes for one gradient of this model, by the second of two passes."""
     x, y = measure.sample.x[:PROBED], measure.sample.y[:PROBED]
     margin_gradient(measure.classifier, x, y)
     start = time.perf_counter()

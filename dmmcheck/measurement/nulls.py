@@ -242,7 +242,10 @@ def _permuted_checkpoints(view: View, generator: torch.Generator) -> View:
 
 
 def meaningless(view: View) -> View:
-    """The same view of a manifold that means nothing: the first draw of ``rotation``, searched with quick effort."""
+    """Rotate the tangent spaces at random, as the first draw of ``rotation`` does, so that they mean nothing.
+
+    The view that is returned is searched with quick effort.
+    """
     return replace(_drawn(view, "rotation", 0), effort="quick", is_estimate=True)
 
 
@@ -281,7 +284,10 @@ def null_draws(view: View, ask: Callable[[View], Evidence], name: str, draws: in
 
 
 def _search_together(draws: Sequence[View], first: View) -> None:
-    """Search the arms that a question asked of the first draw in the other draws, those at the same inputs at once."""
+    """Search all other draws in each arm that the question used in the first one, and cache the distances.
+
+    Draws at the same inputs share one search.
+    """
     for arm in ARMS[1:]:
         if not first.measurement.has(first.distance_key(arm)):
             continue
@@ -294,7 +300,7 @@ def _search_together(draws: Sequence[View], first: View) -> None:
 
 
 def _few(drawn: View, number: int) -> View:
-    """A draw at the few inputs that are its turn, searched with quick effort."""
+    """Restrict a draw to the inputs whose turn it is; the view that is returned is searched with quick effort."""
     parts = max(1, drawn.n // INPUTS_A_DRAW)
     turn = number % parts
     inputs = slice(turn * drawn.n // parts, (turn + 1) * drawn.n // parts)

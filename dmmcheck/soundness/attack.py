@@ -135,8 +135,9 @@ def found(context: SoundnessContext) -> Iterator[Soundness]:
 def effort(context: SoundnessContext) -> Soundness:
     """G4: a more thorough search finds the same distances.
 
-    It searches 8 inputs, and 8 more unless at most one of the first 8 has a shorter distance in each arm: where the
-    median were shorter, that would have a probability below 4 % in an arm.
+    It searches 8 inputs first. It stops there if at most one of them has a distance that is shorter by over 2 %, in
+    each arm. If the median distance of an arm were shorter, this would happen with a probability below 4 %. Otherwise
+    it searches 8 more inputs.
     """
     n = min(EFFORT_INPUTS, len(context.x))
     again = {arm: _searched_again(context, arm, slice(0, min(FIRST_EFFORT_INPUTS, n))) for arm in ARMS}

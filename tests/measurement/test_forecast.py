@@ -63,10 +63,10 @@ def test_expected_gradients_count_inputs_arms_and_draws():
     assert sum(expected_gradients(planned, inputs=512, classes=10, effort="thorough").values()) > sum(quick.values())
 
 
-def test_the_expectation_is_right_within_a_factor_of_eight_on_a_world():
+def test_the_expectation_is_right_within_a_factor_of_four_on_a_world():
     lines = []
     world = worlds.sphere(ambient_dim=12, dim=3, samples=32, seed=0)
     report = dmmcheck.run(world.subject, checks=["on-manifold-distance"], progress=lines.append)
     expected = int(lines[0].split()[1].replace(",", ""))
-    assert expected / 8 < report.cost.total.gradient_evaluations < expected * 8
+    assert expected / 4 < report.cost.total.gradient_evaluations < expected * 4
     assert any("done, about" in line for line in lines[1:])

@@ -246,3 +246,16 @@ def test_a_run_that_is_killed_leaves_a_store_that_the_next_run_continues(tmp_pat
     assert f"{left} measurements read" in report.cost.store
     assert "damaged" not in report.cost.store
     assert untimed(report) == untimed(dmmcheck.run(subject(), **OPTIONS))
+
+
+def test_draws_that_were_searched_together_are_read_from_the_store(tmp_path):
+    subject = dmmcheck.worlds.dimpled(seed=0, samples=32).subject
+    first, again = (
+        dmmcheck.run(subject, checks=["on-manifold-distance"], tiers=["controlled"], cache=str(tmp_path))
+        for _ in range(2)
+    )
+    assert [(one.verdict, one.estimate, one.control, one.chance) for one in again.findings] == [
+        (one.verdict, one.estimate, one.control, one.chance) for one in first.findings
+    ]
+    probe = 2 * 32  # of the model's speed
+    assert again.cost.total.gradient_evaluations == probe < first.cost.total.gradient_evaluations

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dmmcheck.attacks.decision_based.frame import Frame
 from dmmcheck.attacks.decision_based.labels import LabelOracle
+from dmmcheck.attacks.probe import bisect
 
 EXAMPLES = 6  # examples of other classes, the ways to which are searched: near ones, of as many classes as there are
 NEAR = 256  # nearest examples among which these are chosen
@@ -86,12 +87,12 @@ def first_crossings(
 
 
 def halved(oracle: LabelOracle, rays: Rays, near: Tensor, far: Tensor, halvings: int) -> Tensor:
-    """Bisection on the label along rays: the end (m,) of the last interval at which the label has changed."""
-    for _ in range(halvings):
-        middle = (near + far) / 2
-        hit = oracle.crosses((middle[:, None] * rays.unit)[:, None], rays.inputs).squeeze(1)
-        near, far = torch.where(hit, near, middle), torch.where(hit, middle, far)
-    return far
+    """Distances (m,) of label changes on rays, known to the last of the halved intervals between near and far (m,)."""
+
+    def crosses(length: Tensor) -> Tensor:
+        return oracle.crosses((length[:, None] * rays.unit)[:, None], rays.inputs).squeeze(1)
+
+    return bisect(crosses, near, far, halvings)
 
 
 def _directions(

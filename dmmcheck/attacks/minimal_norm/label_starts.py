@@ -14,6 +14,7 @@ from torch import Tensor
 from dmmcheck.attacks.minimal_norm.candidates import Candidates
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
 from dmmcheck.attacks.minimal_norm.projection import finite
+from dmmcheck.attacks.probe import bisect
 
 RAYS = 5  # random directions, the same for all inputs; each is followed both ways
 SCALES = (0.1, 0.2, 0.35, 0.6, 1.0, 1.6, 2.5, 4.0)  # lengths where labels are read, in distances to the nearest example
@@ -87,38 +88,37 @@ def _first_change(oracle: MarginOracle, rows: Tensor, rays: Tensor, near: Tensor
     Returns:
         Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
     """
-    directions = _directions(oracle, rows, rays)  # (directions * m, D), direction by direction
-    count = len(directions) // len(rows)
-    every = rows.repeat(count)
-    read = oracle.margin(oracle.feasible(far.repeat(count)[:, None] * directions, every), every)
-    hit = (read < 0).nonzero().squeeze(1)
-    low, high, crossed = near.repeat(count)[hit], far.repeat(count)[hit], read[hit]
-    directions, every = directions[hit], every[hit]
-    for _ in range(HALVINGS if len(hit) else 0):
-        middle = (low + high) / 2
-        margin = oracle.margin(oracle.feasible(middle[:, None] * directions, every), every)
-        low, high = torch.where(margin < 0, low, middle), torch.where(margin < 0, middle, high)
-        crossed = torch.where(margin < 0, margin, crossed)
-    length = torch.full_like(read, torch.inf)
-    length[hit] = high
-    shortest, winner = length.reshape(count, -1).min(0)
-    at = torch.full_like(read, -1, dtype=torch.long)
-    at[hit] = torch.arange(len(hit), device=hit.device)
-    chosen = at.reshape(count, -1).gather(0, winner[None]).squeeze(0)
-    found = torch.isfinite(shortest)
-    best, margins = torch.zeros_like(oracle.at(rows).x), torch.full_like(far, torch.inf)
-    picked = chosen[found]
-    best[found] = oracle.feasible(high[picked, None] * directions[picked], every[picked])
-    margins[found] = crossed[picked]
-    return best, margins
+    directions = _directions(oracle, rows, rays)  # (d, m, D)
+    count, m = directions.shape[:2]
+    every, unit = rows.repeat(count), directions.flatten(0, 1)
+    hit = (oracle.margin(oracle.feasible(far.repeat(count)[:, None] * unit, every), every) < 0).nonzero().squeeze(1)
+    unit, at = unit[hit], every[hit]
+
+    def crosses(length: Tensor) -> Tensor:
+        return oracle.margin(oracle.feasible(length[:, None] * unit, at), at) < 0
+
+    length = torch.full((count * m,), torch.inf, device=far.device, dtype=far.dtype)
+    if len(hit):
+        length[hit] = bisect(crosses, near.repeat(count)[hit], far.repeat(count)[hit], HALVINGS)
+    shortest, winner = length.reshape(count, m).min(0)
+    found = torch.isfinite(shortest).nonzero().squeeze(1)
+    delta, margin = torch.zeros_like(directions[0]), torch.full_like(far, torch.inf)
+    if len(found):
+        delta[found] = oracle.feasible(shortest[found, None] * directions[winner[found], found], rows[found])
+        margin[found] = oracle.margin(delta[found], rows[found])
+    return delta, margin
 
 
 def _directions(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
-    """Unit vectors (d * m, D) in the search spaces of rows (m,): towards examples, then along rays; zero for none."""
+    """Unit vectors (d, m, D) in the search spaces of rows (m,): along the rays both ways, then towards the examples.
+
+    A vector is zero where a row lacks the example.
+    """
     groups = [sign * ray.expand(len(rows), -1) for ray in rays for sign in (1, -1)]
-    inputs, ends = rows % oracle.n, oracle.ends
-    for number in range(0 if ends is None else ends.index.shape[1]):
-        towards = ends.points[ends.index[inputs, number]] - oracle.x[inputs]  # type: ignore[union-attr]
-        groups.append(torch.where(ends.known[inputs, number, None], towards, 0.0))  # type: ignore[union-attr]
+    ends = oracle.ends
+    if ends is not None:
+        inputs = rows % oracle.n
+        for index, known in zip(ends.index[inputs].unbind(1), ends.known[inputs].unbind(1), strict=True):
+            groups.append(torch.where(known[:, None], ends.points[index] - oracle.x[inputs], 0.0))
     inside = oracle.project(torch.cat(groups), rows.repeat(len(groups)))
-    return finite(inside / inside.norm(dim=1, keepdim=True))
+    return finite(inside / inside.norm(dim=1, keepdim=True)).reshape(len(groups), len(rows), -1)
