@@ -86,7 +86,7 @@ def _run(options: argparse.Namespace) -> int:
     """Measure, print the table, and write the reports; refused before measuring where one cannot be written."""
     targets = [check_path(path) for path in options.report]
     given = {name: text for name in KEYS if (text := getattr(options, f"key_{name}")) is not None}
-    config = load_config(Path.cwd(), given)
+    config = load_config(Path.cwd(), given, prefix="--")
     settings, baseline = config.settings, config.settings.baseline
     if options.update_baseline:
         if baseline is None:
@@ -121,10 +121,11 @@ def _measured(config: Config, options: argparse.Namespace) -> Report:
     from dmmcheck.checks.plan import plan, select  # noqa: PLC0415  # loads torch
     from dmmcheck.run import Run  # noqa: PLC0415
 
-    chosen = select(plan(config.settings), checks=options.checks, exclude=options.exclude, tiers=options.tier)
-    run = Run(_subject(config), config.settings, lambda line: print(line, file=sys.stderr), root=config.root)
-    report = run.report([run.finding(planned) for planned in chosen])
-    return replace(report, planned=tuple(planned.id for planned in chosen))
+    settings = config.settings
+    names = {"checks": options.checks, "exclude": options.exclude, "tiers": options.tier}
+    chosen = select(plan(settings), **names, fast=settings.fast)
+    run = Run(_subject(config), settings, lambda line: print(line, file=sys.stderr), root=config.root)
+    return run.whole_report(chosen)
 
 
 def _subject(config: Config) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -83,10 +83,7 @@ def run(
     chosen = (settings or Settings()).but(**overrides)
     session = Run(subject, chosen, progress)
     selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers, fast=chosen.fast)
-    session.forecast([planned.id for planned in selected])
-    report = session.report([session.finding(planned) for planned in selected])
-    complete = not any(finding.out_of_time for finding in report.findings)
-    return replace(report, planned=tuple(planned.id for planned in selected), complete=complete)
+    return session.whole_report(selected)
 
 
 class Run:
@@ -289,6 +286,13 @@ class Run:
             return found
         reason = f"{'like' if word == 'like' else 'less than'} chance, and gate asks for more than chance"
         return replace(found, verdict="refuted", reason=reason)
+
+    def whole_report(self, selected: Sequence[Planned]) -> Report:
+        """Forecast the cost of tests, decide them, and report; the report says whether the time sufficed for all."""
+        self.forecast([planned.id for planned in selected])
+        report = self.report([self.finding(planned) for planned in selected])
+        complete = not any(finding.out_of_time for finding in report.findings)
+        return replace(report, planned=tuple(planned.id for planned in selected), complete=complete)
 
     def report(self, findings: Iterable[Finding]) -> Report:
         """The findings in a report, with the subject, the soundness items and the distances."""

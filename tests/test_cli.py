@@ -51,12 +51,33 @@ def test_a_baseline_is_written_and_a_regression_fails(shop, capsys):
     assert "worse 0.70x" in " ".join(capsys.readouterr().out.split())
 
 
+def found_by(shop, *options):
+    """The JSON report of a run of one check in all tiers."""
+    run = [word for word in RUN if word not in {"--tier", "stated"}]
+    main([*run, "--checks", "boundary-clings", "--model", "shop.py:deep", "--report", "r.json", *options])
+    return json.loads((shop / "r.json").read_text())
+
+
+def test_a_fast_run_has_the_stated_claims_alone(shop):
+    assert {finding["tier"] for finding in found_by(shop)["findings"]} > {"stated"}
+    fast = found_by(shop, "--fast")
+    assert fast["fast"] is True
+    assert {finding["tier"] for finding in fast["findings"]} == {"stated"}
+
+
+def test_a_run_whose_time_is_over_is_not_complete(shop):
+    assert found_by(shop)["complete"] is True
+    late = found_by(shop, "--max-time", "0.000001 s")
+    assert late["complete"] is False
+    assert all(finding["out_of_time"] for finding in late["findings"] if finding["verdict"] == "inconclusive")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["explain", "energy"], "unknown check 'energy'"),
         (["run"], "there is no model and no data and no manifold"),
-        (["run", "--seed", "x"], "--dmm-seed: the value is 'x', expected a whole number"),
+        (["run", "--seed", "x"], "--seed: the value is 'x', expected a whole number"),
         (["report", "missing.json"], "cannot be read"),
         (["run", "--report", "report.doc"], "no report format has the suffix '.doc'"),
         (["run", "--update-baseline"], "says no path"),

@@ -15,6 +15,7 @@ from dmmcheck.inference.types import BUILTIN, GATES, MIN_INPUTS
 from dmmcheck.registry import CONTROLS
 
 PYPROJECT, OWN_FILE = "pyproject.toml", "dmmcheck.toml"
+PREFIX = "--dmm-"  # of options of pytest; the console command has the same ones without dmm-
 LARGEST_SEED = 2**63 - 1
 
 
@@ -41,7 +42,7 @@ class Key:
     @property
     def option(self) -> str:
         """The name of its option."""
-        return f"--dmm-{self.name}"
+        return f"{PREFIX}{self.name}"
 
     @property
     def field(self) -> str:

@@ -13,6 +13,7 @@ from dmmcheck.config.schema import (
     JUDGING,
     KEYS,
     OWN_FILE,
+    PREFIX,
     PYPROJECT,
     SUBJECT,
     Key,
@@ -165,13 +166,16 @@ class Config:
     subject: Mapping[str, Given] = field(default_factory=dict)
 
 
-def load_config(root: Path, options: Mapping[str, str] | None = None, *, today: date | None = None) -> Config:
+def load_config(
+    root: Path, options: Mapping[str, str] | None = None, *, today: date | None = None, prefix: str = PREFIX
+) -> Config:
     """Settings from the file in `root` and from options; an option wins over the same key in the file.
 
     Args:
         root: The folder of ``pyproject.toml`` or ``dmmcheck.toml``.
         options: Texts by key, as given on the command line.
         today: The day that each ``expires`` is compared with; the current day where None.
+        prefix: What the names of options begin with, which messages repeat.
 
     Raises:
         ConfigError: A file does not parse, two files hold settings, a key is unknown, a value has the wrong type, an
@@ -181,7 +185,7 @@ def load_config(root: Path, options: Mapping[str, str] | None = None, *, today: 
     origin = "" if file is None else _origin(file)
     checks = _checks(table.pop("checks", {}), origin, today or date.today())
     given = {name: _read(_known(name, origin), value, origin) for name, value in table.items()}
-    given |= {name: _parsed(KEYS[name], value) for name, value in (options or {}).items()}
+    given |= {name: _parsed(KEYS[name], value, f"{prefix}{name}") for name, value in (options or {}).items()}
     judging = {JUDGING[name].field: item.value for name, item in given.items() if name in JUDGING}
     subject = {name: item for name, item in given.items() if name in SUBJECT}
     if {"reference", "robust"} <= subject.keys():
@@ -242,9 +246,9 @@ def _read(key: Key, value: Any, origin: str) -> Given:
     return Given(_converted(key.read, value, key.name, origin), origin)
 
 
-def _parsed(key: Key, value: str) -> Given:
-    plain = _converted(key.parse, value, "the value", key.option)
-    return Given(_converted(key.read, plain, "the value", key.option), key.option)
+def _parsed(key: Key, value: str, option: str) -> Given:
+    plain = _converted(key.parse, value, "the value", option)
+    return Given(_converted(key.read, plain, "the value", option), option)
 
 
 def _converted(convert: Callable[[Any], Any], value: Any, name: str, origin: str) -> Any:

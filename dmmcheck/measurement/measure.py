@@ -324,7 +324,7 @@ class Measure:
         classifier, x = self.classifier, self.sample.x[:8]
         with classifier.evaluation(), torch.no_grad():
             answers = (classifier.logits(x), self.field.basis(slice(0, len(x))), self.field.manifold.project_point(x))
-        settings = (self.seed, self.effort, self._joint, self.target_classes())
+        settings = (self.seed, self.effort, self.queries, self._joint, self.target_classes())
         return classifier, self.field.manifold, self.examples.x, self.examples.y, settings, answers
 
     def cost(self, key: tuple[object, ...], n: int) -> Cost:
