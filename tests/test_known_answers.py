@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from functools import cache
+from functools import cache, reduce
 
 import pytest
 import torch
@@ -21,6 +21,7 @@ from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement import nulls
 from dmmcheck.models.base import flat
 from dmmcheck.run import Run
+from dmmcheck.soundness import probes
 
 SAMPLES = 96
 SOUND = [name for name in worlds.WORLDS if name not in worlds.KINDS]
@@ -161,6 +162,13 @@ def test_stated_claims_are_decided_as_the_truth_is(name):
     assert set(undecided) == EQUAL.get(name, set()), undecided
 
 
+@pytest.fixture
+def few_plants(monkeypatch):
+    """Where no gradient leads anywhere, a search for a planted boundary takes long, and other gates say more."""
+    monkeypatch.setattr(probes, "PLANTED_INPUTS", 6)
+
+
+@pytest.mark.usefixtures("few_plants")
 @pytest.mark.parametrize("kind", worlds.KINDS)
 def test_an_unsound_measurement_never_ends_in_a_verdict(kind):
     _, findings = judged(kind)
@@ -170,6 +178,7 @@ def test_an_unsound_measurement_never_ends_in_a_verdict(kind):
     assert all(finding.reason.startswith("unsound: ") for finding in inconclusive)
 
 
+@pytest.mark.usefixtures("few_plants")
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -247,7 +256,7 @@ def test_a_haar_random_classifier_is_seldom_taken_for_one_related_to_the_manifol
     (planned,) = (item for item in plan(Settings()) if item.id == "off-manifold-energy-controlled-builtin")
     verdicts = []
     for seed in range(DRAWS):
-        world = worlds.haar(ambient_dim=50, dim=8, samples=64, seed=seed)
+        world = worlds.haar(ambient_dim=50, dim=8, samples=48, seed=seed)
         session = Run(world.subject, Settings(seed=seed, effort="quick"))  # a plane is found with any effort
         session.soundness = ()  # nothing is masked here, and the gates would take most of the time
         verdicts.append(session.finding(planned).verdict)
@@ -285,11 +294,16 @@ TRANSFORMS = {
 }
 
 
+def transformed(world):
+    """A world turned, scaled and shuffled."""
+    return reduce(lambda world, transform: transform(world), TRANSFORMS.values(), world)
+
+
+@pytest.mark.usefixtures("few_plants")
 @pytest.mark.parametrize("name", ["normal nearly in N", "half way", "standard and robust", "saturated"])
-@pytest.mark.parametrize("transform", TRANSFORMS)
-def test_a_transformed_world_has_the_same_verdicts(name, transform):
+def test_a_turned_scaled_and_shuffled_world_has_the_same_verdicts_gates_included(name):
     world, findings = judged(name, tiers=("stated", "mechanism"))
-    report = dmmcheck.run(TRANSFORMS[transform](world).subject, tiers=("stated", "mechanism"))
+    report = dmmcheck.run(transformed(world).subject, tiers=("stated", "mechanism"))
     assert {finding.id: finding.verdict for finding in report.findings} == {
         id: finding.verdict for id, finding in findings.items()
     }
@@ -311,13 +325,6 @@ def is_clear(item, world):
     return item.check.id in ENERGY and item.id in world.truth
 
 
-@cache
-def clear_verdicts(name):
-    """A world, and its verdicts that other coordinates leave as they are."""
-    world = worlds.WORLDS[name](seed=1, samples=64)
-    return world, verdicts(world, controlled=lambda item: is_clear(item, world))
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -325,10 +332,10 @@ def clear_verdicts(name):
         *("classes on a line", "classes that change places", "robust and standard", "two phases", "reversed phases"),
     ],
 )
-@pytest.mark.parametrize("transform", TRANSFORMS)
-def test_verdicts_stay_in_other_coordinates_units_and_order(name, transform):
-    world, before = clear_verdicts(name)
-    assert verdicts(TRANSFORMS[transform](world), controlled=lambda item: is_clear(item, world)) == before
+def test_verdicts_stay_in_other_coordinates_units_and_order(name):
+    world = worlds.WORLDS[name](seed=1, samples=64)
+    before, after = (verdicts(one, controlled=lambda item: is_clear(item, world)) for one in (world, transformed(world)))
+    assert after == before
     assert sum(verdict in {"supported", "refuted"} for verdict in before.values()) >= 5
 
 

@@ -144,6 +144,7 @@ def test_page_runs(page, pytester):
     follow(page, pytester, heavy=False)
 
 
+@pytest.mark.heavy
 def test_own_parts_appear_in_the_table_and_in_the_report(pytester):
     follow("docs/extending.md", pytester, heavy=False)
     report = json.loads((pytester.path / "report.json").read_text(encoding="utf-8"))

@@ -266,7 +266,7 @@ def test_the_number_of_inputs_counts_those_that_the_statistic_leaves_out():
 @pytest.mark.parametrize("shared", [0.0, 0.9], ids=["independent", "alike"])
 def test_a_whole_run_of_claims_at_their_limits_is_false_no_oftener_than_alpha(shared):
     """Five claims whose medians are their limits, looked at four times as inputs come in: any verdict is false."""
-    rng, claims, runs = np.random.default_rng(5), 5, 300
+    rng, claims, runs = np.random.default_rng(5), 5, 120
     sizes = stats.looks(256)
     false = 0
     for _ in range(runs):

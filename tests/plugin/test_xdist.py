@@ -254,6 +254,7 @@ def test_dict(dmm_check): ...
 """
 
 
+@pytest.mark.heavy
 def test_errors_of_every_kind_reach_the_controlling_process(project):
     """The model differs between workers; the subjects of a test file raise; a factory does not fit."""
     project.makepyfile(
@@ -305,6 +306,7 @@ def test_one_worker_serves_fixtures_and_pasted_ids_from_a_folder_below(empty, mo
     assert [finding["check"] for finding in findings_in(Path("r.json"))] == ["boundary-clings"]
 
 
+@pytest.mark.heavy
 def test_with_dist_loadfile_a_model_that_differs_between_processes_is_tested_once(empty):
     """The remedy that the message about different models names."""
     empty.makeconftest(f"import torch\n{FEWER_GATES}" + dedent(SUBJECT.replace("world.off,", f"{NEARLY_OFF},")))

@@ -93,7 +93,7 @@ def test_the_built_in_gates_are_registered_in_report_order():
     ],
 )
 def test_a_sound_network_fails_no_gate(name: str, seed: int):
-    assert_sound(assess(contexts.digits_context(HARMLESS[name](contexts.network(seed)), 48)))
+    assert_sound(assess(contexts.digits_context(HARMLESS[name](contexts.network(seed)), 32)))
 
 
 def test_the_network_that_the_other_tests_start_from_fails_no_gate():

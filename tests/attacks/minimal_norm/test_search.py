@@ -18,9 +18,11 @@ from dmmcheck.errors import AttackError, ModelError
 
 
 @pytest.mark.parametrize("theta", [0.5, 45, 89.5])
-@pytest.mark.parametrize(("ambient_dim", "dim"), [(2, 1), (50, 1), (50, 16), (784, 1), (784, 16), (150528, 16)])
-def test_hyperplane_at_an_angle_to_a_linear_manifold(ambient_dim, dim, theta):
-    x, model, basis, expected = plane(ambient_dim, dim, theta)
+@pytest.mark.parametrize(
+    ("ambient_dim", "dim", "n"), [(2, 1, 8), (50, 1, 8), (50, 16, 8), (784, 1, 8), (784, 16, 8), (150528, 16, 2)]
+)
+def test_hyperplane_at_an_angle_to_a_linear_manifold(ambient_dim, dim, n, theta):
+    x, model, basis, expected = plane(ambient_dim, dim, theta, n=n)
     spaces = [Everywhere(), spanned(basis), spanned(basis, normal=True)]
     found = search_spaces(model, x, torch.zeros(len(x), dtype=torch.long), spaces, generator=rng())
     for crossing, name in zip(found, ("free", "on", "off"), strict=True):
@@ -287,7 +289,7 @@ def test_no_crossing_that_was_seen_is_lost(effort, bounds):
         seen.append((points.detach(), logits.argmax(1)))
         return logits
 
-    inputs = torch.rand(40, 20, generator=rng(5)) * 2 - 1
+    inputs = torch.rand(20, 20, generator=rng(5)) * 2 - 1
     classes = model(inputs).argmax(1)
     for x, y in zip(inputs.split(1), classes.split(1), strict=True):
         seen.clear()
@@ -359,9 +361,9 @@ from dmmcheck.attacks.search_space import Everywhere, spanned
 torch.zeros(1).sum()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 generator = torch.Generator().manual_seed(0)
-n, D, k = 8, 150528, 64
-basis = torch.empty(n, D, k)
-basis[:] = torch.linalg.qr(torch.randn(D, k, generator=generator))[0]
+n, D, k = 4, 150528, 32
+basis = torch.zeros(n, D, k)
+basis[:, range(0, 3 * k, 3), range(k)] = 1
 x, w = torch.randn(n, D, generator=generator), torch.randn(D, generator=generator)
 bias = 1 - (x @ w).min()
 model = lambda p: torch.stack([p @ w + bias, 0 * p[:, 0]], 1)
@@ -374,4 +376,4 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6)
 
 def test_no_square_array_exists_at_imagenet_size():
     printed = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout
-    assert float(printed) < 1.5  # GB above the bare process, the bases' 0.31 GB included
+    assert float(printed) < 1.0  # GB above the bare process, the bases' 0.08 GB included; a (D, D) array takes 90
