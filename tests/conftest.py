@@ -1,4 +1,4 @@
-"""Shared by tests of several parts: the folder of `views` on the path, and registries that are restored."""
+"""Shared by tests of several parts: the folder of `views` on the path, and fixtures that restore what they change."""
 
 from __future__ import annotations
 
@@ -17,3 +17,14 @@ def own_registries(monkeypatch):
     for registry in (CHECKS, CONTROLS, GATES, REPORT_FORMATS):
         for name in ("_things", "_sources"):
             monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+
+
+@pytest.fixture
+def few_plants(monkeypatch):
+    """The gate of planted boundaries plants few: each needs its search where inputs are close, as in small worlds.
+
+    Tests of that gate plant as many as users do.
+    """
+    from dmmcheck.soundness import probes
+
+    monkeypatch.setattr(probes, "PLANTED_INPUTS", 6)

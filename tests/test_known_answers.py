@@ -21,8 +21,8 @@ from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement import nulls
 from dmmcheck.models.base import flat
 from dmmcheck.run import Run
-from dmmcheck.soundness import probes
 
+pytestmark = pytest.mark.usefixtures("few_plants")
 SAMPLES = 96
 SOUND = [name for name in worlds.WORLDS if name not in worlds.KINDS]
 
@@ -162,13 +162,6 @@ def test_stated_claims_are_decided_as_the_truth_is(name):
     assert set(undecided) == EQUAL.get(name, set()), undecided
 
 
-@pytest.fixture
-def few_plants(monkeypatch):
-    """Where no gradient leads anywhere, a search for a planted boundary takes long, and other gates say more."""
-    monkeypatch.setattr(probes, "PLANTED_INPUTS", 6)
-
-
-@pytest.mark.usefixtures("few_plants")
 @pytest.mark.parametrize("kind", worlds.KINDS)
 def test_an_unsound_measurement_never_ends_in_a_verdict(kind):
     _, findings = judged(kind)
@@ -178,7 +171,6 @@ def test_an_unsound_measurement_never_ends_in_a_verdict(kind):
     assert all(finding.reason.startswith("unsound: ") for finding in inconclusive)
 
 
-@pytest.mark.usefixtures("few_plants")
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
@@ -248,11 +240,11 @@ def test_controlled_claims_on_energy_follow_the_truth(name):
     assert {f"{check}-controlled-builtin" for check in ENERGY} <= set(world.truth)
 
 
-DRAWS = 40
+DRAWS = 24
 
 
 def test_a_haar_random_classifier_is_seldom_taken_for_one_related_to_the_manifold():
-    # 40 draws of the world and one check; benchmarks/calibration.py has 200 draws of all of them
+    # 24 draws of the world and one check; benchmarks/calibration.py has 200 draws of all of them
     (planned,) = (item for item in plan(Settings()) if item.id == "off-manifold-energy-controlled-builtin")
     verdicts = []
     for seed in range(DRAWS):
@@ -299,7 +291,6 @@ def transformed(world):
     return reduce(lambda world, transform: transform(world), TRANSFORMS.values(), world)
 
 
-@pytest.mark.usefixtures("few_plants")
 @pytest.mark.parametrize("name", ["normal nearly in N", "half way", "standard and robust", "saturated"])
 def test_a_turned_scaled_and_shuffled_world_has_the_same_verdicts_gates_included(name):
     world, findings = judged(name, tiers=("stated", "mechanism"))
@@ -334,7 +325,9 @@ def is_clear(item, world):
 )
 def test_verdicts_stay_in_other_coordinates_units_and_order(name):
     world = worlds.WORLDS[name](seed=1, samples=64)
-    before, after = (verdicts(one, controlled=lambda item: is_clear(item, world)) for one in (world, transformed(world)))
+    before, after = (
+        verdicts(one, controlled=lambda item: is_clear(item, world)) for one in (world, transformed(world))
+    )
     assert after == before
     assert sum(verdict in {"supported", "refuted"} for verdict in before.values()) >= 5
 

@@ -25,6 +25,7 @@ from dmmcheck.manifolds import Subspace
 from dmmcheck.run import Run
 from dmmcheck.subject import Subject
 
+pytestmark = pytest.mark.usefixtures("few_plants")
 SMALL = {"ambient_dim": 16, "dim": 3, "samples": 128}
 
 

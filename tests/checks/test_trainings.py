@@ -21,6 +21,7 @@ from dmmcheck.measurement.trainings import Pair, pairs_needed
 from dmmcheck.run import Run
 from dmmcheck.worlds import dimples
 
+pytestmark = pytest.mark.usefixtures("few_plants")
 DEPTH = "adversarial-training-deepens-mechanism-depth"
 MAIN_EFFECT = "adversarial-training-deepens-mechanism-main-effect"
 TURN = "robust-turns-tangential-mechanism-builtin"

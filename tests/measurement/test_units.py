@@ -18,6 +18,7 @@ from dmmcheck.manifolds import PCA, LocalPCA, Subspace, validate_manifold
 from dmmcheck.measurement.units import Scale, StandardManifold, constant_features, in_units
 from dmmcheck.run import Run
 
+pytestmark = pytest.mark.usefixtures("few_plants")
 SIZES = torch.logspace(-3, 3, views.D)
 
 

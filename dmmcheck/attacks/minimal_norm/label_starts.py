@@ -38,29 +38,31 @@ def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, ray
     """
     limit = torch.full_like(scale, torch.inf).scatter_reduce(0, candidates.rows, candidates.length, "amin")[rows]
     lengths = _lengths(oracle, rows, scale)
+    worthwhile = (lengths[:, 0] < limit).nonzero().squeeze(1)
+    rows, lengths, limit = rows[worthwhile], lengths[worthwhile], limit[worthwhile]
     best, margin = torch.zeros_like(oracle.at(rows).x), torch.full_like(limit, torch.inf)
-    near = torch.zeros_like(limit)
-    follows_rays = (_dimensions(oracle, rows, rays) <= FEW_DIMENSIONS) | (oracle.ends is None)
-    for far in lengths.unbind(1):
-        worthwhile = torch.isinf(margin) & (far < limit)
-        for mask, directions in ((follows_rays, rays), (~follows_rays, rays[:0])):
-            active = (worthwhile & mask).nonzero().squeeze(1)
-            if len(active) and (len(directions) or oracle.ends is not None):
-                change = _first_change(oracle, rows[active], directions, near[active], far[active])
-                best[active], margin[active] = change
-        near = far
+    follows_rays = _follows_rays(oracle, rows, rays)
+    for mask, followed in ((follows_rays, rays), (~follows_rays, rays[:0])):
+        some = mask.nonzero().squeeze(1)
+        if len(some):
+            best[some], margin[some] = _scanned(oracle, rows[some], followed, lengths[some], limit[some])
     changed = torch.isfinite(margin).nonzero().squeeze(1)
     found = Candidates(rows[changed], best[changed])
     found.update_best(found.delta, margin[changed])
     return found
 
 
-def _dimensions(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
-    """Estimates (m,) of the dimensions of the search spaces of rows: D times the mean share of a ray inside."""
+def _follows_rays(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
+    """Whether rays are followed in the search spaces of rows (m,): in those of few dimensions, or without examples.
+
+    The dimension of a search space is about D times the mean share of a random vector that lies inside.
+    """
+    if oracle.ends is None:
+        return torch.ones_like(rows, dtype=torch.bool)
     shares = [
         oracle.project(ray.expand(len(rows), -1).clone(), rows).square().sum(1) / ray.square().sum() for ray in rays
     ]
-    return rays.shape[1] * torch.stack(shares).mean(0)
+    return rays.shape[1] * torch.stack(shares).mean(0) <= FEW_DIMENSIONS
 
 
 def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
@@ -75,20 +77,39 @@ def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
     return torch.where(is_known[:, None], apart[:, None] * apart.new_tensor(SCALES), by_gradient)
 
 
-def _first_change(oracle: MarginOracle, rows: Tensor, rays: Tensor, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+def _scanned(oracle: MarginOracle, rows: Tensor, rays: Tensor, lengths: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest label change of each row, at rising lengths (m, l) as far as they are below its limit (m,).
+
+    Returns:
+        Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
+    """
+    directions = _directions(oracle, rows, rays)  # (d, m, D)
+    best, margin = torch.zeros_like(directions[0]), torch.full_like(limit, torch.inf)
+    near = torch.zeros_like(limit)
+    for far in lengths.unbind(1):
+        active = (torch.isinf(margin) & (far < limit)).nonzero().squeeze(1)
+        if len(active):
+            along = directions if len(active) == len(rows) else directions[:, active]
+            best[active], margin[active] = _first_change(oracle, rows[active], along, near[active], far[active])
+        near = far
+    return best, margin
+
+
+def _first_change(
+    oracle: MarginOracle, rows: Tensor, directions: Tensor, near: Tensor, far: Tensor
+) -> tuple[Tensor, Tensor]:
     """The nearest label change between two lengths, over all directions.
 
     Args:
         oracle: The margin oracle.
         rows: (m,) the rows.
-        rays: Random directions (r, D).
+        directions: Unit vectors (d, m, D), see `_directions`.
         near: (m,) lengths up to which no label changed.
         far: (m,) lengths at which labels are read.
 
     Returns:
         Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
     """
-    directions = _directions(oracle, rows, rays)  # (d, m, D)
     count, m = directions.shape[:2]
     every, unit = rows.repeat(count), directions.flatten(0, 1)
     hit = (oracle.margin(oracle.feasible(far.repeat(count)[:, None] * unit, every), every) < 0).nonzero().squeeze(1)
