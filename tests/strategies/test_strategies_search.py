@@ -29,7 +29,7 @@ PLANTED = WORLDS["flat at 60 degrees, tangent"][0]
 def profile():
     """Derandomised, without the database of this project; the profile of the run is restored."""
     before = settings.get_current_profile_name()
-    settings.register_profile("search tests", database=None, derandomize=True)
+    settings.register_profile("search tests", settings.get_profile("default"), database=None, derandomize=True)
     settings.load_profile("search tests")
     yield
     settings.load_profile(before)
