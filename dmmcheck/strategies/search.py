@@ -19,6 +19,7 @@ from hypothesis.errors import Flaky
 
 from dmmcheck.errors import ModelError
 from dmmcheck.inference.types import SearchKind
+from dmmcheck.measurement.portrait import as_image, is_image
 from dmmcheck.models.base import ambient_dim
 from dmmcheck.strategies.drawn import Augmented, Input, NormalStep, TangentStep, margins_of
 from dmmcheck.strategies.draws import augmented, normal_steps, tangent_steps
@@ -161,9 +162,10 @@ def in_words(step: Input) -> str:
 
 
 def as_plain(step: Input) -> dict[str, Any]:
-    """A counterexample as plain data for a report: input, step, coordinates, length, labels and margins.
+    """A counterexample as plain data for a report: input, step, coordinates, length, labels, margins, and a picture.
 
-    The flat input and step are left out for inputs of more than 16,384 values; `rebuild` gives them.
+    The flat input and step are left out for inputs of more than 16,384 values; `rebuild` gives them. The picture is
+    that of an image, thinned out where it is large; None for inputs of another kind.
     """
     before = Input(step.subject, step.index)
     small = ambient_dim(step.subject.classifier) <= MOST_VALUES
@@ -180,7 +182,17 @@ def as_plain(step: Input) -> dict[str, Any]:
         "input_shape": list(step.subject.input_shape),
         "x": before.x.reshape(-1).tolist() if small else None,
         "step": step.step.tolist() if small else None,
+        "picture": _picture(before, step),
     }
+
+
+def _picture(before: Input, step: Input) -> dict[str, Any] | None:
+    """An image and the step away from it, channels last; None for inputs that are no images."""
+    shape = step.subject.input_shape
+    if not is_image(shape):
+        return None
+    image, drawn = as_image(before.x, shape)
+    return {"shape": list(drawn), "image": list(image), "step": list(as_image(step.step, shape)[0])}
 
 
 KINDS = {"TangentStep": "tangent", "NormalStep": "normal", "Augmented": "augment"}

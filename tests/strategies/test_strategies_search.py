@@ -12,7 +12,8 @@ from hypothesis.database import InMemoryExampleDatabase
 import dmmcheck
 from dmmcheck import strategies
 from dmmcheck.errors import ConfigError, ModelError
-from dmmcheck.strategies.search import BATCH, default_radius, search
+from dmmcheck.manifolds import Subspace
+from dmmcheck.strategies.search import BATCH, as_plain, default_radius, search
 
 MOST_CALLS = 500
 WORLDS = {
@@ -108,6 +109,25 @@ def test_an_augmentation_is_found_with_its_smallest_seed():
     found = search(flips, "augment", name="augment")
     assert repr(found.found) == "Augmented(subject, index=0, seed=5)"
     assert found.statistic == found.found.margin < 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"),
+    [((5, 10), (5, 10)), ((1, 5, 10), (5, 10)), ((3, 2, 100), (1, 50, 3)), ((50,), None), ((2, 5, 5), None)],
+    ids=["grey", "one channel", "large, in colour", "no image", "two channels"],
+)
+def test_the_picture_of_a_counterexample_is_the_image_with_its_step(shape, drawn):
+    x = torch.randn(8, *shape, generator=torch.Generator().manual_seed(0))
+    axes = Subspace(torch.eye(x[0].numel())[:, :2])
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(x[0].numel(), 2))
+    step = strategies.NormalStep(
+        dmmcheck.Subject(model=model, x=x, y=torch.arange(8) % 2, manifold=axes), index=1, coordinates=(0.5,)
+    )
+    found = as_plain(step)["picture"]
+    assert (found and tuple(found["shape"])) == drawn
+    for name, values in (("image", x[1]), ("step", step.step)) if drawn else ():
+        large = values.reshape(shape)[:, ::2, ::2].permute(1, 2, 0) if len(drawn) == 3 else values
+        assert found[name] == pytest.approx(large.reshape(-1).tolist(), rel=1e-3, abs=1e-6)
 
 
 class Failing(torch.nn.Module):
