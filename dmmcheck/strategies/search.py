@@ -26,7 +26,7 @@ from dmmcheck.strategies.draws import augmented, normal_steps, tangent_steps
 from dmmcheck.subject import Subject
 
 BATCH = 10  # candidates in one example: 1,000 in the 100 examples of Hypothesis's default profile
-MOST_SHRINKS = 300  # batches that are labelled to make a counterexample simpler
+MOST_SHRINKS = 200  # batches that are labelled, most of them twice, to make a counterexample simpler
 RAY_POINTS, RAY_ROUNDS = 32, 3  # the last search knows the length to 1 / 32^3 of the shrunk step
 SPACING_POINTS = 512
 SHARE_OF_SPACING = 0.1
@@ -221,10 +221,10 @@ def _try(batch: list[Input], found: Search) -> None:
     Raises:
         LabelChangedError: There is one; the search remembers the one with the smallest margin.
     """
+    if found.shrinking >= MOST_SHRINKS and repr(batch) != found.simplest:
+        return  # not tried: Hypothesis stops once nothing simpler fails
     found.examples += 1
     found.shrinking += found.found is not None
-    if found.shrinking > MOST_SHRINKS and repr(batch) != found.simplest:
-        return  # not tried: Hypothesis stops once nothing simpler fails
     tried = [step for step in batch if _is_change(step)]
     found.candidates += len(tried)
     found.indices |= {step.index for step in tried}
