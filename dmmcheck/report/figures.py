@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 from dmmcheck.report import wording
@@ -27,6 +30,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "dmmcheck",
     "font.family": "sans-serif",
 }
+STYLE |= {"axes.titley": 1.0}  # finding a place for titles is slow
 STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
 STYLE |= {"figure.subplot.left": 0.11, "figure.subplot.right": 0.98}
 WIDTH, HEIGHT = 5.6, 2.3  # inches
@@ -81,7 +85,7 @@ def distances(evidence: InputEvidence) -> Picture | None:
 
 def values(finding: Finding) -> Picture | None:
     """The statistic of each input, with the estimate and what is asked; None without values."""
-    known = _finite(finding.values)
+    known = sorted(_finite(finding.values))
     if len(known) < 2 or finding.unit == "rate":
         return None
     low, high = _middle_range(known, finding.threshold)
@@ -338,7 +342,7 @@ def _source(draw: Callable[[Any], None], *, width: float, height: float) -> str:
     import matplotlib  # noqa: PLC0415  # an extra, and it takes a second to load
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), _garbage_kept():
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(bottom=0.5 / height, top=1 - 0.25 / height)  # an automatic layout is slow
         draw(figure)
@@ -349,6 +353,18 @@ def _source(draw: Callable[[Any], None], *, width: float, height: float) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Collect no garbage meanwhile: to search the many objects of a figure for it again and again is slow."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _mark(axes: Any, value: float | None, colour: str, dashes: str, label: str, *, ends: tuple[float, float]) -> None:
     """A vertical line at a value, at the end of the axis where it lies beyond."""
     if value is not None and not math.isnan(value):
@@ -357,14 +373,14 @@ def _mark(axes: Any, value: float | None, colour: str, dashes: str, label: str, 
 
 def _histogram(values: Sequence[float], ends: tuple[float, float]) -> tuple[list[int], list[float]]:
     """Counts and edges of the bars; values beyond the ends are in the outermost ones."""
-    low, width = ends[0], (ends[1] - ends[0]) / BINS
-    found = Counter(min(max(int((value - low) / width), 0), BINS - 1) for value in values)
-    return [found[number] for number in range(BINS)], [low + width * number for number in range(BINS + 1)]
-
-
-def _middle_range(values: Sequence[float], threshold: float | None) -> tuple[float, float]:
-    """The range of the central 96 % of values, widened to hold the threshold."""
+    edges = [ends[0] + (ends[1] - ends[0]) * number / BINS for number in range(BINS + 1)]
     ordered = sorted(values)
+    below = [0, *(bisect_left(ordered, edge) for edge in edges[1:-1]), len(ordered)]
+    return [after - before for before, after in pairwise(below)], edges
+
+
+def _middle_range(ordered: Sequence[float], threshold: float | None) -> tuple[float, float]:
+    """The range of the central 96 % of sorted values, widened to hold the threshold."""
     cut = len(ordered) // 50
     low, high = ordered[cut], ordered[-1 - cut]
     if threshold is not None and math.isfinite(threshold):

@@ -92,3 +92,21 @@ def test_without_an_image_there_is_no_picture_of_a_counterexample(found):
 def test_the_page_shows_the_picture_in_the_row_of_its_claim():
     report = replace(with_evidence(), findings=(refuted(GREY),))
     assert html.render(report).count("Input 7 with the label 3, the step magnified") == 1
+
+
+def test_a_histogram_counts_as_numpy_does_with_values_beyond_the_ends_in_the_outermost_bars():
+    values = np.random.default_rng(0).normal(size=500)
+    counts, edges = figures._histogram(values.tolist(), (-1.0, 2.0))
+    known, known_edges = np.histogram(values.clip(-1.0, 2.0), bins=figures.BINS, range=(-1.0, 2.0))
+    assert counts == known.tolist()
+    assert edges == pytest.approx(known_edges.tolist())
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_drawing_leaves_the_collection_of_garbage_as_it_was(monkeypatch, is_enabled):
+    calls = []
+    monkeypatch.setattr(figures.gc, "isenabled", lambda: is_enabled)
+    monkeypatch.setattr(figures.gc, "disable", lambda: calls.append("disable"))
+    monkeypatch.setattr(figures.gc, "enable", lambda: calls.append("enable"))
+    figures.counterexample(refuted(GREY))
+    assert calls == (["disable", "enable"] if is_enabled else ["disable"])
