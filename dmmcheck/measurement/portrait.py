@@ -68,33 +68,42 @@ def _classes(view: View, points: Tensor) -> tuple[tuple[int, ...], ...]:
 
 def strips_of(view: View, hashes: Sequence[str]) -> tuple[Strip, ...]:
     """Two images with their smallest steps, at the quartiles of d_free; () without images."""
-    shape = view.classifier.input_shape
-    if len(shape) not in {2, 3} or min(shape[-2:]) < 2 or (len(shape) == 3 and shape[0] not in CHANNELS):
+    if not is_image(view.classifier.input_shape):
         return ()
     order = torch.argsort(torch.as_tensor(view.distance("free")), stable=True)
     rows = [int(order[len(order) * (2 * number + 1) // (2 * STRIPS)]) for number in range(STRIPS)]
     return tuple(_strip(view, row, hashes[row]) for row in dict.fromkeys(rows))
 
 
-def _strip(view: View, row: int, name: str) -> Strip:
-    image, shape = _as_image(view, view.x[row])
-    found = {REPORT_NAMES[arm]: view.delta(arm)[row] for arm in ARMS}
-    steps = {arm: step for arm, step in found.items() if math.isfinite(float(step.norm()))}
-    return Strip(
-        input=name,
-        shape=shape,
-        image=image,
-        steps={arm: _as_image(view, step)[0] for arm, step in steps.items()},
-        lengths={arm: float(step.norm()) for arm, step in steps.items()},
-    )
+def is_image(shape: Sequence[int]) -> bool:
+    """Whether inputs of this shape are images: (height, width), or (channels, height, width) with 1 or 3 channels."""
+    return len(shape) in {2, 3} and min(shape[-2:]) >= 2 and (len(shape) == 2 or shape[0] in CHANNELS)
 
 
-def _as_image(view: View, values: Tensor) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """The values (D,) of an image, channels last, thinned out where it is large; and its shape."""
-    image = values.reshape(view.classifier.input_shape)
+def as_image(values: Tensor, shape: Sequence[int]) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    """The values (D,) of an image, channels last, thinned out where it is large; and its shape.
+
+    Args:
+        values: The values of an input or of a step.
+        shape: The shape of an input, for which `is_image` holds.
+    """
+    image = values.reshape(tuple(shape))
     image = image[None] if image.ndim == 2 else image
     stride = math.ceil(max(image.shape[1:]) / MOST_PIXELS)
     image = image[:, ::stride, ::stride].permute(1, 2, 0)
     image = image[..., 0] if image.shape[2] == 1 else image
     flat = image.detach().cpu().double().reshape(-1)
     return tuple(float(f"{value:.4g}") for value in flat.tolist()), tuple(image.shape)
+
+
+def _strip(view: View, row: int, name: str) -> Strip:
+    image, shape = as_image(view.x[row], view.classifier.input_shape)
+    found = {REPORT_NAMES[arm]: view.delta(arm)[row] for arm in ARMS}
+    steps = {arm: step for arm, step in found.items() if math.isfinite(float(step.norm()))}
+    return Strip(
+        input=name,
+        shape=shape,
+        image=image,
+        steps={arm: as_image(step, view.classifier.input_shape)[0] for arm, step in steps.items()},
+        lengths={arm: float(step.norm()) for arm, step in steps.items()},
+    )

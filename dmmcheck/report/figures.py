@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import gc
 import io
 import math
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import pairwise
 from typing import Any
 
 from dmmcheck.report import wording
@@ -27,6 +30,7 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "dmmcheck",
     "font.family": "sans-serif",
 }
+STYLE |= {"axes.titley": 1.0}  # finding a place for titles is slow
 STYLE |= {"axes.spines.top": False, "axes.spines.right": False, "text.parse_math": False}
 STYLE |= {"figure.subplot.left": 0.11, "figure.subplot.right": 0.98}
 WIDTH, HEIGHT = 5.6, 2.3  # inches
@@ -81,7 +85,7 @@ def distances(evidence: InputEvidence) -> Picture | None:
 
 def values(finding: Finding) -> Picture | None:
     """The statistic of each input, with the estimate and what is asked; None without values."""
-    known = _finite(finding.values)
+    known = sorted(_finite(finding.values))
     if len(known) < 2 or finding.unit == "rate":
         return None
     low, high = _middle_range(known, finding.threshold)
@@ -253,19 +257,15 @@ def portrait(found: Portrait) -> Picture:
 
 def strip(found: Strip) -> Picture:
     """An image, the image with the smallest step in each search space, and the steps magnified."""
-    image, steps = _rows(found.image, found.shape), {arm: _rows(s, found.shape) for arm, s in found.steps.items()}
-    low, high = min(found.image), max(found.image)
+    image, low, high = _rows(found.image, found.shape), min(found.image), max(found.image)
 
     def draw(figure: Any) -> None:
-        columns = 1 + len(steps)
+        columns = 1 + len(found.steps)
         _tile(figure, (2, columns, 1), image, "x", ends=(low, high))
-        for number, (arm, step) in enumerate(steps.items()):
-            moved = _rows([a + b for a, b in zip(found.image, found.steps[arm], strict=True)], found.shape)
+        for number, (arm, step) in enumerate(found.steps.items()):
+            moved = _moved(found.image, step, found.shape)
             _tile(figure, (2, columns, 2 + number), moved, f"x + {arm}", ends=(low, high))
-            largest = max(map(abs, found.steps[arm])) or 1.0
-            shown = [0.5 + v / (2 * largest) for v in found.steps[arm]]
-            centred = step if len(found.shape) == 2 else _rows(shown, found.shape)
-            _tile(figure, (2, columns, columns + 2 + number), centred, f"{arm}, magnified", ends=(-largest, largest))
+            _step_tile(figure, (2, columns, columns + 2 + number), step, found.shape, f"{arm}, magnified")
 
     lengths = ", ".join(f"{NAMES[arm]} {wording.number(length)}" for arm, length in found.lengths.items())
     return Picture(
@@ -275,20 +275,57 @@ def strip(found: Strip) -> Picture:
     )
 
 
+def counterexample(finding: Finding) -> Picture | None:
+    """The image, the step and the changed image of a counterexample; None where there is none, or no image."""
+    found = finding.counterexample or {}
+    if not found.get("picture"):
+        return None
+    image, step, shape = (found["picture"][name] for name in ("image", "step", "shape"))
+    before, after = found["labels"]
+    ends = (min(image), max(image))
+
+    def draw(figure: Any) -> None:
+        _tile(figure, (1, 3, 1), _rows(image, shape), f"input, label {before}", ends=ends)
+        _step_tile(figure, (1, 3, 2), step, shape, f"step of length {wording.number(found['length'])}, magnified")
+        _tile(figure, (1, 3, 3), _moved(image, step, shape), f"changed input, label {after}", ends=ends)
+
+    return Picture(
+        _source(draw, width=WIDTH, height=HEIGHT),
+        alt=f"Input {found['input']} with the label {before}, the step magnified, and the changed input with the label "
+        f"{after}; the L2 length of the step is {wording.number(found['length'])}.",
+        caption="The simplest counterexample that the search found. The step has a scale of its own, on which medium "
+        "grey is no change.",
+    )
+
+
+def _moved(image: Sequence[float], step: Sequence[float], shape: Sequence[int]) -> Any:
+    """The pixels of an image after a step."""
+    return _rows([a + b for a, b in zip(image, step, strict=True)], shape)
+
+
+def _step_tile(
+    figure: Any, place: tuple[int, int, int], step: Sequence[float], shape: Sequence[int], title: str
+) -> None:
+    """A step alone, magnified so that medium grey is no change and its largest part is black or white."""
+    largest = max(map(abs, step)) or 1.0
+    shown = [0.5 + value / (2 * largest) for value in step]
+    _tile(figure, place, _rows(shown, shape), title, ends=(0.0, 1.0))
+
+
 def _tile(figure: Any, place: tuple[int, int, int], pixels: Any, title: str, *, ends: tuple[float, float]) -> None:
-    low, high = ends
+    """Draw pixels without axes; colours beyond [0, 1] are brought to this range by the ends of the image's values."""
+    low, high = min(ends[0], 0.0), max(ends[1], 1.0)
     axes = figure.add_subplot(*place)
-    is_colour = bool(isinstance(pixels[0][0], list))
-    if is_colour and high > 1:
-        pixels = [[[value / high for value in pixel] for pixel in row] for row in pixels]
+    is_colour = isinstance(pixels[0][0], list)
     if is_colour:
-        pixels = [[[min(max(value, 0.0), 1.0) for value in pixel] for pixel in row] for row in pixels]
-    axes.imshow(pixels, cmap=None if is_colour else "gray", vmin=low, vmax=high, interpolation="nearest")
+        scaled = [[[(value - low) / (high - low) for value in pixel] for pixel in row] for row in pixels]
+        pixels = [[[min(max(value, 0.0), 1.0) for value in pixel] for pixel in row] for row in scaled]
+    axes.imshow(pixels, cmap=None if is_colour else "gray", vmin=ends[0], vmax=ends[1], interpolation="nearest")
     axes.set_title(title, fontsize=8)
     axes.set_axis_off()
 
 
-def _rows(values: Sequence[float], shape: tuple[int, ...]) -> Any:
+def _rows(values: Sequence[float], shape: Sequence[int]) -> Any:
     """Nested lists of a shape (height, width) or (height, width, channels)."""
     height, width, *rest = shape
     depth = rest[0] if rest else 1
@@ -305,7 +342,7 @@ def _source(draw: Callable[[Any], None], *, width: float, height: float) -> str:
     import matplotlib  # noqa: PLC0415  # an extra, and it takes a second to load
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), _garbage_kept():
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(bottom=0.5 / height, top=1 - 0.25 / height)  # an automatic layout is slow
         draw(figure)
@@ -316,6 +353,18 @@ def _source(draw: Callable[[Any], None], *, width: float, height: float) -> str:
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Collect no garbage meanwhile: to search the many objects of a figure for it again and again is slow."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def _mark(axes: Any, value: float | None, colour: str, dashes: str, label: str, *, ends: tuple[float, float]) -> None:
     """A vertical line at a value, at the end of the axis where it lies beyond."""
     if value is not None and not math.isnan(value):
@@ -324,14 +373,14 @@ def _mark(axes: Any, value: float | None, colour: str, dashes: str, label: str, 
 
 def _histogram(values: Sequence[float], ends: tuple[float, float]) -> tuple[list[int], list[float]]:
     """Counts and edges of the bars; values beyond the ends are in the outermost ones."""
-    low, width = ends[0], (ends[1] - ends[0]) / BINS
-    found = Counter(min(max(int((value - low) / width), 0), BINS - 1) for value in values)
-    return [found[number] for number in range(BINS)], [low + width * number for number in range(BINS + 1)]
-
-
-def _middle_range(values: Sequence[float], threshold: float | None) -> tuple[float, float]:
-    """The range of the central 96 % of values, widened to hold the threshold."""
+    edges = [ends[0] + (ends[1] - ends[0]) * number / BINS for number in range(BINS + 1)]
     ordered = sorted(values)
+    below = [0, *(bisect_left(ordered, edge) for edge in edges[1:-1]), len(ordered)]
+    return [after - before for before, after in pairwise(below)], edges
+
+
+def _middle_range(ordered: Sequence[float], threshold: float | None) -> tuple[float, float]:
+    """The range of the central 96 % of sorted values, widened to hold the threshold."""
     cut = len(ordered) // 50
     low, high = ordered[cut], ordered[-1 - cut]
     if threshold is not None and math.isfinite(threshold):
@@ -375,5 +424,11 @@ def of_finding(finding: Finding, subject: SubjectSummary | None) -> list[Picture
     """The figures of a finding; those that lack data are left out."""
     if not is_available():
         return []
-    found = (draws(finding), values(finding), by_dimension(finding, subject), trajectory(finding))
+    found = (
+        counterexample(finding),
+        draws(finding),
+        values(finding),
+        by_dimension(finding, subject),
+        trajectory(finding),
+    )
     return [picture for picture in found if picture is not None]

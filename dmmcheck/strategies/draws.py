@@ -117,8 +117,9 @@ def augmented(subject: Subject) -> st.SearchStrategy[Augmented]:
 def on_manifold(manifold: Any, *, near: Any = None, radius: float) -> st.SearchStrategy[ManifoldPoint]:
     """Points of a manifold near real points; they shrink towards the projection of the first real point.
 
-    A point is projected until its projection leaves it in place. Local PCA sends a few points to and fro between two
-    planes: then the point nearest to its own projection is taken, and `ManifoldPoint.residual` says how near that is.
+    A point is projected until its projection leaves it in place. Where the dimension of a local PCA is below that of
+    the data, its planes turn fast from place to place, and a few points are sent to and fro between two planes. Then
+    the point nearest to its own projection is taken, and `ManifoldPoint.residual` says how near that is.
 
     Args:
         manifold: An object that satisfies `dmmcheck.manifolds.base.Manifold`.

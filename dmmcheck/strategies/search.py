@@ -19,13 +19,14 @@ from hypothesis.errors import Flaky
 
 from dmmcheck.errors import ModelError
 from dmmcheck.inference.types import SearchKind
+from dmmcheck.measurement.portrait import as_image, is_image
 from dmmcheck.models.base import ambient_dim
 from dmmcheck.strategies.drawn import Augmented, Input, NormalStep, TangentStep, margins_of
 from dmmcheck.strategies.draws import augmented, normal_steps, tangent_steps
 from dmmcheck.subject import Subject
 
 BATCH = 10  # candidates in one example: 1,000 in the 100 examples of Hypothesis's default profile
-MOST_SHRINKS = 300  # batches that are labelled to make a counterexample simpler
+MOST_SHRINKS = 200  # batches that are labelled, most of them twice, to make a counterexample simpler
 RAY_POINTS, RAY_ROUNDS = 32, 3  # the last search knows the length to 1 / 32^3 of the shrunk step
 SPACING_POINTS = 512
 SHARE_OF_SPACING = 0.1
@@ -161,9 +162,10 @@ def in_words(step: Input) -> str:
 
 
 def as_plain(step: Input) -> dict[str, Any]:
-    """A counterexample as plain data for a report: input, step, coordinates, length, labels and margins.
+    """A counterexample as plain data for a report: input, step, coordinates, length, labels, margins, and a picture.
 
-    The flat input and step are left out for inputs of more than 16,384 values; `rebuild` gives them.
+    The flat input and step are left out for inputs of more than 16,384 values; `rebuild` gives them. The picture is
+    that of an image, thinned out where it is large; None for inputs of another kind.
     """
     before = Input(step.subject, step.index)
     small = ambient_dim(step.subject.classifier) <= MOST_VALUES
@@ -180,7 +182,17 @@ def as_plain(step: Input) -> dict[str, Any]:
         "input_shape": list(step.subject.input_shape),
         "x": before.x.reshape(-1).tolist() if small else None,
         "step": step.step.tolist() if small else None,
+        "picture": _picture(before, step),
     }
+
+
+def _picture(before: Input, step: Input) -> dict[str, Any] | None:
+    """An image and the step away from it, channels last; None for inputs that are no images."""
+    shape = step.subject.input_shape
+    if not is_image(shape):
+        return None
+    image, drawn = as_image(before.x, shape)
+    return {"shape": list(drawn), "image": list(image), "step": list(as_image(step.step, shape)[0])}
 
 
 KINDS = {"TangentStep": "tangent", "NormalStep": "normal", "Augmented": "augment"}
@@ -209,10 +221,10 @@ def _try(batch: list[Input], found: Search) -> None:
     Raises:
         LabelChangedError: There is one; the search remembers the one with the smallest margin.
     """
+    if found.shrinking >= MOST_SHRINKS and repr(batch) != found.simplest:
+        return  # not tried: Hypothesis stops once nothing simpler fails
     found.examples += 1
     found.shrinking += found.found is not None
-    if found.shrinking > MOST_SHRINKS and repr(batch) != found.simplest:
-        return  # not tried: Hypothesis stops once nothing simpler fails
     tried = [step for step in batch if _is_change(step)]
     found.candidates += len(tried)
     found.indices |= {step.index for step in tried}

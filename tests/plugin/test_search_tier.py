@@ -18,9 +18,8 @@ REBUILD = re.compile(r"NormalStep\(subject, index=(\d+), coordinates=\((0\.\d+),
 
 
 @pytest.fixture
-def planted(project, monkeypatch):
-    """A project with a radius beyond the boundary; the profile of the inner runs is Hypothesis's default."""
-    monkeypatch.setenv("HYPOTHESIS_STORAGE_DIRECTORY", str(project.path / "kept"))
+def planted(project):
+    """A project with a radius beyond the boundary."""
     configure(project, RADIUS)
     return project
 
@@ -60,13 +59,24 @@ def test_a_gating_search_fails_the_run_and_one_that_finds_nothing_does_not(plant
 
 
 @pytest.mark.heavy
-def test_statistics_are_shown_and_the_database_is_used_in_another_process(planted):
+def test_another_process_tries_first_what_was_found_in_the_folder_that_pytest_runs_in(planted, monkeypatch):
     planted.makeconftest(FEWER_GATES)
-    first = planted.runpytest_subprocess(*ONE, "--hypothesis-show-statistics")
+    folder = planted.mkdir("elsewhere")
+    monkeypatch.chdir(folder)
+    command = (*ONE, f"--rootdir={planted.path}", "--hypothesis-show-statistics", "-p", "no:cacheprovider")
+    found_again(*(planted.runpytest_subprocess(*command, str(planted.path)) for _ in range(2)))
+    assert (folder / ".hypothesis" / "examples").is_dir()
+    assert not (planted.path / ".hypothesis").exists()
+
+
+def test_the_same_process_tries_first_what_was_found_and_shows_statistics(planted):
+    found_again(*(planted.runpytest_inprocess(*ONE, "--hypothesis-show-statistics") for _ in range(2)))
+
+
+def found_again(first, again):
     assert f"{OFF}-search-builtin:" in printed(first)
     assert "during generate phase" in printed(first)
     assert "during shrink phase" in printed(first)
-    again = planted.runpytest_inprocess(*ONE, "--hypothesis-show-statistics")
     assert "during reuse phase" in printed(again)
     assert "during generate phase" not in printed(again)
     assert REBUILD.search(printed(again)).groups() == REBUILD.search(printed(first)).groups()

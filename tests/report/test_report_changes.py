@@ -6,6 +6,7 @@ import json as plain_json
 from dataclasses import replace
 
 import jsonschema
+import numpy as np
 import pytest
 from compared_reports import with_evidence
 
@@ -30,6 +31,25 @@ def test_a_shorter_distance_is_worse_and_fails_where_that_is_asked():
         words = " ".join(text.split())
         assert "boundary-clings-stated-builtin is worse 0.70x [0.70, 0.70] beside the baseline" in words
         assert "--dmm-update-baseline accepts it" in words
+
+
+def test_what_is_worse_by_less_than_its_interval_does_not_fail():
+    """Each input changes on its own, by a factor whose median is 0.95: the interval holds no change as well."""
+    factors = 0.95 * np.random.default_rng(1).lognormal(sigma=0.5, size=128)
+    finding, evidence = BEFORE.findings[0], BEFORE.evidence
+    now = replace(
+        BEFORE,
+        findings=(replace(finding, values=tuple(np.multiply(finding.values, factors).tolist())), *BEFORE.findings[1:]),
+        evidence=replace(
+            evidence,
+            distances={name: tuple(np.multiply(one, factors).tolist()) for name, one in evidence.distances.items()},
+        ),
+    )
+    found = compared(now, BEFORE, is_gate=True)
+    changes = [*found.distance_changes.values(), found.findings[0].change]
+    assert all(change.estimate < 1 < change.interval[1] for change in changes)
+    assert {change.word for change in changes} == {"not-told"}
+    assert not found.regressions
 
 
 def test_other_inputs_are_left_out_and_an_unchanged_model_has_no_change():
