@@ -232,7 +232,7 @@ dmmcheck.run(subject(), cache={folder!r}, **OPTIONS)
 """
 
 
-@pytest.mark.parametrize("seed", [pytest.param(s, marks=pytest.mark.heavy if s else ()) for s in range(60)])
+@pytest.mark.parametrize("seed", [pytest.param(s, marks=pytest.mark.heavy if s else ()) for s in range(5)])
 def test_a_run_that_is_killed_leaves_a_store_that_the_next_run_continues(tmp_path, seed):
     script = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
