@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from dmmcheck.attacks.base import Attack
 from dmmcheck.checks.base import NEEDS, Test
-from dmmcheck.checks.expected import expected_gradients
+from dmmcheck.checks.expected import PAIRS, expected_gradients
 from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.checks.search import searched
 from dmmcheck.config.settings import CheckSettings, Settings
@@ -238,7 +238,7 @@ class Run:
             cost = self._meter.total.minus(before).minus(self._shared_cost.minus(shared))
         self._findings_cost = self._findings_cost.plus(cost)
         if self._forecast is not None:
-            self._forecast.end(planned.id)
+            self._forecast.end(planned.id, self._meter.total.gradient_evaluations)
         return replace(found, cost=cost)
 
     def forecast(self, ids: Iterable[str]) -> None:
@@ -268,6 +268,8 @@ class Run:
             classes=self.measure.classifier.classes,
             effort=self.settings.search_effort,
             refits=not self.settings.fast,
+            checkpoints=len(self.subject.checkpoints),
+            pairs=pair_count(self.subject) or PAIRS,
         )
 
     def measure_ahead(self, ids: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -191,7 +191,8 @@ def _cluster(jobs: int | str) -> Iterator[None]:
         with joblib.parallel_config(kind):
             yield
     finally:
-        close()
+        with suppress(Exception):  # the results are there already, and a cluster that does not answer is left as it is
+            close()
 
 
 def _join_dask(distributed: Any, where: str) -> Callable[[], None]:
