@@ -31,6 +31,8 @@ ELSEWHERE_INPUTS = 32  # most inputs at which a verdict is repeated for other ma
 ERROR_INPUTS = 32  # most inputs that are searched again for the error bar of a search
 EVERY_MODEL = frozenset({"classes", "examples"})
 """What a test can need that does not depend on other models than the one that is measured."""
+OWN_NULL = EVERY_MODEL | {"differentiable"}
+"""The same for the draws of a control."""
 
 
 def draft(planned: Planned, settings: CheckSettings) -> Finding:
@@ -283,7 +285,7 @@ def _null(test: Test, view: View, count: int) -> tuple[Control | None, Floats | 
     """Summary and draws of the control; (None, None) where there is none."""
     if not test.control:
         return None, None
-    null = null_draws(view, test.ask, test.control, count, searched=test.draw_cost == "search")
+    null = _drawn(test, view, test.control, count)
     known = null[~np.isnan(null)]  # an undefined draw is left out here; for the p-value it counts as extreme
     low, middle, high = np.quantile(known, [0.025, 0.5, 0.975], method="nearest") if len(known) else [math.nan] * 3
     control = Control(name=CONTROLS[test.control].title, estimate=float(middle), interval=(float(low), float(high)))
@@ -321,7 +323,14 @@ def _nulls(test: Test, view: View, null: Floats) -> list[Floats]:
     weaker = CONTROLS[test.control].weaker
     if not weaker:
         return [null]
-    return [null, null_draws(view, test.ask, weaker, len(null), searched=test.draw_cost == "search")]
+    return [null, _drawn(test, view, weaker, len(null))]
+
+
+def _drawn(test: Test, view: View, name: str, count: int) -> Floats:
+    """The statistic in each draw of a control."""
+    builtin = str(getattr(test.ask, "__module__", "")).startswith("dmmcheck.")  # other code can use any model
+    own = builtin and not set(test.needs) - OWN_NULL
+    return null_draws(view, test.ask, name, count, searched=test.draw_cost == "search", own=own)
 
 
 def _has_tail(test: Test, estimate: float) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from dmmcheck.errors import RegistryError
@@ -53,6 +54,11 @@ class Registry(Mapping[str, T], Generic[T]):
     def get_added(self, name: str) -> T | None:
         """The thing of this name, if it was added already, else None; imports nothing."""
         return self._things.get(name)
+
+    def added(self) -> dict[str, T]:
+        """The things that were added from outside the package, by name."""
+        own = ("dmmcheck.", str(Path(__file__).parent))
+        return {name: thing for name, thing in self.items() if not self._sources.get(name, own[0]).startswith(own)}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from dmmcheck.attacks.base import Attack
 from dmmcheck.checks.base import NEEDS, Test
-from dmmcheck.checks.expected import expected_gradients
+from dmmcheck.checks.expected import PAIRS, expected_gradients
 from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.checks.search import searched
 from dmmcheck.config.settings import CheckSettings, Settings
@@ -35,7 +37,9 @@ from dmmcheck.measurement.training_sets import training_sets
 from dmmcheck.measurement.trainings import pairs_needed
 from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.view import View
+from dmmcheck.measurement.workers import Done, measure_in_processes, threads_of, use_threads
 from dmmcheck.models.torch import own_points
+from dmmcheck.registry import CHECKS, CONTROLS, GATES, Registry
 from dmmcheck.report import json
 from dmmcheck.report.changes import ARMS as CHANGING
 from dmmcheck.report.changes import Comparison, comparison_with
@@ -45,6 +49,9 @@ from dmmcheck.soundness.collect import assess_measurement, soundness_content, so
 from dmmcheck.subject import Subject, training_role
 
 T = TypeVar("T")
+
+REPORT = "report"  # the part of the work that is the report's own
+SESSION_LIMIT = 1 << 40  # bytes of what processes share in a run, of which nothing may be removed before its end
 
 
 def run(
@@ -96,6 +103,7 @@ class Run:
         root: Folder that references to attacks, the baseline and the setting `cache` are relative to; the current one
             where None.
         store: Keeps measurements on disk; where None, that in the folder of the setting `cache`, if it names one.
+        session: Shares measurements with the other processes of the run; one of its own where None.
 
     Raises:
         CheckError: The settings name an unknown check.
@@ -114,8 +122,9 @@ class Run:
         *,
         root: Path | None = None,
         store: Store | None = None,
+        session: Store | None = None,
     ) -> None:
-        self.settings = settings
+        self.settings, self._given = settings, subject
         self._progress, self._root = progress, root or Path.cwd()
         self.id = uuid.uuid4().hex
         self._meter = Meter(settings.max_time)
@@ -129,6 +138,9 @@ class Run:
         if store is None and isinstance(settings.cache, str):
             store = Store(self._root / settings.cache)
         self._store = store
+        self._folder = None if session or settings.jobs == 1 else TemporaryDirectory(prefix="dmmcheck-")
+        self._session = session if self._folder is None else Store(Path(self._folder.name), limit=SESSION_LIMIT)
+        self._jobs_note = ""
         self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=self._root)
 
     @cached_property
@@ -168,6 +180,7 @@ class Run:
             progress=self._progress,
             meter=self._meter,
             store=self._store,
+            session=self._session,
         )
 
     @cached_property
@@ -225,7 +238,7 @@ class Run:
             cost = self._meter.total.minus(before).minus(self._shared_cost.minus(shared))
         self._findings_cost = self._findings_cost.plus(cost)
         if self._forecast is not None:
-            self._forecast.end(planned.id)
+            self._forecast.end(planned.id, self._meter.total.gradient_evaluations)
         return replace(found, cost=cost)
 
     def forecast(self, ids: Iterable[str]) -> None:
@@ -236,16 +249,9 @@ class Run:
         """
         wanted = set(ids)
         tests = [one for one in self.planned if one.id in wanted and not self._missing(one.test)]
-        measure, fast = self.measure, self.settings.fast
-        expected = expected_gradients(
-            tests,
-            inputs=len(measure.sample.x),
-            classes=measure.classifier.classes,
-            effort=self.settings.search_effort,
-            refits=not fast,
-        )
+        expected = self._expected(tests)
         with self._shared():
-            forecast = Forecast(expected, seconds_per_gradient(measure), self._progress)
+            forecast = Forecast(expected, seconds_per_gradient(self.measure), self._progress)
         forecast.announce()
 
         def update(part: str) -> None:
@@ -253,6 +259,83 @@ class Run:
             forecast.update(WHAT[part], spent.gradient_evaluations, spent.seconds)
 
         self._forecast, self._meter.watch = forecast, update
+
+    def _expected(self, tests: Iterable[Planned]) -> dict[str, int]:
+        """Expected gradients of tests by id, and of what they share by ""."""
+        return expected_gradients(
+            tests,
+            inputs=len(self.measure.sample.x),
+            classes=self.measure.classifier.classes,
+            effort=self.settings.search_effort,
+            refits=not self.settings.fast,
+            checkpoints=len(self.subject.checkpoints),
+            pairs=pair_count(self.subject) or PAIRS,
+        )
+
+    def measure_ahead(self, ids: Iterable[str]) -> None:
+        """Let other processes measure what tests need, where the setting `jobs` asks for them.
+
+        The findings are decided here afterwards, from the same numbers as without other processes.
+
+        Args:
+            ids: Ids of the tests that are to be decided.
+
+        Raises:
+            ConfigError: The subject cannot be sent to another process, or the package of the cluster is missing.
+        """
+        left = self._meter.left
+        if self._folder is None or self._session is None or (left is not None and left <= 0):
+            return
+        shards, spent, start = self._shards(set(ids)), dict[str, Cost](), time.perf_counter()
+
+        def take(done: Done) -> None:
+            for address, copy in done.entries.items():
+                self._session.take(address, copy)  # type: ignore[union-attr]
+            for part, cost in done.spent.items():
+                spent[part] = spent.get(part, Cost()).plus(cost)
+
+        make = partial(
+            RunWorker.of,
+            self._given,
+            self.settings.but(jobs=1, max_time=left),
+            root=self._root,
+            store=None if self._store is None else self._store.folder,
+            session=self._session.folder,
+            name=self.id,
+            threads=threads_of(self.settings.jobs),
+            added=[(registry, registry.added()) for registry in (CHECKS, CONTROLS, GATES)],
+        )
+        (self._session.folder / self.id).touch()
+        self._jobs_note = measure_in_processes(
+            self.id, make, shards, jobs=self.settings.jobs, progress=self._progress, take=take
+        )
+        self._meter.add(spent, time.perf_counter() - start)
+
+    def _shards(self, ids: Set[str]) -> list[str]:
+        """What other processes can measure: the soundness items, the values of the report, and tests, dear ones first.
+
+        Tests that train networks are left out, since each process would train them again, and so are searches with
+        Hypothesis, whose results depend on what it has found before.
+        """
+        trains = {"trainer"} | ({"pair", "pairs"} if callable(self.subject.pairs) else set())
+        tests = [
+            one
+            for one in self.planned
+            if one.id in ids and one.tier != SEARCH and not trains & set(one.test.needs) and not self._missing(one.test)
+        ]
+        expected = self._expected(tests)
+        return [SOUNDNESS, *sorted((one.id for one in tests), key=lambda id: -expected[id]), REPORT]
+
+    def measure_shard(self, shard: str) -> dict[str, Cost]:
+        """Measure what `measure_ahead` hands to this process, and return what that spent by part of the work."""
+        before = dict(self._meter.parts)
+        if shard == SOUNDNESS:
+            assert self.soundness is not None
+        elif shard == REPORT:
+            self.report([])
+        else:
+            self.finding(next(one for one in self.planned if one.id == shard))
+        return {part: cost.minus(before[part]) for part, cost in self._meter.parts.items()}
 
     def _open_draft(self, planned: Planned, reason: str) -> Finding:
         """The finding of a test that the time did not suffice for."""
@@ -289,7 +372,9 @@ class Run:
 
     def whole_report(self, selected: Sequence[Planned]) -> Report:
         """Forecast the cost of tests, decide them, and report; the report says whether the time sufficed for all."""
-        self.forecast([planned.id for planned in selected])
+        ids = [planned.id for planned in selected]
+        self.forecast(ids)
+        self.measure_ahead(ids)
         report = self.report([self.finding(planned) for planned in selected])
         complete = not any(finding.out_of_time for finding in report.findings)
         return replace(report, planned=tuple(planned.id for planned in selected), complete=complete)
@@ -320,7 +405,12 @@ class Run:
     def cost(self) -> RunCost:
         """What the run has cost up to now."""
         total, store = self._meter.total, "" if self._store is None else self._store.summary()
-        return RunCost(total=total, shared=total.minus(self._findings_cost), parts=dict(self._meter.parts), store=store)
+        return RunCost(
+            total=total,
+            shared=total.minus(self._findings_cost),
+            parts=dict(self._meter.parts),
+            store="; ".join(filter(None, (self._jobs_note, store))),
+        )
 
     @contextmanager
     def _shared(self, part: str = "") -> Iterator[None]:
@@ -500,6 +590,59 @@ class Run:
             if not is_out_of_time(error):
                 raise
             return otherwise
+
+
+@dataclass(eq=False)
+class RunWorker:
+    """The run of a subject in a process that measures for another one."""
+
+    run: Run
+    session: Store
+    is_apart: bool
+    _folder: object = None
+    _sent: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(
+        cls,
+        subject: Subject,
+        settings: Settings,
+        *,
+        root: Path,
+        store: Path | None,
+        session: Path,
+        name: str,
+        threads: int,
+        added: Sequence[tuple[Registry[Any], Mapping[str, Any]]],
+    ) -> RunWorker:
+        """The worker of a session.
+
+        Args:
+            subject: What is under test.
+            settings: Settings of the run, without `jobs`.
+            root: Folder that references to attacks start from.
+            store: Folder of the measurements that are kept; None where none are.
+            session: Folder of the measurements that the processes share.
+            name: Name of the session: that of a file in its folder, which another machine may not see.
+            threads: How many threads a process uses.
+            added: Checks, controls and gates from outside the package.
+        """
+        for registry, things in added:
+            for id, thing in things.items():
+                registry.put(id, thing)
+        use_threads(threads)
+        is_apart = not (session / name).exists()
+        own = TemporaryDirectory(prefix="dmmcheck-") if is_apart else None
+        shared = Store(session if own is None else Path(own.name), limit=SESSION_LIMIT)
+        kept = None if store is None or is_apart else Store(store)
+        return cls(Run(subject, settings, root=root, store=kept, session=shared), shared, is_apart, own)
+
+    def measure(self, shard: str) -> Done:
+        """Measure a shard; its entries are returned where the process that asked does not see them."""
+        spent = self.run.measure_shard(shard)
+        new = {path.stem for path in self.session.entries()} - self._sent if self.is_apart else set()
+        self._sent |= new
+        return Done(shard, spent=spent, entries={address: self.session.copied(address) for address in new})
 
 
 def _version() -> str:

@@ -15,15 +15,25 @@ FEW_INPUTS = 64  # inputs of the gates, and of tests that take one look
 DRAWS = 29  # searched draws of a control, between those of the first look and all
 REFITS = 4  # manifold estimates of other dimensions
 CLASSES = 10  # most target classes of a targeted search
+TARGETED = 15  # gradients of a targeted search for each input and class
+UNTRAINED = 12  # untrained networks that a claim beside them needs
+PAIRS = 10  # pairs of trainings, where a function makes as many as are needed
 
 
 def expected_gradients(
-    planned: Iterable[Planned], *, inputs: int, classes: int, effort: EffortName, refits: bool = True
+    planned: Iterable[Planned],
+    *,
+    inputs: int,
+    classes: int,
+    effort: EffortName,
+    refits: bool = True,
+    checkpoints: int = 0,
+    pairs: int = PAIRS,
 ) -> dict[str, int]:
     """Expected gradients of each test, by its id, and of the measurements that all tests share, by "".
 
     They are right within a factor of a few: how soon a search converges and how soon a verdict is clear is not known
-    beforehand, and searches of simple models converge sooner.
+    beforehand, and searches of simple models converge sooner. What tests share is counted for the first.
 
     Args:
         planned: The tests that are to be measured.
@@ -31,17 +41,30 @@ def expected_gradients(
         classes: Number of classes.
         effort: Effort of the searches.
         refits: Whether stated claims are also judged for estimates of other dimensions.
+        checkpoints: Number of checkpoints of the training.
+        pairs: Number of pairs of trainings.
     """
-    few, quick = min(inputs, FEW_INPUTS), GRADIENTS["quick"]
-    expected = {"": few * (GATES + len(ARMS) * GRADIENTS[effort])}
-    refitted = False
+    few, quick, search = min(inputs, FEW_INPUTS), GRADIENTS["quick"], GRADIENTS[effort]
+    gates = few * (GATES + len(ARMS) * search)
+    of_needs = {
+        "checkpoints": checkpoints * inputs * search,
+        "pair": gates + 2 * inputs * search,
+        "pairs": gates + pairs * 2 * len(ARMS) * few * search,
+        "examples": inputs * search,
+        "classes": few * min(classes, CLASSES) * TARGETED,
+    }
+    expected = {"": gates + (inputs - few) * len(ARMS) * search}
+    counted: set[str] = set()
     for one in planned:
         test, cost = one.test, 2 * few
         if test.control and test.draw_cost == "search":
             cost += DRAWS * min(few, INPUTS_A_DRAW) * quick
         elif test.draw_cost == "search":
-            cost += few * min(classes, CLASSES) * quick
-        if one.tier == "stated" and refits and not refitted:
-            cost, refitted = cost + REFITS * few * quick * len(ARMS), True
+            cost += UNTRAINED * few * quick
+        cost += sum(of_needs.get(need, 0) for need in set(test.needs) - counted)
+        if one.tier == "stated" and refits and "refits" not in counted:
+            cost += REFITS * few * quick * len(ARMS)
+            counted.add("refits")
+        counted |= set(test.needs)
         expected[one.id] = cost
     return expected

@@ -17,6 +17,7 @@ from dmmcheck.registry import CONTROLS
 PYPROJECT, OWN_FILE = "pyproject.toml", "dmmcheck.toml"
 PREFIX = "--dmm-"  # of options of pytest; the console command has the same ones without dmm-
 LARGEST_SEED = 2**63 - 1
+MOST_JOBS, CLUSTERS = 10_000, ("dask", "ray")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,6 +271,20 @@ def _folder_or_not(value: Any) -> bool | str:
     return value.strip()
 
 
+def _jobs(value: Any) -> int | str:
+    """A number of processes, or a cluster and its size or address."""
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_JOBS:
+        return value
+    kind, _, where = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if kind not in CLUSTERS or not where or (where.isdigit() and not 1 <= int(where) <= MOST_JOBS):
+        raise ValueError(f'a number of processes from 1 to {MOST_JOBS}, or a cluster, e.g. "dask:4" or "ray:ADDRESS"')
+    return str(value)
+
+
+def _number_or_text(text: str) -> int | str:
+    return int(text) if text.isdigit() else text
+
+
 def _folder_text(text: str) -> bool | str:
     return {"on": True, "true": True, "off": False, "false": False}.get(text, text)
 
@@ -470,6 +485,13 @@ _JUDGING = (
         parse=_folder_text,
         metavar="DIR|off",
         help="where measurements are kept for later runs: a folder, off, or on for pytest's cache (on)",
+    ),
+    Key(
+        name="jobs",
+        read=_jobs,
+        parse=_number_or_text,
+        metavar="N|CLUSTER",
+        help="measure in N processes, or on dask:N, dask:ADDRESS, ray:N, ray:ADDRESS (1)",
     ),
     Key(
         name="queries",

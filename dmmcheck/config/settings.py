@@ -68,6 +68,7 @@ class Settings:
             limit. Claims that are left are then inconclusive.
         cache: Whether measurements are kept on disk: a folder, or False, or True for the cache of pytest, which exists
             under pytest only.
+        jobs: In how many processes measurements are made; or on which cluster, as ``"dask:4"`` or ``"ray:ADDRESS"``.
         queries: Most model calls of an input in one arm, for models without gradients. A search with more effort, which
             a soundness gate makes for few inputs, takes up to four times as many.
         device: The device to compute on; that of the model where None.
@@ -94,6 +95,7 @@ class Settings:
     fast: bool = False
     max_time: float | None = None
     cache: bool | str = True
+    jobs: int | str = 1
     queries: int = 5000
     device: str | None = None
     baseline: str | None = None

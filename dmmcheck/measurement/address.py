@@ -23,9 +23,11 @@ LIBRARIES = {"builtins", "collections", "dmmcheck", "functools", "numpy", "scipy
 """Packages whose code is known by the versions in every address, so that names suffice."""
 STORED = {
     *("search", "attack", "targeted", "boundary-gradient", "input-gradient", "crossing", "distance", "distances"),
-    *("adversarial", "projected", "towards", "soundness"),
+    *("adversarial", "projected", "towards", "soundness", "null"),
 }
 """First words of the keys of measurements that depend on nothing but their model, inputs, manifold and settings."""
+SHARED = STORED | {"null of other models"}
+"""First words of the keys of measurements that the processes of one run share, whatever they depend on."""
 WITHOUT_NUMBERS = {"config", "loading", "pytest_plugin", "report"}  # packages that no measurement depends on
 
 
@@ -77,8 +79,9 @@ def is_stored(key: tuple[object, ...], attacks: Container[str] = ()) -> bool:
         >>> is_stored(("search",)), is_stored(("attack", "mine", "free"), {"mine"}), is_stored(("my-check",))
         (True, False, False)
     """
-    draws = [part for part in key if isinstance(part, tuple) and part and part[0] != "dimension"]
-    controls = [CONTROLS.get_added(str(draw[0])) for draw in draws]
+    names = [part[0] for part in key if isinstance(part, tuple) and part and part[0] != "dimension"]
+    names += [str(part) for part in key[2:3] if key[0] == "null"]
+    controls = [CONTROLS.get_added(str(name)) for name in names]
     builtin = all(null is not None and str(null.draw.__module__).startswith("dmmcheck.") for null in controls)
     return key[0] in STORED and builtin and not any(isinstance(part, str) and part in attacks for part in key)
 
@@ -154,7 +157,7 @@ class _Hasher:
         if library in LIBRARIES:
             return
         try:
-            file = inspect.getsourcefile(value)
+            file = inspect.getsourcefile(value) if _is_in_its_module(value) else None
         except TypeError:
             file = None
         if file is None or not Path(file).is_file():
@@ -182,3 +185,13 @@ class _Hasher:
         if isinstance(value, nn.Module):
             state = {name: part for name, part in state.items() if name != "training"}
         self.add(state)
+
+
+def _is_in_its_module(value: type) -> bool:
+    """Whether a class is the one that its module defines, which is not so where its code was sent by value."""
+    if "<locals>" in value.__qualname__:
+        return value.__module__ != "__main__" and value.__module__ in sys.modules
+    found: Any = sys.modules.get(value.__module__)
+    for name in value.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is value

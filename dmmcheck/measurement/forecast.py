@@ -10,6 +10,7 @@ from dmmcheck.report.wording import duration
 
 PROBED = 256  # most inputs of the probe of the model's speed
 OVERHEAD = 2.0  # time of a search over that of its gradients: forward passes, projections and bookkeeping
+UNFORESEEN = 0.1  # of what a test has taken so far, which is the least that it is taken to need until it ends
 ENOUGH = 2000  # gradients after which the speed is that of the run itself
 PAUSE = 0.2  # seconds between two lines
 
@@ -38,8 +39,16 @@ class Forecast:
         """Note that a test begins, and how many gradients the run has taken so far."""
         self._test, self._before = test, gradients
 
-    def end(self, test: str) -> None:
-        """Note that a test has ended, and with the first one what all share."""
+    def end(self, test: str, gradients: int) -> None:
+        """Note that a test has ended, and with the first one what all share; what they took replaces what was expected.
+
+        Args:
+            test: The test.
+            gradients: How many gradients the run has taken so far.
+        """
+        self._expected.update({name: 0 for name in ("", test) if name not in self._done})
+        if test not in self._done:
+            self._expected[test] = gradients - self._before
         self._done |= {test, ""}
         self._test = ""
 
@@ -61,13 +70,14 @@ class Forecast:
 
     def remaining(self, gradients: int, seconds: float) -> tuple[float, float]:
         """The share of the expected work that is done, and the seconds that the rest takes."""
-        whole = sum(self._expected.values())
-        running = [] if self._test in self._done else [self._test]
-        running += [] if "" in self._done else [""]
-        in_hand = sum(self._expected.get(name, 0) for name in dict.fromkeys(running))
-        done = sum(self._expected.get(name, 0) for name in self._done) + min(in_hand, gradients - self._before)
+        running = {name for name in (self._test, "") if name not in self._done}
+        in_hand = sum(self._expected.get(name, 0) for name in running)
+        spent = gradients - self._before if running else 0
+        done = sum(self._expected.get(name, 0) for name in self._done) + spent
+        later = sum(cost for name, cost in self._expected.items() if name not in self._done | running)
+        left = later + max(in_hand - spent, UNFORESEEN * spent if running else 0)
         pace = seconds / gradients if gradients > ENOUGH else self._per_gradient
-        return (done / whole if whole else 1.0), max(0, whole - done) * pace
+        return (done / (done + left) if done + left else 1.0), left * pace
 
 
 def seconds_per_gradient(measure: Measure) -> float:

@@ -20,7 +20,7 @@ from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.inference import stats
 from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, Cost, EffortName
 from dmmcheck.manifolds.fields import Field, TangentField
-from dmmcheck.measurement.address import UnaddressableError, address_of, is_stored
+from dmmcheck.measurement.address import SHARED, UnaddressableError, address_of, is_stored
 from dmmcheck.measurement.meter import Meter, part_of
 from dmmcheck.measurement.sample import Sample, draw_sample, predict
 from dmmcheck.measurement.store import Store
@@ -82,6 +82,8 @@ class Measure:
             arm is searched when it is asked for.
         meter: Counts what is spent; one of its own where None.
         store: Keeps measurements on disk; none are kept where None.
+        session: Shares measurements among the processes of one run; None where there is one process.
+        role: What this measures, in words that tell it from all other measurements of a run.
     """
 
     def __init__(
@@ -103,6 +105,8 @@ class Measure:
         joint: bool = True,
         meter: Meter | None = None,
         store: Store | None = None,
+        session: Store | None = None,
+        role: str = "",
     ) -> None:
         self.classifier = classifier
         self.sample = sample
@@ -121,6 +125,7 @@ class Measure:
         self._joint = joint
         self.meter = meter or Meter()
         self._store = store
+        self._session, self._role = session, role
         self._content: str | None = None
         self._whole: tuple[Measure, slice] | None = None  # what this is a part of, and the inputs of the part
         self._others: dict[str, Measure] = {}
@@ -153,7 +158,7 @@ class Measure:
                     sample = replace(sample, y=predict(model, sample.x))
             except DmmError as error:
                 raise CheckError(f"{error}") from (error.__cause__ or error)
-            self._others[name] = self._of(model, sample, self.field)
+            self._others[name] = self._of(name, model, sample, self.field)
         return self._others[name]
 
     def has_reference_model(self, name: str) -> bool:
@@ -177,7 +182,8 @@ class Measure:
         )
         few = int(correct.sum()) < MIN_INPUTS
         kept = known if few else replace(known, x=sample.x[correct], y=sample.y[correct])
-        return self._of(self.classifier, kept, TangentField(self.field.manifold, kept.x), joint=True)
+        field = TangentField(self.field.manifold, kept.x)
+        return self._of("correctly classified", self.classifier, kept, field, joint=True)
 
     def more_thorough(self) -> Measure:
         """The same measurements with the next effort of the search: thorough, or exhaustive where it is thorough."""
@@ -197,6 +203,8 @@ class Measure:
                 joint=self._joint,
                 meter=self.meter,
                 store=self._store,
+                session=self._session,
+                role=f"{self._role}, {THOROUGH}",
             )
         return self._others[THOROUGH]
 
@@ -205,7 +213,9 @@ class Measure:
         name = f"inputs {inputs.start} to {inputs.stop}"
         if name not in self._others:
             x, y = self.sample.x[inputs], self.sample.y[inputs]
-            other = self._of(self.classifier, replace(self.sample, x=x, y=y), TangentField(self.field.manifold, x))
+            other = self._of(
+                name, self.classifier, replace(self.sample, x=x, y=y), TangentField(self.field.manifold, x)
+            )
             found = self.crossings(inputs.stop, "free")
             kept = Crossing(**{part.name: getattr(found, part.name)[inputs] for part in fields(Crossing)})
             other.cached_blocks(other.crossing_key("free", BUILTIN), len(x), lambda rows: (kept, 0))
@@ -226,10 +236,12 @@ class Measure:
             except DmmError as error:
                 raise CheckError(f"{TRAINING_DATA}: {error}") from (error.__cause__ or error)
             field = TangentField(self.field.manifold, sample.x)
-            self._others[TRAINING] = self._of(self.classifier, sample, field)
+            self._others[TRAINING] = self._of(TRAINING, self.classifier, sample, field)
         return self._others[TRAINING]
 
-    def _of(self, classifier: Classifier, sample: Sample, field: TangentField, *, joint: bool = False) -> Measure:
+    def _of(
+        self, name: str, classifier: Classifier, sample: Sample, field: TangentField, *, joint: bool = False
+    ) -> Measure:
         return Measure(
             classifier,
             sample,
@@ -242,6 +254,8 @@ class Measure:
             joint=joint,
             meter=self.meter,
             store=self._store,
+            session=self._session,
+            role=f"{self._role}, {name}",
         )
 
     def cached_blocks(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
@@ -291,32 +305,46 @@ class Measure:
             return compute()
 
         start = time.perf_counter()
-        with self.meter.measuring(part_of(key)):
-            address = self._address(key, rows, beside)
-            with self.meter.reporting() as reported:
-                if self._store is None or not address:
-                    result, evaluations = begin()
-                else:
-                    result, evaluations = self._store.measured(address, begin, self.classifier.device)
-                reported.append(evaluations)
+        with self.meter.measuring(part_of(key)), self.meter.reporting() as reported:
+            result, evaluations = self._from_store(key, begin, rows, beside)
+            reported.append(evaluations)
         return result, Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start)
 
-    def _address(self, key: tuple[object, ...], rows: slice, beside: object) -> str:
+    def _from_store(
+        self, key: tuple[object, ...], begin: Callable[[], tuple[T, int]], rows: slice, beside: object
+    ) -> tuple[T, int]:
+        """A measurement from the store, else from the other processes of the session, else anew."""
+        device, session = self.classifier.device, self._session
+
+        def shared() -> tuple[T, int]:
+            address = "" if session is None else self._address_in_session(key, rows)
+            return begin() if session is None or not address else session.measured(address, begin, device)
+
+        address = "" if self._store is None else self._address(self._store, key, rows, beside)
+        return shared() if self._store is None or not address else self._store.measured(address, shared, device)
+
+    def _address(self, store: Store, key: tuple[object, ...], rows: slice, beside: object) -> str:
         """The address of a measurement in the store; "" where it is not stored."""
-        if self._store is None or not is_stored(key, self._attacks):
-            return ""
-        if self._content is None:
-            try:
-                self._content = address_of(*self._dependencies())
-            except UnaddressableError as error:
-                self._content = ""
-                self._store.refused.setdefault(str(error))
-        if not self._content:
+        if not is_stored(key, self._attacks):
             return ""
         try:
+            if self._content is None:
+                self._content = ""
+                self._content = address_of(*self._dependencies())
+            if not self._content:
+                return ""
             return address_of(self._content, key, self.sample.x[rows], self.sample.y[rows], beside)
         except UnaddressableError as error:
-            self._store.refused.setdefault(str(error))
+            store.refused.setdefault(str(error))
+            return ""
+
+    def _address_in_session(self, key: tuple[object, ...], rows: slice) -> str:
+        """The address of a measurement among the processes of a session, which have the same subject and settings."""
+        if key[0] not in SHARED:
+            return ""
+        try:
+            return address_of("session", self._role, key, self.sample.x[rows], self.sample.y[rows])
+        except UnaddressableError:  # a statistic of the user's own, which each process computes
             return ""
 
     def _dependencies(self) -> tuple[object, ...]:

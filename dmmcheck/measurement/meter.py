@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 from dmmcheck.errors import OutOfTimeError
 from dmmcheck.inference.types import Cost
@@ -26,7 +27,7 @@ WHAT = {
 
 _PART_OF_KEY = {
     **dict.fromkeys(("search", "attack", "targeted", "boundary-gradient", "input-gradient"), SEARCH),
-    **dict.fromkeys(("null", "distances"), NULLS),
+    **dict.fromkeys(("null", "null of other models", "draw", "distances"), NULLS),
     "refits": REFITS,
 }
 
@@ -95,6 +96,23 @@ class Meter:
             raise OutOfTimeError(
                 f"the {self._limit:g} s of max-time were over before this was measured; set a longer max-time, or fast"
             )
+
+    @property
+    def left(self) -> float | None:
+        """Seconds until the limit; None where there is none."""
+        return None if self._limit is None else self._limit - (time.monotonic() - self._start)
+
+    def add(self, spent: Mapping[str, Cost], seconds: float) -> None:
+        """Charge what other processes have spent while this one waited for them.
+
+        Args:
+            spent: What they spent together, by part.
+            seconds: How long this process waited, which is charged to the parts by their shares of the time.
+        """
+        whole = sum(cost.seconds for cost in spent.values()) or 1.0
+        for name, cost in spent.items():
+            waited = replace(cost, seconds=seconds * cost.seconds / whole)
+            self.parts[name] = self.parts[name].plus(waited)
 
     @contextmanager
     def reporting(self) -> Iterator[list[int]]:

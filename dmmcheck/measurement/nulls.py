@@ -18,7 +18,7 @@ import torch
 from dmmcheck.errors import CheckError, OutOfTimeError
 from dmmcheck.inference.decide import point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
-from dmmcheck.inference.types import ARMS, DrawCost
+from dmmcheck.inference.types import ArmName, DrawCost
 from dmmcheck.manifolds.fields import FieldPart
 from dmmcheck.manifolds.rotations import Haar, Spectrum, Within
 from dmmcheck.manifolds.span import data_span
@@ -249,7 +249,9 @@ def meaningless(view: View) -> View:
     return replace(_drawn(view, "rotation", 0), effort="quick", is_estimate=True)
 
 
-def null_draws(view: View, ask: Callable[[View], Evidence], name: str, draws: int, *, searched: bool) -> Floats:
+def null_draws(
+    view: View, ask: Callable[[View], Evidence], name: str, draws: int, *, searched: bool, own: bool = False
+) -> Floats:
     """Compute the median (or rate) of a statistic in each draw of a control, (draws,).
 
     The result is cached for all tests that ask the same of the same draws. A searched draw is measured at few inputs,
@@ -262,6 +264,7 @@ def null_draws(view: View, ask: Callable[[View], Evidence], name: str, draws: in
         name: Name of the control.
         draws: Number of draws.
         searched: Whether the question searches in each draw, with quick effort.
+        own: Whether the statistic depends on no other model than the measured one, so that its draws may be stored.
 
     Raises:
         CheckError: The control's own code raised, or returned something other than a view.
@@ -270,27 +273,29 @@ def null_draws(view: View, ask: Callable[[View], Evidence], name: str, draws: in
     def one(drawn: View) -> tuple[float, int]:
         return point_estimate(ask(drawn)), 0
 
-    key = ("null", ask, name, view.n, view.attack)
-    if not searched:
-        drawn = (replace(_drawn(view, name, number), effort=None) for number in range(draws))
-        return view.cached((*key, draws), lambda: (np.array([one(each)[0] for each in drawn]), 0))
-    first = _few(_drawn(view, name, 0), 0)
-    values = [view.cached((*key, 0), partial(one, first))]
-    missing = [number for number in range(1, draws) if not view.measurement.has((*key, number))]
-    few = {number: _few(_drawn(view, name, number), number) for number in missing}
-    _search_together(list(few.values()), first)
-    values += [view.cached((*key, number), partial(one, few.get(number, first))) for number in range(1, draws)]
-    return np.array(values)
+    def evaluated() -> list[float]:
+        return [one(replace(_drawn(view, name, number), effort=None))[0] for number in range(draws)]
+
+    def found() -> list[float]:
+        key = ("draw", ask, name, view.n, view.attack)
+        first = replace(_few(_drawn(view, name, 0), 0), _used={})
+        value, arms = view.cached((*key, 0), lambda: ((one(first)[0], first.searched_arms()), 0))
+        missing = [number for number in range(1, draws) if not view.measurement.has((*key, number))]
+        few = {number: _few(_drawn(view, name, number), number) for number in missing}
+        _search_together(list(few.values()), arms)
+        others = (view.cached((*key, number), partial(one, few.get(number, first))) for number in range(1, draws))
+        return [value, *others]
+
+    key = ("null" if own else "null of other models", ask, name, view.n, view.attack, draws)
+    return view.cached(key, lambda: (np.array(found() if searched else evaluated()), 0))
 
 
-def _search_together(draws: Sequence[View], first: View) -> None:
+def _search_together(draws: Sequence[View], arms: Iterable[ArmName]) -> None:
     """Search all other draws in each arm that the question used in the first one, and cache the distances.
 
     Draws at the same inputs share one search.
     """
-    for arm in ARMS[1:]:
-        if not first.measurement.has(first.distance_key(arm)):
-            continue
+    for arm in arms:
         open_draws = [drawn for drawn in draws if not drawn.measurement.has(drawn.distance_key(arm))]
         for measurement in dict.fromkeys(drawn.measurement for drawn in open_draws):
             group = [drawn for drawn in open_draws if drawn.measurement is measurement]

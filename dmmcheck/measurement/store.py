@@ -83,6 +83,19 @@ class Store:
         parts += [f"the store cannot be used ({self.error})"] * bool(self.error)
         return "; ".join(parts)
 
+    def copied(self, address: str) -> bytes:
+        """The bytes of an entry, for the store of another process."""
+        return self._path(address).read_bytes()
+
+    def take(self, address: str, copy: bytes) -> None:
+        """Add an entry from the store of another process; one that was damaged on its way is noticed when it is read.
+
+        Args:
+            address: Its address.
+            copy: What `copied` returned there.
+        """
+        self._write(address, copy[len(MAGIC) + DIGEST :], checksum=copy[len(MAGIC) : len(MAGIC) + DIGEST])
+
     def entries(self) -> list[Path]:
         """The files of all entries."""
         return sorted(self.folder.glob("??/*.dmm"))
@@ -119,14 +132,14 @@ class Store:
         else:
             self._write(address, content)
 
-    def _write(self, address: str, content: bytes) -> None:
+    def _write(self, address: str, content: bytes, checksum: bytes = b"") -> None:
         """Write an entry; where that is impossible, the run goes on and its report says so."""
         path = self._path(address)
         unfinished = path.with_name(f"{address}.{uuid.uuid4().hex}.tmp")
         try:
             _make(self.folder)
             path.parent.mkdir(exist_ok=True)
-            unfinished.write_bytes(MAGIC + _checksum(address, content) + content)
+            unfinished.write_bytes(MAGIC + (checksum or _checksum(address, content)) + content)
             os.replace(unfinished, path)
             self._evict(len(content))
         except OSError as error:

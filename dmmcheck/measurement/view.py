@@ -16,7 +16,7 @@ from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Floats
-from dmmcheck.inference.types import BUILTIN, ArmName, Cost, EffortName
+from dmmcheck.inference.types import ARMS, BUILTIN, ArmName, Cost, EffortName
 from dmmcheck.manifolds.base import Manifold
 from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, SharedField, TangentField
 from dmmcheck.manifolds.rotations import Rotation
@@ -174,6 +174,11 @@ class View:
     def distance_key(self, arm: ArmName) -> tuple[object, ...]:
         """The key under which the distances of a draw of a control are cached."""
         return ("distance", self.draw, arm, self.effort, self.n)
+
+    def searched_arms(self) -> tuple[ArmName, ...]:
+        """The arms whose distances were asked of this view, a draw of a control with a record of its own."""
+        keys = {key[1:] for key in self._used or {}}
+        return tuple(arm for arm in ARMS[1:] if self.distance_key(arm) in keys)
 
     def delta(self, arm: ArmName = "free") -> Tensor:
         """The smallest perturbation found, (n, D); NaN where none was found."""

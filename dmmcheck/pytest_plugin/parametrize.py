@@ -16,7 +16,7 @@ from dmmcheck.pytest_plugin import fixtures
 from dmmcheck.pytest_plugin.items import item_info
 from dmmcheck.pytest_plugin.options import ARGUMENT, MARK
 from dmmcheck.pytest_plugin.progress import progress_line
-from dmmcheck.pytest_plugin.selection import loaded_config, usage_errors
+from dmmcheck.pytest_plugin.selection import in_this_process, loaded_config, usage_errors
 from dmmcheck.pytest_plugin.session import SubjectSession, cache_folder, start_session
 from dmmcheck.report.model import Finding
 
@@ -52,7 +52,7 @@ def generate(metafunc: pytest.Metafunc) -> None:
         return
     with usage_errors():
         settings = mark.kwargs["settings"] or loaded_config(metafunc.config).settings
-        chosen = settings.but(**mark.kwargs["overrides"])
+        chosen = in_this_process(metafunc.config, settings.but(**mark.kwargs["overrides"]))
         selection = {name: mark.kwargs[name] for name in ("checks", "exclude", "tiers")}
         selected = select(plan(chosen), **selection)
     bounds = [
@@ -98,7 +98,10 @@ def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession
     subject = fixtures.as_subject(_called(given, what), what)
     root = loaded_config(request.config).root
     progress, cache = progress_line(request.config), cache_folder(request.config)
-    session = start_session(subject, bound.settings, progress, root=root, cache=cache)
+    asked = [item.callspec.params.get(ARGUMENT) for item in request.session.items if hasattr(item, "callspec")]
+    same = [other for other in asked if isinstance(other, BoundTest) and other.settings == bound.settings]
+    ids = [other.planned.id for other in same if other.subject is bound.subject]
+    session = start_session(subject, bound.settings, progress, root=root, cache=cache, ids=ids)
     known.append((given, bound.settings, session))
     return session
 

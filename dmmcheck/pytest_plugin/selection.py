@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dmmcheck.checks.plan import Planned, plan, select
-from dmmcheck.config.settings import Config, load_config
+from dmmcheck.config.settings import Config, Settings, load_config
 from dmmcheck.errors import BaselineError, ConfigError, DmmError, ReportError
 from dmmcheck.pytest_plugin import collection_root, options
 
@@ -78,7 +78,12 @@ def _for_outputs(config: pytest.Config, loaded: Config) -> Config:
         settings = settings.but(baseline=None, evidence=True)
     if any(path.lower().endswith(".csv") for path in config.getoption("--dmm-report")):
         settings = settings.but(evidence=True)
-    return replace(loaded, settings=settings)
+    return replace(loaded, settings=in_this_process(config, settings))
+
+
+def in_this_process(config: pytest.Config, settings: Settings) -> Settings:
+    """The settings of a process: one of several workers of pytest-xdist starts no processes of its own."""
+    return settings.but(jobs=1) if hasattr(config, "workerinput") else settings
 
 
 def _issue(config: pytest.Config, warning: Warning | str) -> None:

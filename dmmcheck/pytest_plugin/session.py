@@ -101,6 +101,7 @@ def start_session(
     session = SubjectSession(Run(subject, settings, progress, root=root, store=store), settings)
     wanted = [planned.id for planned in session.run.planned] if ids is None else list(ids)
     session.run.forecast(wanted)
+    session.run.measure_ahead(wanted)
     return session
 
 
@@ -115,7 +116,8 @@ def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
     loaded = loaded_config(request.config)
     subject = gather_subject(request, loaded)
     progress, cache = progress_line(request.config), cache_folder(request.config)
-    ids = [planned.id for planned in request.config.stash[SELECTION].selected]
+    names = {item.name for item in request.session.items}
+    ids = [planned.id for planned in request.config.stash[SELECTION].selected if planned.id in names]
     return start_session(subject, loaded.settings, progress, root=loaded.root, cache=cache, ids=ids)
 
 

@@ -106,6 +106,7 @@ OPTIONS = {
     "fast": ("true", True),
     "max-time": ("10 min", 600.0),
     "cache": ("off", False),
+    "jobs": ("dask:4", "dask:4"),
     "queries": ("800", 800),
     "baseline": ("main.json", "main.json"),
     "evidence": ("true", True),
@@ -130,6 +131,10 @@ OPTIONS = {
     "normalize": ("mean = [0.5], std = [2]", {"mean": [0.5], "std": [2.0]}),
     "bounds": ("0, 255", (0.0, 255.0)),
 }
+
+
+def test_a_number_of_processes_is_a_number_as_an_option_too(tmp_path):
+    assert load_config(tmp_path, {"jobs": "4"}, today=TODAY).settings.jobs == 4
 
 
 def test_there_is_one_option_for_each_key():
@@ -183,6 +188,10 @@ def test_an_option_wins_over_the_file(tmp_path, name, text, value):
         ("attacks = ['a:B', 'c.d:B']", ["('a:B' and 'c.d:B' both have the name 'b'); rename one of them"]),
         ("attacks = ['a:Builtin']", ["('a:Builtin' has the name 'builtin', which reports use otherwise)"]),
         ("attacks = ['a:Spectrum']", ["('a:Spectrum' has the name 'spectrum', which reports use otherwise)"]),
+        ("jobs = 0", ['jobs is 0, expected a number of processes from 1 to 10000, or a cluster, e.g. "dask:4"']),
+        ("jobs = true", ["jobs is True, expected a number of processes"]),
+        ("jobs = 'dask'", ["jobs is 'dask', expected a number of processes"]),
+        ("jobs = 'ray:0'", ["jobs is 'ray:0', expected a number of processes"]),
         ("effort = 'much'", ["effort is 'much', expected 'quick' or 'default' or 'thorough'"]),
         ("checks = 3", ["checks is 3, expected one table a check"]),
         ("checks.a = 3", ["checks.a in [tool.dmmcheck] of pyproject.toml is 3, expected a table with"]),

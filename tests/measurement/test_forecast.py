@@ -6,7 +6,7 @@ import pytest
 
 import dmmcheck
 from dmmcheck import worlds
-from dmmcheck.checks.expected import DRAWS, GRADIENTS, expected_gradients
+from dmmcheck.checks.expected import DRAWS, GATES, GRADIENTS, expected_gradients
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import Settings
 from dmmcheck.measurement.forecast import Forecast
@@ -31,7 +31,7 @@ def test_the_lines_say_what_is_measured_the_share_done_and_the_time_left(clock):
     clock[0] += 1
     forecast.update("searches", 4000, 20.0)  # 40 % at the pace of the run, 5 ms a gradient
     forecast.update("searches", 4001, 20.0)  # too soon
-    forecast.end("a")
+    forecast.end("a", 5000)
     forecast.begin("b", 9000)
     clock[0] += 1
     forecast.update("draws of controls", 9500, 95.0)  # 5,000 + 500 of 10,000 at 10 ms
@@ -43,13 +43,18 @@ def test_the_lines_say_what_is_measured_the_share_done_and_the_time_left(clock):
     ]
 
 
-def test_work_beyond_what_was_expected_is_not_more_than_all():
+def test_work_beyond_what_was_expected_is_not_all_before_it_ends():
     forecast = Forecast(EXPECTED, 0.01, print)
     forecast.begin("b", 0)
-    assert forecast.remaining(10**6, 10.0)[0] == 0.7  # a has not begun
-    for test in ("a", "b"):
-        forecast.end(test)
-    assert forecast.remaining(10**6, 10.0) == (1.0, 0)
+    share, left = forecast.remaining(97_000, 9.7)
+    assert share == pytest.approx(97_000 / (97_000 + 9_700 + 3000))  # a has not begun
+    assert left == pytest.approx(1.27)
+    forecast.end("b", 97_000)
+    assert forecast.remaining(97_000, 9.7)[0] == pytest.approx(0.97)
+    forecast.begin("a", 97_000)
+    forecast.end("a", 97_000)  # measured already
+    forecast.end("a", 98_000)
+    assert forecast.remaining(97_000, 9.7) == (1.0, 0)
 
 
 def test_expected_gradients_count_inputs_arms_and_draws():
@@ -57,10 +62,18 @@ def test_expected_gradients_count_inputs_arms_and_draws():
     quick = expected_gradients(planned, inputs=512, classes=10, effort="quick")
     few = expected_gradients(planned, inputs=32, classes=10, effort="quick")
     controlled = "on-manifold-distance-controlled-builtin"
-    assert {quick[test] / cost for test, cost in few.items() if "controlled" not in test} == {2}  # 64 inputs and 32
+    assert quick["on-manifold-distance-stated-builtin"] == 2 * few["on-manifold-distance-stated-builtin"]  # 64 and 32
+    assert quick[""] - few[""] == 32 * GATES + (512 - 32) * 3 * GRADIENTS["quick"]
     assert quick[controlled] == 64 * 2 + DRAWS * INPUTS_A_DRAW * GRADIENTS["quick"]
     assert few[controlled] == 32 * 2 + DRAWS * INPUTS_A_DRAW * GRADIENTS["quick"]
     assert sum(expected_gradients(planned, inputs=512, classes=10, effort="thorough").values()) > sum(quick.values())
+
+
+def test_other_models_are_expected_once_for_all_tests_that_need_them():
+    planned = [one for one in plan(Settings()) if "checkpoints" in one.test.needs]
+    given = {"inputs": 200, "classes": 10, "effort": "default"}
+    without, with_them = (expected_gradients(planned, checkpoints=count, **given) for count in (0, 5))
+    assert sum(with_them.values()) - sum(without.values()) == 5 * 200 * GRADIENTS["default"]
 
 
 def test_the_expectation_is_right_within_a_factor_of_four_on_a_world():

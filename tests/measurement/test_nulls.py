@@ -415,3 +415,20 @@ def test_the_looks_at_searched_draws_share_alpha():
         looks = nulls.draw_looks(BUDGETS["search"], alpha)
         assert sum(share for _, share in looks) == pytest.approx(1)
         assert looks[-1][0] == BUDGETS["search"].draws(alpha)
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_a_question_searches_in_its_draws_only_what_it_asks_for():
+    """Also where an earlier question asked for another arm of the first draw."""
+    seen = replace(views.view(views.subject()), effort="quick", _used={})
+
+    def first(view):
+        return dmmcheck.Evidence.of(view.distance("tangent"))
+
+    def second(view):
+        return dmmcheck.Evidence.of(view.distance("normal"))
+
+    null_draws(seen, first, "rotation", 1, searched=True)
+    null_draws(seen, second, "rotation", 3, searched=True)
+    keys = [key for part in seen.measurement._others.values() for key in part._blocks if key[0] == "distances"]
+    assert {key[2] for key in keys} == {"normal"}

@@ -19,12 +19,18 @@ from torch import nn
 import dmmcheck
 from dmmcheck import cli
 from dmmcheck.attacks.base import Crossing
+from dmmcheck.checks.energy import off_manifold_energy
+from dmmcheck.config.settings import Settings
 from dmmcheck.inference.types import Cost
 from dmmcheck.manifolds import PCA
+from dmmcheck.measurement import nulls
+from dmmcheck.measurement.address import UnaddressableError, address_of
 from dmmcheck.measurement.packing import pack, unpack
 from dmmcheck.measurement.store import Store, clear, info
+from dmmcheck.measurement.view import View
 from dmmcheck.registry import GATES
 from dmmcheck.report.model import RunCost, Soundness
+from dmmcheck.run import Run
 
 CPU = torch.device("cpu")
 ADDRESS = "ab" * 20
@@ -259,3 +265,30 @@ def test_draws_that_were_searched_together_are_read_from_the_store(tmp_path):
     ]
     probe = 2 * 32  # of the model's speed
     assert again.cost.total.gradient_evaluations == probe < first.cost.total.gradient_evaluations
+
+
+@pytest.mark.parametrize(("own", "again"), [(True, 0), (False, 12)], ids=["own model", "other models"])
+def test_draws_are_kept_where_they_depend_on_the_measured_model_alone(tmp_path, own, again):
+    asked = []
+
+    def run():
+        seen = View.of(Run(subject(), Settings(cache=str(tmp_path))).measure)
+        return nulls.null_draws(seen, off_manifold_energy, "rotation", 12, searched=False, own=own)
+
+    first = run()
+    drawn = nulls._drawn
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nulls, "_drawn", lambda *given: asked.append(given) or drawn(*given))
+        assert np.array_equal(run(), first)
+    assert len(asked) == again
+
+
+def test_a_class_whose_code_came_from_another_process_has_no_address(monkeypatch):
+    sent = type("Sent", (nn.Module,), {"__module__": "test_store"})
+    with pytest.raises(UnaddressableError, match="the source of the class Sent is not known"):
+        address_of(sent())
+    local = type("Sent", (nn.Module,), {"__module__": "test_store", "__qualname__": "f.<locals>.Sent"})
+    assert address_of(local()) == address_of(local())
+    local.__module__ = "__main__"
+    with pytest.raises(UnaddressableError, match="is not known"):
+        address_of(local())

@@ -1,0 +1,260 @@
+"""What several processes measure is what one does, and what one of them fails to measure is measured by another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import types
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+
+import joblib
+import pytest
+import views
+
+import dmmcheck
+from dmmcheck.config.settings import Settings
+from dmmcheck.errors import ConfigError
+from dmmcheck.inference.types import Cost
+from dmmcheck.measurement import workers
+from dmmcheck.measurement.meter import Meter
+from dmmcheck.measurement.workers import Done, measure_in_processes, measure_shard, packed
+from dmmcheck.registry import CONTROLS, GATES
+from dmmcheck.report.model import RunCost
+from dmmcheck.run import REPORT, Run, RunWorker
+
+CHECKS = {"checks": ["boundary-clings"], "samples": 16, "effort": "quick"}
+SHARDS = ["a", "b", "c"]
+
+
+def untimed(report):
+    findings = tuple(replace(finding, cost=Cost()) for finding in report.findings)
+    return replace(report, created="", run="", cost=RunCost(), findings=findings)
+
+
+class Echo:
+    """A worker that measures nothing, and fails at some shards."""
+
+    def __init__(self, broken=()):
+        self.broken = broken
+
+    def measure(self, shard):
+        if shard in self.broken:
+            raise ValueError(f"no {shard}")
+        return Done(shard, spent={"search": Cost(gradient_evaluations=1)})
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """The processes are this one, one after the other."""
+    config = joblib.parallel_config
+    monkeypatch.setattr(joblib, "parallel_config", lambda backend, **options: config("sequential"))
+    monkeypatch.setattr(workers, "_WORKERS", {})
+
+
+@pytest.fixture
+def few_gates(own_registries):
+    """Gates that leave the measurement sound, so that draws of controls are searched."""
+    for name in list(GATES):
+        if name != "forward_repeats":
+            GATES._things.pop(name)
+
+
+def measured(make=Echo, jobs=2, shards=SHARDS):
+    taken, lines = [], []
+    note = measure_in_processes("session", make, shards, jobs=jobs, progress=lines.append, take=taken.append)
+    return note, taken, lines
+
+
+@pytest.mark.usefixtures("here")
+def test_each_shard_is_measured_and_shown():
+    note, taken, lines = measured()
+    assert note == "3 of 3 parts measured by 2 processes"
+    assert [done.shard for done in taken] == SHARDS
+    assert [line.partition(",")[0] for line in lines] == [f"{count} of 3 parts measured" for count in (1, 2, 3)]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_shard_that_fails_is_named_and_left_to_the_process_that_asked():
+    note, taken, _ = measured(lambda: Echo("b"))
+    assert note == "2 of 3 parts measured by 2 processes; the others by this one (ValueError: no b)"
+    assert [done.error for done in taken] == ["", "ValueError: no b", ""]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("lost", [1, 99], ids=["once", "always"])
+def test_shards_that_were_lost_are_handed_out_again(monkeypatch, lost):
+    calls = []
+
+    def measure(session, content, shard):
+        calls.append(shard)
+        if shard == "b" and calls.count("b") <= lost:
+            raise BrokenPipeError("killed\nby the system")
+        return measure_shard(session, content, shard)
+
+    monkeypatch.setattr(workers, "measure_shard", measure)
+    note, taken, _ = measured()
+    if lost == 1:
+        assert note == "3 of 3 parts measured by 2 processes"
+        assert [done.shard for done in taken] == SHARDS
+    else:
+        assert note == "0 of 3 parts measured by 2 processes; the others by this one (BrokenPipeError: killed)"
+        assert calls == ["a", "b"] * workers.ATTEMPTS
+
+
+def test_what_cannot_be_sent_is_one_clear_error():
+    lock = threading.Lock()
+    with pytest.raises(ConfigError, match=r"cannot be sent to another one \(TypeError.*set jobs = 1"):
+        packed(lambda: lock)
+
+
+def test_a_process_makes_one_worker_for_a_session_and_forgets_it_with_the_next(monkeypatch):
+    monkeypatch.setattr(workers, "_WORKERS", {})
+    content = packed(Echo)
+    measure_shard("one", content, "a")
+    first = workers._WORKERS["one"]
+    measure_shard("one", content, "b")
+    assert workers._WORKERS["one"] is first
+    measure_shard("two", content, "a")
+    assert list(workers._WORKERS) == ["two"]
+
+
+def test_a_cluster_is_joined_and_left(monkeypatch, here):
+    events = []
+    client = types.SimpleNamespace(close=lambda: events.append("closed"))
+    distributed = types.ModuleType("distributed")
+    distributed.Client = lambda *where, **local: events.append((*where, *local)) or client
+    monkeypatch.setitem(sys.modules, "distributed", distributed)
+    assert measured(jobs="dask:tcp://host:8786")[0] == "3 of 3 parts measured by the cluster dask:tcp://host:8786"
+    measured(jobs="dask:2")
+    local = ("n_workers", "threads_per_worker", "dashboard_address")
+    assert events == [("tcp://host:8786",), "closed", local, "closed"]
+
+
+@pytest.mark.parametrize("where", ["2", "host:6379"])
+def test_a_cluster_of_ray_is_joined_and_left(monkeypatch, here, where):
+    events = []
+    ray, bridge = types.ModuleType("ray"), types.ModuleType("ray.util.joblib")
+    ray.init, ray.shutdown = (lambda **how: events.append(how)), (lambda: events.append("left"))
+    bridge.register_ray = lambda: events.append("registered")
+    for name, module in (("ray", ray), ("ray.util.joblib", bridge)):
+        monkeypatch.setitem(sys.modules, name, module)
+    measured(jobs=f"ray:{where}")
+    how = {"num_cpus": 2, "include_dashboard": False} if where == "2" else {"address": where}
+    assert events == [how, "registered", "left"]
+
+
+@pytest.mark.parametrize(("kind", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_a_cluster_that_cannot_be_used_is_one_clear_error(monkeypatch, kind, package):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ConfigError, match=rf"{package} is not installed; pip install 'dmmcheck\[{kind}\]'"):
+        measured(jobs=f"{kind}:2")
+    monkeypatch.setitem(sys.modules, package, types.ModuleType(package))  # without what is called
+    with pytest.raises(ConfigError, match=r"this cluster cannot be used .*; correct the address, or set a number"):
+        measured(jobs=f"{kind}:2")
+
+
+def test_what_other_processes_spent_is_charged_by_its_shares_of_the_time():
+    meter = Meter()
+    spent = {"search": Cost(gradient_evaluations=5, seconds=30.0), "nulls": Cost(forward_evaluations=7, seconds=10.0)}
+    meter.add(spent, 20.0)
+    assert meter.parts["search"] == Cost(gradient_evaluations=5, seconds=15.0)
+    assert meter.total == Cost(gradient_evaluations=5, forward_evaluations=7, seconds=20.0)
+
+
+def test_an_own_control_travels_with_the_work(own_registries):
+    @dmmcheck.control("nothing", title="the same tangent spaces")
+    def nothing(view, generator):
+        return view
+
+    assert list(CONTROLS.added()) == ["nothing"]
+
+
+@pytest.fixture(scope="module")
+def subject():
+    """A model that has no address of its own, since it is a function."""
+    plain = views.subject(samples=24)
+    net = plain.model
+    return replace(plain, model=lambda x: 2 * net(x))
+
+
+@cache
+def of_one_process(subject):
+    return dmmcheck.run(subject, **CHECKS)
+
+
+@pytest.mark.usefixtures("here", "few_gates")
+def test_the_report_is_that_of_one_process_and_nothing_is_measured_twice(subject):
+    alone, several = of_one_process(subject), dmmcheck.run(subject, jobs=2, **CHECKS)
+    assert untimed(alone) == untimed(several)
+    assert several.cost.store == "4 of 4 parts measured by 2 processes"
+    more = 2 * several.subject.inputs  # the probe of the speed, in the process that asked
+    assert several.cost.total.gradient_evaluations <= alone.cost.total.gradient_evaluations + more
+
+
+@pytest.mark.usefixtures("here", "few_gates")
+def test_a_process_that_does_not_see_the_folder_sends_what_it_measured(subject, monkeypatch):
+    of = RunWorker.of.__func__
+    monkeypatch.setattr(RunWorker, "of", classmethod(lambda cls, *a, **k: of(cls, *a, **{**k, "name": "unseen"})))
+    alone, apart = of_one_process(subject), dmmcheck.run(subject, jobs=2, **CHECKS)
+    assert untimed(alone) == untimed(apart)
+    assert apart.cost.total.gradient_evaluations <= alone.cost.total.gradient_evaluations + 2 * apart.subject.inputs
+
+
+@pytest.mark.usefixtures("here", "few_gates")
+def test_processes_fill_the_store_that_later_runs_read(tmp_path):
+    settings = {**CHECKS, "cache": str(tmp_path)}
+    dmmcheck.run(views.subject(samples=24), jobs=2, **settings)
+    again = dmmcheck.run(views.subject(samples=24), **settings)
+    assert "0 written" in again.cost.store
+    assert again.cost.parts["search"].gradient_evaluations == 0
+
+
+def test_no_work_is_handed_out_when_the_time_is_over(subject):
+    run = Run(subject, Settings(jobs=2, max_time=1e-9))
+    run.measure_ahead(["off-manifold-energy-stated-builtin"])
+    assert run.cost.store == ""
+
+
+def test_tests_that_train_are_left_to_the_process_that_asked():
+    plain = views.subject(samples=24)
+    run = Run(replace(plain, pairs=lambda seed: (plain.model, plain.model)), Settings(jobs=2))
+    shards = run._shards({one.id for one in run.planned})
+    assert shards[0] == "soundness"
+    assert shards[-1] == REPORT
+    assert len(shards) > 5
+    assert not [shard for shard in shards if shard.startswith(("adversarial-training", "wrong-labels"))]
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("killed", [False, True], ids=["two", "killed"])
+def test_two_processes_of_loky_give_the_report_of_one(tmp_path, killed):
+    plain, flag, parent = views.subject(samples=24), tmp_path / "flag", os.getpid()
+    net = plain.model
+
+    def model(x):
+        if killed and os.getpid() != parent and not flag.exists():
+            flag.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return net(x)
+
+    given, settings = replace(plain, model=model), {**CHECKS, "checks": ["off-manifold-energy"]}
+    alone, two = dmmcheck.run(given, **settings), dmmcheck.run(given, jobs=2, **settings)
+    assert untimed(alone) == untimed(two)
+    assert "parts measured by 2 processes" in two.cost.store
+    assert "the others" not in two.cost.store
+    assert flag.exists() is killed
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(("jobs", "package"), [("dask:2", "distributed"), ("ray:2", "ray")])
+def test_a_cluster_on_this_machine_gives_the_report_of_one_process(jobs, package):
+    if find_spec(package) is None:
+        pytest.skip(f"{package} is not installed")
+    given, settings = views.subject(samples=24), {**CHECKS, "checks": ["off-manifold-energy"]}
+    alone, cluster = dmmcheck.run(given, **settings), dmmcheck.run(given, jobs=jobs, **settings)
+    assert untimed(alone) == untimed(cluster)
+    assert "the others" not in cluster.cost.store
