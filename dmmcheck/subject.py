@@ -20,6 +20,7 @@ from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.models.base import UNDER_TEST, Classifier, is_differentiable
 from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.normalize import Normalization, folded, normalization_of
+from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.reference import moved, reference_model
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
@@ -99,6 +100,7 @@ class Subject:
     conversions: tuple[str, ...] = ()
     classifier: Classifier = field(init=False, repr=False)
 
+    @neutral_state()
     def __post_init__(self) -> None:
         x, said = inputs_of(self.x, DATA_X)
         if len(x) < MIN_INPUTS:

@@ -39,6 +39,7 @@ def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
             f"{name} is a {type(x).__name__} that does not convert to a tensor ({error}); pass an array (n, "
             f"*input_shape)"
         ) from error
+    tensor = tensor.clone() if tensor.is_inference() else tensor  # such a tensor cannot take part in gradients
     if not tensor.is_floating_point():
         raise SubjectError(
             f"{name} has dtype {tensor.dtype}, floating point is needed since distances are measured in it; "
