@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.data.arrays import plain
-from dmmcheck.errors import ManifoldError, SubjectError
+from dmmcheck.errors import ManifoldError, SubjectError, user_code
 from dmmcheck.manifolds.protected import MISSING, attribute, call, protected
 
 ORTHONORMAL_LIMIT = 1e-4  # largest entry of |B^T B - 1|
@@ -62,16 +62,14 @@ def fitting_points(x: Any, dim: int) -> Tensor:
     Raises:
         ManifoldError: The points are not finite floating-point numbers, fewer than k + 1, or k is not in [1, D).
     """
+    what = "the array of points to fit a manifold on"
+    remedy = f"it is a {type(x).__name__}; pass an array (m, *input_shape), without labels"
     try:
-        array, _ = plain(x, "the array of points to fit a manifold on")
-        points = array.detach() if isinstance(array, Tensor) else torch.as_tensor(array)
+        with user_code(what, remedy, ManifoldError, where="when it was converted to a tensor"):
+            array, _ = plain(x, what)
+            points = array.detach() if isinstance(array, Tensor) else torch.as_tensor(array)
     except SubjectError as error:
         raise ManifoldError(str(error)) from error
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ManifoldError(
-            f"the points to fit a manifold on are a {type(x).__name__} that does not convert to a tensor ({error}); "
-            "pass an array (m, *input_shape), without labels"
-        ) from error
     if points.ndim < 2 or not points.is_floating_point():
         raise ManifoldError(
             f"the points to fit a manifold on have shape {tuple(points.shape)} and dtype {points.dtype}; "
@@ -164,6 +162,8 @@ def _incomplete(manifold: Any, missing: list[str]) -> str:
 def _orthonormal(basis: Any, n: int, ambient_dim: int, dim: int) -> Tensor:
     if not isinstance(basis, Tensor):
         raise ManifoldError(f"tangent_basis returned a {type(basis).__name__}; return a torch tensor")
+    if not basis.is_floating_point():
+        raise ManifoldError(f"tangent_basis returned dtype {basis.dtype}; return a floating-point tensor")
     if tuple(basis.shape) not in {(ambient_dim, dim), (n, ambient_dim, dim)}:
         raise ManifoldError(
             f"tangent_basis returned shape {tuple(basis.shape)} for {n} points with D = {ambient_dim} and k = {dim}; "

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from dmmcheck.errors import DmmError
+from dmmcheck.errors import DmmError, described
 
 BATCH_VALUES = 1 << 24  # most values of x in one block
 BATCH_ROWS = 1024  # most rows in one block
@@ -69,7 +69,7 @@ def batch_results(rows: int, size: int, compute: Callable[[slice], T]) -> tuple[
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error reports that memory ran out, on any device."""
-    words = str(error)
+    words = described(error)
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 

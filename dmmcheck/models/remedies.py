@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from dmmcheck.errors import described
+
 _DTYPES = (
     "its weights and its input have different dtypes; pass the torch.nn.Module itself, whose inputs are converted to "
     "its own dtype, or convert the inputs in the function"
@@ -60,7 +62,8 @@ def remedy_for(raised: BaseException, otherwise: str | Callable[[], str]) -> str
     """
     if isinstance(raised, SystemExit):
         return EXITED
-    known = next((remedy for words, remedy in BY_WORDS if words in str(raised)), None)
+    text = described(raised)
+    known = next((remedy for words, remedy in BY_WORDS if words in text), None)
     if known is not None:
         return known
     return otherwise if isinstance(otherwise, str) else otherwise()
