@@ -28,7 +28,7 @@ def plain(value: Any, name: str) -> tuple[Any, str]:
         SubjectError: A column of a frame holds no numbers, or a sparse matrix is too large to be made dense.
     """
     if isinstance(value, np.ma.MaskedArray):
-        count = int(np.ma.count_masked(value))
+        count = int(np.ma.getmaskarray(value).sum())
         if count:
             raise SubjectError(f"{name} is a masked array with {count} masked values; fill them in, or leave them out")
         return _writable(np.asarray(value)), ""

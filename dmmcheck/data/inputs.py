@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.data.arrays import check_layout, plain
-from dmmcheck.errors import SubjectError, user_code
+from dmmcheck.errors import SubjectError, one_error
 
 
 def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
@@ -32,7 +32,7 @@ def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
                 [0., 1.]], dtype=torch.float64), 'x is a sparse matrix and was made dense')
     """
     remedy = f"it is a {type(x).__name__}; pass an array (n, *input_shape)"
-    with user_code(name, remedy, SubjectError, where="when it was converted to a tensor"):
+    with one_error(name, remedy, SubjectError, where="when it was converted to a tensor"):
         array, made = plain(x, name)
         tensor = array.detach() if isinstance(array, Tensor) else torch.as_tensor(array)
     check_layout(tensor, name)

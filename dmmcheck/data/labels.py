@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.data.arrays import check_layout, listed, plain
-from dmmcheck.errors import SubjectError, user_code
+from dmmcheck.errors import SubjectError, one_error
 
 _TEXTS = "OUS"  # kinds of numpy dtypes that hold texts or other objects
 
@@ -81,7 +81,7 @@ def _numbers(values: Any, name: str, n: int, names: list[Any] | None) -> tuple[T
 
 def _array(y: Any, name: str) -> Any:
     remedy = f"it is a {type(y).__name__}; pass (n,) integer labels"
-    with user_code(name, remedy, SubjectError, where="when it was converted to an array"):
+    with one_error(name, remedy, SubjectError, where="when it was converted to an array"):
         given, _ = (y.to_numpy(), "") if callable(getattr(y, "to_numpy", None)) else plain(y, name)
         if isinstance(given, Tensor):
             check_layout(given, name)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.data.arrays import plain
-from dmmcheck.errors import ManifoldError, SubjectError, user_code
+from dmmcheck.errors import ManifoldError, SubjectError, one_error
 from dmmcheck.manifolds.protected import MISSING, attribute, call, protected
 
 ORTHONORMAL_LIMIT = 1e-4  # largest entry of |B^T B - 1|
@@ -65,7 +65,7 @@ def fitting_points(x: Any, dim: int) -> Tensor:
     what = "the array of points to fit a manifold on"
     remedy = f"it is a {type(x).__name__}; pass an array (m, *input_shape), without labels"
     try:
-        with user_code(what, remedy, ManifoldError, where="when it was converted to a tensor"):
+        with one_error(what, remedy, ManifoldError, where="when it was converted to a tensor"):
             array, _ = plain(x, what)
             points = array.detach() if isinstance(array, Tensor) else torch.as_tensor(array)
     except SubjectError as error:
