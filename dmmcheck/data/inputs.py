@@ -31,7 +31,7 @@ def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
         (tensor([[1., 0.],
                 [0., 1.]], dtype=torch.float64), 'x is a sparse matrix and was made dense')
     """
-    remedy = f"it is a {type(x).__name__}; pass an array (n, *input_shape)"
+    remedy = f"it is a {type(x).__name__} that does not convert to a tensor; pass an array (n, *input_shape)"
     with one_error(name, remedy, SubjectError, where="when it was converted to a tensor"):
         array, made = plain(x, name)
         tensor = array.detach() if isinstance(array, Tensor) else torch.as_tensor(array)

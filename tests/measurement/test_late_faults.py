@@ -7,7 +7,7 @@ import torch
 import views
 
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
-from dmmcheck.attacks.minimal_norm.search import REACH
+from dmmcheck.attacks.minimal_norm.search import FARTHEST_ENTRY
 from dmmcheck.attacks.search_space import Everywhere, spread
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError, ManifoldError, ModelError
@@ -212,7 +212,7 @@ def test_a_perturbation_out_of_reach_counts_as_none(entry):
         targets=None,
         spaces=[Everywhere()],
         bounds=None,
-        reach=1e5,
+        farthest_entry=1e5,
     )
     delta = torch.tensor([[1.0, 2.0, 3.0], [1.0, entry, 3.0]])
     assert oracle.points(x, delta).tolist() == [[1, 2, 3], [0, 0, 0]]
@@ -246,7 +246,7 @@ def test_a_search_calls_the_model_with_finite_values_within_reach(kind):
     of = views.subject(model=recorder)
     views.finding(of, "off-manifold-energy-stated-builtin", samples=16, effort="quick")
     assert recorder.finite
-    assert recorder.largest <= (REACH + 1) * float(spread(of.x.reshape(len(of.x), -1)))
+    assert recorder.largest <= (FARTHEST_ENTRY + 1) * float(spread(of.x.reshape(len(of.x), -1)))
 
 
 @pytest.mark.heavy
@@ -256,7 +256,7 @@ def test_a_whole_run_calls_the_model_with_finite_values_within_reach(kind):
     of = views.subject(model=recorder)
     found = views.judged(of, "off-manifold-energy-stated-builtin", sound=False)["off-manifold-energy-stated-builtin"]
     assert recorder.finite
-    assert recorder.largest <= (REACH + 1) * float(spread(of.x.reshape(len(of.x), -1)))
+    assert recorder.largest <= (FARTHEST_ENTRY + 1) * float(spread(of.x.reshape(len(of.x), -1)))
     assert found.verdict == "inconclusive"
     assert (AUTOGRAD_OFF if kind == "no_grad" else SATURATED) in found.reason
 

@@ -72,7 +72,7 @@ class MarginOracle:
         spaces: Search spaces of the n inputs.
         bounds: Box (lo, hi) of the inputs, or None.
         batch: Most rows in one model call; halved where memory runs out.
-        reach: Largest entry of a perturbation; see `points`.
+        farthest_entry: Largest entry of a perturbation; see `points`.
         ends: Examples of other classes near the inputs, or None.
 
     Attributes:
@@ -90,13 +90,13 @@ class MarginOracle:
         spaces: Sequence[SearchSpace],
         bounds: tuple[float, float] | None,
         batch: int = 512,
-        reach: float = math.inf,
+        farthest_entry: float = math.inf,
         ends: Ends | None = None,
     ) -> None:
         self.classifier = classifier
         self.ends = ends
         self.x, self.y, self.targets, self.spaces, self.bounds = x, y, targets, list(spaces), bounds
-        self.batch, self.reach = batch, reach
+        self.batch, self.farthest_entry = batch, farthest_entry
         self.n = len(x)
         self.rows = torch.arange(self.n * len(self.spaces), device=x.device)
         self.forwards = torch.zeros_like(self.rows)
@@ -113,7 +113,7 @@ class MarginOracle:
             spaces=[space.rows(inputs) for space in self.spaces],
             bounds=self.bounds,
             batch=batch,
-            reach=self.reach,
+            farthest_entry=self.farthest_entry,
             ends=None if self.ends is None else self.ends.rows(inputs),
         )
 
@@ -237,10 +237,11 @@ class MarginOracle:
     def points(self, x: Tensor, delta: Tensor) -> Tensor:
         """The points x + delta (m, D), clamped to the box, which they may leave by rounding errors.
 
-        A perturbation with an entry that is not finite or exceeds the reach counts as none, so that the model is never
-        called there: its margin is that of the input, which is no label change.
+        A perturbation with an entry that is not finite or exceeds `farthest_entry` counts as none, so that the
+        model is never called there: its margin is that of the input, which is no label change.
         """
-        within = torch.linalg.vector_norm(delta, ord=torch.inf, dim=1) <= min(self.reach, torch.finfo(delta.dtype).max)
+        most = min(self.farthest_entry, torch.finfo(delta.dtype).max)
+        within = torch.linalg.vector_norm(delta, ord=torch.inf, dim=1) <= most
         if not bool(within.all()):
             delta = torch.where(within[:, None], delta, 0.0)
         return x + delta if self.bounds is None else (x + delta).clamp(*self.bounds)

@@ -41,7 +41,7 @@ from dmmcheck.models.base import Classifier, evaluating, flat
 from dmmcheck.models.memory import batch_results
 from dmmcheck.models.torch import adapt
 
-REACH = 1e4  # largest entry of a perturbation, in ranges of the values of the inputs
+FARTHEST_ENTRY = 1e4  # largest entry of a perturbation, in ranges of the values of the inputs
 RADIUS = 1e4  # how far the search looks, in first-order distances to the boundary
 BATCH_ROWS = 512  # most rows in one model call
 BATCH_VALUES = 1 << 22  # most values of x in one model call
@@ -158,7 +158,7 @@ def search_spaces(
         spaces=spaces,
         bounds=bounds,
         batch=batch_size or max(1, min(BATCH_ROWS, BATCH_VALUES // points.shape[1])),
-        reach=max(REACH * float(spread(points)), radius or 0.0),
+        farthest_entry=max(FARTHEST_ENTRY * float(spread(points)), radius or 0.0),
         ends=None if examples is None else _ends(classifier, points, labels, wanted, examples),
     )
     with evaluating(classifier):
@@ -198,7 +198,8 @@ def _search(
 ) -> list[Crossing]:
     """The search for all rows of an oracle: the confirmed crossings of each search space."""
     margin, nearest = oracle.nearest_classes(oracle.rows, effort.nearest_classes, effort.candidates)
-    farthest = (RADIUS * nearest.scale).clamp_max(oracle.reach) if radius is None else torch.full_like(margin, radius)
+    farthest = (RADIUS * nearest.scale).clamp_max(oracle.farthest_entry)
+    farthest = farthest if radius is None else torch.full_like(margin, radius)
     already = margin < 0
     delta = torch.zeros_like(oracle.at(oracle.rows).x)
     distance, at_margin = torch.where(already, torch.zeros_like(margin), torch.inf), margin.where(already, torch.nan)
