@@ -1,6 +1,12 @@
-"""One base class for all errors; every message gives the value, the limit and the remedy."""
+"""One base class for all errors, whose messages give value, limit and remedy; and the guard around the user's code."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+
+_LONGEST = 600  # characters of a message of the user's code that are repeated
 
 
 class DmmError(Exception):
@@ -59,3 +65,77 @@ def is_out_of_time(error: BaseException | None) -> bool:
             return True
         error = error.__cause__
     return False
+
+
+USERS_STATE: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar("USERS_STATE", default=nullcontext)
+"""Gives the context in which the user's code runs; `models.process_state` sets it while dmmcheck measures."""
+
+
+@contextmanager
+def user_code(
+    what: str,
+    remedy: str | Callable[[BaseException], str],
+    error: type[DmmError],
+    *,
+    where: str = "",
+    of: object = None,
+) -> Iterator[None]:
+    """A context in which the user's code is called: whatever it raises becomes one error.
+
+    An error of dmmcheck passes, since it is clear already, and so do ``KeyboardInterrupt`` and outcomes of pytest.
+
+    Args:
+        what: The object, e.g. ``"the model"``; the message begins with it.
+        remedy: What to do, or a function from the exception to that.
+        error: The class of the error.
+        where: The call, e.g. ``"in forward"``; the message has it after the kind of the exception.
+        of: The object that is called, which may be one of dmmcheck, see `users_state`.
+
+    Raises:
+        DmmError: The code raised an exception or exited; of the class `error`.
+
+    Example:
+        >>> from dmmcheck.errors import ModelError, user_code
+        >>> with user_code("the model", "return logits", ModelError):
+        ...     raise SystemExit(3)
+        Traceback (most recent call last):
+        dmmcheck.errors.ModelError: the model raised SystemExit: 3; return logits
+    """
+    with one_error(what, remedy, error, where=where), users_state(of):
+        yield
+
+
+def users_state(of: object = None) -> AbstractContextManager[object]:
+    """The context in which the user's code runs; an object whose class is one of dmmcheck itself needs none."""
+    is_own = str(getattr(of, "__module__", "")).startswith("dmmcheck.")
+    return nullcontext() if is_own else USERS_STATE.get()()
+
+
+@contextmanager
+def one_error(
+    what: str, remedy: str | Callable[[BaseException], str], error: type[DmmError], *, where: str = ""
+) -> Iterator[None]:
+    """As `user_code`, for code of the user's that works with objects of dmmcheck, as a check does, in its state."""
+    try:
+        yield
+    except DmmError:
+        raise
+    except (Exception, SystemExit) as raised:
+        way_on = remedy if isinstance(remedy, str) else remedy(raised)
+        kind = f"{type(raised).__name__} {where}".strip()
+        text = f"{what} raised {kind}: {described(raised)}"
+        raise error(f"{text}; {way_on}" if way_on else text) from raised
+
+
+def described(raised: BaseException) -> str:
+    """The message of an exception, whose own conversion to text may raise; a long one is cut.
+
+    Example:
+        >>> described(ValueError("no such class")), described(ValueError())
+        ('no such class', '(without a message)')
+    """
+    try:
+        text = str(raised).strip()
+    except Exception as error:
+        return f"(its message cannot be shown, as that raises {type(error).__name__})"
+    return (text if len(text) <= _LONGEST else f"{text[:_LONGEST]} (cut)") or "(without a message)"

@@ -12,7 +12,7 @@ import numpy as np
 from dmmcheck.checks.base import Test
 from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import CheckSettings
-from dmmcheck.errors import CheckError, DmmError
+from dmmcheck.errors import CheckError, one_error
 from dmmcheck.inference import stats
 from dmmcheck.inference.chance import OPPOSITE, beside_chance
 from dmmcheck.inference.decide import Decision, MonteCarloTest, decide, point_estimate
@@ -64,12 +64,8 @@ def values_of(planned: Planned, measure: Measure) -> Evidence | None:
     test = planned.test
     if not is_per_input(test):
         return None
-    try:
+    with one_error(f"check {planned.id!r}", "", CheckError):
         evidence = _asked(test, replace(View.of(measure), attack=test.attack))
-    except DmmError:
-        raise
-    except Exception as error:
-        raise CheckError(f"check {planned.id!r} raised {type(error).__name__}: {error}") from error
     return evidence if evidence.unit == "input" and len(evidence.values) == len(measure.sample.x) else None
 
 
@@ -108,13 +104,9 @@ def judge(
     if settings.min_effect is not None:
         test = replace(test, claim=replace(test.claim, min_effect=settings.min_effect))
     trial = _Trial(test, draft(planned, settings), measure(), alpha, widen, refits)
-    try:
+    with one_error(f"check {planned.id!r}", "", CheckError):
         is_sequential = test.draw_cost == "energy" and not test.one_look
         return trial.elsewhere(*(trial.sequential() if is_sequential else trial.single()))
-    except DmmError:
-        raise
-    except Exception as error:
-        raise CheckError(f"check {planned.id!r} raised {type(error).__name__}: {error}") from error
 
 
 def _threshold(test: Test, settings: CheckSettings) -> float:

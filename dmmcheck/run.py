@@ -38,6 +38,7 @@ from dmmcheck.measurement.trainings import pairs_needed
 from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.view import View
 from dmmcheck.measurement.workers import Done, measure_in_processes, threads_of, use_threads
+from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.torch import own_points
 from dmmcheck.registry import CHECKS, CONTROLS, GATES, Registry
 from dmmcheck.report import json
@@ -114,6 +115,7 @@ class Run:
         SubjectError: The device of the settings cannot be used.
     """
 
+    @neutral_state()
     def __init__(
         self,
         subject: Subject,
@@ -218,6 +220,7 @@ class Run:
             if other is not self.measure
         }
 
+    @neutral_state()
     def finding(self, planned: Planned) -> Finding:
         """Decide one test; its cost is that of the measurements that it is the first to need.
 
@@ -241,6 +244,7 @@ class Run:
             self._forecast.end(planned.id, self._meter.total.gradient_evaluations)
         return replace(found, cost=cost)
 
+    @neutral_state()
     def forecast(self, ids: Iterable[str]) -> None:
         """Show how much some tests are expected to take, and from now on how much of it is done.
 
@@ -379,6 +383,7 @@ class Run:
         complete = not any(finding.out_of_time for finding in report.findings)
         return replace(report, planned=tuple(planned.id for planned in selected), complete=complete)
 
+    @neutral_state()
     def report(self, findings: Iterable[Finding]) -> Report:
         """The findings in a report, with the subject, the soundness items and the distances."""
         with self._shared():

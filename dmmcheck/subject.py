@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from numbers import Integral
 from typing import Any, Literal
 
 import numpy as np
@@ -13,18 +16,21 @@ from torch import Tensor, nn
 from dmmcheck.data.arrays import check_columns, column_names
 from dmmcheck.data.inputs import inputs_of
 from dmmcheck.data.labels import class_names, labels_of
-from dmmcheck.errors import SubjectError
+from dmmcheck.errors import ManifoldError, ModelError, SubjectError, one_error, user_code
 from dmmcheck.inference.types import MIN_INPUTS
 from dmmcheck.manifolds.adapt import as_manifold
 from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.models.base import UNDER_TEST, Classifier, is_differentiable
 from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.normalize import Normalization, folded, normalization_of
+from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.reference import moved, reference_model
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
 DATA_X, DATA_Y = "x (the inputs of the key data)", "y (the labels of the key data)"
 UNITS = ("input", "standard")
+MOST_CHECKPOINTS = 10_000
+EXAMINED = "let its attributes and methods return their values when they are read"
 TRAINING_DATA = "the training data (x_train and y_train, in settings manifold-data)"
 
 
@@ -99,20 +105,20 @@ class Subject:
     conversions: tuple[str, ...] = ()
     classifier: Classifier = field(init=False, repr=False)
 
+    @neutral_state()
     def __post_init__(self) -> None:
         x, said = inputs_of(self.x, DATA_X)
         if len(x) < MIN_INPUTS:
             raise SubjectError(
                 f"{DATA_X} holds {len(x)} inputs, at least {MIN_INPUTS} are needed; pass more of the test split"
             )
-        bounds = _checked_bounds(self.bounds, x)
-        owner = getattr(self.model, "__self__", self.model)
-        check_columns(self.x, getattr(owner, "feature_names_in_", None), DATA_X)
-        y, also_said = self._labels(self.y, DATA_Y, len(x))
-        object.__setattr__(self, "normalize", normalization_of(self.normalize, tuple(x.shape[1:])))
-        classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST), x)
-        if not isinstance(classifier, TorchClassifier):
-            verify(classifier, x)
+        with _examined("bounds"):
+            bounds = _checked_bounds(self.bounds, x)
+        with _examined("normalize"):
+            object.__setattr__(self, "normalize", normalization_of(self.normalize, tuple(x.shape[1:])))
+        with one_error(f"the {UNDER_TEST}", EXAMINED, ModelError, where="when it was examined"):
+            classifier = self._adapted(x)
+            y, also_said = self._labels(self.y, DATA_Y, len(x))
         _check_range(y, classifier.classes, DATA_Y)
         checked: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
         checked["conversions"] = (*self.conversions, *filter(None, (said, also_said)))
@@ -121,16 +127,29 @@ class Subject:
                 f"units is {self.units!r}, expected one of {', '.join(UNITS)}; leave it out for the default"
             )
         if self.groups is not None:
-            checked["groups"] = groups_of(self.groups, len(x))
+            with _examined("groups"):
+                checked["groups"] = groups_of(self.groups, len(x))
         if self.x_train is None and self.y_train is not None:
             raise SubjectError("y_train is given without x_train; give both, or neither")
         if self.x_train is not None:
             checked |= self._training_data(x, classifier.classes)
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        self._check_reference_models()
-        object.__setattr__(self, "manifold", as_manifold(self.manifold, self.input_shape))
-        validate_manifold(self.manifold, x[:2].reshape(2, -1))
+        with _examined("the reference models"):
+            object.__setattr__(self, "checkpoints", _checkpoints_of(self.checkpoints))
+            self._check_reference_models()
+        with one_error("the manifold", EXAMINED, ManifoldError, where="when it was examined"):
+            object.__setattr__(self, "manifold", as_manifold(self.manifold, self.input_shape))
+            validate_manifold(self.manifold, x[:2].reshape(2, -1))
+
+    def _adapted(self, x: Tensor) -> Classifier:
+        """The model under test as a classifier."""
+        owner = getattr(self.model, "__self__", self.model)
+        check_columns(self.x, getattr(owner, "feature_names_in_", None), DATA_X)
+        classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST), x)
+        if not isinstance(classifier, TorchClassifier):
+            verify(classifier, x)
+        return classifier
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -251,11 +270,6 @@ class Subject:
             value = getattr(self, name)
             if value is not None and not callable(value):
                 raise SubjectError(f"{name} is a {type(value).__name__}, which cannot be called; pass a function")
-        steps = [entry[0] for entry in self.checkpoints if isinstance(entry, (tuple, list)) and len(entry) == 2]
-        if len(steps) != len(self.checkpoints) or steps != sorted(set(steps)):
-            raise SubjectError(
-                f"checkpoints have the steps {steps}, expected (step, model) pairs with rising steps; sort them by step"
-            )
         self._check_trainings()
         for name in ("reference", "robust"):
             if getattr(self, name) is not None:
@@ -310,6 +324,36 @@ class Subject:
 
 BASELINE_ROLE = "baseline model"
 """What messages call the model that the one under test is compared with."""
+
+
+def _examined(name: str) -> AbstractContextManager[None]:
+    """The guard around a part of the subject while it is read; see `errors.one_error`."""
+    return one_error(name, EXAMINED, SubjectError, where="when examined")
+
+
+def _checkpoints_of(given: Any) -> tuple[tuple[int, Any], ...]:
+    """The (step, model) pairs of any iterable.
+
+    Raises:
+        SubjectError: It never ends, or holds something else, or its steps are no rising whole numbers.
+    """
+    remedy = "give a list of (step, model) pairs"
+    with user_code("checkpoints", remedy, SubjectError, where="when they were iterated over"):
+        entries = tuple(islice(given, MOST_CHECKPOINTS + 1))
+    if len(entries) > MOST_CHECKPOINTS:
+        raise SubjectError(f"checkpoints hold more than {MOST_CHECKPOINTS} entries, or never end; {remedy}")
+    wrong = next((entry for entry in entries if not _is_pair(entry)), None)
+    if wrong is not None:
+        raise SubjectError(f"checkpoints hold a {type(wrong).__name__}, expected (step, model) pairs; {remedy}")
+    steps = [step for step, _ in entries]
+    junk = next((step for step in steps if not isinstance(step, Integral) or isinstance(step, bool)), None)
+    if junk is not None:
+        raise SubjectError(f"checkpoints have a step of type {type(junk).__name__}, expected whole numbers; {remedy}")
+    if steps != sorted(set(steps)):
+        raise SubjectError(
+            f"checkpoints have the steps {steps}, expected (step, model) pairs with rising steps; sort them by step"
+        )
+    return entries
 
 
 def _is_pair(entry: Any) -> bool:
@@ -380,8 +424,9 @@ def _shift(low: int, high: int, classes: int) -> str:
 def _checked_bounds(bounds: Any, x: Tensor) -> tuple[float, float] | None:
     if bounds is None:
         return None
+    values = tuple(islice(bounds, 3)) if isinstance(bounds, Iterable) else (bounds,)
     try:
-        low, high = (float(value) for value in bounds)
+        low, high = (float(value) for value in values)
     except (TypeError, ValueError) as error:
         raise SubjectError(f"bounds are {bounds!r}, expected two numbers (lo, hi), e.g. (0.0, 1.0)") from error
     if not low < high:

@@ -65,7 +65,7 @@ CASES = {
         {"x": X.reshape(-1).reshape(N, D)},
     ),
     "no array": (
-        f"{DATA_X} is a str that does not convert to a tensor",
+        f"{DATA_X} raised TypeError when it was converted to a tensor",
         {"x": "images"},
         {"x": np.asarray(X)},
     ),
@@ -173,7 +173,7 @@ CASES = {
         {"checkpoints": sorted([(9, model), (0, other)], key=lambda entry: entry[0])},
     ),
     "checkpoints without steps": (
-        "checkpoints have the steps [], expected (step, model) pairs",
+        "expected (step, model) pairs",
         {"checkpoints": [model, other]},
         {"checkpoints": list(enumerate([model, other]))},
     ),

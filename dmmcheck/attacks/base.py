@@ -11,7 +11,7 @@ from torch import Tensor
 from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.attacks.search_space import SearchSpace
 from dmmcheck.errors import AttackError
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, called
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +93,7 @@ def _confirmed(
 ) -> Crossing:
     """See `Crossing.at`; passes are the forward and backward passes of an input."""
     with torch.no_grad():
-        before, margin = logit_margin(model.logits(x), y), logit_margin(model.logits(points), y)
+        before, margin = logit_margin(called(model, x), y), logit_margin(called(model, points), y)
     misclassified = before < 0
     found = misclassified | ((margin < 0) & torch.isfinite(points).all(1))
     point = torch.where((found & ~misclassified)[:, None], points, x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, called, input_gradient
 
 FAR = 1000.0  # margins: a class so far below the largest one is out of reach
 
@@ -36,23 +36,5 @@ def margin_gradient(classifier: Classifier, x: Tensor, y: Tensor) -> tuple[Tenso
     """Logit margin (n,) of points x (n, D) with labels y (n,), and its gradient (n, D)."""
     with torch.enable_grad():
         leaf = x.detach().clone().requires_grad_(True)
-        margin = logit_margin(classifier.logits(leaf), y)
-        return margin.detach(), input_gradient(margin.sum(), leaf)
-
-
-def input_gradient(output: Tensor, leaf: Tensor, weights: Tensor | None = None, *, keep: bool = False) -> Tensor:
-    """Gradient of an output with respect to a leaf; parameters get no gradient.
-
-    Args:
-        output: A number, or a tensor with weights of its shape.
-        leaf: A tensor that requires a gradient.
-        weights: Weights of the elements of the output; needed where it is not a single number.
-        keep: Keep the graph, so that another gradient of the same output can be computed.
-
-    Returns:
-        The gradient, of the leaf's shape; zero where the output does not depend on the leaf.
-    """
-    if not output.requires_grad:
-        return torch.zeros_like(leaf)
-    (gradient,) = torch.autograd.grad(output, leaf, weights, retain_graph=keep, allow_unused=True)
-    return torch.zeros_like(leaf) if gradient is None else gradient
+        margin = logit_margin(called(classifier, leaf), y)
+        return margin.detach(), input_gradient(margin.sum(), leaf, role=classifier.role)

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.search_space import SearchSpace
-from dmmcheck.models.base import Classifier, is_differentiable
+from dmmcheck.models.base import Classifier, called, evaluating, is_differentiable
 
 FOUND_WITHIN = 1.02  # a planted boundary counts as found when the search comes within 2 % of its distance
 SEPARATION = 4.0  # inputs that share a model call are this many radii apart, so that a point is near one of them only
@@ -97,9 +97,11 @@ class PlantedClassifier(Classifier):
         """Whether the classifier has gradients, see `is_differentiable`."""
         return is_differentiable(self._classifier)
 
+    takes_copies = True
+
     def logits(self, x: Tensor) -> Tensor:
         """See `Classifier.logits`."""
-        return self._classifier.logits(self._plants.sheared(x))
+        return called(self._classifier, self._plants.sheared(x))
 
     def evaluation(self) -> AbstractContextManager[Any]:
         """See `Classifier.evaluation`."""
@@ -134,7 +136,7 @@ def planted(
     direction = space.project(ray.expand_as(x))
     direction = direction / direction.norm(dim=1, keepdim=True)
     found = torch.zeros_like(radius, dtype=torch.bool)
-    with classifier.evaluation():
+    with evaluating(classifier):
         for rows in _groups(x, radius):
             plants = Plants(x[rows], direction[rows], radius[rows], end[rows])
             crossing = search(PlantedClassifier(classifier, plants), rows)

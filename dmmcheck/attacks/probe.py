@@ -14,7 +14,7 @@ from torch import Tensor
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, called, evaluating
 
 SCAN = 8  # points at which the label is read along a ray, before bisection
 HALVINGS = 8  # of the interval that holds the label change
@@ -36,8 +36,8 @@ def segment(classifier: Classifier, x: Tensor, y: Tensor, x_pool: Tensor, y_pool
     """
     distances = torch.cdist(x, x_pool).masked_fill(y_pool[None, :] == y[:, None], torch.inf)
     near = distances.topk(min(EXAMPLES, len(x_pool)), dim=1, largest=False)
-    with classifier.evaluation(), torch.no_grad():
-        predicted = torch.stack([classifier.logits(x_pool[index]).argmax(1) for index in near.indices.T], 1)
+    with evaluating(classifier), torch.no_grad():
+        predicted = torch.stack([called(classifier, x_pool[index]).argmax(1) for index in near.indices.T], 1)
     nearest, column = near.values.masked_fill(predicted == y[:, None], torch.inf).min(1)
     ends = x_pool[near.indices.gather(1, column[:, None]).squeeze(1)]
     return along(classifier, x, y, torch.where(torch.isfinite(nearest)[:, None], ends - x, torch.zeros_like(x)))
@@ -86,8 +86,8 @@ def along(classifier: Classifier, x: Tensor, y: Tensor, delta: Tensor) -> Crossi
     def at(share: Tensor) -> Tensor:
         return x + share[:, None] * delta
 
-    with classifier.evaluation(), torch.no_grad():
-        crosses = _CallCounter(lambda point: classifier.logits(point).argmax(1) != y)
+    with evaluating(classifier), torch.no_grad():
+        crosses = _CallCounter(lambda point: called(classifier, point).argmax(1) != y)
         near, far, found = torch.zeros_like(x[:, 0]), torch.ones_like(x[:, 0]), torch.zeros_like(y, dtype=torch.bool)
         for share in torch.linspace(1 / SCAN, 1, SCAN).tolist():
             here = torch.full_like(near, share)
@@ -164,7 +164,7 @@ def _crossing(
     forwards: int,
 ) -> Crossing:
     """The crossings at points (n, D) that a second forward pass confirms; gradients there are unknown."""
-    found = found & (classifier.logits(point).argmax(1) != y)
+    found = found & (called(classifier, point).argmax(1) != y)
     unknown = torch.full_like(radius, torch.nan)
     return Crossing(
         point=torch.where(found[:, None], point, x),
@@ -173,6 +173,6 @@ def _crossing(
         radius=radius,
         forwards=torch.full_like(y, forwards + 1),
         backwards=torch.zeros_like(y),
-        margin=torch.where(found, logit_margin(classifier.logits(point), y), unknown),
+        margin=torch.where(found, logit_margin(called(classifier, point), y), unknown),
         kkt_cosine=unknown,
     )

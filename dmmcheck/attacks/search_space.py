@@ -137,3 +137,11 @@ def spanned(basis: Tensor | None, *, normal: bool = False) -> SearchSpace:
         return Everywhere()
     space: SearchSpace = SharedSpan(basis) if basis.ndim == 2 else SpanPerInput(basis)
     return Complement(space) if normal else space
+
+
+def spread(x: Tensor) -> Tensor:
+    """Range of the data x (n, D), a positive tensor without dimensions: the unit of length where there is no box."""
+    size = x.amax() - x.amin()
+    if float(size) > 0:
+        return size
+    return x.abs().amax() if bool(x.any()) else torch.ones_like(size)

@@ -27,7 +27,13 @@ def plain(value: Any, name: str) -> tuple[Any, str]:
     Raises:
         SubjectError: A column of a frame holds no numbers, or a sparse matrix is too large to be made dense.
     """
+    if isinstance(value, np.ma.MaskedArray):
+        count = int(np.ma.getmaskarray(value).sum())
+        if count:
+            raise SubjectError(f"{name} is a masked array with {count} masked values; fill them in, or leave them out")
+        return _writable(np.asarray(value)), ""
     if isinstance(value, Tensor):
+        check_layout(value, name)
         if value.layout == torch.strided:
             return value, ""
         _check_size(value.shape, name)
@@ -38,6 +44,20 @@ def plain(value: Any, name: str) -> tuple[Any, str]:
         _check_size(value.shape, name)
         return value.toarray(), _made_dense(name)
     return _writable(value), ""
+
+
+def check_layout(value: Tensor, name: str) -> None:
+    """Check that a tensor holds values that torch can compute with.
+
+    Raises:
+        SubjectError: It is on the meta device, nested, or of a dtype with fewer than 16 bits.
+    """
+    if value.is_nested:
+        raise SubjectError(f"{name} is a nested tensor, whose rows differ in shape; pass inputs of one shape")
+    if value.device.type == "meta":
+        raise SubjectError(f"{name} is on the meta device and holds no values; load the data first")
+    if value.is_floating_point() and value.element_size() == 1:
+        raise SubjectError(f"{name} has dtype {value.dtype}, which torch cannot compute with; convert it with .float()")
 
 
 def column_names(value: Any) -> list[str] | None:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmmcheck.data.arrays import plain
-from dmmcheck.errors import SubjectError
+from dmmcheck.data.arrays import check_layout, plain
+from dmmcheck.errors import SubjectError, one_error
 
 
 def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
@@ -31,14 +31,14 @@ def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
         (tensor([[1., 0.],
                 [0., 1.]], dtype=torch.float64), 'x is a sparse matrix and was made dense')
     """
-    array, made = plain(x, name)
-    try:
+    remedy = f"it is a {type(x).__name__} that does not convert to a tensor; pass an array (n, *input_shape)"
+    with one_error(name, remedy, SubjectError, where="when it was converted to a tensor"):
+        array, made = plain(x, name)
         tensor = array.detach() if isinstance(array, Tensor) else torch.as_tensor(array)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SubjectError(
-            f"{name} is a {type(x).__name__} that does not convert to a tensor ({error}); pass an array (n, "
-            f"*input_shape)"
-        ) from error
+    check_layout(tensor, name)
+    tensor = (
+        tensor.clone() if tensor.is_inference() or tensor.is_neg() else tensor
+    )  # such a tensor cannot take part in gradients
     if not tensor.is_floating_point():
         raise SubjectError(
             f"{name} has dtype {tensor.dtype}, floating point is needed since distances are measured in it; "

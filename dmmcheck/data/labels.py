@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmmcheck.data.arrays import listed, plain
-from dmmcheck.errors import SubjectError
+from dmmcheck.data.arrays import check_layout, listed, plain
+from dmmcheck.errors import SubjectError, one_error
 
 _TEXTS = "OUS"  # kinds of numpy dtypes that hold texts or other objects
 
@@ -80,13 +80,12 @@ def _numbers(values: Any, name: str, n: int, names: list[Any] | None) -> tuple[T
 
 
 def _array(y: Any, name: str) -> Any:
-    given, _ = (y.to_numpy(), "") if callable(getattr(y, "to_numpy", None)) else plain(y, name)
-    try:
+    remedy = f"it is a {type(y).__name__}; pass (n,) integer labels"
+    with one_error(name, remedy, SubjectError, where="when it was converted to an array"):
+        given, _ = (y.to_numpy(), "") if callable(getattr(y, "to_numpy", None)) else plain(y, name)
+        if isinstance(given, Tensor):
+            check_layout(given, name)
         values = given.detach().cpu().numpy() if isinstance(given, Tensor) else np.asarray(given)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise SubjectError(
-            f"{name} is a {type(y).__name__} that does not convert to a tensor ({error}); pass (n,) integer labels"
-        ) from error
     if values.ndim == 0:
         raise SubjectError(
             f"{name} is a {type(y).__name__} that does not convert to a tensor; pass (n,) integer labels"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dmmcheck.config.settings import Given
-from dmmcheck.errors import ConfigError
+from dmmcheck.errors import ConfigError, user_code
 from dmmcheck.loading.checkpoints import checkpoints_from
 from dmmcheck.loading.datasets import inputs_and_labels, with_groups
 from dmmcheck.loading.items import READ_LIMIT
@@ -138,9 +138,7 @@ def _checkpoints(checkpoints: Any, factory: Any, root: Path) -> Any:
         )
 
     def untrained() -> Any:
-        try:
+        with user_code("factory", "let it return a model", UserCodeError, where="when called with a seed"):
             return factory(0)
-        except Exception as error:
-            raise UserCodeError(f"factory raised {type(error).__name__} when called with a seed: {error}") from error
 
     return checkpoints_from(checkpoints, untrained, what, root=root)

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch.utils.data import IterableDataset, RandomSampler, SequentialSampler
 
-from dmmcheck.errors import SubjectError
+from dmmcheck.errors import SubjectError, user_code
 from dmmcheck.seeding import seeded
 
 READ_LIMIT = 2048  # most items read from a source
+_MOST_PERMUTED = 1 << 26  # items of a source whose numbers are permuted, which takes 8 bytes each
 ADVICE = "give (x, y) arrays, tensors or frames, or a torch Dataset or DataLoader of (input, label)"
 INPUT_KEYS = ("pixel_values", "image", "images", "img", "inputs", "input", "features", "x", "data")
 LABEL_KEYS = ("labels", "label", "targets", "target", "y")
@@ -86,13 +87,9 @@ def _takes_all(loader: Any) -> bool:
 
 
 def _length(dataset: Any, what: str) -> int:
-    try:
+    remedy = "let its __len__ return the number of items"
+    with user_code(what, remedy, SubjectError, where=f"when the length of the {type(dataset).__name__} was asked for"):
         total = len(dataset)
-    except Exception as error:
-        raise SubjectError(
-            f"{what}: the length of the {type(dataset).__name__} cannot be told ({type(error).__name__}: {error}); let "
-            "its __len__ return the number of items"
-        ) from error
     if not total:
         raise SubjectError(f"{what} is an empty {type(dataset).__name__}; give the test split")
     return total
@@ -102,8 +99,13 @@ def _drawn(total: int, limit: int, what: str) -> list[int]:
     """Numbers of the items to read, in rising order."""
     if total <= limit:
         return list(range(total))
-    drawn = torch.randperm(total, generator=seeded(0, "items", what))[:limit]
-    return sorted(drawn.tolist())
+    generator = seeded(0, "items", what)
+    if total <= _MOST_PERMUTED:
+        return sorted(torch.randperm(total, generator=generator)[:limit].tolist())
+    drawn: set[int] = set()
+    while len(drawn) < limit:
+        drawn.update(torch.randint(total, (limit - len(drawn),), generator=generator).tolist())
+    return sorted(drawn)
 
 
 def _items(source: Any, what: str, *, are_batches: bool) -> Iterator[Any]:
@@ -117,18 +119,17 @@ def _items(source: Any, what: str, *, are_batches: bool) -> Iterator[Any]:
 
 def _guarded(items: Iterable[Any], what: str) -> Iterator[Any]:
     """Items as they come; an exception of the source is one clear error."""
-    number = 0
-    try:
-        for item in items:
-            yield item
-            number += 1
-    except SubjectError:
-        raise
-    except Exception as error:
-        raise SubjectError(
-            f"{what} raised {type(error).__name__} when item number {number} was read: {error}; let the source return "
-            "each of its items"
-        ) from error
+    number, end = 0, object()
+    remedy = "let the source return each of its items"
+    with user_code(what, remedy, SubjectError, where="when it was iterated over"):
+        iterator = iter(items)
+    while True:
+        with user_code(what, remedy, SubjectError, where=f"when item number {number} was read"):
+            item = next(iterator, end)
+        if item is end:
+            return
+        yield item
+        number += 1
 
 
 def _collated(items: list[Any], collate: Callable[[list[Any]], Any], what: str) -> list[Any]:

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from dmmcheck.config.schema import colon_hint, did_you_mean
-from dmmcheck.errors import ConfigError
+from dmmcheck.errors import ConfigError, described, user_code, users_state
 
 _REFERENCE = re.compile(r"(?P<where>.+):(?P<attribute>[^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 
@@ -106,10 +106,8 @@ def _required(function: Any) -> list[str]:
 
 def _called(function: Any, what: str) -> Any:
     """What the user's function returns."""
-    try:
+    with user_code(what, "let it return the object", UserCodeError, where="when called"):
         return function()
-    except (Exception, SystemExit) as error:
-        raise UserCodeError(f"{what} raised {type(error).__name__} when called: {error}") from error
 
 
 def _module(where: str, what: str, root: Path) -> ModuleType:
@@ -117,7 +115,8 @@ def _module(where: str, what: str, root: Path) -> ModuleType:
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     try:
-        return _from_file(root / where, what, root) if where.endswith(".py") else importlib.import_module(where)
+        with users_state():
+            return _from_file(root / where, what, root) if where.endswith(".py") else importlib.import_module(where)
     except ConfigError:
         raise
     except ModuleNotFoundError as error:
@@ -133,7 +132,7 @@ def _module(where: str, what: str, root: Path) -> ModuleType:
 
 
 def _raised_in_import(error: BaseException, what: str) -> UserCodeError:
-    return UserCodeError(f"{what} raised {type(error).__name__} while it was imported: {error}")
+    return UserCodeError(f"{what} raised {type(error).__name__} while it was imported: {described(error)}")
 
 
 def _from_file(path: Path, what: str, root: Path) -> ModuleType:

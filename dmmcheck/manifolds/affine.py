@@ -12,6 +12,7 @@ from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.base import ORTHONORMAL_LIMIT, default_dim, fitting_points
 from dmmcheck.manifolds.principal import principal_plane
+from dmmcheck.models.process_state import neutral_state
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,7 @@ class PCA:
 
     dim: int | None = None
 
+    @neutral_state()
     def fit(self, x: Any) -> PrincipalSubspace:
         """The manifold of points ``(m, *input_shape)``.
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.data.arrays import plain
-from dmmcheck.errors import ManifoldError, SubjectError
+from dmmcheck.errors import ManifoldError, SubjectError, one_error
+from dmmcheck.manifolds.protected import MISSING, attribute, call, protected
 
 ORTHONORMAL_LIMIT = 1e-4  # largest entry of |B^T B - 1|
 REPEAT_LIMIT = 1e-4  # largest change between two projections of the same points, relative to the largest value
@@ -61,22 +62,21 @@ def fitting_points(x: Any, dim: int) -> Tensor:
     Raises:
         ManifoldError: The points are not finite floating-point numbers, fewer than k + 1, or k is not in [1, D).
     """
+    what = "the array of points to fit a manifold on"
+    remedy = f"it is a {type(x).__name__}; pass an array (m, *input_shape), without labels"
     try:
-        array, _ = plain(x, "the array of points to fit a manifold on")
-        points = array.detach() if isinstance(array, Tensor) else torch.as_tensor(array)
+        with one_error(what, remedy, ManifoldError, where="when it was converted to a tensor"):
+            array, _ = plain(x, what)
+            points = array.detach() if isinstance(array, Tensor) else torch.as_tensor(array)
     except SubjectError as error:
         raise ManifoldError(str(error)) from error
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ManifoldError(
-            f"the points to fit a manifold on are a {type(x).__name__} that does not convert to a tensor ({error}); "
-            "pass an array (m, *input_shape), without labels"
-        ) from error
     if points.ndim < 2 or not points.is_floating_point():
         raise ManifoldError(
             f"the points to fit a manifold on have shape {tuple(points.shape)} and dtype {points.dtype}; "
             "pass floating-point numbers (m, *input_shape), in the units of the inputs"
         )
     points = points.reshape(len(points), -1)
+    points = points.clone() if points.is_inference() else points
     if points.device.type == "mps":  # this device has no float64
         points = points.cpu()
     if points.dtype not in {torch.float32, torch.float64}:
@@ -110,7 +110,7 @@ def validate_manifold(manifold: Any, x: Tensor) -> Tensor:
         ManifoldError: A member is missing, a method raises or returns another shape, k is not below D, values are not
             finite, a basis is not orthonormal to 1e-4, or two projections of the same points differ.
     """
-    missing = [name for name in ("project_point", "tangent_basis") if not callable(getattr(manifold, name, None))]
+    missing = [name for name in ("project_point", "tangent_basis") if not callable(attribute(manifold, name))]
     if missing:
         raise ManifoldError(_incomplete(manifold, missing))
     basis = checked_basis(manifold, x)
@@ -124,15 +124,15 @@ def checked_basis(manifold: Any, x: Tensor) -> Tensor:
     Raises:
         ManifoldError: The manifold raises, or its bases are not finite, not orthonormal, or of another shape.
     """
-    basis = _called(manifold, "tangent_basis", x)
+    basis = call(manifold, "tangent_basis", x)
     dim = _checked_dim(manifold, x.shape[1])  # after the call: some manifolds know k only once they have seen a point
     return _orthonormal(basis, len(x), x.shape[1], dim)
 
 
 def _checked_dim(manifold: Any, ambient_dim: int) -> int:
-    if not hasattr(manifold, "dim"):
+    dim: Any = attribute(manifold, "dim")
+    if dim is MISSING:
         raise ManifoldError(_incomplete(manifold, ["dim"]))
-    dim: Any = manifold.dim
     if not isinstance(dim, Integral) or not 1 <= int(dim) < ambient_dim:
         raise ManifoldError(
             f"the manifold has dimension k = {dim!r}, inputs have D = {ambient_dim}; "
@@ -142,13 +142,7 @@ def _checked_dim(manifold: Any, ambient_dim: int) -> int:
 
 
 def _check_projection(manifold: Any, x: Tensor) -> None:
-    projected, again = (_called(manifold, "project_point", x) for _ in range(2))
-    if not isinstance(projected, Tensor) or projected.shape != x.shape or not bool(torch.isfinite(projected).all()):
-        found = tuple(projected.shape) if isinstance(projected, Tensor) else type(projected).__name__
-        raise ManifoldError(
-            f"project_point returned {found} for points of shape {tuple(x.shape)}; "
-            "return finite points of the same shape"
-        )
+    projected, again = (protected(manifold).project_point(x) for _ in range(2))
     change = float((projected - again).abs().max() / projected.abs().max().clamp_min(torch.finfo(x.dtype).tiny))
     if not change <= REPEAT_LIMIT:
         raise ManifoldError(
@@ -158,28 +152,18 @@ def _check_projection(manifold: Any, x: Tensor) -> None:
 
 
 def _incomplete(manifold: Any, missing: list[str]) -> str:
-    fit = "; did you forget .fit(x_train)?" if hasattr(manifold, "fit") else ""
+    fit = "; did you forget .fit(x_train)?" if callable(attribute(manifold, "fit")) else ""
     return (
         f"the manifold is a {type(manifold).__name__} without {', '.join(missing)}{fit}; "
         "pass an object with dim, project_point and tangent_basis, or a fitted manifold of dmmcheck.manifolds"
     )
 
 
-def _called(manifold: Any, name: str, x: Tensor) -> Any:
-    try:
-        return getattr(manifold, name)(x.clone())  # a copy, since the function may work in place
-    except ManifoldError:
-        raise
-    except Exception as error:
-        raise ManifoldError(
-            f"the manifold's {name} raised {type(error).__name__} on points of shape {tuple(x.shape)}: {error}; "
-            "let it take flat points (n, D)"
-        ) from error
-
-
 def _orthonormal(basis: Any, n: int, ambient_dim: int, dim: int) -> Tensor:
     if not isinstance(basis, Tensor):
         raise ManifoldError(f"tangent_basis returned a {type(basis).__name__}; return a torch tensor")
+    if not basis.is_floating_point():
+        raise ManifoldError(f"tangent_basis returned dtype {basis.dtype}; return a floating-point tensor")
     if tuple(basis.shape) not in {(ambient_dim, dim), (n, ambient_dim, dim)}:
         raise ManifoldError(
             f"tangent_basis returned shape {tuple(basis.shape)} for {n} points with D = {ambient_dim} and k = {dim}; "

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmmcheck.errors import ManifoldError
+from dmmcheck.errors import ManifoldError, user_code
 from dmmcheck.manifolds.base import fitting_points
 from dmmcheck.models.evaluation import evaluation
 from dmmcheck.models.placement import placement
@@ -215,14 +215,13 @@ def orthonormalised(jacobian: Tensor) -> Tensor:
 
 
 def _called(function: Callable[[Tensor], Any], what: str, values: Tensor) -> Tensor:
-    try:
+    where = f"on values of shape {tuple(values.shape)}, {values.dtype}, on {values.device}"
+    remedy = (
+        "give input_shape if the encoder expects inputs that are not flat, and pass modules themselves, which get "
+        "values in their dtype and on their device"
+    )
+    with user_code(f"the {what}", remedy, ManifoldError, where=where):
         output = function(values)
-    except Exception as error:
-        raise ManifoldError(
-            f"the {what} raised {type(error).__name__} on values of shape {tuple(values.shape)}, {values.dtype}, on "
-            f"{values.device}: {error}; give input_shape if the encoder expects inputs that are not flat, and pass "
-            "modules themselves, which get values in their dtype and on their device"
-        ) from error
     if not isinstance(output, Tensor):
         raise ManifoldError(
             f"the {what} returned a {type(output).__name__}, expected a tensor; "

@@ -15,6 +15,7 @@ from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.base import default_dim, fitting_points
 from dmmcheck.manifolds.neighbours import nearest
 from dmmcheck.manifolds.principal import Planes, principal_planes
+from dmmcheck.models.process_state import neutral_state
 
 NEIGHBOURS_PER_DIM = 4  # K / k where K is not given
 ROUNDING = 1e-10  # squared distances whose relative difference is below this count as equal
@@ -142,6 +143,7 @@ class LocalPCA:
     dim: int | None = None
     neighbours: int | None = None
 
+    @neutral_state()
     def fit(self, x: Any) -> LocalPlanes:
         """The manifold of training points ``(m, *input_shape)``.
 

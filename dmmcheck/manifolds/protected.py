@@ -1,10 +1,16 @@
-"""A manifold whose methods get copies, so that one that works in place changes neither inputs nor measurements."""
+"""A manifold behind the guard of the user's code: its methods get copies, and what they return is checked."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
+
+from dmmcheck.errors import ManifoldError, user_code
+
+MISSING = object()
+"""What `attribute` returns for an attribute that an object does not have."""
 
 
 class ProtectedManifold:
@@ -20,22 +26,75 @@ class ProtectedManifold:
     @property
     def dim(self) -> int:
         """See `Manifold.dim`."""
-        return self.inner.dim  # type: ignore[no-any-return]
+        return attribute(self.inner, "dim")  # type: ignore[no-any-return]
+
+    @property
+    def name(self) -> str:
+        """The name in a report: that of the class where the manifold has none, or no text."""
+        name = attribute(self.inner, "name")
+        return name if isinstance(name, str) else type(self.inner).__name__
 
     def project_point(self, x: Tensor) -> Tensor:
-        """See `Manifold.project_point`."""
-        return self.inner.project_point(x.clone())  # type: ignore[no-any-return]
+        """See `Manifold.project_point`.
+
+        Raises:
+            ManifoldError: The method raises, or returns something other than finite points of the same shape.
+        """
+        projected = call(self.inner, "project_point", x)
+        found = tuple(projected.shape) if isinstance(projected, Tensor) else type(projected).__name__
+        if found != tuple(x.shape):
+            raise ManifoldError(
+                f"project_point returned {found} for points of shape {tuple(x.shape)}; "
+                "return finite points of the same shape"
+            )
+        bad = int((~torch.isfinite(projected)).any(1).sum())
+        if bad:
+            raise ManifoldError(
+                f"project_point returned NaN or infinite values at {bad} of {len(x)} points; "
+                "return finite points of the same shape"
+            )
+        return projected  # type: ignore[no-any-return]
 
     def tangent_basis(self, x: Tensor) -> Tensor:
         """See `Manifold.tangent_basis`."""
-        return self.inner.tangent_basis(x.clone())  # type: ignore[no-any-return]
+        return call(self.inner, "tangent_basis", x)  # type: ignore[no-any-return]
 
     def __getattr__(self, name: str) -> Any:
         if name == "inner":  # not set yet, as while a copy is made
             raise AttributeError(name)
-        return getattr(self.inner, name)
+        found = attribute(self.inner, name)
+        if found is MISSING:
+            raise AttributeError(name)
+        return found
 
 
 def protected(manifold: Any) -> ProtectedManifold:
-    """The manifold with copies for its methods; one that is protected already is returned as it is."""
+    """The manifold behind the guard; one that is behind it already is returned as it is."""
     return manifold if isinstance(manifold, ProtectedManifold) else ProtectedManifold(manifold)
+
+
+def call(manifold: Any, name: str, x: Tensor) -> Any:
+    """What a method of a manifold returns for points x (n, D), of which it gets a copy.
+
+    Raises:
+        ManifoldError: The method raises.
+    """
+    where = f"on points of shape {tuple(x.shape)}"
+    with user_code(f"the manifold's {name}", "let it take flat points (n, D)", ManifoldError, where=where, of=manifold):
+        return getattr(manifold, name)(x.clone())
+
+
+def attribute(manifold: Any, name: str) -> Any:
+    """An attribute of a manifold; `MISSING` where it has none of this name.
+
+    Raises:
+        ManifoldError: It is a property that raises.
+
+    Example:
+        >>> from dmmcheck.manifolds.protected import MISSING, attribute
+        >>> attribute(1 + 2j, "imag"), attribute(1 + 2j, "refit") is MISSING
+        (2.0, True)
+    """
+    remedy = "let it return its value, or leave it out if it is optional"
+    with user_code(f"the manifold's {name}", remedy, ManifoldError, where="when it was read"):
+        return getattr(manifold, name, MISSING)

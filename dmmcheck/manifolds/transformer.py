@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dmmcheck.errors import ManifoldError
+from dmmcheck.errors import ManifoldError, described
 from dmmcheck.manifolds.decoder import orthonormalised
 
 AFFINE = {
@@ -127,9 +127,10 @@ class TransformerManifold:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*valid feature names")  # it was fitted on a frame
                 returned = getattr(self.transformer, method)(values)
-        except Exception as raised:
-            error = _not_fitted(self.transformer) or raised  # older versions of scikit-learn raise AttributeError
-            first = str(error).strip().partition("\n")[0]
+        except (Exception, SystemExit) as raised:
+            # older versions of scikit-learn raise AttributeError
+            error: BaseException = _not_fitted(self.transformer) or raised
+            first = described(error).partition("\n")[0]
             raise ManifoldError(
                 f"the {self.name}'s {method} raised {type(error).__name__} on values of shape {values.shape}: {first}; "
                 f"{_remedy(type(error).__name__, first)}"

@@ -16,7 +16,7 @@ from dmmcheck.attacks.base import Attack, Crossing
 from dmmcheck.attacks.decision_based.search import QUERIES
 from dmmcheck.attacks.search import boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
-from dmmcheck.errors import CheckError, DmmError
+from dmmcheck.errors import CheckError, DmmError, ModelError, one_error
 from dmmcheck.inference import stats
 from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, Cost, EffortName
 from dmmcheck.manifolds.fields import Field, TangentField
@@ -24,7 +24,7 @@ from dmmcheck.measurement.address import SHARED, UnaddressableError, address_of,
 from dmmcheck.measurement.meter import Meter, part_of
 from dmmcheck.measurement.sample import Sample, draw_sample, predict
 from dmmcheck.measurement.store import Store
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, called, evaluating
 from dmmcheck.models.memory import in_batches
 from dmmcheck.seeding import seeded
 from dmmcheck.subject import TRAINING_DATA
@@ -350,8 +350,8 @@ class Measure:
     def _dependencies(self) -> tuple[object, ...]:
         """What every measurement depends on: model, manifold, examples and settings, and a few of their answers."""
         classifier, x = self.classifier, self.sample.x[:8]
-        with classifier.evaluation(), torch.no_grad():
-            answers = (classifier.logits(x), self.field.basis(slice(0, len(x))), self.field.manifold.project_point(x))
+        with evaluating(classifier), torch.no_grad():
+            answers = (called(classifier, x), self.field.basis(slice(0, len(x))), self.field.manifold.project_point(x))
         settings = (self.seed, self.effort, self.queries, self._joint, self.target_classes())
         return classifier, self.field.manifold, self.examples.x, self.examples.y, settings, answers
 
@@ -496,14 +496,12 @@ class Measure:
         space, generator = arm_space(self.field, rows, arm), seeded(self.seed, "attack", name)
         attack = self._attacks[name]
         try:
-            with self.classifier.evaluation():
+            with evaluating(self.classifier), one_error(f"the attack {name}", "leave it out of attacks", CheckError):
                 crossing = attack(self.classifier, x.clone(), y.clone(), space=space, generator=generator)
+        except (CheckError, ModelError):
+            raise
         except DmmError as error:
             raise CheckError(f"{error}") from (error.__cause__ or error)
-        except Exception as error:
-            raise CheckError(
-                f"the attack {name} raised {type(error).__name__}: {error}; leave it out of attacks"
-            ) from error
         _check_crossing(crossing, x, space, name)
         return crossing, gradients(crossing)
 
@@ -543,7 +541,7 @@ def _check_space(crossing: Crossing, x: Tensor, space: SearchSpace, name: str) -
 
 def margin_gradient(classifier: Classifier, points: Tensor, y: Tensor) -> Tensor:
     """Gradient (m, D) of the logit margin at points (m, D); zero where the model does not depend on them."""
-    with classifier.evaluation():
+    with evaluating(classifier):
         return in_batches(points, lambda rows: margins.margin_gradient(classifier, points[rows], y[rows])[1])
 
 

@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from dmmcheck.errors import CheckError, OutOfTimeError
+from dmmcheck.errors import CheckError, one_error
 from dmmcheck.inference.decide import point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.types import ArmName, DrawCost
@@ -321,23 +321,15 @@ def why_unavailable(view: View, name: str) -> str:
         CheckError: The control's own code raised.
     """
     null: NullModel = CONTROLS[name]
-    try:
+    with one_error(f"the control {name!r}", "", CheckError):
         return null.unavailable(view)
-    except OutOfTimeError:
-        raise
-    except Exception as error:
-        raise CheckError(f"the control {name!r} raised {type(error).__name__}: {error}") from error
 
 
 def _drawn(view: View, name: str, number: int) -> View:
     """One draw of a control."""
     null: NullModel = CONTROLS[name]
-    try:
+    with one_error(f"the control {name!r}", "", CheckError):
         drawn = null.draw(view, seeded(view.seed, "control", name, number))
-    except OutOfTimeError:
-        raise
-    except Exception as error:
-        raise CheckError(f"the control {name!r} raised {type(error).__name__}: {error}") from error
     if not isinstance(drawn, View):
         raise CheckError(
             f"the control {name!r} returned a {type(drawn).__name__}, expected a View; "

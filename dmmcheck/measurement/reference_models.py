@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from dmmcheck.errors import CheckError
+from dmmcheck.errors import CheckError, user_code
 from dmmcheck.measurement.measure import ALTERNATIVE, BASELINE, MOST_PAIRS, PAIR, UNTRAINED, of_pair
 from dmmcheck.models.base import Classifier
 from dmmcheck.subject import BASELINE_ROLE, Subject, checkpoint_role, pair_role, training_role
@@ -125,7 +125,5 @@ def _untrained(subject: Subject, seed: int) -> Callable[[], Classifier]:
 
 
 def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    try:
+    with user_code(what, "let it return a model", CheckError):
         return function(*arguments)
-    except Exception as error:
-        raise CheckError(f"{what} raised {type(error).__name__}: {error}") from error

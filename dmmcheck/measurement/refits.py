@@ -7,8 +7,11 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from dmmcheck.errors import DmmError
+from torch import Tensor
+
+from dmmcheck.errors import CheckError, DmmError, user_code
 from dmmcheck.manifolds.fields import TangentField
+from dmmcheck.manifolds.protected import MISSING, attribute
 from dmmcheck.measurement.view import View
 
 OTHERS = 4  # dimensions that a verdict is repeated at, beside the chosen one
@@ -29,19 +32,35 @@ def refitted(view: View) -> dict[int, View]:
 
 
 def _fields(view: View) -> Iterator[tuple[int, TangentField]]:
-    refit: Any = getattr(view.manifold, "refit", None)
-    if refit is None:
+    refit = attribute(view.manifold, "refit")
+    if refit is MISSING or refit is None:
         return
     x, found = view.measurement.sample.x, 0
     for dim in dimensions(view.field.dim, x.shape[1]):
-        try:
-            field = TangentField(refit(dim), x)
-        except DmmError:  # more dimensions than the data have
+        field = _refitted(refit, dim, x)
+        if field is None:
             continue
         yield dim, field
         found += 1
         if found == OTHERS:
             return
+
+
+def _refitted(refit: Any, dim: int, x: Tensor) -> TangentField | None:
+    """The tangent field of the manifold with another dimension; None where it cannot have this dimension.
+
+    Raises:
+        CheckError: The manifold's ``refit`` raised something other than an error of dmmcheck.
+    """
+    remedy = "raise dmmcheck.errors.ManifoldError for a dimension that it cannot have, or leave refit out"
+    try:
+        with user_code("the manifold's refit", remedy, CheckError, where=f"for the dimension {dim}"):
+            manifold = refit(dim)
+        return TangentField(manifold, x)
+    except CheckError:
+        raise
+    except DmmError:  # more dimensions than the data have
+        return None
 
 
 def dimensions(chosen: int, ambient_dim: int) -> Iterator[int]:

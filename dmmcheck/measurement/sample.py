@@ -14,7 +14,7 @@ from torch import Tensor
 from dmmcheck.errors import ModelError, SubjectError
 from dmmcheck.inference.types import MIN_INPUTS
 from dmmcheck.measurement.independence import Independence, first_of_each, grouped, without_copies
-from dmmcheck.models.base import Classifier, called
+from dmmcheck.models.base import Classifier, called, evaluating
 from dmmcheck.models.memory import in_batches
 from dmmcheck.models.torch import own_points
 
@@ -111,7 +111,7 @@ def predict(classifier: Classifier, points: Tensor) -> Tensor:
     Raises:
         ModelError: The model raises, or logits are NaN or infinite.
     """
-    with classifier.evaluation(), torch.no_grad():
+    with evaluating(classifier), torch.no_grad():
         logits = in_batches(points, lambda rows: called(classifier, points[rows]))
     bad = int((~torch.isfinite(logits)).any(1).sum())
     if bad:

@@ -12,10 +12,11 @@ from torch import nn
 
 from dmmcheck.inference.evidence import Floats
 from dmmcheck.inference.types import ARMS, ArmName
+from dmmcheck.manifolds.protected import protected
 from dmmcheck.measurement.measure import Measure
 from dmmcheck.measurement.sample import predict
 from dmmcheck.measurement.view import View
-from dmmcheck.models.base import ambient_dim
+from dmmcheck.models.base import ambient_dim, called, evaluating
 from dmmcheck.report.model import DistanceSummary, ManifoldSummary, SubjectSummary, TrainingStep
 from dmmcheck.subject import Subject
 
@@ -76,7 +77,7 @@ def _summarise_manifold(subject: Subject, measure: Measure) -> ManifoldSummary:
     agreement = (predict(measure.classifier, projected) == predict(measure.classifier, x)).double().mean()
     basis = measure.field.basis(slice(0, min(8, len(x))))
     return ManifoldSummary(
-        name=str(getattr(manifold, "name", type(subject.manifold).__name__)),
+        name=protected(subject.manifold).name,
         dim=measure.field.dim,
         hash=_digest(basis.cpu().numpy().tobytes(), projected.cpu().numpy().tobytes()),
         residual_median=float((x - projected).norm(dim=1).quantile(0.5)),
@@ -91,8 +92,8 @@ def _model_hash(measure: Measure) -> str:
         weights = {name: value for name, value in forward.state_dict().items() if isinstance(value, torch.Tensor)}
         parts = [part for name, value in weights.items() for part in (name.encode(), _bytes(value))]
         return _digest(*parts)
-    with measure.classifier.evaluation(), torch.no_grad():
-        return _digest(measure.classifier.logits(measure.sample.x[:8]).cpu().numpy().tobytes())
+    with evaluating(measure.classifier), torch.no_grad():
+        return _digest(called(measure.classifier, measure.sample.x[:8]).cpu().numpy().tobytes())
 
 
 def _bytes(value: torch.Tensor) -> bytes:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from dmmcheck.manifolds.protected import attribute
 from dmmcheck.models.base import ambient_dim, flat
 from dmmcheck.subject import Subject
 
@@ -28,7 +27,7 @@ def training_sets(subject: Subject) -> list[Tensor]:
 
 def manifold_points(subject: Subject) -> Tensor | None:
     """The attribute ``training_points`` of the manifold, where it holds points of the input space; else None."""
-    points: Any = getattr(subject.manifold, "training_points", None)
+    points = attribute(subject.manifold, "training_points")
     if not isinstance(points, Tensor) or not len(points):
         return None
     return points if points[0].numel() == ambient_dim(subject.classifier) else None

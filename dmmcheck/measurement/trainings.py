@@ -10,7 +10,7 @@ import torch
 
 from dmmcheck.inference import stats
 from dmmcheck.measurement.measure import ALTERNATIVE, PAIR, of_pair
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, called, evaluating
 
 if TYPE_CHECKING:
     from dmmcheck.measurement.view import View
@@ -106,5 +106,5 @@ def _repeated(numbers: list[str]) -> str:
 
 def first_logits(classifier: Classifier, x: torch.Tensor) -> torch.Tensor:
     """Logits (m, C) of a network at the first of the inputs (n, D), m at most 8, which tell networks apart."""
-    with classifier.evaluation(), torch.no_grad():
-        return classifier.logits(x[:COMPARED])
+    with evaluating(classifier), torch.no_grad():
+        return called(classifier, x[:COMPARED])

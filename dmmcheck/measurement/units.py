@@ -13,8 +13,9 @@ from torch import Tensor
 
 from dmmcheck.manifolds.affine import PCA, PrincipalSubspace
 from dmmcheck.manifolds.local_pca import LocalPlanes
+from dmmcheck.manifolds.protected import attribute, protected
 from dmmcheck.measurement.training_sets import manifold_points
-from dmmcheck.models.base import Classifier, flat, is_differentiable
+from dmmcheck.models.base import Classifier, called, flat, is_differentiable
 from dmmcheck.subject import BASELINE_ROLE, Subject, checkpoint_role, pair_role, training_role
 
 CONSTANT = 1e-6  # a feature is constant where its standard deviation is a smaller share of its largest value
@@ -65,9 +66,11 @@ class StandardClassifier:
         """See `Classifier.role`."""
         return self.inner.role
 
+    takes_copies = True
+
     def logits(self, x: Tensor) -> Tensor:
         """Logits (n, C) of flat inputs (n, D) in standard units."""
-        return self.inner.logits(self.scale.own(x))
+        return called(self.inner, self.scale.own(x))
 
     def evaluation(self) -> AbstractContextManager[Any]:
         """See `Classifier.evaluation`."""
@@ -84,11 +87,11 @@ class StandardManifold:
 
     def __init__(self, inner: Any, scale: Scale) -> None:
         self._inner, self._scale = inner, scale
-        self.name = getattr(inner, "name", type(inner).__name__)
-        points = getattr(inner, "training_points", None)
+        self.name = protected(inner).name
+        points = attribute(inner, "training_points")
         if isinstance(points, Tensor) and points[0].numel() == len(scale.size):
             self.training_points = scale.standard(points)
-        if hasattr(inner, "refit"):
+        if callable(attribute(inner, "refit")):
             self.refit = lambda dim: StandardManifold(inner.refit(dim), scale)
 
     @property

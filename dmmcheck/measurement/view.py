@@ -23,7 +23,7 @@ from dmmcheck.manifolds.rotations import Rotation
 from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, total
 from dmmcheck.measurement.sample import predict
 from dmmcheck.measurement.trainings import distinct, untrained_needed
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, called, evaluating
 from dmmcheck.models.memory import in_batches
 from dmmcheck.seeding import seeded
 
@@ -212,8 +212,8 @@ class View:
     def margins(self) -> Tensor:
         """Logit margin of each input, z_y - max_{j != y} z_j, (n,)."""
         classifier, x, y = self.classifier, self.x, self.y
-        with classifier.evaluation(), torch.no_grad():
-            return in_batches(x, lambda rows: logit_margin(classifier.logits(x[rows]), y[rows]))
+        with evaluating(classifier), torch.no_grad():
+            return in_batches(x, lambda rows: logit_margin(called(classifier, x[rows]), y[rows]))
 
     def tangent_share(self, v: Tensor) -> Floats:
         """Share of the energy of vectors (n, D) in the tangent space of their input, |P_T v|^2 / |v|^2 (n,)."""
@@ -244,9 +244,9 @@ class View:
     def largest_other_class(self, points: Tensor) -> Tensor:
         """The class (n,) with the largest logit other than the input's own class, at points (n, D), one per input."""
         classifier, own = self.classifier, self.y[:, None]
-        with classifier.evaluation(), torch.no_grad():
+        with evaluating(classifier), torch.no_grad():
             return in_batches(
-                points, lambda rows: classifier.logits(points[rows]).scatter(1, own[rows], -torch.inf).argmax(1)
+                points, lambda rows: called(classifier, points[rows]).scatter(1, own[rows], -torch.inf).argmax(1)
             )
 
     def noise(self, purpose: str) -> Tensor:

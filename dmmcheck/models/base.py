@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-from dmmcheck.errors import ModelError
-from dmmcheck.models.memory import out_of_memory
+from dmmcheck.errors import ModelError, one_error, user_code
+from dmmcheck.models.memory import out_of_memory_passes
+from dmmcheck.models.remedies import remedy_for
 
 UNDER_TEST = "model"  # what messages call the model under test
+_TRIED = 64  # inputs of a batch that are tried one by one to find out why a model raised
 
 
 @runtime_checkable
@@ -106,18 +109,82 @@ def flat(classifier: Classifier, x: Tensor) -> Tensor:
 
 
 def called(classifier: Classifier, x: Tensor) -> Tensor:
-    """Logits (n, C) of flat inputs (n, D).
+    """Logits (n, C) of flat inputs (n, D); the one place where measurements call a classifier.
 
     Raises:
-        ModelError: The classifier raises, for another reason than a lack of memory.
+        ModelError: The classifier raises, for another reason than a lack of memory; or it returns something other than
+            a row of floating-point logits for each input.
     """
-    try:
-        return classifier.logits(x)
-    except Exception as error:
-        if out_of_memory(error):
-            raise
-        shape = (len(x), *classifier.input_shape)
+    given = x if getattr(classifier, "takes_copies", False) else x.clone()
+
+    def remedy(raised: BaseException) -> str:
+        return remedy_for(raised, lambda: _found_out(classifier, x))
+
+    what, where = f"the {classifier.role}", f"in forward on a batch of shape {(len(x), *classifier.input_shape)}"
+    with out_of_memory_passes(), user_code(what, remedy, ModelError, where=where, of=classifier):
+        output = classifier.logits(given)
+    shape = tuple(output.shape) if isinstance(output, Tensor) else None
+    if shape != (len(x), classifier.classes) or not output.is_floating_point():
+        found = f"a {type(output).__name__}" if shape is None else f"{output.dtype} of shape {shape}"
         raise ModelError(
-            f"the {classifier.role} raised {type(error).__name__} in forward on a batch of shape {shape}: {error}; "
-            "it must accept batches of any size"
-        ) from error
+            f"{what} returned {found} for {len(x)} inputs, expected floating-point logits of shape "
+            f"({len(x)}, {classifier.classes}) as for its first inputs; let the shape of its output depend on the "
+            "number of inputs alone"
+        )
+    return output
+
+
+def _found_out(classifier: Classifier, x: Tensor) -> str:
+    """What to do about a batch that a classifier raised on, found out by calling it with single inputs of the batch."""
+    for row in torch.split(x.detach()[:_TRIED], 1):
+        try:
+            with torch.no_grad():
+                classifier.logits(row.clone())
+        except Exception:
+            return (
+                f"it raised on a single input too, with values from {float(row.min()):.3g} to {float(row.max()):.3g}; "
+                "searches call it at points off the data, so let it take any finite values and leave checks of their "
+                "range out"
+            )
+    return "it did not raise on single inputs of this batch, so let it take batches of any size"
+
+
+@contextmanager
+def evaluating(classifier: Classifier) -> Iterator[None]:
+    """The context in which a classifier is in evaluation mode.
+
+    Raises:
+        ModelError: The classifier raises when its mode is changed.
+    """
+    remedy = "let its eval() or evaluation() change the mode and nothing else"
+    with ExitStack() as stack:
+        with user_code(f"the {classifier.role}", remedy, ModelError, where="when its mode was changed"):
+            stack.enter_context(classifier.evaluation())
+        yield
+
+
+def input_gradient(
+    output: Tensor, leaf: Tensor, weights: Tensor | None = None, *, keep: bool = False, role: str = UNDER_TEST
+) -> Tensor:
+    """Gradient of a model's output with respect to a leaf, of the leaf's shape; zero where it does not depend on it.
+
+    Args:
+        output: A number, or a tensor with weights of its shape.
+        leaf: A tensor that requires a gradient.
+        weights: Weights of the elements of the output; needed where it is not a single number.
+        keep: Keep the graph, so that another gradient of the same output can be computed.
+        role: What messages call the model.
+
+    Raises:
+        ModelError: The model's backward pass raises, for another reason than a lack of memory.
+    """
+    if not output.requires_grad:
+        return torch.zeros_like(leaf)
+
+    def remedy(raised: BaseException) -> str:
+        return remedy_for(raised, "let it have gradients with respect to its input by torch.autograd.grad")
+
+    where = f"in backward on a batch of {len(leaf)} inputs"
+    with out_of_memory_passes(), one_error(f"the {role}", remedy, ModelError, where=where):
+        (found,) = torch.autograd.grad(output, leaf, weights, retain_graph=keep, allow_unused=True)
+    return torch.zeros_like(leaf) if found is None else found

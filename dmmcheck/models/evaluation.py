@@ -19,16 +19,17 @@ def evaluation(*functions: Any) -> Iterator[None]:
     modules = [module for module in map(module_of, functions) if module is not None]
     training = [(part, part.training) for module in modules for part in module.modules()]
     wanted = [(parameter, parameter.requires_grad) for module in modules for parameter in module.parameters()]
+    changed = [(parameter, flag) for parameter, flag in wanted if flag and not parameter.is_inference()]
     try:
         for module in modules:
             _evaluating(module)
-        for parameter, _ in wanted:
+        for parameter, _ in changed:
             parameter.requires_grad_(False)
         yield
     finally:
         for part, flag in training:
-            part.training = flag
-        for parameter, flag in wanted:
+            part.__dict__["training"] = flag  # a module's own __setattr__ or property may raise
+        for parameter, flag in changed:
             parameter.requires_grad_(flag)
 
 

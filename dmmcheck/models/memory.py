@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+from dmmcheck.errors import DmmError, described
 
 BATCH_VALUES = 1 << 24  # most values of x in one block
 BATCH_ROWS = 1024  # most rows in one block
@@ -66,5 +69,19 @@ def batch_results(rows: int, size: int, compute: Callable[[slice], T]) -> tuple[
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error reports that memory ran out, on any device."""
-    words = str(error)
+    words = described(error)
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+@contextmanager
+def out_of_memory_passes() -> Iterator[None]:
+    """A context that raises a lack of memory as it is, although `errors.user_code` inside makes an error of it.
+
+    A smaller batch may need no more memory than there is, see `batch_results`.
+    """
+    try:
+        yield
+    except DmmError as error:
+        if error.__cause__ is not None and out_of_memory(error.__cause__):
+            raise error.__cause__ from None
+        raise

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dmmcheck.errors import ModelError, SubjectError
+from dmmcheck.errors import ModelError, SubjectError, users_state
 from dmmcheck.models.base import Classifier
 from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.evaluation import module_of
@@ -65,7 +65,9 @@ class Normalized(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         """What the function returns for the normalised inputs."""
-        return self.function((x - self.mean) / self.std)
+        normalized = (x - self.mean) / self.std
+        with users_state(self.function):
+            return self.function(normalized)
 
 
 def folded(model: Any, normalization: Normalization | None, x: Tensor, *, role: str) -> Any:

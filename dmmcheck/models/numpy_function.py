@@ -76,6 +76,8 @@ def over_arrays(model: Any, x: Tensor) -> Any:
     try:
         with torch.no_grad():
             returned = model(x[:2].detach().clone())
+    except SystemExit:  # it is called again, inside the guard of the user's code
+        return model
     except Exception:  # it is called again with an array, and what it raises then is reported by the next call
         try:
             called_with_array(model, x[:2])

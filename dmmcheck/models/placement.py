@@ -37,6 +37,11 @@ def placement(
         raise error(
             f"{shapeless} parameters of the {what} are lazy and have no shape yet; call the {what} on a batch first"
         )
+    if any(tensor.is_inference() for tensor in [*parameters, *buffers] if not is_lazy(tensor)):
+        raise error(
+            f"the {what}'s weights were made under torch.inference_mode() and can have no gradients; make or load the "
+            f"{what} outside of it, or give a copy that is made outside of it, copy.deepcopy(model)"
+        )
     devices = {tensor.device for tensor in [*parameters, *buffers]}
     dtypes = {tensor.dtype for tensor in parameters or buffers if tensor.is_floating_point()}
     for kind, found in (("devices", devices), ("dtypes", dtypes)):

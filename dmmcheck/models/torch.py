@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from dmmcheck.errors import ModelError
-from dmmcheck.models.base import UNDER_TEST, Classifier, flat, missing_members
+from dmmcheck.errors import ModelError, user_code, users_state
+from dmmcheck.models.base import UNDER_TEST, Classifier, evaluating, flat, missing_members
 from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.evaluation import evaluation, module_of
 from dmmcheck.models.numpy_function import over_arrays
 from dmmcheck.models.placement import PRECISE, placement
+from dmmcheck.models.remedies import remedy_for
 from dmmcheck.models.tally import counted
 
 OutputForm = Literal["logits", "binary", "probabilities", "binary-probability"]
@@ -47,6 +48,7 @@ class TorchClassifier:
     form: OutputForm
     classes: int
     role: str = UNDER_TEST
+    takes_copies: ClassVar[bool] = True
 
     @property
     def differentiable(self) -> bool:
@@ -64,8 +66,10 @@ class TorchClassifier:
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
-        output = _tensor_of(self.forward(x.reshape(-1, *self.input_shape).clone()), self.role)
-        output = counted(output, len(x))
+        inputs = x.reshape(-1, *self.input_shape).clone()
+        with users_state(self.forward):
+            output = self.forward(inputs)
+        output = counted(_tensor_of(output, self.role), len(x))
         if self.form == "binary":
             z = output.reshape(-1)
             return torch.stack([torch.zeros_like(z), z], dim=1)
@@ -144,23 +148,23 @@ def probe(draft: Classifier, inputs: Tensor) -> Tensor:
     Raises:
         ModelError: The classifier raises, or returns no tensor.
     """
-    with draft.evaluation(), torch.no_grad():
-        try:
-            return draft.logits(inputs)
-        except ModelError:
-            raise
-        except Exception as error:
-            remedy = "check that the data have the shape the model expects"
-            if draft.role != UNDER_TEST:
-                remedy = "it must take the inputs of the model under test: check their shape"
-            if module_of(getattr(draft, "forward", None)) is None:
-                remedy += (
-                    ", and their dtype and device; a torch.nn.Module gets inputs in its own if it is passed itself"
-                )
-            raise ModelError(
-                f"the {draft.role} raised {type(error).__name__} in forward on an input of shape "
-                f"{(len(inputs), *draft.input_shape)}, {draft.dtype}, on {draft.device}: {error}; {remedy}"
-            ) from error
+
+    def remedy(raised: BaseException) -> str:
+        return remedy_for(raised, _check_shapes(draft))
+
+    where = f"in forward on an input of shape {(len(inputs), *draft.input_shape)}, {draft.dtype}, on {draft.device}"
+    with evaluating(draft), torch.no_grad(), user_code(f"the {draft.role}", remedy, ModelError, where=where, of=draft):
+        return draft.logits(inputs)
+
+
+def _check_shapes(draft: Classifier) -> str:
+    """What to do about a model that raises on the first inputs for no reason that is known."""
+    remedy = "check that the data have the shape the model expects"
+    if draft.role != UNDER_TEST:
+        remedy = "it must take the inputs of the model under test: check their shape"
+    if module_of(getattr(draft, "forward", None)) is None:
+        remedy += ", and their dtype and device; a torch.nn.Module gets inputs in its own if it is passed itself"
+    return remedy
 
 
 def verify(classifier: Classifier, x: Tensor) -> None:

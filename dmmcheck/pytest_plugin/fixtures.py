@@ -8,7 +8,7 @@ import pytest
 
 from dmmcheck.config.schema import OWN_FILE, PYPROJECT, SUBJECT
 from dmmcheck.config.settings import Config
-from dmmcheck.errors import ConfigError, DmmError
+from dmmcheck.errors import ConfigError, user_code
 from dmmcheck.loading.references import UserCodeError
 
 if TYPE_CHECKING:
@@ -78,18 +78,17 @@ def value_of(request: pytest.FixtureRequest, name: str) -> Any:
         ConfigError: pytest cannot set the fixture up.
         UserCodeError: The fixture raises.
     """
-    try:
-        return request.getfixturevalue(name)
-    except (DmmError, pytest.UsageError):
-        raise
-    except pytest.FixtureLookupError as error:
-        raise ConfigError(_not_found(name, str(error.argname), request)) from None
-    except pytest.fail.Exception as error:
-        reason = str(error).partition(" Requesting")[0].strip()  # frames of pytest and of this plugin follow
-        remedy = "; let it use session-scoped fixtures only" if "ScopeMismatch" in reason else ""
-        raise ConfigError(f"the fixture {name} cannot be set up: {reason}{remedy}") from None
-    except Exception as error:
-        raise UserCodeError(f"the fixture {name} raised {type(error).__name__}: {error}") from error
+    with user_code(f"the fixture {name}", "let it return what is under test", UserCodeError):
+        try:
+            return request.getfixturevalue(name)
+        except pytest.UsageError as error:
+            raise ConfigError(str(error)) from error
+        except pytest.FixtureLookupError as error:
+            raise ConfigError(_not_found(name, str(error.argname), request)) from None
+        except pytest.fail.Exception as error:
+            reason = str(error).partition(" Requesting")[0].strip()  # frames of pytest and of this plugin follow
+            remedy = "; let it use session-scoped fixtures only" if "ScopeMismatch" in reason else ""
+            raise ConfigError(f"the fixture {name} cannot be set up: {reason}{remedy}") from None
 
 
 def _not_found(name: str, missing: str, request: pytest.FixtureRequest) -> str:

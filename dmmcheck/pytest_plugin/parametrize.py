@@ -10,7 +10,7 @@ import pytest
 
 from dmmcheck.checks.plan import Planned, plan, select
 from dmmcheck.config.settings import Settings
-from dmmcheck.errors import ConfigError
+from dmmcheck.errors import ConfigError, user_code
 from dmmcheck.loading.references import UserCodeError
 from dmmcheck.pytest_plugin import fixtures
 from dmmcheck.pytest_plugin.items import item_info
@@ -108,7 +108,5 @@ def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession
 
 def _called(given: Any, what: str) -> Any:
     """The subject: what a function returns, or the value itself."""
-    try:
+    with user_code(what, "let it return a dmmcheck.Subject", UserCodeError, where="when called"):
         return given() if callable(given) else given
-    except Exception as error:
-        raise UserCodeError(f"{what} raised {type(error).__name__} when called: {error}") from error

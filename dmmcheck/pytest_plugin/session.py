@@ -111,10 +111,12 @@ def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
     Raises:
         DmmError: They name none, or one that cannot be used.
     """
-    from dmmcheck.pytest_plugin.fixtures import gather_subject  # noqa: PLC0415  # loads torch
+    from dmmcheck.models.process_state import neutral_state  # noqa: PLC0415  # loads torch
+    from dmmcheck.pytest_plugin.fixtures import gather_subject  # noqa: PLC0415
 
     loaded = loaded_config(request.config)
-    subject = gather_subject(request, loaded)
+    with neutral_state():
+        subject = gather_subject(request, loaded)
     progress, cache = progress_line(request.config), cache_folder(request.config)
     names = {item.name for item in request.session.items}
     ids = [planned.id for planned in request.config.stash[SELECTION].selected if planned.id in names]

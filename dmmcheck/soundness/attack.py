@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from dmmcheck.attacks.margins import input_gradient, logit_margin
+from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import NEXT_EFFORT
-from dmmcheck.models.base import is_differentiable
+from dmmcheck.models.base import called, input_gradient, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import (
     BEATEN,
@@ -36,6 +36,10 @@ NO_GRADIENT = (
     "the model gives labels or scores that jump, so the search asks for labels alone: distances are upper bounds, and "
     "checks of gradients are not run"
 )
+SATURATED = "give logits before saturation, rounding or quantisation, or replace that step by a differentiable one"
+AUTOGRAD_OFF = (
+    "autograd is off in its forward pass; take torch.no_grad(), torch.inference_mode(), .detach() and .data out of it"
+)
 VANISHING = 0.01  # largest share of inputs whose gradient may vanish
 UNPREDICTED = 0.2  # largest relative error of the gradient against finite differences, in the median
 STEPS = (0.05, 0.2)  # of finite differences, in units of the distance
@@ -48,7 +52,7 @@ def labels_confirmed(context: SoundnessContext) -> Soundness:
     for arm in ARMS:
         crossing = context.crossings[arm]
         with torch.no_grad():
-            margin = logit_margin(context.classifier.logits(crossing.point.to(context.x)), context.y)
+            margin = logit_margin(called(context.classifier, crossing.point.to(context.x)), context.y)
         kept = crossing.found.to(margin.device)
         wrong += int((kept & (margin > 1e-5 * context.logit_spread)).sum())
         total += int(kept.sum())
@@ -91,8 +95,14 @@ def gradients(context: SoundnessContext) -> Iterator[Soundness]:
         share,
         most=VANISHING,
         finding=f"the gradient of loss or margin vanishes in {percent(share)} of inputs (limit 1%)",
-        remedy="give logits before saturation, rounding or quantisation, or replace that step by a differentiable one",
+        remedy=SATURATED if _has_autograd(context) else AUTOGRAD_OFF,
     )
+
+
+def _has_autograd(context: SoundnessContext) -> bool:
+    """Whether the logits know that they depend on the input."""
+    with torch.enable_grad():
+        return called(context.classifier, context.x[:1].clone().requires_grad_(True)).requires_grad
 
 
 @gate("attack")
@@ -244,8 +254,8 @@ def _loss_gradient(context: SoundnessContext) -> Tensor:
     unit = context.margin_gradient[0].abs().median().clamp_min(1e-30)
     with torch.enable_grad():
         leaf = context.x.clone().requires_grad_(True)
-        loss = cross_entropy(context.classifier.logits(leaf) / unit, context.y, reduction="sum")
-        return input_gradient(loss, leaf) * unit
+        loss = cross_entropy(called(context.classifier, leaf) / unit, context.y, reduction="sum")
+        return input_gradient(loss, leaf, role=context.classifier.role) * unit
 
 
 def _derivative_error(context: SoundnessContext, share: float) -> Tensor:
@@ -265,5 +275,5 @@ def _derivative_error(context: SoundnessContext, share: float) -> Tensor:
 def _margin_to(context: SoundnessContext, x: Tensor, other: Tensor) -> Tensor:
     """Logit of the label minus that of one other class (n,), at points x (n, D)."""
     with torch.no_grad():
-        logits = context.classifier.logits(x)
+        logits = called(context.classifier, x)
     return (logits.gather(1, context.y[:, None]) - logits.gather(1, other[:, None])).squeeze(1)

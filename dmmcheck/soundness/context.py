@@ -16,7 +16,7 @@ from dmmcheck.attacks.probe import segment
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.inference.types import EffortName
 from dmmcheck.measurement.independence import Independence
-from dmmcheck.models.base import Classifier, is_differentiable
+from dmmcheck.models.base import Classifier, called, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.seeding import seeded
 
@@ -80,7 +80,7 @@ class SoundnessContext:
     def logits(self) -> Tensor:
         """(n, C) at the inputs."""
         with torch.no_grad():
-            return self.classifier.logits(self.x)
+            return called(self.classifier, self.x)
 
     @cached_property
     def classes_in_reach(self) -> Tensor:

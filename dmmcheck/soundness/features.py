@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dmmcheck.attacks.margins import margin_gradient
 from dmmcheck.measurement.units import constant_features
-from dmmcheck.models.base import is_differentiable
+from dmmcheck.models.base import called, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext, bounded, info, percent
 from dmmcheck.soundness.registry import gate
@@ -113,6 +113,6 @@ def _slope(context: SoundnessContext) -> Tensor:
     step = max(1, len(context.x_pool) // PROBED)
     examples = context.x_pool[::step][:PROBED]
     with torch.no_grad():
-        predicted = context.classifier.logits(examples.clone()).argmax(1)
+        predicted = called(context.classifier, examples.clone()).argmax(1)
     gradients = torch.cat([context.margin_gradient[1], margin_gradient(context.classifier, examples, predicted)[1]])
     return gradients.square().mean(0).sqrt()

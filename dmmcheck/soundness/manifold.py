@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from scipy.stats import binomtest
 
+from dmmcheck.models.base import called
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, info, judged, median, percent
 from dmmcheck.soundness.registry import gate
@@ -49,7 +50,7 @@ def residual(context: SoundnessContext) -> Soundness:
 def label_agreement(context: SoundnessContext) -> Soundness:
     """The model gives an input and its projection the same label, more often than chance would."""
     with torch.no_grad():
-        same = context.classifier.logits(context.projected).argmax(1) == context.y
+        same = called(context.classifier, context.projected).argmax(1) == context.y
     n, agree = len(same), int(same.sum())
     share = agree / n
     chance = max(1 / context.classifier.classes, float(torch.bincount(context.y).max()) / n)

@@ -8,7 +8,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-from dmmcheck.models.base import is_differentiable
+from dmmcheck.models.base import called, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, changes, info, judged, percent
 from dmmcheck.soundness.registry import gate
@@ -41,7 +41,7 @@ def evaluation_mode(context: SoundnessContext) -> Soundness:
 def deterministic(context: SoundnessContext) -> Soundness:
     """The same input gives the same logits."""
     with torch.no_grad():
-        change = max(_change(context, context.classifier.logits(context.x)) for _ in range(REPEATS))
+        change = max(_change(context, called(context.classifier, context.x)) for _ in range(REPEATS))
     return bounded(
         "deterministic",
         change,
@@ -56,8 +56,8 @@ def batch_independent(context: SoundnessContext) -> Soundness:
     """The logits of an input do not depend on the rest of the batch."""
     backwards = torch.arange(len(context.x) - 1, -1, -1, device=context.x.device)
     with torch.no_grad():
-        reversed_batch = context.classifier.logits(context.x[backwards])[backwards]
-        alone = torch.cat([context.classifier.logits(row) for row in torch.split(context.x[:ALONE], 1)])
+        reversed_batch = called(context.classifier, context.x[backwards])[backwards]
+        alone = torch.cat([called(context.classifier, row) for row in torch.split(context.x[:ALONE], 1)])
     change = max(_change(context, reversed_batch), _change(context, alone))
     return bounded(
         "batch-independent",
@@ -74,7 +74,7 @@ def finite(context: SoundnessContext) -> Soundness:
     """Logits are finite at the inputs and at the crossings, and gradients at the inputs."""
     points = [context.x, *(crossing.point.to(context.x) for crossing in context.crossings.values())]
     with torch.no_grad():
-        bad = sum(_bad_rows(context.classifier.logits(point)) for point in points)
+        bad = sum(_bad_rows(called(context.classifier, point)) for point in points)
     if is_differentiable(context.classifier):
         bad += _bad_rows(context.margin_gradient[1])
     return bounded(

@@ -16,7 +16,7 @@ from dmmcheck.attacks.torchattacks import TorchAttack
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.measurement.measure import NEXT_EFFORT
-from dmmcheck.models.base import Classifier, is_differentiable
+from dmmcheck.models.base import Classifier, called, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.attack import are_masked
 from dmmcheck.soundness.context import (
@@ -235,7 +235,7 @@ def _surrogate_directions(context: SoundnessContext) -> Iterator[Tensor]:
     stride = max(1, len(context.x_pool) // SURROGATE_EXAMPLES)
     examples = context.x_pool[::stride][:SURROGATE_EXAMPLES]
     with torch.no_grad():
-        labels = one_hot(context.classifier.logits(examples).argmax(1), context.classifier.classes).to(examples)
+        labels = one_hot(called(context.classifier, examples).argmax(1), context.classifier.classes).to(examples)
     apart = torch.cdist(examples, examples)
     width = apart.median().clamp_min(1e-30)
     kernel = torch.exp(-((apart / width) ** 2) / 2)

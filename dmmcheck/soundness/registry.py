@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from dmmcheck.checks.base import FAMILIES
 from dmmcheck.errors import CheckError, DmmError, RegistryError
+from dmmcheck.models.base import evaluating
 from dmmcheck.registry import GATES
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext
@@ -64,7 +65,7 @@ def assess(context: SoundnessContext) -> tuple[Soundness, ...]:
     Raises:
         CheckError: A gate's own code raised, or returned something other than items.
     """
-    with context.classifier.evaluation():
+    with evaluating(context.classifier):
         return tuple(item for name in GATES for item in _items(name, GATES[name], context))
 
 

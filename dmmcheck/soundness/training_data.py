@@ -10,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import fisher_exact
 from torch import Tensor
 
+from dmmcheck.models.base import called
 from dmmcheck.models.memory import in_batches
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, info, judged, percent
@@ -128,7 +129,7 @@ def _layouts(x: Tensor, shape: tuple[int, ...]) -> Iterator[tuple[Tensor, str]]:
 
 def _predicted(context: SoundnessContext, x: Tensor) -> Tensor:
     with torch.no_grad():
-        return in_batches(x, lambda rows: context.classifier.logits(x[rows].clone()).argmax(1))
+        return in_batches(x, lambda rows: called(context.classifier, x[rows].clone()).argmax(1))
 
 
 def _compared(x: Tensor, points: Tensor) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from dmmcheck.attacks.margins import margin_gradient
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.base import checked_basis
 from dmmcheck.measurement.sample import predict
-from dmmcheck.models.base import flat
+from dmmcheck.models.base import evaluating, flat
 from dmmcheck.subject import Subject
 
 SMALLEST = 1e-6  # a vector shorter than this share of a unit vector has no direction of its own
@@ -43,7 +43,7 @@ class LocalGeometry:
         subject = self._subject
         x = flat(subject.classifier, subject.x[missing])
         label = predict(subject.classifier, x)
-        with subject.classifier.evaluation():
+        with evaluating(subject.classifier):
             gradient = margin_gradient(subject.classifier, x, label)[1]
         basis = checked_basis(subject.manifold, x).to(x)
         each = basis.expand(len(x), -1, -1) if basis.ndim == 2 else basis

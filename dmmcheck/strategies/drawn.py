@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.margins import logit_margin
-from dmmcheck.errors import ManifoldError, ModelError, SubjectError
-from dmmcheck.models.base import called, flat
+from dmmcheck.errors import ManifoldError, ModelError, SubjectError, user_code
+from dmmcheck.models.base import called, evaluating, flat
 from dmmcheck.models.memory import out_of_memory
 from dmmcheck.strategies.bases import combined, local_geometry
 from dmmcheck.subject import Subject
@@ -187,13 +187,9 @@ class Augmented(Input):
         where = f"on input {self.index} with the seed {self.seed}"
         if augment is None:
             raise SubjectError("the subject has no function augment; give Subject(augment=...), or set the key augment")
-        try:
+        remedy = f"let it take inputs of shape {tuple(given.shape)} and a seed, and return a tensor"
+        with user_code("augment", remedy, SubjectError, where=where):
             changed = torch.as_tensor(augment(given, self.seed))
-        except Exception as error:
-            raise SubjectError(
-                f"augment raised {type(error).__name__} {where}: {error}; let it take inputs of shape "
-                f"{tuple(given.shape)} and a seed"
-            ) from error
         if changed.shape != given.shape or not bool(torch.isfinite(changed).all()):
             raise SubjectError(
                 f"augment returned shape {tuple(changed.shape)} {where}, expected finite inputs of shape "
@@ -371,7 +367,7 @@ def logits_of(points: list[Any]) -> Tensor:
     local_geometry(points[0].subject).prepare([point.index for point in points])
     x = flat(classifier, torch.stack([point.x for point in points]))
     try:
-        with classifier.evaluation(), torch.no_grad():
+        with evaluating(classifier), torch.no_grad():
             logits = called(classifier, x)
     except ModelError as error:
         if len(points) > 1:

@@ -18,6 +18,7 @@ from torch import Tensor
 from dmmcheck.data.inputs import inputs_of
 from dmmcheck.errors import ConfigError, ManifoldError, SubjectError
 from dmmcheck.manifolds.base import validate_manifold
+from dmmcheck.manifolds.protected import MISSING, attribute
 from dmmcheck.strategies.drawn import Augmented, Input, Latent, ManifoldPoint, NormalStep, Span, TangentStep
 from dmmcheck.subject import Subject
 
@@ -313,8 +314,8 @@ def _near(manifold: Any, near: Any) -> Tensor:
     if isinstance(near, Subject):
         near = near.x
     if near is None:
-        near = getattr(manifold, "training_points", None)
-    if near is None:
+        near = attribute(manifold, "training_points")
+    if near is MISSING or near is None:
         raise ManifoldError(
             f"the manifold, a {type(manifold).__name__}, keeps no points that it was fitted on; give near=x, real "
             "points to draw near"

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from dmmcheck.attacks.margins import input_gradient, largest_other, logit_margin, margin_gradient
+from dmmcheck.attacks.margins import largest_other, logit_margin, margin_gradient
+from dmmcheck.errors import ModelError
+from dmmcheck.models.base import input_gradient
 from dmmcheck.models.torch import adapt
 
 
@@ -70,5 +72,5 @@ def test_outputs_are_weighted_and_kept_where_asked():
     first = input_gradient(output, leaf, weights, keep=True)
     torch.testing.assert_close(first, weights[:, None] * 2 * leaf.detach())
     torch.testing.assert_close(input_gradient(output, leaf, weights), first)
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ModelError, match="the model raised RuntimeError in backward on a batch of 2 inputs"):
         input_gradient(output, leaf, weights)

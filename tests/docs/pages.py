@@ -17,7 +17,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")))
 EXECUTED = ("README.md", "docs/tutorial.md", "docs/extending.md", "docs/classifiers.md", "docs/strategies.md")
-SMALL = ("--dmm-samples", "32", "--dmm-effort", "quick")  # what makes a run short; everything else is what a reader types
+SMALL = (
+    "--dmm-samples",
+    "32",
+    "--dmm-effort",
+    "quick",
+)  # what makes a run short; everything else is what a reader types
 
 _FENCE = re.compile(r"^```(?P<language>\S*)[^\n]*\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"`([\w./]+\.(?:py|toml))`")

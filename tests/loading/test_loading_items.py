@@ -128,7 +128,10 @@ def test_items_of_any_usual_form_are_read(item):
     ("source", "words"),
     [
         (Broken(20), "data raised OSError when item number 10 was read: the disk is gone; let the source return"),
-        (WithoutLength(20), "data: the length of the WithoutLength cannot be told (TypeError: the length is unknown)"),
+        (
+            WithoutLength(20),
+            "data raised TypeError when the length of the WithoutLength was asked for: the length is unknown; let",
+        ),
         (iter(()), "data is empty; give the test split"),
         (Items([{"text": "a", "label": 1}]), "data: item 0 is a dict with the keys text, label; give it a key among"),
         (Items([(X[0], 1, 2)]), "data: item 0 is a tuple, not a pair (input, label)"),

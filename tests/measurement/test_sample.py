@@ -125,7 +125,8 @@ def test_a_model_that_takes_no_large_batches_is_an_error_with_the_batch():
 
     x, y = data()
     with pytest.raises(
-        ModelError, match=r"raised ValueError in forward on a batch of shape \(40, 3\): only two; it must"
+        ModelError,
+        match=r"raised ValueError in forward on a batch of shape \(40, 3\): only two; it did not raise",
     ):
         drawn(x, y, model=model)
 

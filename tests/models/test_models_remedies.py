@@ -123,7 +123,7 @@ CASES = {
     ),
     "other dtype": (
         lambda: adapt(calls(nn.Linear(3, 2).double()), X),
-        "and their dtype and device; a torch.nn.Module gets inputs in its own if it is passed itself",
+        "different dtypes; pass the torch.nn.Module itself, whose inputs are converted to its own dtype",
         lambda: [adapt(nn.Linear(3, 2).double(), X), adapt(calls(nn.Linear(3, 2).double()), X.double())],
     ),
     "lazy": (

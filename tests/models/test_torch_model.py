@@ -137,7 +137,7 @@ def raises(x):
         (nn.Linear(3, 2).half(), ["float16", "convert it with .float()"]),
         (lambda x: linear(x).half(), ["returned torch.float16", "autocast"]),
         (nn.Linear(3, 2).double().forward.__func__, ["TypeError", "torch.nn.Module"]),
-        (around(nn.Linear(3, 2).double()), ["RuntimeError", "float32", "dtype and device", "torch.nn.Module"]),
+        (around(nn.Linear(3, 2).double()), ["RuntimeError", "float32", "different dtypes", "torch.nn.Module"]),
         (nn.Linear(7, 2), ["RuntimeError", "shape the model expects"]),
     ],
     ids=[

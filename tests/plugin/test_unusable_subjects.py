@@ -42,6 +42,12 @@ UNUSABLE = {
     "wrong-labels": ({"data": "other:swapped"}, ["classifies 0 of 40 ", "at least 8"]),
     "model-shape": ({"model": "other:deep"}, ["the model returned shape (2, 1, 2)"]),
     "model-nan": ({"model": "other:blind"}, ["the logits of the model are NaN or infinite on 40 of 40 inputs"]),
+    "model-exits": ({"model": "other:exits"}, ["the model raised SystemExit in forward on an input of shape"]),
+    "model-later": (
+        {"model": "other:later"},
+        ["the model raised ValueError in forward on a batch of shape", "let it take batches of any size"],
+    ),
+    "items": ({"data": "other:Broken"}, ["data raised OSError when item number 3 was read: lost"]),
     "model-half": ({"model": "other:half"}, ["computes in torch.float16", "convert it with .float()"]),
     "model-meta": ({"model": "other:meta"}, ["meta device"]),
     "basis": ({"manifold": "other:Skewed"}, ["tangent_basis is off orthonormal by", "torch.linalg.qr"]),
@@ -103,6 +109,23 @@ OTHER = """
 
     def deep(x):
         return off(x)[:, None]
+
+    def exits(x):
+        raise SystemExit(3)
+
+    def later(x):
+        if len(x) > 2:
+            raise ValueError("too many")
+        return off(x)
+
+    class Broken:
+        def __len__(self):
+            return 40
+
+        def __getitem__(self, index):
+            if index == 3:
+                raise OSError("lost")
+            return x[index], int(y[index])
 
     def blind(x):
         return off(x) * torch.nan

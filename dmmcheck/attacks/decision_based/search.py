@@ -22,7 +22,7 @@ from dmmcheck.attacks.decision_based.shorten import BITS, HALVINGS, OFFSETS, STE
 from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.attacks.search_space import SearchSpace
 from dmmcheck.errors import AttackError
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, called, evaluating
 
 QUERIES = 5000  # most model calls of an input, unless set
 BATCH_ROWS = 16384  # most rows in one model call
@@ -109,7 +109,7 @@ def decision_based_search(
     seed = int(torch.randint(2**62, (1,), generator=generator))
     pool = (x[:0], y[:0]) if x_pool is None or y_pool is None else (x_pool.to(x), y_pool.to(y))
     parts = []
-    with classifier.evaluation():
+    with evaluating(classifier):
         for start in range(0, len(x), PART):
             rows = slice(start, start + PART)
             oracle = LabelOracle(
@@ -175,7 +175,7 @@ def _shorten(refinement: Refinement, effort: DecisionEffort) -> None:
 def _confirmed(oracle: LabelOracle, delta: Tensor, distance: Tensor, radius: Tensor, already: Tensor) -> Crossing:
     """The crossings whose label change a last model call confirms."""
     with torch.no_grad():
-        logits = oracle.classifier.logits(oracle.x + delta)
+        logits = called(oracle.classifier, oracle.x + delta)
     oracle.spent += 1
     changed = logits.argmax(1) != oracle.y if oracle.targets is None else logits.argmax(1) == oracle.targets
     found = already | (changed & torch.isfinite(distance))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from dmmcheck.attacks.margins import input_gradient, largest_other, logit_margin
+from dmmcheck.attacks.margins import largest_other, logit_margin
 from dmmcheck.attacks.minimal_norm.ends import Ends
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace
-from dmmcheck.models.base import Classifier, called
+from dmmcheck.models.base import Classifier, called, input_gradient
 from dmmcheck.models.memory import batch_results
 
 MARGIN_ROUNDING = 4  # margins below this many rounding errors of the larger logit count as rounding
@@ -71,6 +72,7 @@ class MarginOracle:
         spaces: Search spaces of the n inputs.
         bounds: Box (lo, hi) of the inputs, or None.
         batch: Most rows in one model call; halved where memory runs out.
+        farthest_entry: Largest entry of a perturbation; see `points`.
         ends: Examples of other classes near the inputs, or None.
 
     Attributes:
@@ -88,12 +90,13 @@ class MarginOracle:
         spaces: Sequence[SearchSpace],
         bounds: tuple[float, float] | None,
         batch: int = 512,
+        farthest_entry: float = math.inf,
         ends: Ends | None = None,
     ) -> None:
         self.classifier = classifier
         self.ends = ends
         self.x, self.y, self.targets, self.spaces, self.bounds = x, y, targets, list(spaces), bounds
-        self.batch = batch
+        self.batch, self.farthest_entry = batch, farthest_entry
         self.n = len(x)
         self.rows = torch.arange(self.n * len(self.spaces), device=x.device)
         self.forwards = torch.zeros_like(self.rows)
@@ -110,6 +113,7 @@ class MarginOracle:
             spaces=[space.rows(inputs) for space in self.spaces],
             bounds=self.bounds,
             batch=batch,
+            farthest_entry=self.farthest_entry,
             ends=None if self.ends is None else self.ends.rows(inputs),
         )
 
@@ -154,7 +158,7 @@ class MarginOracle:
                 if classes is not None:
                     named = self._toward(logits, own, classes[part].clamp_min(0))
                     toward = torch.where(classes[part] < 0, margin, named)
-                return margin.detach(), toward.detach(), input_gradient(toward.sum(), points)
+                return margin.detach(), toward.detach(), self._gradient(toward, points)
 
         margin, toward, raw = self._in_batches(len(rows), call)
         return margin, toward, self.project(raw, rows)
@@ -179,7 +183,7 @@ class MarginOracle:
                 logits = self._logits(points)
                 classes = self._likely_classes(logits.detach(), own, count)
                 towards = [self._toward(logits, own, j) for j in classes.unbind(1)]
-                raw = [input_gradient(toward.sum(), points, keep=True) for toward in towards]
+                raw = [self._gradient(toward, points, keep=True) for toward in towards]
             margin, noise = self._margin(logits.detach(), own), self._noise(logits.detach(), own)
             return margin, noise, classes, torch.stack(towards, 1).detach(), torch.stack(raw, 1)
 
@@ -231,7 +235,15 @@ class MarginOracle:
         return delta * _room(delta, low, high)[:, None]
 
     def points(self, x: Tensor, delta: Tensor) -> Tensor:
-        """The points x + delta (m, D), clamped to the box, which they may leave by rounding errors."""
+        """The points x + delta (m, D), clamped to the box, which they may leave by rounding errors.
+
+        A perturbation with an entry that is not finite or exceeds `farthest_entry` counts as none, so that the
+        model is never called there: its margin is that of the input, which is no label change.
+        """
+        most = min(self.farthest_entry, torch.finfo(delta.dtype).max)
+        within = torch.linalg.vector_norm(delta, ord=torch.inf, dim=1) <= most
+        if not bool(within.all()):
+            delta = torch.where(within[:, None], delta, 0.0)
         return x + delta if self.bounds is None else (x + delta).clamp(*self.bounds)
 
     def at(self, rows: Tensor) -> RowCache:
@@ -262,6 +274,9 @@ class MarginOracle:
 
     def _logits(self, points: Tensor) -> Tensor:
         return called(self.classifier, points)
+
+    def _gradient(self, toward: Tensor, points: Tensor, *, keep: bool = False) -> Tensor:
+        return input_gradient(toward.sum(), points, keep=keep, role=self.classifier.role)
 
     def _margin(self, logits: Tensor, own: Tensor) -> Tensor:
         """z_y - max of the others, or with targets max of the others - z_target; (m,) in the dtype of x."""

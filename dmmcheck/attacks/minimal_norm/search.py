@@ -34,13 +34,14 @@ from dmmcheck.attacks.minimal_norm.hlrf import hlrf, initial_steps, polish
 from dmmcheck.attacks.minimal_norm.label_starts import RAYS, label_starts
 from dmmcheck.attacks.minimal_norm.line_search import confirm_crossings, line_search, shorten_far_crossings
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
-from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned, spread
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.types import EffortName
-from dmmcheck.models.base import Classifier, flat
+from dmmcheck.models.base import Classifier, evaluating, flat
 from dmmcheck.models.memory import batch_results
 from dmmcheck.models.torch import adapt
 
+FARTHEST_ENTRY = 1e4  # largest entry of a perturbation, in ranges of the values of the inputs
 RADIUS = 1e4  # how far the search looks, in first-order distances to the boundary
 BATCH_ROWS = 512  # most rows in one model call
 BATCH_VALUES = 1 << 22  # most values of x in one model call
@@ -77,7 +78,8 @@ def boundary_search(
             for label changes on the way to the nearest ones of other classes, which helps where the margin is flat.
         effort: ``quick``, ``default`` or ``thorough``; ``exhaustive`` to check the results of ``thorough``.
         generator: Source of the random directions.
-        radius: How far to search, in units of x; by default 10^4 times the first-order distance to the boundary.
+        radius: How far to search, in units of x; by default 10^4 times the first-order distance to the boundary, and at
+            most 10^4 times the range of the values of x.
         batch_size: Most rows in one model call, halved where memory runs out; 512 or fewer where None.
 
     Returns:
@@ -156,9 +158,10 @@ def search_spaces(
         spaces=spaces,
         bounds=bounds,
         batch=batch_size or max(1, min(BATCH_ROWS, BATCH_VALUES // points.shape[1])),
+        farthest_entry=max(FARTHEST_ENTRY * float(spread(points)), radius or 0.0),
         ends=None if examples is None else _ends(classifier, points, labels, wanted, examples),
     )
-    with classifier.evaluation():
+    with evaluating(classifier):
         parts = _in_parts(oracle, chosen.candidates, lambda part: _search(part, chosen, restart, rays, radius))
     return nested([_joined(column) for column in zip(*parts, strict=True)], spaces)
 
@@ -195,7 +198,8 @@ def _search(
 ) -> list[Crossing]:
     """The search for all rows of an oracle: the confirmed crossings of each search space."""
     margin, nearest = oracle.nearest_classes(oracle.rows, effort.nearest_classes, effort.candidates)
-    farthest = RADIUS * nearest.scale if radius is None else torch.full_like(margin, radius)
+    farthest = (RADIUS * nearest.scale).clamp_max(oracle.farthest_entry)
+    farthest = farthest if radius is None else torch.full_like(margin, radius)
     already = margin < 0
     delta = torch.zeros_like(oracle.at(oracle.rows).x)
     distance, at_margin = torch.where(already, torch.zeros_like(margin), torch.inf), margin.where(already, torch.nan)

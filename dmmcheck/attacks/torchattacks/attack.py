@@ -18,12 +18,12 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Attack, Crossing
-from dmmcheck.attacks.search_space import Everywhere, SearchSpace
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spread
 from dmmcheck.attacks.torchattacks.confirmed import HALVINGS, SCALE, Found, Task
-from dmmcheck.attacks.torchattacks.coordinates import Coordinates, RowsLostError, spread
+from dmmcheck.attacks.torchattacks.coordinates import Coordinates, RowsLostError
 from dmmcheck.attacks.torchattacks.library import constructor, own_random_state
-from dmmcheck.errors import AttackError
-from dmmcheck.models.base import flat
+from dmmcheck.errors import AttackError, DmmError
+from dmmcheck.models.base import evaluating, flat
 from dmmcheck.models.torch import adapt
 
 PANEL = ("fab", "pgdl2")
@@ -113,7 +113,7 @@ class TorchAttack:
         points, labels = flat(classifier, x), y.to(classifier.device)
         unit = points.new_tensor(bounds[1] - bounds[0]) if bounds else spread(points)
         seed = int(torch.randint(2**31, (), generator=generator))
-        with classifier.evaluation(), own_random_state(seed), torch.enable_grad():
+        with evaluating(classifier), own_random_state(seed), torch.enable_grad():
             parts = [
                 self._part(Task(classifier, points[rows], labels[rows], space.rows(rows), bounds, unit), seed)
                 for rows in torch.split(torch.arange(len(points), device=points.device), ROWS)
@@ -172,7 +172,7 @@ class TorchAttack:
         attack = self._built(cube, task, float(scale.max()), seed)
         try:
             z = attack(cube.start(), task.y)
-        except RowsLostError:
+        except (RowsLostError, DmmError):
             raise
         except Exception as error:
             raise AttackError(

@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity
 from dmmcheck.attacks.margins import margin_gradient
 from dmmcheck.attacks.probe import bisect
 from dmmcheck.attacks.search_space import SearchSpace
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, called
 
 SCALE = 40.0  # the length S of the coordinates, in ranges of the data
 HALVINGS = 12  # of the interval on the ray that holds the label change
@@ -43,7 +43,7 @@ class Task:
 
     def labels(self, x: Tensor) -> Tensor:
         """The classes (n,) that the classifier gives to points (n, D)."""
-        return self.classifier.logits(x).argmax(1)
+        return called(self.classifier, x).argmax(1)
 
     def radius(self) -> Tensor:
         """The radius (n,) that every attack covers: the distance of the walls of the unit cube."""

@@ -12,14 +12,15 @@ space, whatever the attack does with z, and the walls of the cube are at the dis
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dmmcheck.attacks.margins import input_gradient, logit_margin
+from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.attacks.search_space import SearchSpace
-from dmmcheck.models.base import Classifier
+from dmmcheck.models.base import Classifier, called, input_gradient
 
 OUT_OF_REACH = 1e4  # margins at the input: a class so far below the largest one has no part in the scale of logits
 SCALED_MARGIN = 10.0  # of the scaled logits at the inputs: small enough for cross-entropy to have a gradient
@@ -65,7 +66,8 @@ class Coordinates(nn.Module):
         self.passes = 1  # passes of each input in the last call
         self.space, self.bounds = space, bounds
         self.shape = classifier.input_shape if len(classifier.input_shape) == 3 else (1, 1, x.shape[1])
-        self.call: Callable[[Tensor], Tensor] = classifier.logits
+        self.role = classifier.role
+        self.call: Callable[[Tensor], Tensor] = partial(called, classifier)
         self._x = x
         self._scale = scale.to(x).reshape(-1, 1)
         self._start = (x - bounds[0]) / self._scale if walls and bounds else torch.full_like(x, 0.5)
@@ -115,21 +117,13 @@ class _InputGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         ctx.cube.backwards += ctx.cube.passes
-        return input_gradient(ctx.logits, ctx.leaf, gradients[0], keep=True), None
+        return input_gradient(ctx.logits, ctx.leaf, gradients[0], keep=True, role=ctx.cube.role), None
 
 
 def _margin_unit(classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
     """Margins (n, 1) at the inputs, but at least a thousandth of the spread of the logits of the classes in reach."""
     with torch.no_grad():
-        logits = classifier.logits(x)
+        logits = called(classifier, x)
     margin, behind = logit_margin(logits, y), logits.amax(1, keepdim=True) - logits
     spread_ = torch.where(behind <= OUT_OF_REACH * margin.clamp_min(0)[:, None], behind, 0).amax(1)
     return torch.maximum(margin, 1e-3 * spread_.clamp_min(torch.finfo(x.dtype).tiny * 1e6))[:, None]
-
-
-def spread(x: Tensor) -> Tensor:
-    """Range of the data x (n, D), a positive tensor without dimensions: the unit of length where there is no box."""
-    size = x.amax() - x.amin()
-    if float(size) > 0:
-        return size
-    return x.abs().amax() if bool(x.any()) else torch.ones_like(size)

@@ -6,7 +6,8 @@ import pytest
 import torch
 from library_cases import BOX, SPACES, D, Linear, generator, inputs, labels
 
-from dmmcheck.attacks.torchattacks.coordinates import SCALED_MARGIN, Coordinates, RowsLostError, spread
+from dmmcheck.attacks.search_space import spread
+from dmmcheck.attacks.torchattacks.coordinates import SCALED_MARGIN, Coordinates, RowsLostError
 from dmmcheck.models.torch import adapt
 
 
