@@ -79,6 +79,10 @@ class PrincipalSubspace(Subspace):
         """
         return PCA(dim=dim).fit(self.training_points)
 
+    def refit_on(self, points: Tensor) -> PrincipalSubspace:
+        """The manifold of other points (m, D), e.g. of the same points in other units."""
+        return PCA(dim=self.dim).fit(points)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PCA:

@@ -94,6 +94,10 @@ class LocalPlanes:
         """
         return replace(self, training_points=fitting_points(self.training_points, dim), dim=dim)
 
+    def refit_on(self, points: Tensor) -> LocalPlanes:
+        """The manifold of other points (m, D), e.g. of the same points in other units."""
+        return replace(self, training_points=points)
+
     def _planes(self, x: Tensor) -> Iterator[tuple[slice, Planes]]:
         """The planes at points x (n, D), for one slice of rows after the other."""
         points, count = self.training_points, self.neighbour_count
