@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.affine import PCA
-from dmmcheck.manifolds.base import default_dim, fitting_points
+from dmmcheck.manifolds.base import fitting_points
 from dmmcheck.manifolds.decoder import Decoder
+from dmmcheck.manifolds.dimension import chosen_dim
 from dmmcheck.seeding import seeded
 
 WIDTH = 128  # units of the hidden layer of the encoder, and of that of the decoder
@@ -107,7 +108,7 @@ class TrainedAutoencoder(Decoder):
 
     def refit_on(self, points: Tensor) -> TrainedAutoencoder:
         """An autoencoder of other points (m, D), e.g. of the same points in other units."""
-        return replace(self.recipe, dim=self.dim).fit(points)
+        return self.recipe.fit(points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,8 @@ class Autoencoder:
     principal component analysis does.
 
     Attributes:
-        dim: Intrinsic dimension k; 16 where None, or half of D where that is less.
+        dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from
+            the points, see `dimension.estimated`.
         steps: Most steps of training, with 128 points each.
         seed: Seed of the weights and of the order of the points.
 
@@ -134,7 +136,7 @@ class Autoencoder:
         ('autoencoder', 1)
     """
 
-    dim: int | None = None
+    dim: int | str | None = None
     steps: int = STEPS
     seed: int = 0
 
@@ -145,7 +147,7 @@ class Autoencoder:
             ManifoldError: There are too few points, k is not below D or exceeds the rank of the points, or training
                 diverges.
         """
-        dim = default_dim(x) if self.dim is None else self.dim
+        dim, note = chosen_dim(x, self.dim)
         points = fitting_points(x, dim)
         held_out = torch.arange(len(points), device=points.device) % HELD_OUT == HELD_OUT - 1
         training, others = points[~held_out], points[held_out] if bool(held_out.any()) else points
@@ -153,7 +155,8 @@ class Autoencoder:
         _LOG.info("training an autoencoder with k = %d on %d points, at most %d steps", dim, len(training), self.steps)
         network = Network(training, dim, generator=generator)
         taken, error = _train(network, training, others, self.steps, generator)
-        note = f"trained on {len(training)} points in {taken} steps, error {error:.1%} of the variance"
+        trained = f"trained on {len(training)} points in {taken} steps, error {error:.1%} of the variance"
+        note = ", ".join(filter(None, [note, trained]))
         return TrainedAutoencoder(network.eval().requires_grad_(False), self, points, note)
 
 

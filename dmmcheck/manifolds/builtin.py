@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 WHOLE, SHAPE, FUNCTION = "a whole number of at least 1", "a list of whole numbers", "a function or torch module"
 SEED = "a whole number of at least 0"
+DIM = "a whole number of at least 1, or 'estimate'"
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,11 @@ class Builtin:
 
 
 BUILTIN: Mapping[str, Builtin] = {
-    "pca": Builtin("dmmcheck.manifolds.affine", "PCA", {"dim": WHOLE}),
-    "local-pca": Builtin("dmmcheck.manifolds.local_pca", "LocalPCA", {"dim": WHOLE, "neighbours": WHOLE}),
-    "class-pca": Builtin("dmmcheck.manifolds.class_pca", "ClassPCA", {"dim": WHOLE}, needs_labels=True),
-    "kernel-pca": Builtin("dmmcheck.manifolds.kernel_pca", "KernelPCA", {"dim": WHOLE}),
-    "autoencoder": Builtin(
-        "dmmcheck.manifolds.autoencoder", "Autoencoder", {"dim": WHOLE, "steps": WHOLE, "seed": SEED}
-    ),
+    "pca": Builtin("dmmcheck.manifolds.affine", "PCA", {"dim": DIM}),
+    "local-pca": Builtin("dmmcheck.manifolds.local_pca", "LocalPCA", {"dim": DIM, "neighbours": WHOLE}),
+    "class-pca": Builtin("dmmcheck.manifolds.class_pca", "ClassPCA", {"dim": DIM}, needs_labels=True),
+    "kernel-pca": Builtin("dmmcheck.manifolds.kernel_pca", "KernelPCA", {"dim": DIM}),
+    "autoencoder": Builtin("dmmcheck.manifolds.autoencoder", "Autoencoder", {"dim": DIM, "steps": WHOLE, "seed": SEED}),
     "decoder": Builtin(
         "dmmcheck.manifolds.decoder",
         "Decoder",
@@ -132,6 +131,8 @@ def _fits(value: Any, kind: str) -> bool:
         return callable(value)
     if kind == SHAPE:
         return isinstance(value, (list, tuple)) and len(value) > 0 and all(_fits(size, WHOLE) for size in value)
+    if kind == DIM and value == "estimate":
+        return True
     return isinstance(value, int) and not isinstance(value, bool) and value >= (0 if kind == SEED else 1)
 
 

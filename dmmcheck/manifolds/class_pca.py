@@ -13,7 +13,8 @@ from torch import Tensor
 from dmmcheck import geometry
 from dmmcheck.data.arrays import plain
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds.base import default_dim, fitting_points
+from dmmcheck.manifolds.base import fitting_points
+from dmmcheck.manifolds.dimension import ESTIMATE, chosen_dim
 from dmmcheck.manifolds.principal import principal_plane
 
 
@@ -28,6 +29,7 @@ class ClassPlanes:
         labels: Their classes as numbers (m,).
         dim: Intrinsic dimension k.
         name: The name in a report.
+        note: How k was estimated, in a few words; "" where it was not.
         means: (C, D) mean of each class.
         bases: (C, D, k) orthonormal leading principal directions of each class.
     """
@@ -36,6 +38,7 @@ class ClassPlanes:
     labels: Tensor
     dim: int
     name: str = "class-pca"
+    note: str = ""
     means: Tensor = field(init=False)
     bases: Tensor = field(init=False)
 
@@ -58,11 +61,11 @@ class ClassPlanes:
         Raises:
             ManifoldError: See `ClassPCA.fit`.
         """
-        return replace(self, training_points=fitting_points(self.training_points, dim), dim=dim)
+        return replace(self, training_points=fitting_points(self.training_points, dim), dim=dim, note="")
 
     def refit_on(self, points: Tensor) -> ClassPlanes:
         """The manifold of other points (m, D) of the same classes, e.g. of the same points in other units."""
-        return replace(self, training_points=points)
+        return ClassPCA(dim=ESTIMATE if self.note else self.dim).fit(points, self.labels)
 
     def _plane(self, label: int) -> tuple[Tensor, Tensor]:
         """Mean (D,) and basis (D, k) of a class."""
@@ -98,7 +101,8 @@ class ClassPCA:
     """Estimate a manifold by principal component analysis of each class.
 
     Attributes:
-        dim: Intrinsic dimension k; 16 where None, or half of D where that is less.
+        dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from
+            the points, see `dimension.estimated`.
 
     Example:
         >>> import torch
@@ -109,7 +113,7 @@ class ClassPCA:
                 [0.0000, 0.5000, 9.0000]])
     """
 
-    dim: int | None = None
+    dim: int | str | None = None
 
     def fit(self, x: Any, y: Any) -> ClassPlanes:
         """The manifold of training points ``(m, *input_shape)`` with labels y (m,): numbers, texts, or one-hot rows.
@@ -118,9 +122,9 @@ class ClassPCA:
             ManifoldError: A class has too few points for k directions, k is not below D, or there are not as many
                 labels as points.
         """
-        dim = default_dim(x) if self.dim is None else self.dim
+        dim, note = chosen_dim(x, self.dim)
         points = fitting_points(x, dim)
-        return ClassPlanes(points, _numbers(y, len(points)), dim)
+        return ClassPlanes(points, _numbers(y, len(points)), dim, note=note)
 
 
 def _numbers(y: Any, count: int) -> Tensor:

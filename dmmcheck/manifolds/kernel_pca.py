@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds.base import default_dim, fitting_points
+from dmmcheck.manifolds.base import fitting_points
+from dmmcheck.manifolds.dimension import ESTIMATE, chosen_dim
 from dmmcheck.manifolds.transformer import TransformerManifold
 
 MOST_POINTS = 2000  # that it is fitted on, since the time grows with their third power
@@ -51,11 +52,12 @@ class KernelManifold(TransformerManifold):
 
     Attributes:
         training_points: The points (m, D) that were given.
+        note: How k was estimated, in a few words; "" where it was not.
     """
 
-    def __init__(self, transformer: ScaledTransformer, training_points: Tensor) -> None:
+    def __init__(self, transformer: ScaledTransformer, training_points: Tensor, note: str) -> None:
         super().__init__(transformer)
-        self.name, self.training_points = "kernel-pca", training_points
+        self.name, self.training_points, self.note = "kernel-pca", training_points, note
         self._features = training_points.shape[1]
 
     def refit(self, dim: int) -> KernelManifold:
@@ -68,7 +70,7 @@ class KernelManifold(TransformerManifold):
 
     def refit_on(self, points: Tensor) -> KernelManifold:
         """The manifold of other points (m, D), e.g. of the same points in other units."""
-        return KernelPCA(dim=self.dim).fit(points)
+        return KernelPCA(dim=ESTIMATE if self.note else self.dim).fit(points)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,8 @@ class KernelPCA:
     are fitted.
 
     Attributes:
-        dim: Intrinsic dimension k; 16 where None, or half of D where that is less.
+        dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from
+            the points, see `dimension.estimated`.
 
     Example:
         >>> import torch
@@ -92,7 +95,7 @@ class KernelPCA:
         True
     """
 
-    dim: int | None = None
+    dim: int | str | None = None
 
     def fit(self, x: Any) -> KernelManifold:
         """The manifold of points ``(m, *input_shape)``.
@@ -103,7 +106,7 @@ class KernelPCA:
         """
         from sklearn.decomposition import KernelPCA as Fitted  # noqa: PLC0415  # loads scikit-learn
 
-        dim = default_dim(x) if self.dim is None else self.dim
+        dim, note = chosen_dim(x, self.dim)
         points = fitting_points(x, dim)
         rows = points[:: -(-len(points) // MOST_POINTS)].cpu().double()
         centre, size = rows.mean(0), float(torch.nn.functional.pdist(rows).median())
@@ -118,4 +121,4 @@ class KernelPCA:
         rank = int((inner.eigenvalues_ > RESOLUTION * inner.eigenvalues_[0]).sum())
         if rank < dim:
             raise ManifoldError(f"dim is {dim}, the kernel of the points has rank {rank}; choose dim <= {rank}")
-        return KernelManifold(ScaledTransformer(inner, centre.numpy(), size), points)
+        return KernelManifold(ScaledTransformer(inner, centre.numpy(), size), points, note)

@@ -32,6 +32,7 @@ CODE = {"encode": nn.Sequential(nn.Flatten(), nn.Linear(10, 3)), "decode": nn.Li
         ("local-pca", {"dim": 3}, LocalPCA(dim=3)),
         ("local-pca", {"dim": 3, "neighbours": 20}, LocalPCA(dim=3, neighbours=20)),
         ("kernel-pca", {"dim": 3}, KernelPCA(dim=3)),
+        ("pca", {"dim": "estimate"}, PCA(dim="estimate")),
         ("autoencoder", {"dim": 3, "steps": 2, "seed": 0}, Autoencoder(dim=3, steps=2)),
         ("decoder", CODE, Decoder(**CODE)),
     ],
@@ -39,7 +40,7 @@ CODE = {"encode": nn.Sequential(nn.Flatten(), nn.Linear(10, 3)), "decode": nn.Li
 def test_a_name_and_options_make_what_the_class_makes(name, options, direct):
     x = POINTS[:4].reshape(4, -1) + 0.1
     built, expected = build(name, options, POINTS), direct.fit(POINTS)
-    assert (built.name, built.dim) == (name, 3)
+    assert (built.name, built.dim) == (name, expected.dim)
     torch.testing.assert_close(built.tangent_basis(x), expected.tangent_basis(x))
     torch.testing.assert_close(built.training_points, POINTS.reshape(60, -1))
 
@@ -74,6 +75,7 @@ def test_the_options_of_the_list_are_those_of_the_class(name):
         ("pca", {"dim": 3.0}, POINTS, ["3.0", "a whole number"]),
         ("pca", {"dim": True}, POINTS, ["True", "a whole number"]),
         ("pca", {"dim": 0}, POINTS, ["is 0"]),
+        ("kernel-pca", {"dim": "auto"}, POINTS, ["'auto'", "or 'estimate'"]),
         ("local-pca", {"neighbours": -1}, POINTS, ["'neighbours'", "-1"]),
         ("autoencoder", {"seed": -1}, POINTS, ["'seed'", "-1", "a whole number of at least 0"]),
         ("class-pca", {"dim": 3}, POINTS, ["on training inputs with labels", "(x, y)", "local-pca"]),

@@ -216,6 +216,16 @@ CASES = {
         "none were given; set manifold-data to the training split, which must not contain the inputs under test",
         lambda: [build("pca", {"dim": K}, POINTS)],
     ),
+    "a dimension in other words": (
+        lambda: LocalPCA(dim="auto").fit(POINTS),
+        "dim is 'auto'; give a whole number of at least 1, or 'estimate'",
+        lambda: [LocalPCA(dim=1).fit(POINTS), LocalPCA(dim="estimate").fit(POINTS)],
+    ),
+    "an estimate from few points": (
+        lambda: PCA(dim="estimate").fit(POINTS[:9]),
+        "the dimension of 9 distinct points cannot be estimated (at least 10 are needed); set dim to a whole number",
+        lambda: [PCA(dim=K).fit(POINTS[:9]), PCA(dim="estimate").fit(POINTS[:10])],
+    ),
     "no labels": (
         lambda: build("class-pca", {"dim": K}, POINTS),
         "no labels were given; give manifold-data as (x, y), or set manifold = 'local-pca'",
