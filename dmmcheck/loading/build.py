@@ -94,7 +94,8 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
     if "manifold" not in parts and "manifold-data" in parts and subject is None:
         parts = {**parts, "manifold": DEFAULT_MANIFOLD}
     if "manifold" in parts:
-        fields["manifold"] = _manifold(parts["manifold"], parts.get("manifold-options"), points, root)
+        labels = fields.get("y_train", None if subject is None else subject.y_train)
+        fields["manifold"] = _manifold(parts["manifold"], parts.get("manifold-options"), (points, labels), root)
     elif "manifold-options" in parts:
         raise ConfigError("manifold-options are set, but no manifold; set a built-in one, e.g. manifold = 'local-pca'")
     if "checkpoints" in parts:
@@ -103,9 +104,9 @@ def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | No
     return Subject(**fields) if subject is None else replace(subject, **fields)
 
 
-def _manifold(manifold: Any, options: Mapping[str, Any] | None, points: Any, root: Path) -> Any:
+def _manifold(manifold: Any, options: Mapping[str, Any] | None, examples: tuple[Any, Any], root: Path) -> Any:
     if isinstance(manifold, str):
-        return builtin.build(manifold, _loaded(options or {}, root), points)
+        return builtin.build(manifold, _loaded(options or {}, root), *examples)
     if is_points(manifold):
         return builtin.build(DEFAULT_MANIFOLD, options or {}, manifold)
     if options:

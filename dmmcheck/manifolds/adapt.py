@@ -22,8 +22,8 @@ def as_manifold(value: Any, input_shape: tuple[int, ...], **options: Any) -> Any
 
     Args:
         value: A manifold, which is returned as it is, as is anything of another kind; a fitted transformer with
-            ``inverse_transform``; a pair (encoder, decoder); a module with the methods ``encode`` and ``decode``; or
-            points ``(m, *input_shape)``, on which local PCA is fitted.
+            ``inverse_transform``; a pair (encoder, decoder); a module with the methods ``encode`` and ``decode``, or
+            with the parts ``encoder`` and ``decoder``; or points ``(m, *input_shape)``, on which local PCA is fitted.
         input_shape: Shape of one input.
         **options: Of `LocalPCA`, for points.
 
@@ -44,16 +44,22 @@ def as_manifold(value: Any, input_shape: tuple[int, ...], **options: Any) -> Any
         return LocalPCA(**options).fit(value)
     if isinstance(value, (tuple, list)) and len(value) == 2 and all(map(callable, value)):
         return Decoder(*value, input_shape=input_shape)
-    if isinstance(value, nn.Module) and all(callable(getattr(value, name, None)) for name in ("encode", "decode")):
-        return Decoder(cast(_Function, value.encode), cast(_Function, value.decode), input_shape=input_shape)
     if isinstance(value, nn.Module):
-        raise ManifoldError(
-            f"the manifold is a {type(value).__name__} without the methods encode and decode; pass (encoder, decoder), "
-            "two functions or modules"
-        )
+        return _of_module(value, input_shape)
     if callable(getattr(value, "transform", None)) or callable(getattr(value, "fit_transform", None)):
         return _of_transformer(value)
     return value
+
+
+def _of_module(value: nn.Module, input_shape: tuple[int, ...]) -> Decoder:
+    for names in (("encode", "decode"), ("encoder", "decoder")):
+        parts = [getattr(value, name, None) for name in names]
+        if all(map(callable, parts)):
+            return Decoder(*cast(list[_Function], parts), input_shape=input_shape)
+    raise ManifoldError(
+        f"the manifold is a {type(value).__name__} without the methods encode and decode, and without the parts "
+        "encoder and decoder; pass (encoder, decoder), two functions or modules"
+    )
 
 
 def is_points(value: Any) -> bool:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds.base import ORTHONORMAL_LIMIT, default_dim, fitting_points
+from dmmcheck.manifolds.base import ORTHONORMAL_LIMIT, fitting_points
+from dmmcheck.manifolds.dimension import ESTIMATE, chosen_dim
 from dmmcheck.manifolds.principal import principal_plane
 from dmmcheck.models.process_state import neutral_state
 
@@ -68,9 +69,14 @@ class Subspace:
 
 @dataclass(frozen=True, eq=False)
 class PrincipalSubspace(Subspace):
-    """The manifold that `PCA` fits: the affine subspace through the mean along the leading principal directions."""
+    """The manifold that `PCA` fits: the affine subspace through the mean along the leading principal directions.
+
+    Attributes:
+        note: How k was estimated, in a few words; "" where it was not.
+    """
 
     name: str = "pca"
+    note: str = ""
 
     def refit(self, dim: int) -> PrincipalSubspace:
         """The manifold of the same points with another dimension.
@@ -80,16 +86,21 @@ class PrincipalSubspace(Subspace):
         """
         return PCA(dim=dim).fit(self.training_points)
 
+    def refit_on(self, points: Tensor) -> PrincipalSubspace:
+        """The manifold of other points (m, D), e.g. of the same points in other units."""
+        return PCA(dim=ESTIMATE if self.note else self.dim).fit(points)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PCA:
     """Principal component analysis: the k directions of largest variance.
 
     Attributes:
-        dim: Intrinsic dimension k; 16 where None, or half of D where that is less.
+        dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from
+            the points, see `dimension.estimated`.
     """
 
-    dim: int | None = None
+    dim: int | str | None = None
 
     @neutral_state()
     def fit(self, x: Any) -> PrincipalSubspace:
@@ -98,13 +109,13 @@ class PCA:
         Raises:
             ManifoldError: There are too few points, k is not below D, or k exceeds the rank of the points.
         """
-        dim = default_dim(x) if self.dim is None else self.dim
+        dim, note = chosen_dim(x, self.dim)
         points = fitting_points(x, dim)
         plane = principal_plane(points, dim)
         rank = int(plane.rank)
         if dim > rank:
             raise ManifoldError(_rank_deficient(dim, len(points), rank))
-        return PrincipalSubspace(basis=plane.basis[0], origin=plane.mean[0], training_points=points)
+        return PrincipalSubspace(basis=plane.basis[0], origin=plane.mean[0], training_points=points, note=note)
 
 
 def _rank_deficient(dim: int, count: int, rank: int) -> str:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from dmmcheck.manifolds.base import Manifold
 
 WHOLE, SHAPE, FUNCTION = "a whole number of at least 1", "a list of whole numbers", "a function or torch module"
+SEED = "a whole number of at least 0"
+DIM = "a whole number of at least 1, or 'estimate'"
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Builtin:
         options: The names of its options, and the kind of value that each takes.
         required: The names of the options without a default.
         needs_points: Whether it must be fitted on points.
+        needs_labels: Whether it must be fitted on their labels too.
     """
 
     home: str
@@ -35,6 +38,7 @@ class Builtin:
     options: Mapping[str, str]
     required: tuple[str, ...] = ()
     needs_points: bool = True
+    needs_labels: bool = False
 
     def __call__(self, **options: Any) -> Any:
         """The estimator with these options, which is not fitted yet; loads torch."""
@@ -42,8 +46,11 @@ class Builtin:
 
 
 BUILTIN: Mapping[str, Builtin] = {
-    "pca": Builtin("dmmcheck.manifolds.affine", "PCA", {"dim": WHOLE}),
-    "local-pca": Builtin("dmmcheck.manifolds.local_pca", "LocalPCA", {"dim": WHOLE, "neighbours": WHOLE}),
+    "pca": Builtin("dmmcheck.manifolds.affine", "PCA", {"dim": DIM}),
+    "local-pca": Builtin("dmmcheck.manifolds.local_pca", "LocalPCA", {"dim": DIM, "neighbours": WHOLE}),
+    "class-pca": Builtin("dmmcheck.manifolds.class_pca", "ClassPCA", {"dim": DIM}, needs_labels=True),
+    "kernel-pca": Builtin("dmmcheck.manifolds.kernel_pca", "KernelPCA", {"dim": DIM}),
+    "autoencoder": Builtin("dmmcheck.manifolds.autoencoder", "Autoencoder", {"dim": DIM, "steps": WHOLE, "seed": SEED}),
     "decoder": Builtin(
         "dmmcheck.manifolds.decoder",
         "Decoder",
@@ -55,13 +62,14 @@ BUILTIN: Mapping[str, Builtin] = {
 """The built-in manifolds by name."""
 
 
-def build(name: str, options: Mapping[str, Any], points: Any = None) -> Manifold:
+def build(name: str, options: Mapping[str, Any], points: Any = None, labels: Any = None) -> Manifold:
     """A built-in manifold with options, fitted on points.
 
     Args:
         name: A key of `BUILTIN`.
         options: Its options; their names may have dashes in place of underscores.
         points: Training inputs ``(m, *input_shape)`` to fit the manifold on, or None.
+        labels: Their labels (m,), or None.
 
     Raises:
         ManifoldError: The name or an option is unknown, an option has a wrong value or is missing, or no manifold of
@@ -73,7 +81,14 @@ def build(name: str, options: Mapping[str, Any], points: Any = None) -> Manifold
             f"the manifold {name!r} is fitted on training inputs, and none were given; set manifold-data to the "
             "training split, which must not contain the inputs under test"
         )
+    if labels is None and builtin.needs_labels:
+        raise ManifoldError(
+            f"the manifold {name!r} is fitted on training inputs with labels, and no labels were given; give "
+            "manifold-data as (x, y), or set manifold = 'local-pca'"
+        )
     estimator = builtin(**_with_underscores(options))
+    if builtin.needs_labels:
+        return estimator.fit(points, labels)  # type: ignore[no-any-return]
     manifold: Manifold = estimator if points is None else estimator.fit(points)
     return manifold
 
@@ -116,7 +131,9 @@ def _fits(value: Any, kind: str) -> bool:
         return callable(value)
     if kind == SHAPE:
         return isinstance(value, (list, tuple)) and len(value) > 0 and all(_fits(size, WHOLE) for size in value)
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if kind == DIM and value == "estimate":
+        return True
+    return isinstance(value, int) and not isinstance(value, bool) and value >= (0 if kind == SEED else 1)
 
 
 def _listed(names: list[str], conjunction: str = "or") -> str:

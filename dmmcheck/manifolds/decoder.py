@@ -27,10 +27,14 @@ class Decoder:
     code, which is computed by forward-mode differentiation (`torch.func.jvp`). Modules are in evaluation mode while
     they are called, and their mode is restored afterwards.
 
+    The codes of a variational encoder are the means of its distributions: the first of two tensors of the same shape,
+    or the attribute ``mean`` of a distribution, which may be the attribute ``latent_dist`` of the output. `note` says
+    so.
+
     Source: Shamir et al., The dimpled manifold model of adversarial examples, arXiv 2106.10151.
     """
 
-    name = "decoder"
+    name, note = "decoder", ""
 
     def __init__(
         self,
@@ -134,7 +138,10 @@ class Decoder:
         """Codes (n, ...) of points (n, D), on the encoder's device."""
         device, dtype = placement(self.encode, x, what="encoder", error=ManifoldError)
         shaped = x.detach().to(device, dtype).reshape(-1, *(self.input_shape or x.shape[1:])).clone()
-        codes = _called(self.encode, "encoder", shaped)
+        output = _output(self.encode, "encoder", shaped)
+        codes = _tensor(_mean(output), "encoder")
+        if codes is not output:
+            self.note = "codes are the means of a variational encoder"
         if codes.ndim < 2 or len(codes) != len(x) or not codes.is_floating_point():
             raise ManifoldError(
                 f"the encoder returned shape {tuple(codes.shape)} and dtype {codes.dtype} for {len(x)} inputs, "
@@ -155,7 +162,8 @@ class Decoder:
 
     def _decoded(self, codes: Tensor, ambient_dim: int) -> Tensor:
         """Points (n, D) of codes (n, ...)."""
-        points = _called(self.decode, "decoder", codes.clone())
+        output = _output(self.decode, "decoder", codes.clone())
+        points = _tensor(getattr(output, "sample", output), "decoder")
         if len(points) != len(codes) or points[0].numel() != ambient_dim:
             raise ManifoldError(
                 f"the decoder returned shape {tuple(points.shape)} for {len(codes)} codes, expected as many points of "
@@ -214,14 +222,27 @@ def orthonormalised(jacobian: Tensor) -> Tensor:
     return basis
 
 
-def _called(function: Callable[[Tensor], Any], what: str, values: Tensor) -> Tensor:
+def _output(function: Callable[[Tensor], Any], what: str, values: Tensor) -> Any:
     where = f"on values of shape {tuple(values.shape)}, {values.dtype}, on {values.device}"
     remedy = (
         "give input_shape if the encoder expects inputs that are not flat, and pass modules themselves, which get "
         "values in their dtype and on their device"
     )
     with user_code(f"the {what}", remedy, ManifoldError, where=where):
-        output = function(values)
+        return function(values)
+
+
+def _mean(output: Any) -> Any:
+    """What an encoder returned, or the means of the distributions where it is a variational one."""
+    if isinstance(output, (tuple, list)) and len(output) == 2:
+        first, second = output
+        if isinstance(first, Tensor) and isinstance(second, Tensor) and first.shape == second.shape:
+            return first
+    mean = getattr(getattr(output, "latent_dist", output), "mean", None)
+    return mean if isinstance(mean, Tensor) else output
+
+
+def _tensor(output: Any, what: str) -> Tensor:
     if not isinstance(output, Tensor):
         raise ManifoldError(
             f"the {what} returned a {type(output).__name__}, expected a tensor; "

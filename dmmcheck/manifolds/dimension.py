@@ -1,13 +1,29 @@
-"""An estimate of the number of dimensions in which points spread: a guide for the choice of k."""
+"""Estimates of the number of dimensions in which points spread, for the choice of k."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dmmcheck.errors import ManifoldError
+from dmmcheck.manifolds.base import default_dim, fitting_points
 from dmmcheck.manifolds.neighbours import nearest
 
-_QUERIES = 2000  # most points whose neighbours are computed
+ESTIMATE = "estimate"
+"""The value of the option ``dim`` that asks for an estimate."""
+FALLS = 0.1  # relative; an estimate that falls by more from one scale to the next is still that of the noise
+DISAGREE = 0.2  # relative to the smaller one; a larger difference of the two estimates is named
+FEWEST = 10  # distinct points
+_QUERIES = 2000  # most points whose neighbours are computed for `two_nn`
+_FEW_QUERIES = 500  # most points whose neighbours are computed at several scales
+_NEIGHBOURS = 512  # most neighbours of each of these
+_LEAST_LIKELIHOOD = 8  # neighbours that the likelihood takes at the smallest scale
 
 
 def two_nn(points: Tensor) -> float:
@@ -40,3 +56,103 @@ def two_nn(points: Tensor) -> float:
     _, first, second = torch.stack(distances).sort(dim=0).values
     logs = (second / first).log()
     return float((len(logs) - 1) / logs.sum())
+
+
+@dataclass(frozen=True)
+class DimensionEstimate:
+    """Two estimates of the dimension of the same points.
+
+    Attributes:
+        two_nn: By the ratio of the distances to two neighbours.
+        likelihood: By maximum likelihood of the distances to all near neighbours.
+    """
+
+    two_nn: float
+    likelihood: float
+
+    def dim(self, ambient_dim: int) -> int:
+        """The mean of both as a whole number of at least 1, and at most half of D, or 1 where D is below 4."""
+        return max(1, min(round((self.two_nn + self.likelihood) / 2), ambient_dim // 2))
+
+    @property
+    def note(self) -> str:
+        """Both in a few words, and whether they disagree."""
+        apart = max(self.two_nn, self.likelihood) / min(self.two_nn, self.likelihood) - 1
+        disagree = f", which disagree by {apart:.0%}" if apart > DISAGREE else ""
+        return f"k estimated: {self.two_nn:.1f} by TwoNN and {self.likelihood:.1f} by maximum likelihood{disagree}"
+
+
+def estimated(points: Tensor) -> DimensionEstimate:
+    """Two estimates of the dimension of points (m, D), each at the smallest scale at which noise no longer raises it.
+
+    Noise fills all dimensions, but only up to its own size. Both estimates are therefore taken at growing scales, with
+    n and 2n neighbours for n = 1, 2, 4 and so on, and the first one is chosen after which the next does not fall by
+    more than 10 %; the last one where all fall.
+
+    Sources: TwoNN is Facco et al. 2017, with the n-th and the 2n-th neighbour as in Denti et al., The generalized
+    ratios intrinsic dimension estimator, 2022. The likelihood is Levina & Bickel, Maximum likelihood estimation of
+    intrinsic dimension, 2004, where inverses are averaged over the points (MacKay & Ghahramani 2005).
+
+    Raises:
+        ManifoldError: There are fewer than 10 distinct points.
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck.manifolds import analytic
+        >>> from dmmcheck.manifolds.dimension import estimated
+        >>> sphere = analytic.sphere(2, 20, generator=torch.Generator().manual_seed(0))
+        >>> estimated(sphere.sample(1000, noise=0.001, generator=torch.Generator().manual_seed(1))).dim(20)
+        2
+    """
+    distinct = torch.unique(points, dim=0)
+    if len(distinct) < FEWEST:
+        raise ManifoldError(
+            f"the dimension of {len(distinct)} distinct points cannot be estimated (at least {FEWEST} are needed); set "
+            "dim to a whole number"
+        )
+    queries = distinct[:: -(-len(distinct) // _FEW_QUERIES)]
+    count = min(_NEIGHBOURS, max(_LEAST_LIKELIHOOD, len(distinct) // 4))
+    squared, _ = nearest(queries, distinct, count + 1)
+    logs = squared[:, 1:].clamp_min(torch.finfo(squared.dtype).tiny).log() / 2  # (n, count) without the point itself
+    sizes = [2**power for power in range(int(math.log2(count)))]
+    ratios = [_by_ratio(logs, size) for size in sizes]
+    likelihoods = [_by_likelihood(logs, 2 * size) for size in sizes if 2 * size >= _LEAST_LIKELIHOOD]
+    return DimensionEstimate(_settled(ratios), _settled(likelihoods))
+
+
+def _by_ratio(logs: Tensor, size: int) -> float:
+    """From the ratios of the distances to neighbours n and 2n, whose logarithms have the mean (H_2n-1 - H_n-1) / k."""
+    expected = sum([1 / number for number in range(size, 2 * size)])
+    return expected / float((logs[:, 2 * size - 1] - logs[:, size - 1]).mean())
+
+
+def _by_likelihood(logs: Tensor, count: int) -> float:
+    """From the distances to the nearest neighbours, beside that to the last of them."""
+    return float(1 / (logs[:, count - 1 : count] - logs[:, : count - 1]).mean())
+
+
+def _settled(values: Sequence[float]) -> float:
+    """The first value after which the next is not smaller by more than 10 %; the last one where there is none."""
+    pairs = pairwise(values)
+    return next((value for value, following in pairs if following >= (1 - FALLS) * value), values[-1])
+
+
+def chosen_dim(x: Any, dim: int | str | None) -> tuple[int, str]:
+    """The dimension k of a manifold that is to be fitted on points, and how it was estimated in a few words.
+
+    Args:
+        x: Points ``(m, *input_shape)`` of any kind.
+        dim: The dimension; ``"estimate"`` for an estimate; None for 16, or half of D where that is less.
+
+    Raises:
+        ManifoldError: The dimension cannot be estimated.
+    """
+    if dim is None:
+        return default_dim(x), ""
+    if not isinstance(dim, str):
+        return dim, ""
+    if dim != ESTIMATE:
+        raise ManifoldError(f"dim is {dim!r}; give a whole number of at least 1, or {ESTIMATE!r}")
+    points = fitting_points(x, 1)
+    found = estimated(points)
+    return found.dim(points.shape[1]), found.note

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds.base import default_dim, fitting_points
+from dmmcheck.manifolds.base import fitting_points
+from dmmcheck.manifolds.dimension import ESTIMATE, chosen_dim
 from dmmcheck.manifolds.neighbours import nearest
 from dmmcheck.manifolds.principal import Planes, principal_planes
 from dmmcheck.models.process_state import neutral_state
@@ -39,12 +40,14 @@ class LocalPlanes:
         dim: Intrinsic dimension k.
         neighbours: Number of neighbours K; see `LocalPCA` where None.
         name: The name in a report.
+        note: How k was estimated, in a few words; "" where it was not.
     """
 
     training_points: Tensor
     dim: int
     neighbours: int | None = None
     name: str = "local-pca"
+    note: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.neighbour_count, Integral) or self.dim + 2 > self.neighbour_count:
@@ -93,7 +96,13 @@ class LocalPlanes:
         Raises:
             ManifoldError: See `LocalPCA.fit`.
         """
-        return replace(self, training_points=fitting_points(self.training_points, dim), dim=dim)
+        return replace(self, training_points=fitting_points(self.training_points, dim), dim=dim, note="")
+
+    def refit_on(self, points: Tensor) -> LocalPlanes:
+        """The manifold of other points (m, D), e.g. of the same points in other units."""
+        if self.note:
+            return LocalPCA(dim=ESTIMATE, neighbours=self.neighbours).fit(points)
+        return replace(self, training_points=points)
 
     def _planes(self, x: Tensor) -> Iterator[tuple[slice, Planes]]:
         """The planes at points x (n, D), for one slice of rows after the other."""
@@ -125,8 +134,8 @@ class LocalPCA:
     """Estimate a manifold by principal component analysis of the nearest training points at each input.
 
     Attributes:
-        dim: Intrinsic dimension k; 16 where None, or half of D where that is less. `two_nn` estimates it from the
-            training points.
+        dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from
+            the points, see `dimension.estimated`.
         neighbours: Number K of nearest training points that a plane is fitted to, at least k + 2. Where None, K is 4k,
             or all points if there are fewer: few enough to be local, and enough to tell k directions from noise.
 
@@ -140,7 +149,7 @@ class LocalPCA:
         (torch.Size([1, 2, 1]), 1.0)
     """
 
-    dim: int | None = None
+    dim: int | str | None = None
     neighbours: int | None = None
 
     @neutral_state()
@@ -150,5 +159,5 @@ class LocalPCA:
         Raises:
             ManifoldError: There are too few points, k is not below D, or neighbours is not in [k + 2, m].
         """
-        dim = default_dim(x) if self.dim is None else self.dim
-        return LocalPlanes(fitting_points(x, dim), dim, self.neighbours)
+        dim, note = chosen_dim(x, self.dim)
+        return LocalPlanes(fitting_points(x, dim), dim, self.neighbours, note=note)

@@ -76,12 +76,14 @@ def _summarise_manifold(subject: Subject, measure: Measure) -> ManifoldSummary:
     projected = manifold.project_point(x).to(x)
     agreement = (predict(measure.classifier, projected) == predict(measure.classifier, x)).double().mean()
     basis = measure.field.basis(slice(0, min(8, len(x))))
+    note = getattr(manifold, "note", "")
     return ManifoldSummary(
         name=protected(subject.manifold).name,
         dim=measure.field.dim,
         hash=_digest(basis.cpu().numpy().tobytes(), projected.cpu().numpy().tobytes()),
         residual_median=float((x - projected).norm(dim=1).quantile(0.5)),
         label_agreement=float(agreement),
+        note=note if isinstance(note, str) else "",
     )
 
 

@@ -11,8 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dmmcheck.manifolds.affine import PCA, PrincipalSubspace
-from dmmcheck.manifolds.local_pca import LocalPlanes
 from dmmcheck.manifolds.protected import attribute, protected
 from dmmcheck.measurement.training_sets import manifold_points
 from dmmcheck.models.base import Classifier, called, flat, is_differentiable
@@ -99,6 +97,11 @@ class StandardManifold:
         """See `Manifold.dim`."""
         return self._inner.dim  # type: ignore[no-any-return]
 
+    @property
+    def note(self) -> str:
+        """How the manifold was made, in a few words."""
+        return getattr(self._inner, "note", "")
+
     def project_point(self, x: Tensor) -> Tensor:
         """The points (n, D) that the manifold projects x (n, D) to in its own units."""
         projected: Tensor = self._inner.project_point(self._scale.own(x)).detach()
@@ -169,10 +172,8 @@ def constant_features(points: Tensor) -> Tensor:
 
 
 def _manifold(manifold: Any, scale: Scale) -> Any:
-    if isinstance(manifold, PrincipalSubspace) and manifold.training_points is not None:
-        return PCA(dim=manifold.dim).fit(scale.standard(manifold.training_points))
-    if isinstance(manifold, LocalPlanes):
-        return replace(manifold, training_points=scale.standard(manifold.training_points))
+    if hasattr(manifold, "refit_on"):
+        return manifold.refit_on(scale.standard(manifold.training_points))
     return StandardManifold(manifold, scale)
 
 

@@ -77,6 +77,8 @@ def as_json(report: Report) -> dict[str, Any]:
     content["findings"] = [_finding(finding) for finding in content["findings"]]
     if content["subject"] is not None:
         content["subject"]["manifold"] = _explained(content["subject"]["manifold"])
+        if not content["subject"]["manifold"]["note"]:
+            del content["subject"]["manifold"]["note"]
         content["subject"] = _explained(content["subject"])
     plain: dict[str, Any] = _plain(content, "report")
     return plain
@@ -255,6 +257,7 @@ def _subject(content: Object) -> SubjectSummary:
             **{key: manifold[key] for key in ("name", "dim", "hash")},
             residual_median=_lost_or_none(manifold, "residual_median"),
             label_agreement=_lost_or_none(manifold, "label_agreement"),
+            note=manifold.get("note", ""),
         ),
     )
 

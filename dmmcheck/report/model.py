@@ -222,6 +222,7 @@ class ManifoldSummary:
         hash: Hash of tangent bases and projections at the first inputs.
         residual_median: Median distance of inputs from it; None where it is unknown.
         label_agreement: Share of inputs whose projection gets the same label from the model; None where it is unknown.
+        note: How it was made, in a few words; "" where there is nothing to say.
     """
 
     name: str
@@ -229,6 +230,7 @@ class ManifoldSummary:
     hash: str
     residual_median: float | None
     label_agreement: float | None
+    note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

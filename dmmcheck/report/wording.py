@@ -219,7 +219,7 @@ def _manifold(subject: SubjectSummary, free: DistanceSummary | None) -> str:
         parts.append(f"residual {number(manifold.residual_median)} (median{coarse})")
     if manifold.label_agreement is not None:
         parts.append(f"label agreement {percent(manifold.label_agreement)}")
-    return ", ".join(parts)
+    return ", ".join(filter(None, [*parts, manifold.note]))
 
 
 def soundness(items: Iterable[Soundness]) -> str:

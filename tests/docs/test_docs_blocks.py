@@ -76,6 +76,7 @@ COMMANDS = {
     ("README.md", "python check.py"): Command(r"^stated builtin supported$"),
     ("docs/classifiers.md", "python wine.py"): Command(r"^Pipeline (supported|refuted|inconclusive)$"),
     ("docs/classifiers.md", "python endpoint.py"): Command(r"^tensor\(True\) tensor\(True\)$"),
+    ("docs/classifiers.md", "python known.py"): Command(r"^median angle \d\.\d degrees$"),
     **{("docs/tutorial.md", line): command for line, command in TUTORIAL.items()},
     **{("docs/extending.md", line): command for line, command in EXTENDING.items()},
     **{("docs/strategies.md", line): command for line, command in STRATEGIES.items()},

@@ -160,6 +160,17 @@ def test_local_pca_is_the_manifold_where_only_its_data_are_given(tmp_path):
     assert (made.manifold.name, made.manifold.dim) == ("local-pca", 3)
 
 
+def test_the_planes_of_classes_are_fitted_with_the_labels_of_the_data(tmp_path):
+    labels = [0, 1] * 20
+    made = build_subject(
+        {"model": model, "data": (X, Y), "manifold": "class-pca", "manifold-data": (torch.rand(40, 6), labels)},
+        root=tmp_path,
+    )
+    assert made.manifold.bases.shape == (2, 6, 3)
+    again = build_subject({"manifold": "class-pca", "manifold-options": {"dim": 2}}, root=tmp_path, subject=made)
+    assert again.manifold.bases.shape == (2, 6, 2)
+
+
 def test_points_as_a_manifold_take_the_options_of_local_pca(tmp_path):
     points = torch.rand(40, 6).numpy()
     made = build_subject({**PARTS, "manifold": points, "manifold-options": {"dim": 2}}, root=tmp_path)

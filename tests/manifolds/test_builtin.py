@@ -11,9 +11,17 @@ import torch
 from torch import nn
 
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds import BUILTIN, PCA, Decoder, LocalPCA, build
+from dmmcheck.manifolds import BUILTIN, PCA, Autoencoder, ClassPCA, Decoder, KernelPCA, LocalPCA, build
 
 POINTS = torch.randn((60, 2, 5), generator=torch.Generator().manual_seed(0))
+CLASSES = {
+    "pca": PCA,
+    "local-pca": LocalPCA,
+    "class-pca": ClassPCA,
+    "kernel-pca": KernelPCA,
+    "autoencoder": Autoencoder,
+    "decoder": Decoder,
+}
 CODE = {"encode": nn.Sequential(nn.Flatten(), nn.Linear(10, 3)), "decode": nn.Linear(3, 10)}
 
 
@@ -23,15 +31,24 @@ CODE = {"encode": nn.Sequential(nn.Flatten(), nn.Linear(10, 3)), "decode": nn.Li
         ("pca", {"dim": 3}, PCA(dim=3)),
         ("local-pca", {"dim": 3}, LocalPCA(dim=3)),
         ("local-pca", {"dim": 3, "neighbours": 20}, LocalPCA(dim=3, neighbours=20)),
+        ("kernel-pca", {"dim": 3}, KernelPCA(dim=3)),
+        ("pca", {"dim": "estimate"}, PCA(dim="estimate")),
+        ("autoencoder", {"dim": 3, "steps": 2, "seed": 0}, Autoencoder(dim=3, steps=2)),
         ("decoder", CODE, Decoder(**CODE)),
     ],
 )
 def test_a_name_and_options_make_what_the_class_makes(name, options, direct):
     x = POINTS[:4].reshape(4, -1) + 0.1
     built, expected = build(name, options, POINTS), direct.fit(POINTS)
-    assert (built.name, built.dim) == (name, 3)
+    assert (built.name, built.dim) == (name, expected.dim)
     torch.testing.assert_close(built.tangent_basis(x), expected.tangent_basis(x))
     torch.testing.assert_close(built.training_points, POINTS.reshape(60, -1))
+
+
+def test_planes_of_classes_are_fitted_with_labels():
+    labels = ["a", "b"] * 30
+    built, direct = build("class-pca", {"dim": 3}, POINTS, labels), ClassPCA(dim=3).fit(POINTS, labels)
+    torch.testing.assert_close(built.bases, direct.bases)
 
 
 def test_a_decoder_needs_no_points():
@@ -42,7 +59,7 @@ def test_a_decoder_needs_no_points():
 
 @pytest.mark.parametrize("name", sorted(BUILTIN))
 def test_the_options_of_the_list_are_those_of_the_class(name):
-    made = inspect.signature({"pca": PCA, "local-pca": LocalPCA, "decoder": Decoder}[name]).parameters
+    made = inspect.signature(CLASSES[name]).parameters
     assert set(BUILTIN[name].options) == set(made) - {"training_points"}
     required = {option for option, parameter in made.items() if parameter.default is parameter.empty}
     assert required == set(BUILTIN[name].required)
@@ -51,14 +68,17 @@ def test_the_options_of_the_list_are_those_of_the_class(name):
 @pytest.mark.parametrize(
     ("name", "options", "points", "words"),
     [
-        ("umap", {}, POINTS, ["'umap' is not built in", "decoder, local-pca or pca", "pkg.mod:attr"]),
+        ("umap", {}, POINTS, ["'umap' is not built in", "kernel-pca, local-pca or pca", "pkg.mod:attr"]),
         ("pca", {"dims": 3}, POINTS, ["'pca' has no option 'dims'", "its options are dim"]),
         ("local-pca", {"k": 3}, POINTS, ["its options are dim or neighbours"]),
         ("pca", {"dim": "3"}, POINTS, ["option 'dim'", "'3'", "a whole number of at least 1"]),
         ("pca", {"dim": 3.0}, POINTS, ["3.0", "a whole number"]),
         ("pca", {"dim": True}, POINTS, ["True", "a whole number"]),
         ("pca", {"dim": 0}, POINTS, ["is 0"]),
+        ("kernel-pca", {"dim": "auto"}, POINTS, ["'auto'", "or 'estimate'"]),
         ("local-pca", {"neighbours": -1}, POINTS, ["'neighbours'", "-1"]),
+        ("autoencoder", {"seed": -1}, POINTS, ["'seed'", "-1", "a whole number of at least 0"]),
+        ("class-pca", {"dim": 3}, POINTS, ["on training inputs with labels", "(x, y)", "local-pca"]),
         ("pca", {"dim": 3}, None, ["'pca' is fitted on training inputs", "manifold-data"]),
         ("pca", {"dim": 10}, POINTS, ["dim is 10", "D = 10", "below D"]),
         ("local-pca", {"dim": 16}, POINTS, ["dim is 16", "D = 10"]),

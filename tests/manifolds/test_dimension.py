@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from dmmcheck import geometry
-from dmmcheck.manifolds.dimension import two_nn
+from dmmcheck.manifolds import PCA, Autoencoder, ClassPCA, KernelPCA, LocalPCA, analytic
+from dmmcheck.manifolds.dimension import DimensionEstimate, _settled, estimated, two_nn
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -39,3 +41,65 @@ def test_scale_position_and_duplicates_do_not_matter():
 
 def test_too_few_distinct_points_have_no_dimension():
     assert math.isnan(two_nn(torch.eye(4)[[0, 1, 2, 2, 2]]))
+
+
+def noisy(manifold, count: int) -> torch.Tensor:
+    """Points of a manifold with noise of 0.5 % of its extent."""
+    points = manifold.sample(count, generator=seeded(1))
+    size = 0.005 * float((points - points.mean(0)).abs().max()) * 2
+    return points + size / points.shape[1] ** 0.5 * torch.randn(points.shape, generator=seeded(2), dtype=torch.float64)
+
+
+@pytest.mark.parametrize(
+    ("manifold", "count", "within"),
+    [
+        (analytic.sphere(1, 50, generator=seeded()), 2000, 0),
+        (analytic.affine(1, 50, generator=seeded()), 2000, 0),
+        (analytic.sphere(2, 50, generator=seeded()), 2000, 0),
+        (analytic.affine(2, 50, generator=seeded()), 2000, 0),
+        (analytic.torus(50, generator=seeded()), 2000, 0),
+        (analytic.swiss_roll(50, generator=seeded()), 2000, 0),
+        (analytic.sphere(5, 50, generator=seeded()), 10_000, 0),
+        (analytic.affine(5, 50, generator=seeded()), 10_000, 0),
+        (analytic.sphere(10, 50, generator=seeded()), 10_000, 1),
+    ],
+    ids=lambda value: f"{value.name}-{value.dim}" if hasattr(value, "dim") else None,
+)
+def test_the_estimate_withstands_noise(manifold, count, within):
+    assert abs(estimated(noisy(manifold, count)).dim(50) - manifold.dim) <= within
+
+
+def test_both_figures_are_those_of_a_naive_reference_on_points_without_noise():
+    points = ball(3)[:60]
+    distances = torch.cdist(points, points).sort(1).values[:, 1:].numpy()
+    ratio = 1 / np.log(distances[:, 1] / distances[:, 0]).mean()
+    likelihood = 1 / np.log(distances[:, 7:8] / distances[:, :7]).mean()
+    found = estimated(points)
+    assert found.two_nn == pytest.approx(ratio)
+    assert found.likelihood == pytest.approx(likelihood)
+
+
+def test_an_estimate_that_falls_at_all_scales_is_the_last():
+    assert _settled([8.0, 4.0, 2.0]) == 2.0
+    assert _settled([8.0, 4.0, 3.9, 2.0]) == 4.0
+
+
+@pytest.mark.parametrize(("two", "other", "ambient", "dim"), [(5.2, 4.9, 20, 5), (9, 9, 6, 3), (0.2, 0.2, 3, 1)])
+def test_the_dimension_is_the_mean_and_at_most_half_of_all_dimensions(two, other, ambient, dim):
+    assert DimensionEstimate(two, other).dim(ambient) == dim
+
+
+def test_a_disagreement_is_named():
+    assert DimensionEstimate(5.0, 5.5).note == "k estimated: 5.0 by TwoNN and 5.5 by maximum likelihood"
+    assert DimensionEstimate(3.0, 4.5).note.endswith("4.5 by maximum likelihood, which disagree by 50%")
+
+
+@pytest.mark.parametrize("kind", [PCA, LocalPCA, ClassPCA, KernelPCA, Autoencoder], ids=lambda kind: kind.__name__)
+def test_a_manifold_is_fitted_with_the_estimate_and_says_so(kind):
+    points, labels = flat(3)[:200, :12], [torch.arange(200) % 2] * (kind is ClassPCA)
+    made = kind(dim="estimate", **({"steps": 1} if kind is Autoencoder else {})).fit(points, *labels)
+    assert made.dim == estimated(points).dim(12) == 3
+    assert made.note.startswith("k estimated: ")
+    stretched = points * torch.tensor([1e4] + [1.0] * 11)
+    assert made.refit_on(stretched).dim == estimated(stretched).dim(12) < 3
+    assert not made.refit(2).note.startswith("k estimated")

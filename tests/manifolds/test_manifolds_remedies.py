@@ -11,7 +11,19 @@ from torch import nn
 
 from dmmcheck.errors import ManifoldError
 from dmmcheck.loading.references import load
-from dmmcheck.manifolds import BUILTIN, PCA, Decoder, LocalPCA, Subspace, build, validate_manifold
+from dmmcheck.manifolds import (
+    BUILTIN,
+    PCA,
+    Autoencoder,
+    ClassPCA,
+    Decoder,
+    KernelPCA,
+    LocalPCA,
+    Subspace,
+    analytic,
+    build,
+    validate_manifold,
+)
 
 D, K, M = 10, 2, 60
 GENERATOR = torch.Generator().manual_seed(0)
@@ -173,10 +185,14 @@ CASES = {
     ),
     "an unknown name": (
         lambda: build("umap", {}, POINTS),
-        "manifold 'umap' is not built in; choose decoder, local-pca or pca, or give your own as pkg.mod:attr",
+        "manifold 'umap' is not built in; choose autoencoder, class-pca, decoder, kernel-pca, local-pca or pca, "
+        "or give your own as pkg.mod:attr",
         lambda: [
             build("pca", {"dim": K}, POINTS),
             build("local-pca", {"dim": K}, POINTS),
+            build("class-pca", {"dim": K}, POINTS, [0, 1] * (M // 2)),
+            build("kernel-pca", {"dim": K}, POINTS),
+            build("autoencoder", {"dim": K, "steps": 1}, POINTS),
             build("decoder", {"encode": encode, "decode": decode}),
         ],
     ),
@@ -199,6 +215,66 @@ CASES = {
         lambda: build("pca", {"dim": K}),
         "none were given; set manifold-data to the training split, which must not contain the inputs under test",
         lambda: [build("pca", {"dim": K}, POINTS)],
+    ),
+    "a dimension in other words": (
+        lambda: LocalPCA(dim="auto").fit(POINTS),
+        "dim is 'auto'; give a whole number of at least 1, or 'estimate'",
+        lambda: [LocalPCA(dim=1).fit(POINTS), LocalPCA(dim="estimate").fit(POINTS)],
+    ),
+    "an estimate from few points": (
+        lambda: PCA(dim="estimate").fit(POINTS[:9]),
+        "the dimension of 9 distinct points cannot be estimated (at least 10 are needed); set dim to a whole number",
+        lambda: [PCA(dim=K).fit(POINTS[:9]), PCA(dim="estimate").fit(POINTS[:10])],
+    ),
+    "no labels": (
+        lambda: build("class-pca", {"dim": K}, POINTS),
+        "no labels were given; give manifold-data as (x, y), or set manifold = 'local-pca'",
+        lambda: [build("class-pca", {"dim": K}, POINTS, [0, 1] * (M // 2)), build("local-pca", {"dim": K}, POINTS)],
+    ),
+    "another number of labels": (
+        lambda: ClassPCA(dim=K).fit(POINTS, [0, 1]),
+        "there are 60 points and labels of shape (2,); give one label for each point",
+        lambda: [ClassPCA(dim=K).fit(POINTS, [0, 1] * (M // 2))],
+    ),
+    "a class of few points": (
+        lambda: ClassPCA(dim=4).fit(POINTS, [0] * 57 + [1] * 3),
+        "the 3 points of a class have rank 2; choose dim <= 2, or use local-pca",
+        lambda: [ClassPCA(dim=2).fit(POINTS, [0] * 57 + [1] * 3), LocalPCA(dim=2).fit(POINTS)],
+    ),
+    "a class of one point": (
+        lambda: ClassPCA(dim=K).fit(POINTS, [0] * 59 + [1]),
+        "the 1 points of a class have rank 0; give more points of each class",
+        lambda: [ClassPCA(dim=K).fit(POINTS, [0] * 57 + [1] * 3)],
+    ),
+    "points at no distance": (
+        lambda: KernelPCA(dim=1).fit(torch.ones(9, D)),
+        "the median distance of the 9 points to fit kernel-pca on is 0; give points that differ from each other",
+        lambda: [KernelPCA(dim=K).fit(POINTS)],
+    ),
+    "a kernel of low rank": (
+        lambda: KernelPCA(dim=3).fit(LINE[:3].repeat(4, 1)),
+        "the kernel of the points has rank 2; choose dim <= 2",
+        lambda: [KernelPCA(dim=K).fit(POINTS)],
+    ),
+    "a training that diverges": (
+        lambda: Autoencoder(dim=K).fit(1e25 * POINTS),
+        "after 0 steps; scale the points, or remove those that are far from all others, or use local-pca",
+        lambda: [Autoencoder(dim=K, steps=1).fit(POINTS), LocalPCA(dim=K).fit(POINTS)],
+    ),
+    "a sphere of too many dimensions": (
+        lambda: analytic.sphere(4, 4, generator=GENERATOR),
+        "choose a dimension of at least 1, and an ambient dimension of at least 5",
+        lambda: [analytic.sphere(4, D, generator=GENERATOR)],
+    ),
+    "a sphere without extent": (
+        lambda: analytic.sphere(2, 4, radius=0, generator=GENERATOR),
+        "radius is 0; give a number above 0",
+        lambda: [analytic.sphere(2, D, radius=0.1, generator=GENERATOR)],
+    ),
+    "a torus without a hole": (
+        lambda: analytic.torus(4, radii=(1, 2), generator=GENERATOR),
+        "the radii of the torus are (1, 2); give the larger one first, e.g. (2.0, 1.0)",
+        lambda: [analytic.torus(D, radii=(2.0, 1.0), generator=GENERATOR)],
     ),
     "too few neighbours": (
         lambda: LocalPCA(dim=4, neighbours=5).fit(POINTS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -94,7 +95,10 @@ def test_dtype_and_batches_make_no_difference():
         (PCA(K), "fit it on training inputs first"),
         (KernelPCA(K).fit(POINTS), "fit it with fit_inverse_transform=True"),
         (PCA(K).fit(POINTS[:, :4]), "fit it on flat inputs (n, D) of the same D"),
-        (torch.nn.Linear(6, 2), "the manifold is a Linear without the methods encode and decode; pass (encoder, dec"),
+        (
+            torch.nn.Linear(6, 2),
+            "the manifold is a Linear without the methods encode and decode, and without the parts encoder",
+        ),
     ],
     ids=["no-inverse", "no-reduction", "unfitted", "unfitted-remedy", "kernel", "features", "module"],
 )
@@ -141,3 +145,54 @@ def test_points_are_what_local_pca_is_fitted_on(kind):
 def test_a_manifold_stays_as_it_is():
     own = manifolds.PCA(dim=K).fit(X)
     assert as_manifold(own, (D,)) is own
+
+
+class Parts(torch.nn.Module):
+    """An autoencoder with two parts and no methods."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.encoder, self.decoder = inner.down, inner.up
+
+    def forward(self, x):
+        return self.decoder(self.encoder(x))
+
+
+class Variational(Auto):
+    """A variational autoencoder; `form` makes its output of the means and the logarithms of the variances."""
+
+    def __init__(self, form):
+        super().__init__()
+        self.form = form
+
+    def encode(self, x):
+        return self.form(self.down(x), 0 * self.down(x))
+
+
+FORMS = {
+    "pair": lambda mean, log: (mean, log),
+    "distribution": lambda mean, log: torch.distributions.Normal(mean, log.exp()),
+    "latents": lambda mean, log: SimpleNamespace(latent_dist=SimpleNamespace(mean=mean)),
+}
+
+
+def test_an_autoencoder_with_two_parts_is_a_manifold():
+    module = Auto()
+    expected = as_manifold(module, (D,)).project_point(X)
+    torch.testing.assert_close(as_manifold(Parts(module), (D,)).project_point(X), expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_codes_of_a_variational_autoencoder_are_its_means(form):
+    module = Variational(FORMS[form])
+    manifold = as_manifold(module, (D,))
+    torch.testing.assert_close(manifold.project_point(X), module.up(module.down(X.float())).detach().double())
+    assert validate_manifold(manifold, X[:4]).shape == (4, D, K)
+    assert manifold.note == "codes are the means of a variational encoder"
+
+
+def test_a_decoder_may_return_its_points_as_a_sample():
+    module = Auto()
+    manifold = as_manifold((module.encode, lambda z: SimpleNamespace(sample=module.up(z))), (D,))
+    torch.testing.assert_close(manifold.project_point(X), as_manifold(module, (D,)).project_point(X))
+    assert manifold.note == ""

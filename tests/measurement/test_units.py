@@ -14,7 +14,7 @@ from torch import nn
 import dmmcheck
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import SubjectError
-from dmmcheck.manifolds import PCA, LocalPCA, Subspace, validate_manifold
+from dmmcheck.manifolds import PCA, Decoder, LocalPCA, Subspace, validate_manifold
 from dmmcheck.measurement.units import Scale, StandardManifold, constant_features, in_units
 from dmmcheck.run import Run
 
@@ -52,6 +52,16 @@ def test_distances_do_not_depend_on_the_units_of_the_inputs(fit):
         assert torch.allclose(
             plain.crossings(32, arm).distance, other.crossings(32, arm).distance, rtol=1e-2, atol=1e-4
         )
+
+
+def test_a_built_in_manifold_is_fitted_again_and_another_keeps_its_note():
+    plain, _ = pair_of_units()
+    scaled = in_units(plain)
+    torch.testing.assert_close(scaled.manifold.training_points, scaled.x_train)
+    decoder = Decoder(lambda x: (x[:, :2], x[:, :2]), lambda z: torch.nn.functional.pad(z, (0, plain.x.shape[1] - 2)))
+    mapped = in_units(replace(plain, manifold=decoder)).manifold
+    mapped.project_point(scaled.x)
+    assert mapped.note == "codes are the means of a variational encoder"
 
 
 def test_verdicts_of_wine_are_the_same_with_the_scaler_inside_the_model_and_outside():

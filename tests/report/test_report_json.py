@@ -72,6 +72,15 @@ def test_a_finite_report_survives_unchanged():
     assert json.parse(json.render(FINITE)) == FINITE
 
 
+def test_the_note_of_a_manifold_survives_where_there_is_one():
+    manifold = replace(reports.SUBJECT.manifold, note="trained on 90 points")
+    noted = replace(reports.report(), subject=replace(reports.SUBJECT, manifold=manifold))
+    content = json.as_json(noted)
+    assert content["subject"]["manifold"]["note"] == "trained on 90 points"
+    assert json.from_dict(content).subject.manifold == manifold
+    assert "note" not in json.as_json(reports.report())["subject"]["manifold"]
+
+
 def test_a_report_of_schema_1_is_read():
     content = loaded(FINITE)
     content["schema"] = "dmmcheck.report/1"

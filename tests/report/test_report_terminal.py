@@ -54,6 +54,9 @@ def test_facts_are_below_the_table():
         "manifold     local-pca, k = 8, residual 0.812 (median, 1.8 times the distance to the boundary), label "
         "agreement 96.9 %"
     )
+    manifold = replace(reports.SUBJECT.manifold, note="trained on 90 points")
+    noted = replace(reports.report(), subject=replace(reports.SUBJECT, manifold=manifold))
+    assert "agreement 96.9 %, trained on 90 points" in terminal.render(noted, width=200)
     assert "all 1 ok" in row_of(text, "soundness")
     assert "free 0.454, on 1.44 (17 of 256 censored), off 0.481" in row_of(text, "distances  ")
     assert "seed 0" in row_of(text, "run  ", "alpha")
