@@ -18,6 +18,7 @@ from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, 
 from dmmcheck.checks.search import searched
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import BaselineError, DmmError, is_out_of_time
+from dmmcheck.inference import stats
 from dmmcheck.inference.types import AGAINST_BASELINE, BEYOND_CHANCE, SEARCH, Cost
 from dmmcheck.judge import draft, is_per_input, judge, values_of
 from dmmcheck.loading.attacks import load_attacks
@@ -254,6 +255,18 @@ class Run:
 
         self._forecast, self._meter.watch = forecast, update
 
+    def too_few_inputs(self) -> str:
+        """Why no claim about the inputs can fail the run; "" where the inputs suffice. Nothing is measured for it."""
+        count, alpha = len(self.measure.sample.x), self.gating_alpha
+        needed = stats.replicates_needed(alpha / len(self.measure.looks))
+        if count >= needed:
+            return ""
+        remedy = f"set samples to {needed} or more" if self.settings.samples < needed else "pass more inputs"
+        return (
+            f"{count} inputs cannot decide a claim that can fail the run: its alpha of {alpha:.2g} needs at least "
+            f"{needed} independent inputs that are classified correctly; {remedy}"
+        )
+
     def _open_draft(self, planned: Planned, reason: str) -> Finding:
         """The finding of a test that the time did not suffice for."""
         own = next((one for one in self.planned if one.id == planned.id), planned)
@@ -289,6 +302,9 @@ class Run:
 
     def whole_report(self, selected: Sequence[Planned]) -> Report:
         """Forecast the cost of tests, decide them, and report; the report says whether the time sufficed for all."""
+        few = self.too_few_inputs()
+        if few:
+            self._progress(few)
         self.forecast([planned.id for planned in selected])
         report = self.report([self.finding(planned) for planned in selected])
         complete = not any(finding.out_of_time for finding in report.findings)

@@ -98,7 +98,7 @@ def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession
     subject = fixtures.as_subject(_called(given, what), what)
     root = loaded_config(request.config).root
     progress, cache = progress_line(request.config), cache_folder(request.config)
-    session = start_session(subject, bound.settings, progress, root=root, cache=cache)
+    session = start_session(subject, bound.settings, progress, root=root, cache=cache, keep=progress.keep)
     known.append((given, bound.settings, session))
     return session
 
