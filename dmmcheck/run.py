@@ -204,20 +204,26 @@ class Run:
         a search for each of some twenty models would take longer than the claims.
         """
         items = self._soundness_of(_names_of_pair(0))
-        for number in range(1, self._pairs_used):
-            self._progress(f"the soundness of pair {number + 1} of {self._pairs_used}")
+        count = self._pairs_used(
+            2 if any(item.widens for one in (self.soundness, *items.values()) for item in one) else 1
+        )
+        for number in range(1, count):
+            self._progress(f"the soundness of pair {number + 1} of {count}")
             items |= self._soundness_of(_names_of_pair(number), assess_quickly)
         return items
 
-    @property
-    def _pairs_used(self) -> int:
-        """How many pairs of trainings there are; of a function, the most that a claim about training needs."""
+    def _pairs_used(self, parts: int) -> int:
+        """How many pairs of trainings there are; of a function, the most that a claim about training needs.
+
+        Args:
+            parts: Into how many equal parts the alpha of a claim is shared: 2 where an error bar has one of them.
+        """
         given = pair_count(self.subject)
         if given is not None:
             return given
         claims = [one for one in self.planned if "pairs" in one.test.needs and not self._lacking(one.test)]
         alphas = [self.gating_alpha if one.gating else self.settings.alpha for one in claims]
-        return max(map(pairs_needed, alphas), default=1)
+        return max((pairs_needed(alpha / parts) for alpha in alphas), default=1)
 
     def _soundness_of(
         self,

@@ -20,6 +20,7 @@ from dmmcheck.inference.evidence import Evidence
 from dmmcheck.measurement.trainings import Pair, pairs_needed
 from dmmcheck.registry import GATES
 from dmmcheck.run import Run
+from dmmcheck.soundness.context import widening
 from dmmcheck.worlds import dimples
 
 DEPTH = "adversarial-training-deepens-mechanism-depth"
@@ -216,6 +217,16 @@ def test_an_unsound_model_of_the_first_pair_is_named(name):
     finding = run.finding(next(one for one in run.planned if one.id == DEPTH))
     assert finding.verdict == "inconclusive"
     assert f"{name} model of pair 1: " in finding.reason
+
+
+def test_pairs_decide_where_the_search_falls_short_and_as_many_are_made_as_the_wider_interval_needs():
+    said = []
+    run = Run(subject(), Settings(samples=16), said.append)
+    run.soundness, run.trainings_soundness = (widening("effort", 0.05, 0.02, "the search falls short"),), {}
+    finding = run.finding(next(one for one in run.planned if one.id == DEPTH))
+    assert (finding.verdict, finding.search_error is None) == ("supported", False)
+    assert finding.n == pairs_needed(run.gating_alpha / 2) > pairs_needed(run.gating_alpha)
+    assert said[0].startswith(f"pair 1 of {finding.n} (")
 
 
 class Masked(torch.nn.Module):
