@@ -194,7 +194,7 @@ class _Trial:
 
     def _look(self, view: View, alpha: float, draws: int | None = None) -> Finding:
         """The finding of one look at level alpha, with as many draws of the control; as many as alpha needs if None."""
-        view = replace(view, alpha=alpha)
+        view = replace(view, alpha=alpha / 2 if self.widen else alpha)  # the error bar has the other half
         test, evidence = self.test, _asked(self.test, view)
         control, null = _null(test, view, draws or BUDGETS[test.draw_cost].draws(alpha))
         limit = _limit(test, evidence, self.draft, control)

@@ -20,6 +20,7 @@ from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, 
 from dmmcheck.checks.search import searched
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import BaselineError, DmmError, is_out_of_time
+from dmmcheck.inference import stats
 from dmmcheck.inference.types import AGAINST_BASELINE, BEYOND_CHANCE, SEARCH, Cost
 from dmmcheck.judge import draft, is_per_input, judge, values_of
 from dmmcheck.loading.attacks import load_attacks
@@ -46,7 +47,7 @@ from dmmcheck.report.changes import ARMS as CHANGING
 from dmmcheck.report.changes import Comparison, comparison_with
 from dmmcheck.report.claims import with_chance
 from dmmcheck.report.model import DistanceSummary, Finding, InputEvidence, Report, RunCost, Soundness
-from dmmcheck.soundness.collect import assess_measurement, soundness_content, soundness_inputs
+from dmmcheck.soundness.collect import assess_measurement, assess_quickly, soundness_content, soundness_inputs
 from dmmcheck.subject import Subject, training_role
 
 T = TypeVar("T")
@@ -190,32 +191,65 @@ class Run:
         """The soundness items of the measurement, on a fixed part of the sample."""
         return self._assessed(self.measure)
 
-    def _assessed(self, measure: Measure) -> tuple[Soundness, ...]:
-        def assess() -> tuple[tuple[Soundness, ...], int]:
-            return assess_measurement(self.subject, measure), 0
+    def _assessed(
+        self,
+        measure: Measure,
+        assess: Callable[[Subject, Measure], tuple[Soundness, ...]] = assess_measurement,
+    ) -> tuple[Soundness, ...]:
+        def assessed() -> tuple[tuple[Soundness, ...], int]:
+            return assess(self.subject, measure), 0
 
+        key = ("soundness",) if assess is assess_measurement else ("soundness", "quick")
         with self._shared(SOUNDNESS):
-            return measure.cached(("soundness",), assess, beside=soundness_content(self.subject, measure))[0]
+            return measure.cached(key, assessed, beside=soundness_content(self.subject, measure))[0]
 
     @cached_property
     def pair_soundness(self) -> dict[str, tuple[Soundness, ...]]:
         """The soundness items of the other model of a twin, by its name; {} where there is none."""
         if self.subject.pair is None:
-            return self.trainings_soundness
+            return self._soundness_of(_names_of_pair(0))
         name = "standard" if self.subject.reference is not None else "robust"
         return self._soundness_of({f"{name} model": name, "alternative model": ALTERNATIVE})
 
     @cached_property
     def trainings_soundness(self) -> dict[str, tuple[Soundness, ...]]:
-        """The soundness items of the models of the first pair of trainings, which stands for all pairs."""
-        return self._soundness_of({training_role(name, 0): of_pair(0, name) for name in (*PAIR, ALTERNATIVE)})
+        """The soundness items of the models of all pairs of trainings that claims need.
 
-    def _soundness_of(self, names: Mapping[str, str]) -> dict[str, tuple[Soundness, ...]]:
+        All gates look at the first pair. At the other pairs, gates look at the models and their gradients alone, since
+        a search for each of some twenty models would take longer than the claims.
+        """
+        items = self._soundness_of(_names_of_pair(0))
+        count = self._pairs_used(
+            2 if any(item.widens for one in (self.soundness, *items.values()) for item in one) else 1
+        )
+        for number in range(1, count):
+            self._progress(f"the soundness of pair {number + 1} of {count}")
+            items |= self._soundness_of(_names_of_pair(number), assess_quickly)
+        return items
+
+    def _pairs_used(self, parts: int) -> int:
+        """How many pairs of trainings there are; of a function, the most that a claim about training needs.
+
+        Args:
+            parts: Into how many equal parts the alpha of a claim is shared: 2 where an error bar has one of them.
+        """
+        given = pair_count(self.subject)
+        if given is not None:
+            return given
+        claims = [one for one in self.planned if "pairs" in one.test.needs and not self._lacking(one.test)]
+        alphas = [self.gating_alpha if one.gating else self.settings.alpha for one in claims]
+        return max((pairs_needed(alpha / parts) for alpha in alphas), default=1)
+
+    def _soundness_of(
+        self,
+        names: Mapping[str, str],
+        assess: Callable[[Subject, Measure], tuple[Soundness, ...]] = assess_measurement,
+    ) -> dict[str, tuple[Soundness, ...]]:
         """The soundness items of reference models other than the model under test, by the words of a message."""
         given = {role: name for role, name in names.items() if self.measure.has_reference_model(name)}
         others = {role: self.measure.paired_model(name) for role, name in given.items()}
         return {
-            role: self._assessed(other.correctly_classified())
+            role: self._assessed(other.correctly_classified(), assess)
             for role, other in others.items()
             if other is not self.measure
         }
@@ -341,6 +375,18 @@ class Run:
             self.finding(next(one for one in self.planned if one.id == shard))
         return {part: cost.minus(before[part]) for part, cost in self._meter.parts.items()}
 
+    def too_few_inputs(self) -> str:
+        """Why no claim about the inputs can fail the run; "" where the inputs suffice. Nothing is measured for it."""
+        count, alpha = len(self.measure.sample.x), self.gating_alpha
+        needed = stats.replicates_needed(alpha / len(self.measure.looks))
+        if count >= needed:
+            return ""
+        remedy = f"set samples to {needed} or more" if self.settings.samples < needed else "pass more inputs"
+        return (
+            f"{count} inputs cannot decide a claim that can fail the run: its alpha of {alpha:.2g} needs at least "
+            f"{needed} independent inputs that are classified correctly; {remedy}"
+        )
+
     def _open_draft(self, planned: Planned, reason: str) -> Finding:
         """The finding of a test that the time did not suffice for."""
         own = next((one for one in self.planned if one.id == planned.id), planned)
@@ -376,6 +422,9 @@ class Run:
 
     def whole_report(self, selected: Sequence[Planned]) -> Report:
         """Forecast the cost of tests, decide them, and report; the report says whether the time sufficed for all."""
+        few = self.too_few_inputs()
+        if few:
+            self._progress(few)
         ids = [planned.id for planned in selected]
         self.forecast(ids)
         self.measure_ahead(ids)
@@ -648,6 +697,11 @@ class RunWorker:
         new = {path.stem for path in self.session.entries()} - self._sent if self.is_apart else set()
         self._sent |= new
         return Done(shard, spent=spent, entries={address: self.session.copied(address) for address in new})
+
+
+def _names_of_pair(number: int) -> dict[str, str]:
+    """The names of the models of a pair of trainings, by the words of a message."""
+    return {training_role(name, number): of_pair(number, name) for name in (*PAIR, ALTERNATIVE)}
 
 
 def _version() -> str:

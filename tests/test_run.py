@@ -499,6 +499,24 @@ def test_gate_beyond_chance_fails_a_claim_that_is_like_chance():
     assert ("like", "refuted") in verdicts
 
 
+@pytest.mark.parametrize(
+    ("samples", "options", "words"),
+    [
+        (8, {}, r"8 inputs cannot .* alpha of 0\.0063 needs at least 9 .*; pass more inputs"),
+        (9, {}, ""),
+        (64, {"samples": 8}, "; set samples to 9 or more"),
+    ],
+)
+def test_inputs_too_few_for_any_verdict_are_said_before_anything_is_measured(samples, options, words):
+    said = []
+    subject = worlds.hyperplane(**SHAPE, angle=85.0, samples=samples, seed=0).subject
+    run = Run(subject, Settings(**options), said.append)
+    run.soundness = ()
+    report = run.whole_report([one for one in run.planned if one.id == "off-manifold-energy-stated-builtin"])
+    assert ("cannot decide" in said[0]) == bool(words) == (report.findings[0].verdict == "inconclusive")
+    assert re.search(words, said[0])
+
+
 def test_after_max_time_nothing_is_measured_and_everything_says_so():
     report = dmmcheck.run(world().subject, max_time=1e-9, checks=["off-manifold-energy", "every-class-near"])
     ran = [finding for finding in report.findings if finding.verdict != "not-run"]

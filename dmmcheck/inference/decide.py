@@ -71,7 +71,8 @@ def decide(
         error: The error bar of the search, which widens the interval. The interval and the error bar share alpha.
     """
     ends = limit_ends or (limit, limit)
-    interval = _interval(evidence, alpha if error is None else alpha / 2)
+    level = alpha if error is None else alpha / 2
+    interval = _interval(evidence, level)
     verdict, reason = _compare(interval, limit, ends, direction)
     if error is not None:
         was_clear, interval = verdict != "inconclusive", error.widened(interval)
@@ -80,7 +81,7 @@ def decide(
     estimate = point_estimate(evidence)
     too_few_draws = monte_carlo is not None and not below(monte_carlo.least, alpha)
     if verdict == "inconclusive" and evidence.unit != "input":
-        reason += _why_open(evidence, limit, alpha)
+        reason += _why_open(evidence, limit, level)
     elif verdict == "inconclusive" and not (too_few_draws and (estimate > limit) == (direction == "greater")):
         reason += _how_many(evidence, ends, alpha, inputs, most)
     p_value = _p_value(evidence, limit, direction) if monte_carlo is None else monte_carlo.p_value

@@ -101,7 +101,7 @@ def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession
     asked = [item.callspec.params.get(ARGUMENT) for item in request.session.items if hasattr(item, "callspec")]
     same = [other for other in asked if isinstance(other, BoundTest) and other.settings == bound.settings]
     ids = [other.planned.id for other in same if other.subject is bound.subject]
-    session = start_session(subject, bound.settings, progress, root=root, cache=cache, ids=ids)
+    session = start_session(subject, bound.settings, progress, root=root, cache=cache, ids=ids, keep=progress.keep)
     known.append((given, bound.settings, session))
     return session
 

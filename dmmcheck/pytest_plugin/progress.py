@@ -33,6 +33,15 @@ class ProgressLine:
         with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
             self._write(f"dmmcheck: {line}")
 
+    def keep(self, line: str) -> None:
+        """Show a line that no later line replaces or leaves out."""
+        if self._silent:
+            return
+        with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
+            self._write(f"dmmcheck: {line}")
+            self._writer.line()
+        self._open, self._last = False, time.monotonic()
+
     def _write(self, line: str) -> None:
         self._reporter.ensure_newline()
         if self._open and self._writer.hasmarkup:

@@ -80,6 +80,7 @@ def start_session(
     root: Path | None = None,
     cache: Path | None = None,
     ids: Iterable[str] | None = None,
+    keep: Callable[[str], None] = lambda line: None,
 ) -> SubjectSession:
     """A session whose sample is drawn, so that an error of the subject appears before any check runs.
 
@@ -90,6 +91,7 @@ def start_session(
         root: Folder that references to attacks start from; the current one where None.
         cache: Folder that measurements are kept in where the setting `cache` is true; none are kept where None.
         ids: Ids of the tests that are to be decided, which the forecast is made for; all tests where None.
+        keep: Shows one line that stays, where the inputs are too few for a verdict.
 
     Raises:
         DmmError: The subject cannot be measured.
@@ -100,6 +102,9 @@ def start_session(
     store = Store(cache) if settings.cache is True and cache is not None else None
     session = SubjectSession(Run(subject, settings, progress, root=root, store=store), settings)
     wanted = [planned.id for planned in session.run.planned] if ids is None else list(ids)
+    few = session.run.too_few_inputs()
+    if few:
+        keep(few)
     session.run.forecast(wanted)
     session.run.measure_ahead(wanted)
     return session
@@ -120,7 +125,7 @@ def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
     progress, cache = progress_line(request.config), cache_folder(request.config)
     names = {item.name for item in request.session.items}
     ids = [planned.id for planned in request.config.stash[SELECTION].selected if planned.id in names]
-    return start_session(subject, loaded.settings, progress, root=loaded.root, cache=cache, ids=ids)
+    return start_session(subject, loaded.settings, progress, root=loaded.root, cache=cache, ids=ids, keep=progress.keep)
 
 
 def cache_folder(config: pytest.Config) -> Path | None:

@@ -51,6 +51,7 @@ class Layout:
         details_below: Whether the dimensions and the number of inputs stand on that line, too.
         stacked: Whether ``(advisory)`` and ``(expected)`` are put below the verdict.
         name_width: Characters after which the name of a check is broken at a hyphen.
+        is_brief: Whether each claim takes one line, and its statement and the name of its control are left out.
     """
 
     columns: Columns
@@ -58,9 +59,10 @@ class Layout:
     details_below: bool = False
     stacked: bool = False
     name_width: int = 40
+    is_brief: bool = False
 
 
-def render(report: Report, width: int, *, colour: bool = False, verbose: bool = False) -> str:
+def render(report: Report, width: int, *, colour: bool = False, verbose: bool = False, brief: bool = False) -> str:
     """One row for each claim that was tested, in the fullest layout that fits; in the narrowest one if none fits.
 
     Args:
@@ -68,11 +70,13 @@ def render(report: Report, width: int, *, colour: bool = False, verbose: bool = 
         width: Columns that the table may take.
         colour: Mark verdicts with ANSI colours.
         verbose: Add a row for each control below its claim.
+        brief: Give each claim one line where the width allows it, without its statement.
     """
     ran = [claim for claim in claims(report.findings) if claim.finding.verdict != "not-run"]
     if not ran:
         return "no check ran"
-    fitting = (table for layout in LAYOUTS if _width(table := _drawn(ran, layout, colour, verbose)) <= width)
+    layouts = [layout for layout in LAYOUTS if brief or not layout.is_brief]
+    fitting = (table for layout in layouts if _width(table := _drawn(ran, layout, colour, verbose)) <= width)
     return next(fitting, "") or _drawn(ran, LAYOUTS[-1], colour, verbose)
 
 
@@ -93,8 +97,11 @@ def _layouts() -> tuple[Layout, ...]:
     narrow: Columns = {"estimate": lambda row: _estimate(row, "\n"), **asked}
     chance: Columns = {"beside chance": lambda row: wording.chance(row.chance, row.finding.unit)}
     below: Columns = {"beside chance": lambda row: wording.chance(row.chance, row.finding.unit, "\n")}
+    short: Columns = {"beside chance": lambda row: wording.chance(row.chance, row.finding.unit).partition(" [")[0]}
     rest: Columns = {HOLDS: lambda row: wording.dims(row.finding), "n": lambda row: wording.inputs(row.finding)}
     return (
+        Layout({**wide, **short, **rest}, has_statement=False, is_brief=True),
+        Layout({**wide, **short, **rest}, has_statement=False, is_brief=True, stacked=True),
         Layout({**wide, **chance, **rest}),
         Layout({**wide, **chance}, details_below=True),
         Layout({**wide, **chance}, details_below=True, stacked=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from tabulate import tabulate
 
@@ -14,8 +15,37 @@ from dmmcheck.report.headline import headline
 from dmmcheck.report.model import Report
 
 DEFAULT_WIDTH = 140
+MOST_LINES = 50  # a longer text is made brief, so that it fits a screen
 LABEL = 13  # width of the labels under the table
+MORE = "-v adds each claim in words, its controls, and intervals beside chance; --dmm-explain ID explains a claim"
 ASCII = str.maketrans({"✓": "+", "✗": "x", "…": "...", "\u2013": "-", "\u2014": "-", "\u03c1": "rho"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """How much of a report is shown.
+
+    Attributes:
+        verbose: A row for each control, all items of soundness and all reasons.
+        brief_below: What stands below the table is shortened.
+        brief_table: Each claim has one line, without its statement.
+        notes: What checks have noted is shown.
+    """
+
+    verbose: bool = False
+    brief_below: bool = False
+    brief_table: bool = False
+    notes: bool = True
+
+
+VERBOSE = Form(verbose=True)
+FORMS = (
+    Form(),
+    Form(brief_below=True),
+    Form(brief_below=True, brief_table=True),
+    Form(brief_below=True, brief_table=True, notes=False),
+)
+"""From the fullest to the shortest."""
 
 
 def render(
@@ -29,30 +59,43 @@ def render(
 ) -> str:
     """The headline, the table, and below it the facts, the open questions and the failures.
 
+    Where that takes more than 50 lines, what stands below the table is shortened; where it still takes more, each claim
+    has one line without its statement, and then notes are left out.
+
     Args:
         report: The report.
         colour: Mark verdicts with ANSI colours.
         width: Columns that the text may take; 140 where None. Below 80, lines may be longer.
         reruns: From the id of a finding to the command that reruns it; used for gating failures.
         encoding: Encoding of the output; characters that it lacks are replaced by ASCII.
-        verbose: Add a row for each control, and the reasons why nothing is told of chance.
+        verbose: Show everything, with a row for each control and the reasons why nothing is told of chance.
     """
     report, width = harmless_report(report), width or DEFAULT_WIDTH
+    forms = (VERBOSE,) if verbose else FORMS
+    texts = [_text(report, width, reruns or {}, colour, form) for form in forms]
+    short = (text for text in texts if len(text.splitlines()) <= MOST_LINES)
+    return _encodable(next(short, texts[-1]), encoding)
+
+
+def _text(report: Report, width: int, reruns: Mapping[str, str], colour: bool, form: Form) -> str:
     parts = (
-        _facts(report, width, verbose=verbose),
-        _open_questions(report, width, verbose=verbose),
-        _failures(report, width, reruns or {}, colour),
+        _facts(report, width, form),
+        _open_questions(report, width, form),
+        _failures(report, width, reruns, colour),
     )
-    top = textwrap.fill(headline(report), width)
-    blocks = [top, table.render(report, width, colour=colour, verbose=verbose), *("\n".join(lines) for lines in parts)]
-    return _encodable("\n\n".join(filter(None, blocks)), encoding)
+    drawn = table.render(report, width, colour=colour, verbose=form.verbose, brief=form.brief_table)
+    gap = "\n" if form.brief_table else "\n\n"
+    below = gap.join(filter(None, ("\n".join(lines) for lines in parts)))
+    return "\n\n".join((textwrap.fill(headline(report), width), drawn, below))
 
 
-def _facts(report: Report, width: int, *, verbose: bool) -> Iterator[str]:
-    for label, text in wording.facts(report):
+def _facts(report: Report, width: int, form: Form) -> Iterator[str]:
+    for label, text in wording.facts(report, brief=form.brief_below):
         yield from _line(label, text, width)
         if label == "soundness":
-            yield from _soundness(report, width, verbose=verbose)
+            yield from _soundness(report, width, verbose=form.verbose)
+    if form.brief_table:
+        yield from _line("more", MORE, width)
 
 
 def _soundness(report: Report, width: int, *, verbose: bool) -> Iterator[str]:
@@ -75,18 +118,21 @@ def _soundness(report: Report, width: int, *, verbose: bool) -> Iterator[str]:
         yield from _line(" " * LABEL + fact, item.message or "-", width, indent)
 
 
-def _open_questions(report: Report, width: int, *, verbose: bool) -> Iterator[str]:
+def _open_questions(report: Report, width: int, form: Form) -> Iterator[str]:
     """The notes, and why findings are inconclusive or did not run; those of controls where the report is verbose."""
-    shown = list(report.findings) if verbose else [claim.finding for claim in claims(report.findings)]
-    for name, note in wording.notes(shown):
-        yield from _line("note", f"{name}: {note}", width)
+    shown = list(report.findings) if form.verbose else [claim.finding for claim in claims(report.findings)]
+    for names, note in wording.notes(shown, brief=form.brief_below) if form.notes else ():
+        yield from _line("note", f"{names}: {note}", width)
     for names, reason in wording.reasons(shown, "inconclusive"):
         yield from _line("inconclusive", f"{names}: {reason}", width)
-    if verbose:
+    if form.verbose:
         for name, reason in wording.not_told(shown):
             yield from _line("not told", f"{name}: {reason}", width)
     left_out = list(wording.reasons(shown, "not-run"))
-    if verbose or len(left_out) == 1:
+    if form.brief_below and left_out:
+        names = wording.checks_of(finding for finding in shown if finding.verdict == "not-run")
+        yield from _line("not run", f"{names} (-v says what is needed)", width)
+    elif form.verbose or len(left_out) == 1:
         for names, reason in left_out:
             yield from _line("not run", f"{names}: {reason}", width)
     elif left_out:

@@ -159,14 +159,22 @@ def not_told(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
             yield names_of([finding]), f"{finding.chance.reason} (control: {finding.chance.control})"
 
 
-def notes(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
-    """(names, note) of the supported or refuted findings that have a note besides their number, one for each note."""
+def notes(findings: Iterable[Finding], *, brief: bool = False) -> Iterator[tuple[str, str]]:
+    """(names, note) of the supported or refuted findings that have a note besides their number, one for each note.
+
+    In brief, the names are those of the checks, and the note is its first part.
+    """
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.verdict in {"supported", "refuted"} and finding.reason:
             groups.setdefault(finding.reason, []).append(finding)
     for note, group in groups.items():
-        yield names_of(group), note
+        yield (checks_of(group), note.partition(";")[0]) if brief else (names_of(group), note)
+
+
+def checks_of(findings: Iterable[Finding]) -> str:
+    """Checks without tiers and variants, each once, e.g. ``two-phases, noise-like``."""
+    return ", ".join(dict.fromkeys(finding.check for finding in findings))
 
 
 def names_of(findings: Iterable[Finding]) -> str:
@@ -183,8 +191,8 @@ def name_in_check(finding: Finding) -> str:
     return finding.tier + ("" if finding.variant == BUILTIN else f" {finding.variant}")
 
 
-def facts(report: Report) -> Iterator[tuple[str, str]]:
-    """(label, text) of each line below the table."""
+def facts(report: Report, *, brief: bool = False) -> Iterator[tuple[str, str]]:
+    """(label, text) of each line below the table; in brief, the counts and the parts of the cost are left out."""
     if report.subject is None:
         yield "subject", "not measured"
     else:
@@ -197,9 +205,10 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
     if report.soundness:
         yield "soundness", soundness(report.soundness)
     yield "run", _run(report)
-    yield "counts", counts(report)
+    if not brief:
+        yield "counts", counts(report)
     if report.cost.total.seconds:
-        yield "cost", cost(report.cost)
+        yield "cost", cost(report.cost, brief=brief)
 
 
 def _subject(subject: SubjectSummary) -> str:
@@ -263,15 +272,15 @@ def counts(report: Report) -> str:
     )
 
 
-def cost(spent: RunCost) -> str:
-    """What the run cost in all, and which parts took how much of the time."""
+def cost(spent: RunCost, *, brief: bool = False) -> str:
+    """What the run cost in all, and, unless in brief, which parts took how much of the time."""
     total = spent.total
+    whole = f"{total.gradient_evaluations} gradients, {total.forward_evaluations} forward passes"
+    if brief:
+        return f"{whole}, {duration(total.seconds)}"
     shares = {name: part.seconds / total.seconds for name, part in spent.parts.items()}
     parts = [f"{name} {percent(share)}" for name, share in shares.items() if share >= 0.005]
-    return (
-        f"{total.gradient_evaluations} gradients, {total.forward_evaluations} forward passes, "
-        f"{duration(total.seconds)} ({', '.join(parts)})" + f"; {spent.store}" * bool(spent.store)
-    )
+    return f"{whole}, {duration(total.seconds)} ({', '.join(parts)})" + f"; {spent.store}" * bool(spent.store)
 
 
 def duration(seconds: float) -> str:

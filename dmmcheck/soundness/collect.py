@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor, nn
 
+from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.search import boundary_search
 from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import Measure
@@ -18,6 +21,19 @@ from dmmcheck.soundness.registry import assess
 from dmmcheck.subject import Subject
 
 SOUNDNESS_INPUTS = 64
+FEW_INPUTS = 16  # of a model that only the quick gates ask about
+QUICK_GATES = (
+    "evaluation-mode",
+    "deterministic",
+    "batch-independent",
+    "finite",
+    "not-constant",
+    "above-chance",
+    "model-in-place",
+    "gradients",
+    "finite-differences",
+)
+"""The gates on a model and its gradients, which take one quick search of a few inputs."""
 
 
 def soundness_inputs(measure: Measure) -> int:
@@ -28,30 +44,41 @@ def soundness_inputs(measure: Measure) -> int:
 def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, ...]:
     """All soundness items of a measurement."""
     n = soundness_inputs(measure)
+    return assess(_context(subject, measure, n, {arm: measure.crossings(n, arm) for arm in ARMS}))
+
+
+def assess_quickly(subject: Subject, measure: Measure) -> tuple[Soundness, ...]:
+    """The items on the model and its gradients alone, at few inputs and with one quick search anywhere."""
+    n = min(FEW_INPUTS, len(measure.sample.x))
+    context = _context(subject, measure, n, {})
+    found = context.searched(measure.classifier, "free", slice(0, n), "quick")
+    return assess(replace(context, crossings={"free": found}), QUICK_GATES)
+
+
+def _context(subject: Subject, measure: Measure, n: int, crossings: Mapping[str, Crossing]) -> SoundnessContext:
+    """The first n inputs of a measurement and what was found there, as the gates see them."""
     sample = measure.sample
-    return assess(
-        SoundnessContext(
-            classifier=measure.classifier,
-            was_training=_in_training_mode(subject),
-            x=sample.x[:n],
-            y=sample.y[:n],
-            accuracy=sample.accuracy,
-            majority=sample.majority,
-            labelled=sample.labelled,
-            independence=sample.independence,
-            units=subject.units,
-            **_training_data(subject, measure),
-            x_pool=measure.examples.x,
-            y_pool=measure.examples.y,
-            bounds=subject.bounds,
-            basis=measure.field.basis(slice(0, n)),
-            manifold=subject.manifold,
-            training_points=_training_points(subject, measure),
-            crossings={arm: measure.crossings(n, arm) for arm in ARMS},
-            search=partial(boundary_search, queries=measure.queries),
-            seed=measure.seed,
-            effort=measure.effort,
-        )
+    return SoundnessContext(
+        classifier=measure.classifier,
+        was_training=_in_training_mode(subject),
+        x=sample.x[:n],
+        y=sample.y[:n],
+        accuracy=sample.accuracy,
+        majority=sample.majority,
+        labelled=sample.labelled,
+        independence=sample.independence,
+        units=subject.units,
+        **_training_data(subject, measure),
+        x_pool=measure.examples.x,
+        y_pool=measure.examples.y,
+        bounds=subject.bounds,
+        basis=measure.field.basis(slice(0, n)),
+        manifold=subject.manifold,
+        training_points=_training_points(subject, measure),
+        crossings=crossings,
+        search=partial(boundary_search, queries=measure.queries),
+        seed=measure.seed,
+        effort=measure.effort,
     )
 
 

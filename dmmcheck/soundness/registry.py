@@ -56,8 +56,8 @@ def gate(family: str) -> Callable[[Q], Q]:
     return register
 
 
-def assess(context: SoundnessContext) -> tuple[Soundness, ...]:
-    """The items of every gate, the built-in gates first.
+def assess(context: SoundnessContext, gates: Iterable[str] | None = None) -> tuple[Soundness, ...]:
+    """The items of every gate, the built-in gates first; of those named where there are names.
 
     Each item depends on the context alone: its random directions are drawn from a stream of its name, and all inputs
     share them.
@@ -66,7 +66,7 @@ def assess(context: SoundnessContext) -> tuple[Soundness, ...]:
         CheckError: A gate's own code raised, or returned something other than items.
     """
     with evaluating(context.classifier):
-        return tuple(item for name in GATES for item in _items(name, GATES[name], context))
+        return tuple(item for name in gates or GATES for item in _items(name, GATES[name], context))
 
 
 def _items(name: str, gate: Gate, context: SoundnessContext) -> Iterable[Soundness]:

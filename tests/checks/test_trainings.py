@@ -18,7 +18,9 @@ from dmmcheck.errors import CheckError, ConfigError
 from dmmcheck.inference.decide import decide
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.measurement.trainings import Pair, pairs_needed
+from dmmcheck.registry import GATES
 from dmmcheck.run import Run
+from dmmcheck.soundness.context import widening
 from dmmcheck.worlds import dimples
 
 pytestmark = pytest.mark.usefixtures("few_plants")
@@ -193,6 +195,15 @@ def test_the_alpha_of_a_run_is_shared_with_claims_about_training_only_where_ther
     assert several.gating_alpha == pytest.approx(0.05 / (gating + 3))
 
 
+@pytest.fixture
+def fewer_gates(own_registries):
+    """The gates that search take most of the time."""
+    for name, gate in list(GATES.items()):
+        if gate.ask.__module__ == "dmmcheck.soundness.probes" or name == "effort":
+            del GATES._things[name]
+
+
+@pytest.mark.usefixtures("fewer_gates")
 @pytest.mark.parametrize("name", ["robust", "alternative"])
 def test_an_unsound_model_of_the_first_pair_is_named(name):
     of = subject()
@@ -207,6 +218,48 @@ def test_an_unsound_model_of_the_first_pair_is_named(name):
     finding = run.finding(next(one for one in run.planned if one.id == DEPTH))
     assert finding.verdict == "inconclusive"
     assert f"{name} model of pair 1: " in finding.reason
+
+
+def test_pairs_decide_where_the_search_falls_short_and_as_many_are_made_as_the_wider_interval_needs():
+    said = []
+    run = Run(subject(), Settings(samples=16), said.append)
+    run.soundness, run.trainings_soundness = (widening("effort", 0.05, 0.02, "the search falls short"),), {}
+    finding = run.finding(next(one for one in run.planned if one.id == DEPTH))
+    assert (finding.verdict, finding.search_error is None) == ("supported", False)
+    assert finding.n == pairs_needed(run.gating_alpha / 2) > pairs_needed(run.gating_alpha)
+    assert said[0].startswith(f"pair 1 of {finding.n} (")
+
+
+class Masked(torch.nn.Module):
+    """A network whose logits jump, so that its gradients vanish."""
+
+    def __init__(self, inner: torch.nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        return (20 * self.inner(x)).round() / 20 + 0 * self.inner(x)
+
+
+@pytest.mark.usefixtures("fewer_gates")
+@pytest.mark.parametrize("is_list", [False, True])
+def test_a_masked_model_of_a_later_pair_is_named_without_a_search_in_its_subspaces(is_list):
+    said = []
+
+    def pairs(seed):
+        robust = network(0.3, 2 * seed + 1)
+        return network(0.1, 2 * seed), Masked(robust) if seed == 4 else robust
+
+    run = Run(subject(pairs=[pairs(seed) for seed in range(12)] if is_list else pairs), Settings(), said.append)
+    run.soundness = ()
+    finding = run.finding(next(one for one in run.planned if one.id == DEPTH))
+    assert finding.verdict == "inconclusive"
+    assert re.match(r"unsound: robust model of pair 5: the gradient of loss or margin vanishes in 100%", finding.reason)
+    used = 12 if is_list else pairs_needed(run.gating_alpha)
+    assert f"the soundness of pair {used} of {used}" in said
+    assert len(run.trainings_soundness) == 2 * used
+    searched = run.measure.paired_model("pair 4 robust")._blocks
+    assert not any("normal" in map(str, key) for key in searched)
 
 
 def test_a_test_says_what_it_counts():

@@ -87,6 +87,19 @@ def test_nothing_is_written_without_a_line_or_in_a_worker(clock):
     assert screen.text == ""
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_line_that_is_kept_is_neither_replaced_nor_left_out(clock, terminal):
+    screen = Screen(terminal=terminal)
+    screen.text, line = "a.py .", progress.progress_line(Config(screen))
+    line.keep("too few inputs")
+    clock[0] = 11.0
+    line("at 11")
+    assert screen.text == "a.py .\ndmmcheck: too few inputs\ndmmcheck: at 11"
+    workers = Screen(terminal=terminal)
+    progress.progress_line(Config(workers, worker=True)).keep("too few inputs")
+    assert workers.text == ""
+
+
 def test_a_process_has_one_line():
     config = Config(Screen(terminal=False))
     assert progress.progress_line(config) is progress.progress_line(config)

@@ -23,6 +23,14 @@ def planned_in(session: SubjectSession, check: str):
     return next(planned for planned in session.run.planned if planned.check.id == check)
 
 
+def test_too_few_inputs_are_said_before_the_forecast(world):
+    lines, kept = [], []
+    start_session(subject_of(world), Settings(samples=8), lines.append, keep=kept.append)
+    assert len(kept) == 1
+    assert "8 inputs cannot decide a claim" in kept[0]
+    assert "set samples to" in kept[0]
+
+
 def test_the_sample_is_drawn_at_the_start(world):
     lines = []
     session = start_session(subject_of(world), Settings(samples=24), lines.append)

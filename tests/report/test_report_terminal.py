@@ -11,9 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reports import row_of
 
+from dmmcheck.inference.types import Cost
 from dmmcheck.report import markdown, terminal
 from dmmcheck.report.claims import claims
-from dmmcheck.report.model import Report
+from dmmcheck.report.model import Report, RunCost
 
 COLOUR = re.compile(r"\033\[[\d;]*m")
 RERUN = "pytest 'pyproject.toml::on-manifold-distance-stated-builtin' --dmm"
@@ -37,6 +38,49 @@ def test_a_claim_that_a_random_subspace_passes_is_seen_at_a_glance(width: int):
 def test_lines_below_the_table_stay_within_the_width(width: int):
     for line in terminal.render(reports.report(), width=width).splitlines():
         assert len(line) <= width
+
+
+def many(count: int, **changes) -> Report:
+    """A report with many claims, each with a note, and some that did not run."""
+    noted = replace(reports.ENERGY, chance=reports.ENERGY_CONTROLLED.chance, reason="a note; and its second part")
+    claims = [replace(noted, check=f"claim-{number}", **changes) for number in range(count)]
+    cost = RunCost(
+        total=Cost(gradient_evaluations=7, forward_evaluations=9, seconds=3), parts={"search": Cost(seconds=3)}
+    )
+    return reports.report(*claims, reports.DEPTH, cost=cost)
+
+
+def test_a_long_table_has_a_line_for_each_claim_and_fits_fifty_lines():
+    few, text = (terminal.render(many(count), width=120).splitlines() for count in (3, 28))
+    assert len(text) <= 50
+    assert reports.ENERGY.statement in "".join(few)
+    assert "second part" in "".join(few)
+    (row,) = (line for line in text if line.startswith("claim-27 "))
+    assert row.split()[:5] == ["claim-27", "0.912", "[0.899,", "0.925]", ">"]
+    assert "like" in row
+    assert reports.ENERGY.statement not in "".join(text)
+    assert "note         " + ", ".join(f"claim-{number}" for number in range(3)) in "\n".join(text)
+    assert "second part" not in "".join(text)
+    assert "cost         7 gradients, 9 forward passes, 3.0 s" in text
+    assert any("-v adds each claim in words" in line for line in text)
+    assert max(map(len, text)) <= 120
+
+
+def test_what_stands_below_the_table_is_shortened_before_the_statements():
+    text = terminal.render(many(16), width=120)
+    assert len(text.splitlines()) <= 50
+    assert reports.ENERGY.statement in text
+    assert "second part" not in text
+    assert "-v adds" not in text
+
+
+def test_notes_give_way_last_and_a_verbose_text_is_never_brief():
+    plain, verbose = (terminal.render(many(34), width=120, verbose=verbose) for verbose in (False, True))
+    assert len(plain.splitlines()) <= 50
+    assert "note  " not in plain
+    assert "and its second part" in verbose
+    assert reports.ENERGY.statement in verbose
+    assert "claim-59 " in terminal.render(many(60), width=120)
 
 
 def test_findings_that_did_not_run_are_below_the_table():
