@@ -13,6 +13,7 @@ from dmmcheck.checks.base import Test
 from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import CheckSettings
 from dmmcheck.errors import CheckError, DmmError
+from dmmcheck.errors.text import told
 from dmmcheck.inference import stats
 from dmmcheck.inference.chance import OPPOSITE, beside_chance
 from dmmcheck.inference.decide import Decision, MonteCarloTest, decide, point_estimate
@@ -67,7 +68,7 @@ def values_of(planned: Planned, measure: Measure) -> Evidence | None:
     except DmmError:
         raise
     except Exception as error:
-        raise CheckError(f"check {planned.id!r} raised {type(error).__name__}: {error}") from error
+        raise CheckError(f"check {planned.id!r} raised {told(error)}") from error
     return evidence if evidence.unit == "input" and len(evidence.values) == len(measure.sample.x) else None
 
 
@@ -112,7 +113,7 @@ def judge(
     except DmmError:
         raise
     except Exception as error:
-        raise CheckError(f"check {planned.id!r} raised {type(error).__name__}: {error}") from error
+        raise CheckError(f"check {planned.id!r} raised {told(error)}") from error
 
 
 def _threshold(test: Test, settings: CheckSettings) -> float:

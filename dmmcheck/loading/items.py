@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import IterableDataset, RandomSampler, SequentialSampler
 
 from dmmcheck.errors import SubjectError
+from dmmcheck.errors.text import told
 from dmmcheck.seeding import seeded
 
 READ_LIMIT = 2048  # most items read from a source
@@ -90,7 +91,7 @@ def _length(dataset: Any, what: str) -> int:
         total = len(dataset)
     except Exception as error:
         raise SubjectError(
-            f"{what}: the length of the {type(dataset).__name__} cannot be told ({type(error).__name__}: {error}); let "
+            f"{what}: the length of the {type(dataset).__name__} cannot be told ({told(error)}); let "
             "its __len__ return the number of items"
         ) from error
     if not total:

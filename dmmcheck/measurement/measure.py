@@ -17,6 +17,7 @@ from dmmcheck.attacks.decision_based.search import QUERIES
 from dmmcheck.attacks.search import boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.errors import CheckError, DmmError
+from dmmcheck.errors.text import told
 from dmmcheck.inference import stats
 from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, Cost, EffortName
 from dmmcheck.manifolds.fields import Field, TangentField
@@ -473,9 +474,7 @@ class Measure:
         except DmmError as error:
             raise CheckError(f"{error}") from (error.__cause__ or error)
         except Exception as error:
-            raise CheckError(
-                f"the attack {name} raised {type(error).__name__}: {error}; leave it out of attacks"
-            ) from error
+            raise CheckError(f"the attack {name} raised {told(error)}; leave it out of attacks") from error
         _check_crossing(crossing, x, space, name)
         return crossing, gradients(crossing)
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from dmmcheck.errors import CheckError
+from dmmcheck.errors.text import told
 from dmmcheck.measurement.measure import ALTERNATIVE, BASELINE, MOST_PAIRS, PAIR, UNTRAINED, of_pair
 from dmmcheck.models.base import Classifier
 from dmmcheck.subject import BASELINE_ROLE, Subject, checkpoint_role, pair_role, training_role
@@ -128,4 +129,4 @@ def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except Exception as error:
-        raise CheckError(f"{what} raised {type(error).__name__}: {error}") from error
+        raise CheckError(f"{what} raised {told(error)}") from error

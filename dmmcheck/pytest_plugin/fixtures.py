@@ -9,6 +9,7 @@ import pytest
 from dmmcheck.config.schema import OWN_FILE, PYPROJECT, SUBJECT
 from dmmcheck.config.settings import Config
 from dmmcheck.errors import ConfigError, DmmError
+from dmmcheck.errors.text import told
 from dmmcheck.loading.references import UserCodeError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def value_of(request: pytest.FixtureRequest, name: str) -> Any:
         remedy = "; let it use session-scoped fixtures only" if "ScopeMismatch" in reason else ""
         raise ConfigError(f"the fixture {name} cannot be set up: {reason}{remedy}") from None
     except Exception as error:
-        raise UserCodeError(f"the fixture {name} raised {type(error).__name__}: {error}") from error
+        raise UserCodeError(f"the fixture {name} raised {told(error)}") from error
 
 
 def _not_found(name: str, missing: str, request: pytest.FixtureRequest) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dmmcheck.errors.text import harmless
+
 
 class DmmError(Exception):
     """Base class of all errors that dmmcheck raises itself."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(harmless(message))  # parts of it come from users and their code
 
 
 class ConfigError(DmmError):
