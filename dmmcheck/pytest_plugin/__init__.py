@@ -175,13 +175,20 @@ class Recorder:
 
             remove_old_reports(self._config)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Judge the whole run: set the exit status and write the reports."""
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Judge the whole run: set the exit status and write the reports.
+
+        The status of a usage error is set again at the end: syrupy combines statuses by bits, and 4 and 1 become 5.
+        """
         if self._texts or collection_root.ROOT_FILE in self._config.stash:
             from dmmcheck.pytest_plugin.terminal_summary import RunSummary
 
             self._summary = RunSummary(session, self._texts)
+        status = session.exitstatus
+        yield
+        if self._summary and status == pytest.ExitCode.USAGE_ERROR:
+            session.exitstatus = status
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self, config: pytest.Config) -> None:
