@@ -64,4 +64,6 @@ def parametrize(
 
 def _listed(names: Any) -> Any:
     """The names as a list, which several tests can read; what is no list is refused when the tests are collected."""
-    return list(names) if isinstance(names, Iterable) and not isinstance(names, (str, Mapping)) else names
+    if isinstance(names, str):
+        return [names]
+    return list(names) if isinstance(names, Iterable) and not isinstance(names, Mapping) else names
