@@ -113,9 +113,8 @@ def test_an_option_refuses_bad_texts_in_one_clear_line(tmp_path, key):
 def test_a_key_of_a_check_refuses_bad_values_in_one_clear_line(tmp_path, name, text):
     with pytest.raises(DmmError) as error:
         read(tmp_path, f"[checks.off-manifold-energy]\n{name} = {written(text)}\n")
-    one_clear_line(error.value)
-    is_readable = "{x" not in text
-    assert not is_readable or (name in str(error.value) and "off-manifold-energy" in str(error.value))
+    one_clear_line(error.value, "off-manifold-energy")
+    assert name in str(error.value) or name == "expires"  # which is refused without expected-failure first
 
 
 def limits(key: Key) -> tuple[int, int] | None:
