@@ -12,12 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dmmcheck.config.schema import KEYS, SUBJECT, did_you_mean
+from dmmcheck.config.schema import KEYS, SUBJECT, did_you_mean, listed
 from dmmcheck.config.settings import Config, load_config
 from dmmcheck.errors import CheckError, ConfigError, DmmError
+from dmmcheck.errors.text import harmless, shown
 from dmmcheck.report import json, terminal, wording
 from dmmcheck.report.changes import compared
-from dmmcheck.report.harmless import harmless
 from dmmcheck.report.model import Change, Report
 from dmmcheck.report.write import check_path, write
 
@@ -51,9 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="run the checks on the model that settings and options name")
     run.set_defaults(command=_run)
-    run.add_argument("--checks", metavar="ID,...", type=_names, help="run only these checks")
-    run.add_argument("--exclude", metavar="ID,...", type=_names, default=(), help="leave these checks out")
-    run.add_argument("--tier", metavar="TIER,...", type=_names, help="run only these tiers")
+    run.add_argument("--checks", metavar="ID,...", help="run only these checks")
+    run.add_argument("--exclude", metavar="ID,...", help="leave these checks out")
+    run.add_argument("--tier", metavar="TIER,...", help="run only these tiers")
     run.add_argument("--report", metavar="PATH", action="append", default=[], help="write a report; repeatable")
     run.add_argument("--update-baseline", action="store_true", help="write the baseline instead of comparing with it")
     for key in KEYS.values():
@@ -78,10 +78,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def _run(options: argparse.Namespace) -> int:
     """Measure, print the table, and write the reports; refused before measuring where one cannot be written."""
     targets = [check_path(path) for path in options.report]
@@ -96,13 +92,13 @@ def _run(options: argparse.Namespace) -> int:
     if any(target.suffix.lower() == ".csv" for target in targets):
         settings = settings.but(evidence=True)
     report = _measured(replace(config, settings=settings), options)
-    print(terminal.render(report))
+    terminal.print_text(terminal.render(report))
     for target in targets:
         write(report, target, evidence=settings.evidence)
-        print(f"report       {target}")
+        terminal.print_text(f"report       {target}")
     if options.update_baseline and baseline is not None:
         write(report, config.root / baseline, evidence=True)
-        print(f"baseline     {baseline}")
+        terminal.print_text(f"baseline     {baseline}")
     failed = report.failures or report.regressions or not _has_verdict(report)
     undecided = settings.on_inconclusive == "fail" and any(
         finding.gating and finding.verdict == "inconclusive" for finding in report.findings
@@ -122,10 +118,28 @@ def _measured(config: Config, options: argparse.Namespace) -> Report:
     from dmmcheck.run import Run  # noqa: PLC0415
 
     settings = config.settings
-    names = {"checks": options.checks, "exclude": options.exclude, "tiers": options.tier}
-    chosen = select(plan(settings), **names, fast=settings.fast)
-    run = Run(_subject(config), settings, lambda line: print(line, file=sys.stderr), root=config.root)
+    names = {name: _names(getattr(options, name), name) for name in ("checks", "exclude", "tier")}
+    chosen = select(
+        plan(settings),
+        checks=names["checks"],
+        exclude=names["exclude"] or (),
+        tiers=names["tier"],
+        fast=settings.fast,
+    )
+    run = Run(_subject(config), settings, lambda line: print(harmless(line), file=sys.stderr), root=config.root)
     return run.whole_report(chosen)
+
+
+def _names(text: str | None, option: str) -> list[str] | None:
+    """The names of an option; None where it is not given.
+
+    Raises:
+        ConfigError: A name is missing.
+    """
+    try:
+        return None if text is None else listed(text)
+    except ValueError as error:
+        raise ConfigError(f"--{option}: the value is {shown(text)}, expected {error}") from None
 
 
 def _subject(config: Config) -> Any:
@@ -159,9 +173,9 @@ def _compare(options: argparse.Namespace) -> int:
     report = compared(now, before, name=options.before, is_gate=True)
     changes = {f"distance {name}": change for name, change in report.distance_changes.items()}
     changes |= {finding.id: finding.change for finding in report.findings if finding.change is not None}
-    print(f"{options.now} beside {options.before}: {_common(report)} inputs are in both")
+    terminal.print_text(f"{options.now} beside {options.before}: {_common(report)} inputs are in both")
     for name, change in changes.items():
-        print(f"  {harmless(name):<48} {_line(change)}")
+        terminal.print_text(f"  {name:<48} {_line(change)}")
     for target in targets:
         write(report, target)
     return FAILED if report.regressions else OK
@@ -186,7 +200,7 @@ def _report(options: argparse.Namespace) -> int:
     for target in targets:
         write(report, target, evidence=report.evidence is not None)
     if not targets:
-        print(terminal.render(report))
+        terminal.print_text(terminal.render(report))
     return OK
 
 
@@ -202,8 +216,8 @@ def _explain(options: argparse.Namespace) -> int:
     checks = registry()
     if options.check not in checks:
         close = did_you_mean(options.check, checks)
-        raise CheckError(f"unknown check {options.check!r}{close}; valid: {', '.join(checks)}")
-    print(explain(checks[options.check]))
+        raise CheckError(f"unknown check {shown(options.check)}{close}; valid: {', '.join(checks)}")
+    terminal.print_text(explain(checks[options.check]))
     return OK
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from dmmcheck.errors import RegistryError
+from dmmcheck.errors.text import shown
 
 T = TypeVar("T")
+LONGEST_NAME = 100  # characters, since names are parts of file names and node ids
 
 
 class Registry(Mapping[str, T], Generic[T]):
@@ -40,7 +44,7 @@ class Registry(Mapping[str, T], Generic[T]):
         """
         source = source_of(function)
         other = self._sources.get(name, source)
-        taken = name in self._builtin and not str(getattr(function, "__module__", "")).startswith("dmmcheck.")
+        taken = name in self._builtin and not module_of(function).startswith("dmmcheck.")
         if other != source or taken:
             where = "dmmcheck" if taken else other
             raise RegistryError(f"the {self._kind} {name!r} exists already (in {where}); choose another name")
@@ -81,16 +85,57 @@ class Registry(Mapping[str, T], Generic[T]):
             importlib.import_module(self._home)
 
 
+def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function inside a ``functools.partial``; every other function itself."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The name of a function; that of its class where it is an object that can be called.
+
+    Example:
+        >>> name_of(functools.partial(print, end=""))
+        'print'
+    """
+    function = unwrapped(function)
+    return str(getattr(function, "__qualname__", None) or type(function).__qualname__)
+
+
+def module_of(function: Callable[..., Any]) -> str:
+    """The module that a function is defined in; "" where it is not known."""
+    return str(getattr(unwrapped(function), "__module__", None) or "")
+
+
 def source_of(function: Callable[..., Any]) -> str:
     """Where a function is defined: its file and qualified name, which stay the same however its module is imported.
 
-    A ``functools.partial`` is defined where its function is.
+    A ``functools.partial`` is defined where its function is; with other arguments it is another one.
     """
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    code = getattr(function, "__code__", None)
-    return f"{getattr(function, '__module__', '')}.{name}" if code is None else f"{code.co_filename}:{name}"
+    inner, name = unwrapped(function), name_of(function)
+    code = getattr(inner, "__code__", None)
+    place = f"{module_of(inner)}.{name}" if code is None else f"{code.co_filename}:{name}"
+    arguments = [shown(part) for part in (getattr(function, "args", ()), getattr(function, "keywords", {})) if part]
+    return " ".join([place, *arguments]) if isinstance(function, functools.partial) else place
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can be the name of a thing: lower-case words joined by hyphens."""
+    return len(text) <= LONGEST_NAME and re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", text) is not None
+
+
+def wrong_call(function: Callable[..., Any], *args: Any, **keywords: Any) -> str:
+    """Why a call would fail, in Python's words; "" where it would not, or where Python cannot tell."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(*args, **keywords)
+    except TypeError as error:
+        return str(error)
+    return ""
 
 
 FIELD_CONTROLS = ("rotation", "spectrum", "covariance", "same-class", "other-class")

@@ -14,12 +14,14 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from dmmcheck.attacks.base import Attack
-from dmmcheck.checks.base import NEEDS, Test
+from dmmcheck.checks.base import Test
+from dmmcheck.checks.declaration import NEEDS
 from dmmcheck.checks.expected import PAIRS, expected_gradients
 from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, refuse_idle_expectations, select
 from dmmcheck.checks.search import searched
-from dmmcheck.config.settings import CheckSettings, Settings
-from dmmcheck.errors import BaselineError, DmmError, is_out_of_time
+from dmmcheck.config.settings import CheckSettings, Settings, refuse_settings
+from dmmcheck.errors import BaselineError, ConfigError, DmmError, is_out_of_time
+from dmmcheck.errors.text import shown
 from dmmcheck.inference import stats
 from dmmcheck.inference.types import AGAINST_BASELINE, BEYOND_CHANCE, SEARCH, Cost
 from dmmcheck.judge import draft, is_per_input, judge, values_of
@@ -89,10 +91,26 @@ def run(
         >>> report.findings[0].verdict
         'supported'
     """
+    _refuse_junk(subject, settings, progress)
     chosen = (settings or Settings()).but(**overrides)
-    session = Run(subject, chosen, progress)
     selected = select(plan(chosen), checks=checks, exclude=exclude, tiers=tiers, fast=chosen.fast)
+    session = Run(subject, chosen, progress)
     return session.whole_report(selected)
+
+
+def _refuse_junk(subject: Any, settings: Any, progress: Any) -> None:
+    """Refuse arguments of `run` that are something else, by name.
+
+    Raises:
+        ConfigError: There is one.
+    """
+    if not isinstance(subject, Subject):
+        raise ConfigError(
+            f"the subject is {shown(subject)}, expected a dmmcheck.Subject(model=..., x=..., y=..., manifold=...)"
+        )
+    refuse_settings(settings)
+    if not callable(progress):
+        raise ConfigError(f"progress is {shown(progress)}, expected a function of one line of text, e.g. print")
 
 
 class Run:

@@ -81,7 +81,8 @@ def test_the_source_of_a_function_is_its_file_and_name_and_that_of_an_object_its
 
 
 def test_the_source_of_a_partial_is_that_of_its_function():
-    assert source_of(functools.partial(functools.partial(one), 1)) == source_of(one)
+    assert source_of(functools.partial(functools.partial(one))) == source_of(one)
+    assert source_of(functools.partial(one, 1)) == f"{source_of(one)} (1,)"  # another function than with 2
     things = Registry("thing")
     things.add("a", 1, function=functools.partial(one))
     with pytest.raises(RegistryError, match="exists already"):

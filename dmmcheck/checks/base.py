@@ -3,46 +3,27 @@
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
+from dmmcheck.checks.declaration import BOUNDED, FAMILIES, validate_question, validate_tests, validated
 from dmmcheck.checks.explanation import Explanation, builtin_explanation
 from dmmcheck.config.schema import did_you_mean
 from dmmcheck.errors import CheckError
+from dmmcheck.errors.text import shown
 from dmmcheck.inference.evidence import Claim, Evidence
 from dmmcheck.inference.types import BUILTIN, TIERS, Direction, DrawCost, SearchKind, Tier, Unit
-from dmmcheck.registry import CHECKS, CONTROLS, source_of
+from dmmcheck.registry import CHECKS, CONTROLS, module_of, source_of, unwrapped
 
 if TYPE_CHECKING:
     from dmmcheck.measurement.view import View
 
 Question = Callable[["View"], Evidence]
-FAMILIES = ("model", "attack", "manifold")
-"""Families of soundness items that a claim can require."""
-
-BOUNDED = frozenset({"share", "rate"})  # units of statistics between 0 and 1
 SMALLEST_EFFECT = 1e-3  # of shares and rates, so that rounding does not decide where statistic and control are 1
 
-NEEDS: Mapping[str, str] = {
-    "classes": "at least three classes: with two there is only one other class",
-    "pair": "a standard and a robust model: set `reference` (the standard model of a robust one) or `robust`; or "
-    "`pairs`, for a claim about adversarial training",
-    "pairs": "several standard and robust models: set `pairs` ([(standard, robust), ...], or a function seed -> "
-    "(standard, robust))",
-    "examples": "the labelled data that the manifold was fitted on: set `x_train` and `y_train` (key `manifold-data`)",
-    "factory": "an untrained model: set `factory` (seed -> model)",
-    "differentiable": "a model with gradients: this one gives labels or scores that jump, so pass its logits as a "
-    "differentiable function",
-    "checkpoints": "models along training: set `checkpoints` ([(step, model), ...], the first one untrained)",
-    "augment": "a function that changes inputs and must keep the label: set `augment` ((x, seed) -> x)",
-    "trainer": "a training function and labelled training data: set `trainer` ((x, y, seed) -> model), `x_train` and "
-    "`y_train` (key `manifold-data`)",
-}
-"""What checks can need beyond a model, data and a manifold, and the fields of a subject that give it."""
-
+UNSET: Mapping[str, Any] = {"min_effect": 0.0, "draw_cost": "energy", "requires": FAMILIES}
 RENAMED = {"margin": "min_effect", "null": "draw_cost", "grounds": "requires"}
 """Arguments of `check` in version 0.1 and their replacements; the old names still work, with a DeprecationWarning."""
 
@@ -233,7 +214,7 @@ def claim(
         tier=tier,
         variant=variant,
         statement=statement,
-        statistic=statistic or (ask.__doc__ or "").strip().partition("\n")[0].rstrip("."),
+        statistic=statistic or (unwrapped(ask).__doc__ or "").strip().partition("\n")[0].rstrip("."),
         unit=unit,
         claim=Claim(threshold=threshold, direction=direction),
         ask=ask,
@@ -272,7 +253,7 @@ def declare(id: str, statement: str, *claims: tuple[Test, ...], explanation: Exp
         CheckError: The id is malformed, another function has a test of the same tier and variant, or a word is unknown.
     """
     tests = [replace(test, statement=test.statement or statement) for group in claims for test in group]
-    _validate(id, tests)
+    validate_tests(id, tests)
     return _add(id, statement, explanation, tests)
 
 
@@ -329,8 +310,8 @@ def check(
         **renamed: Arguments by their names in version 0.1 (margin, null, grounds), with a DeprecationWarning.
 
     Raises:
-        CheckError: The id is malformed, another function has a test of the same tier and variant, or a need, control,
-            tier, direction, draw cost or family is unknown.
+        CheckError: The id is malformed, another function has a test of the same tier and variant, a word is unknown,
+            or an argument has a value that it cannot have; all of this before the check runs.
 
     Example:
         >>> import dmmcheck
@@ -340,6 +321,7 @@ def check(
         ...     return dmmcheck.Evidence.of(view.distance("free"))
     """
     given: dict[str, Any] = {
+        "statement": statement,
         "threshold": threshold,
         "direction": direction,
         "tier": tier,
@@ -354,11 +336,14 @@ def check(
         "per_attack": per_attack,
         "against_chance": against_chance,
         "worse": worse,
-        **_translated(id, renamed),
+        "explanation": explanation,
     }
+    known = validated(id, {**given, **_translated(id, renamed, given)})
+    text = known.pop("explanation")
 
     def register(ask: Question) -> Question:
-        declare(id, statement, claim(ask, statement=statement, **given), explanation=explanation)
+        validate_question(id, ask)
+        declare(id, statement, claim(ask, **known), explanation=text)
         return ask
 
     return register
@@ -402,52 +387,15 @@ def _controlled(test: Test, control: str, *, first: bool) -> Test:
     return replace(test, control=control, variant=control, per_attack=False)
 
 
-def _translated(id: str, renamed: Mapping[str, Any]) -> dict[str, Any]:
+def _translated(id: str, renamed: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of version 0.1 by their present names, with a DeprecationWarning."""
     for name in renamed:
         if name not in RENAMED:
-            raise CheckError(f"check {id!r}: unknown argument {name!r}; see help(dmmcheck.check)")
+            raise CheckError(f"check {shown(id)}: unknown argument {name!r}; see help(dmmcheck.check)")
+        if given[RENAMED[name]] != UNSET[RENAMED[name]]:
+            raise CheckError(f"check {shown(id)}: both {RENAMED[name]} and {name}, its old name; remove {name}")
         warnings.warn(f"the argument {name} of check is now {RENAMED[name]}", DeprecationWarning, stacklevel=3)
     return {RENAMED[name]: value for name, value in renamed.items()}
-
-
-def _validate(id: str, tests: list[Test]) -> None:
-    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", id):
-        raise CheckError(f"check id {id!r} is malformed; use lower-case words joined by hyphens, e.g. 'my-check'")
-    for test in tests:
-        _validate_words(
-            id,
-            (test.control,) if test.control else (),
-            needs=test.needs,
-            tier=test.tier,
-            direction=test.claim.direction,
-            draw_cost=test.draw_cost,
-            requires=test.requires,
-        )
-
-
-def _validate_words(
-    id: str,
-    controls: tuple[str, ...],
-    *,
-    needs: tuple[str, ...],
-    tier: str,
-    direction: str,
-    draw_cost: str,
-    requires: tuple[str, ...],
-) -> None:
-    for what, given, valid in (
-        ("need", needs, tuple(NEEDS)),
-        ("control", controls, CONTROLS.names),
-        ("tier", (tier,), TIERS),
-        ("direction", (direction,), get_args(Direction)),
-        ("draw cost", (draw_cost,), get_args(DrawCost)),
-        ("family", requires, FAMILIES),
-    ):
-        unknown = [name for name in given if name not in valid]
-        if unknown:
-            close = did_you_mean(unknown[0], valid)
-            raise CheckError(f"check {id!r}: unknown {what} {unknown[0]!r}{close}; valid: {', '.join(valid)}")
 
 
 def _add(id: str, statement: str, explanation: Explanation | None, tests: list[Test]) -> Check:
@@ -458,7 +406,7 @@ def _add(id: str, statement: str, explanation: Explanation | None, tests: list[T
                 continue
             if source_of(other.ask) != source_of(test.ask):
                 raise CheckError(
-                    f"check {id!r} has a {test.tier} test {test.variant!r} already (in {other.ask.__module__}); "
+                    f"check {id!r} has a {test.tier} test {test.variant!r} already (in {module_of(other.ask)}); "
                     "choose another id or variant"
                 )
     fresh = {(test.tier, test.variant) for test in tests}

@@ -6,7 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 
-from dmmcheck.checks.base import BOUNDED, NEEDS, Check, Test
+from dmmcheck.checks.base import Check, Test
+from dmmcheck.checks.declaration import BOUNDED, NEEDS
 from dmmcheck.checks.explanation import TITLES
 from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, FIRST_DRAWS, INPUTS_A_DRAW
 from dmmcheck.registry import CONTROLS

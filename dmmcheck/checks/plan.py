@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dmmcheck.checks.base import Check, Test, registry
+from dmmcheck.checks.declaration import unreachable
 from dmmcheck.config.schema import did_you_mean
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ConfigError
+from dmmcheck.errors.text import shown
 from dmmcheck.inference.types import BEYOND_CHANCE, SEARCH, TIERS, Gate, Tier
 
 ADVISORY_FOR_ROBUST = (
@@ -147,14 +149,14 @@ def select(
     Hypothesis has found before, while all other findings depend on subject and settings alone.
 
     Raises:
-        CheckError: A name is not a check (or tier); the message lists the valid ones.
+        CheckError: A name is not a check (or tier), and the message lists the valid ones; or nothing is selected.
     """
     known = list(registry())
     wanted = known if checks is None else _valid(checks, known, "check")
     unwanted = _valid(exclude, known, "check")
     kept_tiers = TIERS if tiers is None else _valid(tiers, TIERS, "tier")
     is_named = checks is not None or tiers is not None
-    return tuple(
+    selected = tuple(
         item
         for item in planned
         if item.check.id in wanted
@@ -163,13 +165,24 @@ def select(
         and (item.tier != SEARCH or is_named or item.gating)
         and (item.tier == "stated" or not fast)
     )
+    if not selected:
+        raise CheckError(
+            "checks, exclude and tiers (--dmm-checks, --dmm-exclude and --dmm-tier) leave no check; see --dmm-list for "
+            f"the ids and their tiers{', of which fast keeps the tier stated' if fast else ''}"
+        )
+    return selected
 
 
 def _valid(names: Iterable[str], known: Iterable[str], what: str) -> list[str]:
+    if isinstance(names, Mapping) or not isinstance(names, Iterable):
+        raise CheckError(
+            f"the {what}s to select are {shown(names)}, expected a list of names, e.g. ['{next(iter(known))}']"
+        )
     given = [names] if isinstance(names, str) else list(names)
     for name in given:
         if name not in known:
-            raise CheckError(f"unknown {what} {name!r}{did_you_mean(name, known)}; valid: {', '.join(known)}")
+            close = did_you_mean(name, known) if isinstance(name, str) else ""
+            raise CheckError(f"unknown {what} {shown(name)}{close}; valid: {', '.join(known)}")
     return given
 
 
@@ -190,8 +203,19 @@ def _validate_settings(check: Check, configured: CheckSettings, gate: tuple[Gate
             f"a threshold of {configured.threshold:g} is set for {check.id!r}, which has no stated claim to use it for "
             f"(its tiers: {', '.join(check.tiers)}); remove it"
         )
+    _validate_numbers(check, configured)
     if configured.min_effect is not None and not any(test.control for test in check.tests):
         raise CheckError(
             f"a min-effect of {configured.min_effect:g} is set for {check.id!r}, which is compared with no control; "
             "remove it"
         )
+
+
+def _validate_numbers(check: Check, configured: CheckSettings) -> None:
+    """Refuse numbers that the statistic of a check cannot reach, which would decide its claims beforehand."""
+    for test in check.tests:
+        for name, value in (("threshold", configured.threshold), ("min-effect", configured.min_effect)):
+            is_used = test.control if name == "min-effect" else test.tier == "stated"
+            wrong = "" if value is None or not is_used else unreachable(test.unit, value, name)
+            if wrong:
+                raise CheckError(f"a {name} of {value:g} is set for {check.id!r}, {wrong}")

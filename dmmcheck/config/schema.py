@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import re
 import sys
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
+from dmmcheck.errors.text import shown
 from dmmcheck.inference.types import BUILTIN, GATES, MIN_INPUTS
-from dmmcheck.registry import CONTROLS
+from dmmcheck.registry import CONTROLS, wrong_call
 
 PYPROJECT, OWN_FILE = "pyproject.toml", "dmmcheck.toml"
 PREFIX = "--dmm-"  # of options of pytest; the console command has the same ones without dmm-
 LARGEST_SEED = 2**63 - 1
 MOST_JOBS, CLUSTERS = 10_000, ("dask", "ray")
+LONGEST_TEXT = 4096  # characters: of the longest path
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Key:
         parse: Converts the text of the option to a value of TOML; raises ValueError in the same way.
         metavar: The word for the value in the option's help.
         help: The option's help, one line.
+        examples: Values of TOML that it can have, at least one of each type.
         flag: Whether the option takes no value and means true.
     """
 
@@ -38,6 +41,7 @@ class Key:
     parse: Callable[[str], Any]
     metavar: str
     help: str
+    examples: tuple[Any, ...]
     flag: bool = False
 
     @property
@@ -80,28 +84,58 @@ def parse_toml(text: str) -> dict[str, Any]:
     """TOML as a dict.
 
     Raises:
-        ValueError: It does not parse.
+        ValueError: It does not parse, or is nested so deeply that it cannot be read.
     """
     if sys.version_info >= (3, 11):
         import tomllib  # noqa: PLC0415  # not before a file is read
     else:
         import tomli as tomllib  # noqa: PLC0415
 
-    content: dict[str, Any] = tomllib.loads(text)
+    try:
+        content: dict[str, Any] = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("its lists or tables are nested too deeply; make them flatter") from None
     return content
 
 
 def text(value: Any) -> str:
-    """A text that is not empty, stripped."""
+    """A text that is not empty, stripped, on one line and not too long for a path."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text that is not empty")
+    if len(value) > LONGEST_TEXT:
+        raise ValueError(f"at most {LONGEST_TEXT} characters (it has {len(value)}); shorten it")
+    control = next((character for character in value.strip() if unicodedata.category(character) == "Cc"), "")
+    if control:
+        raise ValueError(f"a text without control characters (it has {control!r}); remove them")
     return value.strip()
+
+
+def reason(value: Any) -> str:
+    """A text for readers, on one line wherever it was broken."""
+    return text(" ".join(value.split()) if isinstance(value, str) else value)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number that is finite as a float; whole numbers can be too large for that."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def number(value: Any) -> float:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not is_number(value):
         raise ValueError("a finite number, e.g. 1.5")
+    return float(value)
+
+
+def effect(value: Any) -> float:
+    """A number that is not negative: how much two numbers must differ."""
+    if not is_number(value) or value < 0:
+        raise ValueError("a finite number >= 0, e.g. 0.1")
     return float(value)
 
 
@@ -115,16 +149,14 @@ def day(value: Any) -> date:
 def _integer(low: int, high: int) -> Callable[[Any], int]:
     def read(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise ValueError(
-                f"a whole number from {low} to {high}" if high < LARGEST_SEED else f"a whole number >= {low}"
-            )
+            raise ValueError(f"a whole number from {low} to {high}")
         return value
 
     return read
 
 
 def _rate(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+    if not is_number(value) or not 0 < value < 1:
         raise ValueError("a number above 0 and below 1, e.g. 0.05")
     return float(value)
 
@@ -145,12 +177,12 @@ def _attacks(value: Any) -> tuple[Any, ...]:
         name = attack_name(attack)
         if name in {BUILTIN, *CONTROLS.names}:
             raise ValueError(
-                f"attacks with names of their own ({attack!r} has the name {name!r}, which reports use otherwise); "
-                "rename that attack"
+                f"attacks with names of their own ({shown(attack)} has the name {name!r}, which reports use otherwise)"
+                "; rename that attack"
             )
         if name in seen:
             raise ValueError(
-                f"attacks with different names ({seen[name]!r} and {attack!r} both have the name {name!r}); "
+                f"attacks with different names ({shown(seen[name])} and {shown(attack)} both have the name {name!r}); "
                 "rename one of them"
             )
         seen[name] = attack
@@ -162,11 +194,12 @@ def _attack(value: Any) -> Any:
     if isinstance(value, str):
         return _reference_or_name(text(value))
     if isinstance(value, type) or not callable(value):
-        raise ValueError(f"attacks that can be called ({value!r} cannot); pass an object, e.g. MyAttack()")
+        raise ValueError(f"attacks that can be called ({shown(value)} cannot); pass an object, e.g. MyAttack()")
     wrong = wrong_signature(value)
     if wrong:
         raise ValueError(
-            f"attacks that can be called with {ATTACK_SIGNATURE} ({value!r} cannot: {wrong}); give it this signature"
+            f"attacks that can be called with {ATTACK_SIGNATURE} ({shown(value)} cannot: {wrong}); give it this "
+            "signature"
         )
     return value
 
@@ -175,7 +208,7 @@ def _reference_or_name(value: str) -> str:
     if ":" not in value and "." in value:
         raise ValueError(
             "names of torchattacks, or references of the form pkg.mod:attr or path.py:attr "
-            f"({value!r} has a dot and no colon){colon_hint(value)}"
+            f"({shown(value)} has a dot and no colon){colon_hint(value)}"
         )
     return value if ":" in value else value.lower()
 
@@ -193,15 +226,7 @@ def wrong_signature(attack: Callable[..., Any]) -> str:
         >>> wrong_signature(lambda model, x: None)
         'too many positional arguments'
     """
-    try:
-        signature = inspect.signature(attack)
-    except (TypeError, ValueError):
-        return ""
-    try:
-        signature.bind(None, None, None, space=None, generator=None)
-    except TypeError as error:
-        return str(error)
-    return ""
+    return wrong_call(attack, None, None, None, space=None, generator=None)
 
 
 def attack_name(attack: Any) -> str:
@@ -235,7 +260,7 @@ def _gates(value: Any) -> tuple[str, ...]:
     unknown = [gate for gate in gates if gate not in GATES]
     if unknown:
         raise ValueError(
-            f"a list of {', '.join(GATES)} ({unknown[0]!r} is none of them{did_you_mean(unknown[0], GATES)})"
+            f"a list of {', '.join(GATES)} ({shown(unknown[0])} is none of them{did_you_mean(unknown[0], GATES)})"
         )
     return gates
 
@@ -253,12 +278,12 @@ def _time(value: Any) -> float:
     """A time in seconds, from a number of seconds or from a number and a unit."""
     expected = 'a time above 0, e.g. "10 min", "90 s" or "2 h", or a number of seconds'
     if isinstance(value, str):
-        found = re.fullmatch(r"\s*(\d+\.?\d*)\s*([a-z]+)\s*", value)
+        found = re.fullmatch(r"\s*([0-9]+\.?[0-9]*)\s*([a-z]+)\s*", value)
         unit = None if found is None else _SECONDS.get(found[2].removesuffix("s") or "s")
         if found is None or unit is None:
             raise ValueError(expected)
         value = float(found[1]) * unit
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+    if not is_number(value) or not value > 0:
         raise ValueError(expected)
     return float(value)
 
@@ -268,7 +293,7 @@ def _folder_or_not(value: Any) -> bool | str:
         return value
     if not isinstance(value, str) or not value.strip():
         raise ValueError('true, false, or a folder, e.g. ".dmmcheck"')
-    return value.strip()
+    return text(value)
 
 
 def _jobs(value: Any) -> int | str:
@@ -286,7 +311,7 @@ def _number_or_text(text: str) -> int | str:
 
 
 def _folder_text(text: str) -> bool | str:
-    return {"on": True, "true": True, "off": False, "false": False}.get(text, text)
+    return {"on": True, "true": True, "off": False, "false": False}.get(text.lower(), text)
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:
@@ -304,13 +329,18 @@ def _pair(value: Any) -> tuple[float, float]:
     low, high = map(number, value)
     if not low < high:
         raise ValueError("two numbers, the lower one first, e.g. [0.0, 1.0]")
+    if not math.isfinite(high - low):
+        raise ValueError("two numbers whose difference is finite, e.g. [0.0, 1.0]")
     return low, high
 
 
 def _table(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ValueError("a table, e.g. {dim = 16}")
-    return {name.replace("-", "_"): part for name, part in value.items()}
+    named = {name.replace("-", "_"): part for name, part in value.items()}
+    if not all(name.isidentifier() for name in named) or len(named) < len(value):
+        raise ValueError("options with names of letters, digits and hyphens, each once, e.g. {dim = 16}")
+    return named
 
 
 def _normalize(value: Any) -> dict[str, list[float]]:
@@ -349,8 +379,16 @@ def _real(text: str) -> float:
         raise ValueError("a number") from None
 
 
-def _listed(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+def listed(text: str) -> list[str]:
+    """The names in a text, separated by commas.
+
+    Raises:
+        ValueError: There is none.
+    """
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise ValueError("at least one name; put commas between several, e.g. a,b")
+    return names
 
 
 def _reals(text: str) -> list[float]:
@@ -358,20 +396,31 @@ def _reals(text: str) -> list[float]:
 
 
 def _inline(text: str) -> Any:
+    end = ', "" = 0' if text.strip() else '"" = 0'  # is lost where the text ends the table, or is a comment
     try:
-        return parse_toml(f"options = {{{text}}}")["options"]
+        parsed = parse_toml(f"options = {{{text}{end}}}")
     except ValueError:
-        raise ValueError("options as in TOML, e.g. 'dim = 16, neighbours = 40'") from None
+        parsed = {}
+    if list(parsed) != ["options"] or parsed["options"].pop("", None) != 0:
+        raise ValueError("options as in TOML, e.g. 'dim = 16, neighbours = 40'")
+    return parsed["options"]
 
 
 def _code(name: str, help: str) -> Key:
-    return Key(name=name, read=text, parse=_same, metavar="MODULE:ATTR", help=help)
+    return Key(name=name, read=text, parse=_same, metavar="MODULE:ATTR", help=help, examples=("shop.code:name",))
 
 
 _SUBJECT = (
     _code("model", "the classifier: pkg.mod:attr or path.py:attr, a value or a function returning it"),
     _code("data", "labelled inputs to test on: (x, y) or a torch Dataset"),
-    Key(name="manifold", read=text, parse=_same, metavar="NAME", help="a built-in manifold or pkg.mod:attr"),
+    Key(
+        name="manifold",
+        read=text,
+        parse=_same,
+        metavar="NAME",
+        help="a built-in manifold or pkg.mod:attr",
+        examples=("local-pca", "shop.data:surface"),
+    ),
     _code("manifold-data", "the data that a built-in manifold is fitted on: (x, y), x alone, or a Dataset"),
     Key(
         name="manifold-options",
@@ -379,6 +428,7 @@ _SUBJECT = (
         parse=_inline,
         metavar="OPTIONS",
         help="options of the built-in manifold: 'dim = 16'",
+        examples=({"dim": 16},),
     ),
     _code("reference", "the standard model of the pair, where the model under test is the robust one"),
     _code("robust", "the robust model of the pair, where the model under test is the standard one"),
@@ -390,6 +440,7 @@ _SUBJECT = (
         parse=_true_or_false,
         metavar="true|false",
         help="whether the model under test is adversarially trained (false; true with a reference)",
+        examples=(True,),
     ),
     _code("baseline-model", "a model to compare with on the same inputs in the same run, e.g. that of the main branch"),
     _code("factory", "a function seed -> untrained model"),
@@ -399,6 +450,7 @@ _SUBJECT = (
         parse=_same,
         metavar="MODULE:ATTR|GLOB",
         help="[(step, model), ...], the first one untrained; or, with a factory, files of weights",
+        examples=("shop.model:history", "weights/*.pt"),
     ),
     _code("trainer", "a function (x, y, seed) -> trained model"),
     _code("augment", "a function (x, seed) -> x that must keep the label, for the tier search"),
@@ -409,6 +461,7 @@ _SUBJECT = (
         parse=_same,
         metavar="input|standard",
         help="units of distances: those of the inputs, or each feature by its standard deviation (input)",
+        examples=("standard",),
     ),
     Key(
         name="normalize",
@@ -416,8 +469,16 @@ _SUBJECT = (
         parse=_inline,
         metavar="MEAN,STD",
         help="what models expect to be applied to their inputs first: 'mean = [0.5], std = [0.25]'",
+        examples=({"mean": [0.5], "std": [0.25]},),
     ),
-    Key(name="bounds", read=_pair, parse=_reals, metavar="LO,HI", help="the range of valid input values"),
+    Key(
+        name="bounds",
+        read=_pair,
+        parse=_reals,
+        metavar="LO,HI",
+        help="the range of valid input values",
+        examples=([0.0, 1.0],),
+    ),
 )
 _JUDGING = (
     Key(
@@ -426,6 +487,7 @@ _JUDGING = (
         parse=_whole,
         metavar="N",
         help="the most inputs to use (512)",
+        examples=(512,),
     ),
     Key(
         name="alpha",
@@ -433,15 +495,24 @@ _JUDGING = (
         parse=_real,
         metavar="RATE",
         help="largest share of runs with a false gating verdict (0.05)",
+        examples=(0.05,),
     ),
-    Key(name="seed", read=_integer(0, LARGEST_SEED), parse=_whole, metavar="N", help="seed of all random numbers (0)"),
+    Key(
+        name="seed",
+        read=_integer(0, LARGEST_SEED),
+        parse=_whole,
+        metavar="N",
+        help="seed of all random numbers (0)",
+        examples=(0,),
+    ),
     Key(
         name="gate",
         read=_gates,
-        parse=_listed,
+        parse=listed,
         metavar="TIER,...",
         help="tiers whose refutation fails the run (stated,mechanism); also beyond-chance (a claim like chance "
         "fails it) and baseline (a change for the worse does)",
+        examples=(["stated", "mechanism"],),
     ),
     Key(
         name="on-inconclusive",
@@ -449,13 +520,15 @@ _JUDGING = (
         parse=_same,
         metavar="warn|fail",
         help="what an inconclusive gating claim does (warn)",
+        examples=("warn",),
     ),
     Key(
         name="attacks",
         read=_attacks,
-        parse=_listed,
+        parse=listed,
         metavar="NAME,...",
         help="further attacks, each adds a variant: names of torchattacks (fab, pgdl2, ...) or pkg.mod:attr",
+        examples=(["fab", "shop.attacks:Mine"],),
     ),
     Key(
         name="effort",
@@ -463,6 +536,7 @@ _JUDGING = (
         parse=_same,
         metavar="quick|default|thorough",
         help="effort of the boundary search (default)",
+        examples=("quick",),
     ),
     Key(
         name="fast",
@@ -471,6 +545,7 @@ _JUDGING = (
         metavar="",
         help="test the stated claims only, with quick effort; the report says so",
         flag=True,
+        examples=(True,),
     ),
     Key(
         name="max-time",
@@ -478,6 +553,7 @@ _JUDGING = (
         parse=_same,
         metavar="TIME",
         help="stop measuring after this time, e.g. '10 min'; claims that are left are inconclusive",
+        examples=("10 min", 90, 0.5),
     ),
     Key(
         name="cache",
@@ -485,6 +561,7 @@ _JUDGING = (
         parse=_folder_text,
         metavar="DIR|off",
         help="where measurements are kept for later runs: a folder, off, or on for pytest's cache (on)",
+        examples=(True, ".dmmcheck"),
     ),
     Key(
         name="jobs",
@@ -492,6 +569,7 @@ _JUDGING = (
         parse=_number_or_text,
         metavar="N|CLUSTER",
         help="measure in N processes, or on dask:N, dask:ADDRESS, ray:N, ray:ADDRESS (1)",
+        examples=(2, "dask:4"),
     ),
     Key(
         name="queries",
@@ -499,6 +577,7 @@ _JUDGING = (
         parse=_whole,
         metavar="N",
         help="most model calls an input and arm, of models without gradients (5000)",
+        examples=(5000,),
     ),
     Key(
         name="baseline",
@@ -506,6 +585,7 @@ _JUDGING = (
         parse=_same,
         metavar="PATH",
         help="compare with this earlier report, which --dmm-update-baseline writes",
+        examples=("dmm-baseline.json",),
     ),
     Key(
         name="evidence",
@@ -513,8 +593,16 @@ _JUDGING = (
         parse=_true_or_false,
         metavar="true|false",
         help="measure the values of every input, and keep them in JSON reports (false)",
+        examples=(True,),
     ),
-    Key(name="device", read=text, parse=_same, metavar="DEVICE", help="the device to compute on (that of the model)"),
+    Key(
+        name="device",
+        read=text,
+        parse=_same,
+        metavar="DEVICE",
+        help="the device to compute on (that of the model)",
+        examples=("cpu",),
+    ),
 )
 
 SUBJECT: Mapping[str, Key] = {key.name: key for key in _SUBJECT}

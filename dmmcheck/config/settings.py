@@ -20,11 +20,13 @@ from dmmcheck.config.schema import (
     attack_name,
     day,
     did_you_mean,
+    effect,
     number,
     parse_toml,
-    text,
+    reason,
 )
 from dmmcheck.errors import ConfigError
+from dmmcheck.errors.text import LONGEST_VALUE, shown
 from dmmcheck.inference.types import EffortName, Gate
 
 OnInconclusive = Literal["warn", "fail"]
@@ -40,12 +42,22 @@ class CheckSettings:
         expected_failure: Why a refutation is expected; "" where none is. The run fails if all gating claims of the
             check are supported.
         expires: From this day on, the expected failure is an error.
+
+    Raises:
+        ConfigError: A setting has a value that it cannot have.
     """
 
     threshold: float | None = None
     min_effect: float | None = None
     expected_failure: str = ""
     expires: date | None = None
+
+    def __post_init__(self) -> None:
+        for name, read in _CHECK_KEYS.items():
+            attribute = name.replace("-", "_")
+            value = getattr(self, attribute)
+            if value is not None and not (isinstance(value, str) and not value):  # neither is set
+                object.__setattr__(self, attribute, _field(read, value, attribute))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,10 +119,8 @@ class Settings:
             value = getattr(self, key.field)
             if value is None and key.field in {"device", "baseline", "max_time"}:
                 continue  # the device of the model, no baseline, no limit
-            try:
-                object.__setattr__(self, key.field, key.read(value))
-            except (TypeError, ValueError) as error:
-                raise ConfigError(f"{key.field} is {value!r}, expected {error}") from error
+            object.__setattr__(self, key.field, _field(key.read, value, key.field))
+        _refuse_junk(self.checks)
 
     @property
     def search_effort(self) -> EffortName:
@@ -131,8 +141,44 @@ class Settings:
         known = [part.name for part in fields(self)]
         for name in changes:
             if name not in known:
-                raise ConfigError(f"unknown setting {name!r}{did_you_mean(name, known)}; valid: {', '.join(known)}")
+                raise ConfigError(
+                    f"unknown setting {shown(name)}{did_you_mean(name, known)}; valid: {', '.join(known)}"
+                )
         return replace(self, **changes)
+
+
+def _field(read: Callable[[Any], Any], value: Any, name: str) -> Any:
+    """The value of a setting that is given in Python."""
+    try:
+        return read(value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{name} is {shown(value)}, expected {error}") from None
+
+
+def _refuse_junk(checks: Any) -> None:
+    """Refuse a value of the setting `checks` that holds no settings of checks."""
+    example = "{'off-manifold-energy': dmmcheck.config.settings.CheckSettings(threshold=0.7)}"
+    if not isinstance(checks, Mapping):
+        raise ConfigError(
+            f"checks is {shown(checks)}, expected settings of checks by id, e.g. {example}; "
+            "which checks run is an argument of dmmcheck.run and dmmcheck.parametrize"
+        )
+    for id, settings in checks.items():
+        if not isinstance(id, str) or not isinstance(settings, CheckSettings):
+            raise ConfigError(f"checks has {shown(settings)} for {shown(id)}, expected CheckSettings, e.g. {example}")
+
+
+def refuse_settings(settings: Any) -> None:
+    """Refuse a value of the argument `settings` that is something else.
+
+    Raises:
+        ConfigError: It is neither `Settings` nor None.
+    """
+    if settings is not None and not isinstance(settings, Settings):
+        raise ConfigError(
+            f"settings is {shown(settings)}, expected dmmcheck.Settings, e.g. dmmcheck.Settings(seed=3); single "
+            "settings are arguments of their own, e.g. seed=3"
+        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +194,7 @@ class Given:
     origin: str
 
     def __str__(self) -> str:
-        return f"{self.value!r} ({self.origin})"
+        return f"{shown(self.value)} ({self.origin})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,17 +266,20 @@ def find_settings(root: Path) -> tuple[Path | None, dict[str, Any]]:
 
 
 def _tool_table(content: dict[str, Any]) -> dict[str, Any] | None:
-    table = content.get("tool", {}).get("dmmcheck")
+    tool = content.get("tool", {})
+    if not isinstance(tool, dict):
+        raise ConfigError(f"tool of {PYPROJECT} is {shown(tool)}; make it a table, e.g. [tool.dmmcheck]")
+    table = tool.get("dmmcheck")
     if table is None or isinstance(table, dict):
         return table
-    raise ConfigError(f"dmmcheck in [tool] of {PYPROJECT} is {table!r}; make it a table, [tool.dmmcheck]")
+    raise ConfigError(f"dmmcheck in [tool] of {PYPROJECT} is {shown(table)}; make it a table, [tool.dmmcheck]")
 
 
 def _parse_file(file: Path) -> dict[str, Any]:
     try:
         return parse_toml(file.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise ConfigError(f"{file} does not parse as TOML: {error}; correct that line") from error
+        raise ConfigError(f"{file} does not parse as TOML: {error}; correct that line") from None
 
 
 def _origin(file: Path) -> str:
@@ -240,7 +289,9 @@ def _origin(file: Path) -> str:
 def _known(name: str, origin: str) -> Key:
     if name not in KEYS:
         valid = [*KEYS, "checks"]
-        raise ConfigError(f"unknown key {name!r} in {origin}{did_you_mean(name, valid)}; valid: {', '.join(valid)}")
+        raise ConfigError(
+            f"unknown key {shown(name)} in {origin}{did_you_mean(name, valid)}; valid: {', '.join(valid)}"
+        )
     return KEYS[name]
 
 
@@ -257,21 +308,28 @@ def _converted(convert: Callable[[Any], Any], value: Any, name: str, origin: str
     try:
         return convert(value)
     except ValueError as error:
-        raise ConfigError(f"{origin}: {name} is {value!r}, expected {error}") from None
+        raise ConfigError(f"{origin}: {name} is {shown(value)}, expected {error}") from None
 
 
 _CHECK_KEYS: Mapping[str, Callable[[Any], Any]] = {
     "threshold": number,
-    "min-effect": number,
-    "expected-failure": text,
+    "min-effect": effect,
+    "expected-failure": reason,
     "expires": day,
 }
 
 
 def _checks(tables: Any, origin: str, today: date) -> dict[str, CheckSettings]:
     if not isinstance(tables, dict):
-        raise ConfigError(f"{origin}: checks is {tables!r}, expected one table a check, e.g. [tool.dmmcheck.checks.ID]")
-    return {id: _check(id, table, f"checks.{id} in {origin}", today) for id, table in tables.items()}
+        raise ConfigError(
+            f"{origin}: checks is {shown(tables)}, expected one table a check, e.g. [tool.dmmcheck.checks.ID]"
+        )
+    return {id: _check(id, table, f"checks.{_named(id)} in {origin}", today) for id, table in tables.items()}
+
+
+def _named(id: str) -> str:
+    """The id of a check in a message; in quotes where it can be none."""
+    return id if id.replace("-", "").isalnum() and len(id) <= LONGEST_VALUE else shown(id)
 
 
 def _renamed(table: Mapping[str, Any], origin: str) -> dict[str, Any]:
@@ -286,12 +344,12 @@ def _renamed(table: Mapping[str, Any], origin: str) -> dict[str, Any]:
 
 def _check(id: str, table: Any, origin: str, today: date) -> CheckSettings:
     if not isinstance(table, dict):
-        raise ConfigError(f"{origin} is {table!r}, expected a table with {', '.join(_CHECK_KEYS)}")
+        raise ConfigError(f"{origin} is {shown(table)}, expected a table with {', '.join(_CHECK_KEYS)}")
     table = _renamed(table, origin)
     for name in table:
         if name not in _CHECK_KEYS:
             close = did_you_mean(name, _CHECK_KEYS)
-            raise ConfigError(f"unknown key {name!r} of {origin}{close}; valid: {', '.join(_CHECK_KEYS)}")
+            raise ConfigError(f"unknown key {shown(name)} of {origin}{close}; valid: {', '.join(_CHECK_KEYS)}")
     values = {name: _converted(_CHECK_KEYS[name], value, name, origin) for name, value in table.items()}
     settings = CheckSettings(**{name.replace("-", "_"): value for name, value in values.items()})
     if settings.expires and not settings.expected_failure:

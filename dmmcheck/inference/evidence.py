@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dmmcheck.errors import CheckError
+from dmmcheck.errors.text import shown, told
 from dmmcheck.inference.types import Direction, Unit
 
 Floats = NDArray[np.float64]
@@ -38,7 +39,7 @@ class Evidence:
             `replicates`, each value is.
 
     Raises:
-        CheckError: `replicates` holds single numbers in place of rows, or comes without a unit.
+        CheckError: A field has a value that it cannot have, or `replicates` comes without a unit.
 
     Example:
         >>> from dmmcheck import Evidence
@@ -57,6 +58,7 @@ class Evidence:
     unit: Unit = "input"
 
     def __post_init__(self) -> None:
+        _refuse_junk(self)
         if self.replicates is None:
             return
         if any(np.ndim(row) != 1 for row in self.replicates):
@@ -103,15 +105,16 @@ class Evidence:
         if draws is not None:
             warnings.warn("the argument draws of Evidence.of is now replicates", DeprecationWarning, stacklevel=2)
             replicates = draws
-        if hasattr(values, "detach"):
-            values = values.detach().cpu().numpy()
-        numbers = np.asarray(values, dtype=np.float64).reshape(-1)
-        return cls(numbers, censored, summary, chance, replicates, note, unit)
+        if isinstance(replicates, Iterable) and not isinstance(replicates, (str, bytes)):
+            replicates = tuple(_row(row) if np.ndim(row) else row for row in replicates)
+        return cls(_row(values), censored, summary, chance, replicates, note, unit)
 
     @classmethod
     def ratio(cls, numerator: Any, denominator: Any) -> Evidence:
         """The ratios of two distances of each input: inf / finite is inf, finite / inf is 0, inf / inf is NaN."""
         a, b = cls.of(numerator).values, cls.of(denominator).values
+        if len(a) != len(b):
+            raise CheckError(f"a ratio of {len(a)} and {len(b)} numbers, expected as many of each; give one an input")
         with np.errstate(divide="ignore", invalid="ignore"):
             values = a / b
         return cls(values, int(np.sum(np.isinf(a) | np.isinf(b))))
@@ -126,9 +129,83 @@ class Evidence:
             own: The numbers (n,) of the model under test.
             others: The numbers (n,) of each untrained network.
         """
-        middle = np.median([cls.of(other).values for other in others], axis=0)
+        numbers = [cls.of(other).values for other in (others if isinstance(others, Iterable) else ())]
+        if not numbers or len({len(row) for row in (cls.of(own).values, *numbers)}) > 1:
+            counts = ", ".join(str(len(row)) for row in numbers) or "no"
+            raise CheckError(
+                f"the untrained networks have {counts} numbers, expected at least one network, and as many numbers for "
+                f"each as for the model under test ({len(cls.of(own).values)})"
+            )
+        middle = np.median(numbers, axis=0)
         replicates = tuple(cls.ratio(own, other).values for other in others)
         return replace(cls.ratio(own, middle), replicates=replicates, unit="untrained network")
+
+
+def _row(values: Any) -> Floats:
+    """One number for each input, from a list, an array or a tensor.
+
+    Raises:
+        CheckError: They are no numbers; a masked array has numbers that are missing.
+    """
+    given = values
+    try:
+        if hasattr(values, "detach"):
+            values = values.detach().cpu()
+            values = values.to_dense() if values.is_sparse else values
+            values = values.numpy() if values.is_complex() else values.double().numpy()
+        if np.ma.is_masked(values):
+            values = np.ma.filled(np.ma.asarray(values).astype(np.float64), np.nan)  # a value that is not known
+        if values is None or np.iscomplexobj(values):
+            raise TypeError("None" if values is None else "complex numbers")
+        numbers = np.asarray(list(values) if isinstance(values, Iterator) else values, dtype=np.float64)
+        if numbers.size > max(numbers.shape, default=1):
+            raise TypeError(f"an array of shape {numbers.shape}")
+        return numbers.reshape(-1)
+    except (TypeError, ValueError, OverflowError, NotImplementedError, RuntimeError) as error:
+        raise CheckError(
+            f"the evidence is {shown(given)}, expected one number for each input ({told(error)}); return "
+            "dmmcheck.Evidence.of(values) with a list, an array or a tensor of numbers"
+        ) from error
+
+
+def _refuse_junk(evidence: Evidence) -> None:
+    """Refuse a field of evidence that has a value which it cannot have.
+
+    Raises:
+        CheckError: There is one.
+    """
+    values, count = evidence.values, evidence.censored
+    is_array = isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype == np.float64
+    is_count = isinstance(count, (int, np.integer)) and not isinstance(count, bool)
+    is_level = evidence.chance is None or (
+        isinstance(evidence.chance, (int, float, np.number)) and bool(np.isfinite(float(evidence.chance)))
+    )
+    fields = (
+        (
+            "values",
+            values,
+            is_array,
+            "a float64 array with one number for each input; use dmmcheck.Evidence.of(values)",
+        ),
+        ("censored", count, is_count and count >= 0, "a whole number >= 0"),
+        ("summary", evidence.summary, evidence.summary in get_args(Summary), "'median' or 'mean'"),
+        ("chance", evidence.chance, is_level, "a finite number, or None"),
+        ("note", evidence.note, isinstance(evidence.note, str), "a text"),
+        ("unit", evidence.unit, evidence.unit in get_args(Unit), " or ".join(map(repr, get_args(Unit)))),
+        ("replicates", evidence.replicates, _is_rows(evidence.replicates), "a row of numbers for each network"),
+    )
+    for name, value, is_right, expected in fields:
+        if not is_right:
+            raise CheckError(f"{name} of the evidence is {shown(value)}, expected {expected}")
+    if evidence.summary == "mean" and not np.isin(values[~np.isnan(values)], (0.0, 1.0)).all():
+        raise CheckError(
+            "the evidence has the summary 'mean', which is of values 0 and 1 (a rate), and other values; return 0 and "
+            "1, or use summary='median'"
+        )
+
+
+def _is_rows(replicates: Any) -> bool:
+    return replicates is None or (isinstance(replicates, Sequence) and not isinstance(replicates, (str, bytes)))
 
 
 @dataclass(frozen=True, kw_only=True)

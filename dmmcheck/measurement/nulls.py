@@ -15,7 +15,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from dmmcheck.errors import CheckError, one_error
+from dmmcheck.errors import CheckError, RegistryError, one_error
+from dmmcheck.errors.text import shown
 from dmmcheck.inference.decide import point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.types import ArmName, DrawCost
@@ -24,7 +25,7 @@ from dmmcheck.manifolds.rotations import Haar, Spectrum, Within
 from dmmcheck.manifolds.span import data_span
 from dmmcheck.measurement.measure import MAX_EXAMPLES
 from dmmcheck.measurement.view import View, find_together
-from dmmcheck.registry import CONTROLS
+from dmmcheck.registry import CONTROLS, is_name, wrong_call
 from dmmcheck.seeding import seeded
 
 NO_LENGTH = 1e-5  # of the longest; a direction shorter than this is constant up to rounding
@@ -128,7 +129,7 @@ def control(
         weaker: Name of a second control whose draws the statistic must be extreme among, too.
 
     Raises:
-        RegistryError: A control of this name exists.
+        RegistryError: The name is malformed, a control of this name exists, or the function takes other arguments.
 
     Example:
         >>> import dmmcheck, torch
@@ -136,9 +137,24 @@ def control(
         ... def other_inputs(view, generator):
         ...     return view.permuted(torch.randperm(view.n, generator=generator))
     """
+    if not isinstance(name, str) or not is_name(name):
+        raise RegistryError(
+            f"the name of a control is {shown(name)}; use lower-case words joined by hyphens, e.g. 'other-inputs'"
+        )
+    for field, value in (("title", title), ("weaker", weaker)):
+        if not isinstance(value, str):
+            raise RegistryError(f"the {field} of the control {name!r} is {shown(value)}, expected a text")
+    if not callable(unavailable) or not isinstance(checks, Iterable):
+        raise RegistryError(
+            f"the control {name!r} has checks={shown(checks)} and unavailable={shown(unavailable)}, expected ids of "
+            "checks and a function of a view"
+        )
     ids = (checks,) if isinstance(checks, str) else tuple(checks)
 
     def register(draw: Draw) -> Draw:
+        wrong = "it is no function" if not callable(draw) else wrong_call(draw, None, None)
+        if wrong:
+            raise RegistryError(f"the control {name!r} cannot be called with a view and a generator: {wrong}")
         null = NullModel(title, draw, unavailable, weaker, ids)
         CONTROLS.add(name, null, function=draw)
         return draw
@@ -322,7 +338,12 @@ def why_unavailable(view: View, name: str) -> str:
     """
     null: NullModel = CONTROLS[name]
     with one_error(f"the control {name!r}", "", CheckError):
-        return null.unavailable(view)
+        reason = null.unavailable(view)
+    if not isinstance(reason, str):
+        raise CheckError(
+            f"the function unavailable of the control {name!r} returned {shown(reason)}, expected a reason or ''"
+        )
+    return reason
 
 
 def _drawn(view: View, name: str, number: int) -> View:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import ModelError
+from dmmcheck.errors.text import told
 from dmmcheck.models.base import Classifier, ambient_dim
 from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.evaluation import module_of
@@ -98,7 +99,7 @@ def moved(function: Any, device: torch.device | str, dtype: torch.dtype | None =
             module.to(device=device, dtype=dtype)
     except Exception as error:
         raise ModelError(
-            f"the {role} cannot be copied to {there}, where it is needed ({type(error).__name__}: {error}); "
+            f"the {role} cannot be copied to {there}, where it is needed ({told(error)}); "
             "move it there yourself, with .to(...)"
         ) from error
     return copied

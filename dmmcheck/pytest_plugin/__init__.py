@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Answer --dmm-list and --dmm-explain instead of running tests."""
-    if not (config.getoption("--dmm-list") or config.getoption("--dmm-explain")):
+    if not config.getoption("--dmm-list") and config.getoption("--dmm-explain") is None:
         return None
     from dmmcheck.pytest_plugin.listing import answer
 
@@ -168,12 +168,33 @@ class Recorder:
                 show_workers(self._config, len(self._texts), self._start)
 
     @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Judge the whole run: set the exit status and write the reports."""
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Remove reports of earlier runs, so that none of them is mistaken for that of this run if it is killed."""
+        if self._config.getoption("--dmm-report") and not self._config.getoption("collectonly"):
+            from dmmcheck.pytest_plugin.selection import remove_old_reports
+
+            remove_old_reports(self._config)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Judge the whole run: set the exit status and write the reports.
+
+        The status of a usage error is set again at the end: syrupy combines statuses by bits, and 4 and 1 become 5.
+        """
         if self._texts or collection_root.ROOT_FILE in self._config.stash:
             from dmmcheck.pytest_plugin.terminal_summary import RunSummary
 
             self._summary = RunSummary(session, self._texts)
+        status = session.exitstatus
+        yield
+        if self._summary and status == pytest.ExitCode.USAGE_ERROR:
+            session.exitstatus = status
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self, config: pytest.Config) -> None:
+        """Say on the error output what is wrong with the run, where pytest has no terminal (``-p no:terminal``)."""
+        if self._summary and not config.pluginmanager.has_plugin("terminalreporter"):
+            self._summary.complain()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table."""

@@ -37,7 +37,10 @@ def find_root_file(config: pytest.Config) -> Path:
 
 
 def refuse_ignored_settings(config: pytest.Config) -> None:
-    """Refuse to run where the current folder, or one between it and the root directory, has settings that are not read.
+    """Refuse to run where settings are near that are not read.
+
+    They are in the current folder or between it and the root directory. Where the root directory has no settings, they
+    can also be between the root directory and a folder that is to be tested.
 
     A user who gives ``--rootdir`` or ``-c`` has chosen the root directory; nothing is refused then.
 
@@ -47,9 +50,13 @@ def refuse_ignored_settings(config: pytest.Config) -> None:
     from dmmcheck.config.settings import find_settings  # noqa: PLC0415  # only where checks are to run
 
     here, root = config.invocation_params.dir.resolve(), config.rootpath.resolve()
-    if config.getoption("rootdir") or config.getoption("inifilename") or not here.is_relative_to(root):
+    if config.getoption("rootdir") or config.getoption("inifilename"):
         return
-    for folder in [here, *here.parents][: len(here.parts) - len(root.parts)]:
+    folders = _between(here, root)
+    if find_settings(root)[0] is None:
+        folders += _between(root, here.parent)[1:]  # the root directory lies below the current folder
+        folders += [folder for arg in config.args for folder in _between(_path(config, arg), root)]
+    for folder in dict.fromkeys(folders):
         found, _ = find_settings(folder)
         if found is not None:
             raise ConfigError(
@@ -58,9 +65,16 @@ def refuse_ignored_settings(config: pytest.Config) -> None:
             )
 
 
+def _between(folder: Path, top: Path) -> list[Path]:
+    """The folder and those above it, up to one below `top`; nothing where the folder is not below `top`."""
+    return [folder, *folder.parents][: len(folder.parts) - len(top.parts)] if folder.is_relative_to(top) else []
+
+
 def _remedy(config: pytest.Config, folder: Path) -> str:
     """How to make a folder the root directory; pytest takes an option's value for a test path unless = joins them."""
-    given = config.invocation_params
+    given, root = config.invocation_params, config.rootpath
+    if folder in root.parents:
+        return f"it is that because of {config.inipath or root}: add --rootdir {folder} to the command"
     values = [arg for arg in given.args if arg not in config.args and not arg.startswith("-")]
     outside = next((arg for arg in values if (given.dir / arg).exists()), None)
     if outside is not None:

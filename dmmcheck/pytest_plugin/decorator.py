@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import inspect
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pytest
 
-from dmmcheck.config.settings import Settings
+from dmmcheck.config.settings import Settings, refuse_settings
+from dmmcheck.errors import ConfigError
 
 
 def parametrize(
@@ -39,7 +41,17 @@ def parametrize(
         tiers: Tiers to run; all where None.
         settings: How to judge; the settings of the command line and ``[tool.dmmcheck]`` where None.
         **overrides: Single settings by name, e.g. ``seed=0``.
+
+    Raises:
+        ConfigError: It decorates a test function without parentheses, or an argument has a value that it cannot have.
     """
+    refuse_settings(settings)
+    (settings or Settings()).but(**overrides)
+    if inspect.isfunction(subject) and subject.__name__.startswith("test"):
+        raise ConfigError(
+            f"@dmmcheck.parametrize is above {subject.__name__} without a subject; write "
+            "@dmmcheck.parametrize(subject, checks=[...])"
+        )
     return pytest.mark.dmm(
         subject=subject,
         checks=None if checks is None else _listed(checks),
@@ -50,5 +62,8 @@ def parametrize(
     )
 
 
-def _listed(names: Iterable[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+def _listed(names: Any) -> Any:
+    """The names as a list, which several tests can read; what is no list is refused when the tests are collected."""
+    if isinstance(names, str):
+        return [names]
+    return list(names) if isinstance(names, Iterable) and not isinstance(names, Mapping) else names

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from dmmcheck.report import markdown, wording
+from dmmcheck.report.harmless import harmless_report
 from dmmcheck.report.model import Report
 
 LARGEST_SUMMARY = 1024 * 1024
@@ -25,7 +26,7 @@ def add_summary(reports: Iterable[Report]) -> str:
     try:
         with open(path, "ab") as file:
             room = LARGEST_SUMMARY - file.tell()
-            file.write(_cut("\n".join(map(markdown.render, reports)).encode(), room))
+            file.write(_cut("\n".join(map(markdown.render, reports)).encode("utf-8", "backslashreplace"), room))
     except OSError as error:
         reason = error.strerror or error
         return f"the summary of the step cannot be written to {path} ({reason}); use --dmm-report report.md"
@@ -34,7 +35,7 @@ def add_summary(reports: Iterable[Report]) -> str:
 
 def annotation_lines(reports: Mapping[str, Report]) -> Iterator[str]:
     """One workflow command for each refuted gating claim, and for each change for the worse that fails the run."""
-    for report in reports.values():
+    for report in map(harmless_report, reports.values()):
         for finding in report.failures:
             yield f"::error title={_property(f'dmmcheck: {finding.id}')}::{_data(wording.failure(finding))}"
         for name, change in report.regressions.items():

@@ -8,11 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from dmmcheck.checks.base import NEEDS, Check, registry
+from dmmcheck.checks.base import Check, registry
+from dmmcheck.checks.declaration import NEEDS
 from dmmcheck.checks.explain import explain
 from dmmcheck.config.schema import did_you_mean
 from dmmcheck.errors import CheckError
+from dmmcheck.errors.text import shown
 from dmmcheck.pytest_plugin.selection import usage_errors
+from dmmcheck.report.terminal import print_text
 
 
 def answer(config: pytest.Config) -> int:
@@ -24,13 +27,13 @@ def answer(config: pytest.Config) -> int:
     with usage_errors():
         checks = registry()
     wanted = config.getoption("--dmm-explain")
-    if not wanted:
-        print("\n\n".join("\n".join(_description(check)) for check in checks.values()))
+    if wanted is None:
+        print_text("\n\n".join("\n".join(_description(check)) for check in checks.values()))
         return pytest.ExitCode.OK
     with usage_errors():
         if wanted not in checks:
-            raise CheckError(f"unknown check {wanted!r}{did_you_mean(wanted, checks)}; valid: {', '.join(checks)}")
-    print(explain(checks[wanted]))
+            raise CheckError(f"unknown check {shown(wanted)}{did_you_mean(wanted, checks)}; valid: {', '.join(checks)}")
+    print_text(explain(checks[wanted]))
     return pytest.ExitCode.OK
 
 

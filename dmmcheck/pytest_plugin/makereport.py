@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dmmcheck.errors import CheckError, DmmError
+from dmmcheck.errors.text import harmless, told
 from dmmcheck.pytest_plugin import outcomes, tracebacks
 from dmmcheck.pytest_plugin.items import CheckItem, ItemInfo, item_info
 from dmmcheck.pytest_plugin.options import rerun_command
@@ -36,9 +37,10 @@ def add_record(
     if info is None or report.when == "teardown" or (report.when == "setup" and report.passed):
         return
     progress_line(item.config).close(item.nodeid)
-    usage_error = ""
+    usage_error = error = ""
     if raised is not None:
         usage_error = _usage_error(raised.value)
+        error = "" if usage_error or not report.failed else harmless(told(raised.value))
         if usage_error:
             item.config.stash.setdefault(UNUSABLE, {})[info.label] = usage_error
         _set_message(report, item, raised.value)
@@ -53,6 +55,7 @@ def add_record(
         gating=_gates(info),
         selected=sum(item_info(other) is not None for other in item.session.items),
         usage_error=usage_error,
+        error=error,
         report=None if found is None else found.as_dict(),
     )
     vars(report)["dmmcheck_record"] = record.dump()

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from dmmcheck.config.schema import KEYS
+from dmmcheck.config.schema import KEYS, listed
+from dmmcheck.errors import ConfigError
+from dmmcheck.errors.text import shown
 from dmmcheck.pytest_plugin.collection_root import ROOT_FILE
 
 MARK, ARGUMENT = "dmm", "dmm_check"
@@ -58,9 +60,25 @@ def given_keys(config: pytest.Config) -> dict[str, str]:
 
 
 def names(config: pytest.Config, option: str) -> list[str] | None:
-    """The comma-separated names of an option that may be repeated; None where it is not given."""
+    """The comma-separated names of an option that may be repeated; None where it is not given.
+
+    Raises:
+        ConfigError: A name is missing.
+    """
     given = config.getoption(option)
-    return None if given is None else [name.strip() for part in given for name in part.split(",") if name.strip()]
+    return None if given is None else [name for part in given for name in named(part, option)]
+
+
+def named(text: str, option: str) -> list[str]:
+    """The comma-separated names in the text of an option.
+
+    Raises:
+        ConfigError: A name is missing.
+    """
+    try:
+        return listed(text)
+    except ValueError as error:
+        raise ConfigError(f"{option}: the value is {shown(text)}, expected {error}") from None
 
 
 def rerun_command(config: pytest.Config, nodeid: str) -> str:

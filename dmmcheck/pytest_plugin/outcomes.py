@@ -8,8 +8,10 @@ import pytest
 
 from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import Settings
+from dmmcheck.errors.text import harmless
 from dmmcheck.inference.types import SEARCH
 from dmmcheck.report import wording
+from dmmcheck.report.harmless import harmless_report
 from dmmcheck.report.model import Finding
 
 ADVISORY, INCONCLUSIVE = "refuted (advisory)", "inconclusive"
@@ -65,9 +67,11 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
         NoVerdict: The test ends without failing: advisory, inconclusive or not run.
     """
     __tracebackhide__ = True
+    finding = harmless_report(finding)
     if finding.change is not None and finding.change.gating and finding.change.word == "worse":
         raise RegressedError(f"{wording.regression(finding.id, finding.change)}\n{describe(finding)}")
-    expected = settings.checks[finding.check].expected_failure if finding.check in settings.checks else ""
+    own = settings.checks.get(finding.check)
+    expected = "" if own is None else harmless(own.expected_failure)
     if finding.verdict == "not-run":
         raise NoVerdict(finding.reason)
     if finding.verdict == "inconclusive":

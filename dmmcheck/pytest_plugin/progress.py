@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from dmmcheck.errors.text import harmless
+
 PAUSE = 10.0  # seconds between two lines where the output is not a terminal, since lines there cannot be replaced
 
 PROGRESS_LINE = pytest.StashKey["ProgressLine"]()
@@ -19,40 +21,40 @@ class ProgressLine:
     def __init__(self, config: pytest.Config) -> None:
         self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
         self._capture = config.pluginmanager.get_plugin("capturemanager")
-        self._writer = config.get_terminal_writer()
         self._silent = self._reporter is None or hasattr(config, "workerinput")
+        self._writer = None if self._reporter is None else config.get_terminal_writer()
         self._last = -PAUSE
         self._open = False
 
     def __call__(self, line: str) -> None:
         """Show a line; a worker of pytest-xdist has no terminal and shows nothing."""
         now = time.monotonic()
-        if self._silent or not (self._writer.hasmarkup or now - self._last >= PAUSE):
+        if self._silent or self._writer is None or not (self._writer.hasmarkup or now - self._last >= PAUSE):
             return
         self._last = now
         with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
-            self._write(f"dmmcheck: {line}")
+            self._write(self._writer, harmless(f"dmmcheck: {line}"))
 
     def keep(self, line: str) -> None:
         """Show a line that no later line replaces or leaves out."""
-        if self._silent:
+        if self._silent or self._writer is None:
             return
         with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
-            self._write(f"dmmcheck: {line}")
+            self._write(self._writer, harmless(f"dmmcheck: {line}"))
             self._writer.line()
         self._open, self._last = False, time.monotonic()
 
-    def _write(self, line: str) -> None:
+    def _write(self, writer: Any, line: str) -> None:
         self._reporter.ensure_newline()
-        if self._open and self._writer.hasmarkup:
+        if self._open and writer.hasmarkup:
             self._reporter.rewrite(line, erase=True)
         else:
-            self._writer.write("\n" * self._open + line, flush=True)
+            writer.write("\n" * self._open + line, flush=True)
         self._open = True
 
     def close(self, nodeid: str) -> None:
         """Begin a line for pytest, which writes the letter of the test that has just ended."""
-        if not self._open:
+        if not self._open or self._writer is None:
             return
         self._open = False
         if self._reporter.showlongtestinfo:

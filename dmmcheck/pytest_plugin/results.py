@@ -26,6 +26,7 @@ class TestRecord:
         gating: Whether a refutation fails the run.
         selected: How many tests of dmmcheck pytest selected for this run.
         usage_error: The message of an error in the settings or the subject, if this phase raised one; else "".
+        error: The message of any other error that left the test without a finding; else "".
         report: The report with this one finding, as a dict; None where there is no finding.
     """
 
@@ -38,6 +39,7 @@ class TestRecord:
     gating: bool
     selected: int
     usage_error: str = ""
+    error: str = ""
     report: Mapping[str, Any] | None = None
 
     def dump(self) -> str:
@@ -67,13 +69,18 @@ class Results:
     def add(self, record: TestRecord) -> None:
         """Keep a record; of several for one test, the last one that has a finding or an error."""
         known = self.records.get(record.nodeid)
-        if known is None or record.report is not None or record.usage_error:
+        if known is None or record.report is not None or record.usage_error or record.error:
             self.records[record.nodeid] = record
 
     @property
     def usage_errors(self) -> list[str]:
         """Messages of errors in settings and subjects, each once."""
         return list(dict.fromkeys(record.usage_error for record in self.records.values() if record.usage_error))
+
+    def errors(self, label: str) -> dict[str, str]:
+        """Messages of errors that left tests of a subject without a finding, by the id of the planned test."""
+        own = [record for record in self.records.values() if record.label == label and record.report is None]
+        return {record.test: record.error for record in own if record.error}
 
     @property
     def unreached(self) -> int:

@@ -117,11 +117,6 @@ def prepare(config: pytest.Config) -> None:
             tiers=options.names(config, "--dmm-tier"),
             fast=loaded.settings.fast,
         )
-        if not selected:
-            raise ConfigError(
-                "--dmm-checks, --dmm-exclude and --dmm-tier leave no check; see --dmm-list for the ids and their tiers"
-                + (", of which fast keeps the tier stated" if loaded.settings.fast else "")
-            )
         _check_manifold_name(loaded)
         _check_baseline(config, loaded)
     config.stash[SELECTION] = Selection(root_file, planned, selected)
@@ -139,6 +134,23 @@ def check_reports(config: pytest.Config) -> None:
     with usage_errors():
         for path in config.getoption("--dmm-report"):
             _try_to_write_beside(check_path(config.invocation_params.dir / path))
+
+
+def remove_old_reports(config: pytest.Config) -> None:
+    """Remove the files that this run is to write, unless one is the baseline that it is compared with.
+
+    Raises:
+        UsageError: A file cannot be removed.
+    """
+    from dmmcheck.report import write  # noqa: PLC0415  # only where a report is asked for
+
+    with usage_errors():
+        kept = None
+        if options.is_on(config):
+            loaded = loaded_config(config)
+            kept = None if loaded.settings.baseline is None else loaded.root / loaded.settings.baseline
+        for path in config.getoption("--dmm-report"):
+            write.remove_old(config.invocation_params.dir / path, kept=kept)
 
 
 def _check_baseline(config: pytest.Config, loaded: Config) -> None:

@@ -12,9 +12,11 @@ import pytest
 
 from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import Settings
+from dmmcheck.errors import CheckError, ReportError
 from dmmcheck.pytest_plugin.outcomes import conclude
 from dmmcheck.pytest_plugin.progress import progress_line
 from dmmcheck.pytest_plugin.selection import SELECTION, loaded_config
+from dmmcheck.report.json import as_json
 from dmmcheck.report.model import Finding, Report
 
 if TYPE_CHECKING:
@@ -40,9 +42,17 @@ class SubjectSession:
         """Decide one test, or return the finding from before."""
         if planned.id not in self._findings:
             found = self.run.finding(planned)
-            self._empty_report  # made here, so that an error in it fails this test and not pytest's report  # noqa: B018
+            self._refuse_unwritable(found)
             self._findings[planned.id] = found
         return self._findings[planned.id]
+
+    def _refuse_unwritable(self, found: Finding) -> None:
+        """Make the report with a finding here, so that an error in it fails this test and not pytest's report."""
+        report = replace(self._empty_report, findings=(found,), evidence=None)
+        try:
+            as_json(report)
+        except ReportError as error:
+            raise CheckError(f"the finding of {found.id!r} cannot be reported: {error}") from error
 
     @cached_property
     def _empty_report(self) -> Report:

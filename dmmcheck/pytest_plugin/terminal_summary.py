@@ -11,15 +11,19 @@ from pathlib import Path
 import pytest
 
 from dmmcheck.errors import ReportError
+from dmmcheck.errors.text import harmless, told
 from dmmcheck.inference.types import SEARCH
 from dmmcheck.pytest_plugin import github, options
-from dmmcheck.pytest_plugin.results import read
+from dmmcheck.pytest_plugin.results import Results, read
 from dmmcheck.pytest_plugin.selection import BASELINE_PATH, SELECTION, loaded_config
 from dmmcheck.report import terminal, wording
 from dmmcheck.report.model import Finding, Report
 from dmmcheck.report.write import write
 
 VERDICTS = {"supported", "refuted"}
+NARROWING = ("keyword", "markexpr", "lf", "stepwise", "deselect")
+"""Options of pytest by which a user chooses tests."""
+BUG = "this is an error of dmmcheck itself, please report it"
 REPLACEABLE = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.NO_TESTS_COLLECTED)
 """Exit statuses of pytest that an error of the run as a whole replaces."""
 
@@ -29,10 +33,19 @@ class RunSummary:
 
     def __init__(self, session: pytest.Session, texts: Iterable[str]) -> None:
         self._config = session.config
-        self._results = read(texts)
-        self._reports = {label: self._whole(label, report) for label, report in self._results.reports().items()}
         self._notes: list[str] = []
         self._written: list[Path] = []
+        self._results, self._reports = Results(), dict[str, Report]()
+        try:
+            self._end(session, texts)
+        except Exception as error:  # nothing here may hide the failures of the user's own tests
+            self._notes.append(f"the run cannot be summed up, and a report may be missing ({told(error)}); {BUG}")
+            session.exitstatus = pytest.ExitCode.USAGE_ERROR
+
+    def _end(self, session: pytest.Session, texts: Iterable[str]) -> None:
+        """Read the results, and judge the run if it came to its end."""
+        self._results = read(texts)
+        self._reports = {label: self._whole(label, report) for label, report in self._results.reports().items()}
         if self._results.unreached > 0 and not self._results.usage_errors:
             self._notes.append(f"the run stopped early: {self._results.unreached} selected tests were not reached")
         if session.exitstatus == pytest.ExitCode.INTERRUPTED:
@@ -50,18 +63,22 @@ class RunSummary:
                 planned = selected
         found = {finding.id for finding in report.findings}
         late = any(finding.out_of_time for finding in report.findings)
-        errors = tuple(self._results.usage_errors)
+        erred = self._results.errors(label)
+        planned += [id for id in erred if id not in planned]
+        missing = {id: erred.get(id, "the test did not end") for id in planned if id not in found}
         return replace(
             report,
             planned=tuple(planned),
-            complete=found >= set(planned) and self._results.unreached <= 0 and not late,
-            errors=errors,
+            complete=not missing and self._results.unreached <= 0 and not late,
+            errors=(*self._results.usage_errors, *(f"{id}: {error}" for id, error in missing.items())),
         )
 
     def _judge(self, session: pytest.Session) -> None:
         """Write the reports, note what is wrong with the whole run, and set the exit status."""
         status = pytest.ExitCode.OK
-        if self._no_gating_verdict():
+        if self._no_gating_verdict() and self._is_shard():
+            self._notes.append("no gating check of this part of the run reached a verdict; its other parts decide")
+        elif self._no_gating_verdict():
             self._notes.append(
                 "no gating check reached a verdict, so nothing was tested and the run fails; the reasons are above"
             )
@@ -91,6 +108,16 @@ class RunSummary:
         )
         gating = any(record.gating for record in self._results.records.values())
         return gating and not decided and not self._results.usage_errors
+
+    def _is_shard(self) -> bool:
+        """Whether a plugin such as pytest-split has kept a part of the tests, and not the user's choice of tests."""
+        if SELECTION not in self._config.stash:
+            return False
+        of_settings = [record for record in self._results.records.values() if not record.label]
+        selected = max((record.selected for record in of_settings), default=0)
+        chosen = any(self._config.getoption(name, None) for name in NARROWING)
+        by_id = any("::" in arg for arg in self._config.args)
+        return selected < len(self._config.stash[SELECTION].selected) and not chosen and not by_id
 
     def _unused_settings(self) -> Iterator[str]:
         """A message for each check that has settings and did not run; nothing unless every planned test ended."""
@@ -146,19 +173,34 @@ class RunSummary:
         if self._config.getoption("collectonly"):
             return
         for label, report in self._reports.items():
-            reporter.write_sep("=", f"dmmcheck: {label}" if label else "dmmcheck")
-            nodeids = self._results.nodeids(label)
-            reruns = {test: options.rerun_command(self._config, nodeid) for test, nodeid in nodeids.items()}
-            reporter.write_line(_table(self._config, report, reruns))
+            reporter.write_sep("=", harmless(f"dmmcheck: {label}") if label else "dmmcheck")
+            try:
+                reporter.write_line(self._drawn(label, report))
+            except Exception as error:  # the findings are in the reports, and pytest lists what failed
+                self._notes.append(f"the table cannot be shown ({told(error)}); {BUG}")
         if not self._reports:
             reporter.write_sep("=", "dmmcheck")
             reporter.write_line(self._results.counts())
         for path in self._written:
-            reporter.write_line(f"report       {path}")
+            reporter.write_line(harmless(f"report       {path}"))
         for line in self._notes:
-            reporter.write_line(f"dmmcheck: {line}", red=True)
+            reporter.write_line(harmless(f"dmmcheck: {line}"), red=True)
         if github.is_active():
-            _report_to_github(reporter, self._reports)
+            try:
+                _report_to_github(reporter, self._reports)
+            except Exception as error:
+                reporter.write_line(harmless(f"dmmcheck: GitHub's summary cannot be made ({told(error)}); {BUG}"))
+
+    def complain(self) -> None:
+        """Print the notes on the whole run on the error output."""
+        for line in self._notes:
+            print(harmless(f"dmmcheck: {line}"), file=sys.stderr)
+
+    def _drawn(self, label: str, report: Report) -> str:
+        """The table of a subject."""
+        nodeids = self._results.nodeids(label)
+        reruns = {test: options.rerun_command(self._config, nodeid) for test, nodeid in nodeids.items()}
+        return _table(self._config, report, reruns)
 
 
 def _has_searched(finding: Finding) -> bool:
@@ -190,6 +232,6 @@ def _table(config: pytest.Config, report: Report, reruns: dict[str, str]) -> str
 def _report_to_github(reporter: pytest.TerminalReporter, reports: dict[str, Report]) -> None:
     error = github.add_summary(reports.values())
     if error:
-        reporter.write_line(f"dmmcheck: {error}", red=True)
+        reporter.write_line(harmless(f"dmmcheck: {error}"), red=True)
     for line in github.annotation_lines(reports):
         reporter.write_line(line)

@@ -6,7 +6,7 @@ import csv
 import io
 from itertools import zip_longest
 
-from dmmcheck.report.harmless import harmless
+from dmmcheck.errors.text import harmless
 from dmmcheck.report.model import Report
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")

@@ -61,7 +61,7 @@ def _row(claim: Claim) -> list[str]:
         wording.dims(finding),
         wording.inputs(finding),
     )
-    return [f"`{finding.id}`", *map(_escaped, cells), _verdict(finding)]
+    return [_code(finding.id), *map(_escaped, cells), _verdict(finding)]
 
 
 def _verdict(finding: Finding) -> str:
@@ -83,7 +83,7 @@ def _controls(report: Report) -> Iterator[str]:
                 wording.chance(finding.chance, finding.unit),
                 f"{finding.chance.draws} ({wording.p_value(finding)})",
             )
-            rows.append([f"`{finding.id}`", *map(_escaped, cells), _verdict(finding)])
+            rows.append([_code(finding.id), *map(_escaped, cells), _verdict(finding)])
     if rows:
         yield "### Beside chance, control by control"
         yield _drawn(rows, CONTROLS)
@@ -124,7 +124,7 @@ def _changes(report: Report) -> Iterator[str]:
     """A table with each claim and distance beside the baseline."""
     changes = {f"distance {name}": change for name, change in report.distance_changes.items()}
     changes |= {finding.id: finding.change for finding in report.findings if finding.change is not None}
-    rows = [[f"`{name}`", _escaped(wording.change(change)), f"{change.n}"] for name, change in changes.items()]
+    rows = [[_code(name), _escaped(wording.change(change)), f"{change.n}"] for name, change in changes.items()]
     if rows:
         yield "### Beside the baseline"
         yield _drawn(rows, ("claim", "change", "inputs"))
@@ -137,6 +137,11 @@ def _drawn(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
 
 def _listed(lines: Iterable[str]) -> str:
     return "\n".join(f"- {line}" for line in lines)
+
+
+def _code(text: str) -> str:
+    """The text as code in a cell of a table, which ends neither the code nor the cell."""
+    return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def _escaped(text: str) -> str:

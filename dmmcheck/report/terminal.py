@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tabulate import tabulate
 
+from dmmcheck.errors.text import harmless, harmless_lines
 from dmmcheck.report import table, wording
 from dmmcheck.report.claims import claims
 from dmmcheck.report.harmless import harmless_report
@@ -74,7 +76,7 @@ def render(
     forms = (VERBOSE,) if verbose else FORMS
     texts = [_text(report, width, reruns or {}, colour, form) for form in forms]
     short = (text for text in texts if len(text.splitlines()) <= MOST_LINES)
-    return _encodable(next(short, texts[-1]), encoding)
+    return encodable(next(short, texts[-1]), encoding)
 
 
 def _text(report: Report, width: int, reruns: Mapping[str, str], colour: bool, form: Form) -> str:
@@ -150,7 +152,7 @@ def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: boo
         yield from (table.coloured(first, table.FAILURE_COLOUR) if colour else first, *more)
     for finding in report.failures:
         if finding.id in reruns:
-            yield "rerun".ljust(LABEL) + reruns[finding.id]
+            yield "rerun".ljust(LABEL) + harmless(reruns[finding.id])
             continue
         first, *more = _line("failed", wording.failure(finding), width)
         yield table.coloured(first, table.FAILURE_COLOUR) if colour else first
@@ -169,7 +171,12 @@ def _line(label: str, text: str, width: int, indent: int = LABEL) -> list[str]:
     )
 
 
-def _encodable(text: str, encoding: str) -> str:
+def print_text(text: str) -> None:
+    """Print a text of several lines on the standard output, in ASCII if its encoding lacks one of the characters."""
+    print(encodable(harmless_lines(text), getattr(sys.stdout, "encoding", None) or "utf-8"))
+
+
+def encodable(text: str, encoding: str) -> str:
     """The text, in ASCII if the encoding lacks one of its characters."""
     try:
         text.encode(encoding)

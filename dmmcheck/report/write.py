@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from dmmcheck.errors import RegistryError, ReportError
-from dmmcheck.registry import REPORT_FORMATS
+from dmmcheck.errors.text import shown, told
+from dmmcheck.registry import REPORT_FORMATS, module_of, name_of, wrong_call
 from dmmcheck.report import csv, html, json, markdown
 from dmmcheck.report.model import Report
 
@@ -31,12 +33,15 @@ def report_format(suffix: str) -> Callable[[Render], Render]:
         ... def counts(report):
         ...     return f"{report.summary.supported} of {report.summary.planned} claims are supported"
     """
-    if not re.fullmatch(r"\.[a-z0-9]+", suffix):
+    if not isinstance(suffix, str) or not re.fullmatch(r"\.[a-z0-9]+", suffix):
         raise RegistryError(
-            f"the suffix of a report format is {suffix!r}; use a dot and lower-case letters or digits, e.g. '.txt'"
+            f"the suffix of a report format is {shown(suffix)}; use a dot and lower-case letters or digits, e.g. '.txt'"
         )
 
     def register(render: Render) -> Render:
+        wrong = "it is no function" if not callable(render) else wrong_call(render, None)
+        if wrong:
+            raise RegistryError(f"the report format {suffix!r} cannot be called with a report: {wrong}")
         REPORT_FORMATS.add(suffix, render, function=render)
         return render
 
@@ -84,11 +89,12 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     target = Path(path)
     if target.suffix.lower() not in REPORT_FORMATS:
         raise ReportError(
-            f"no report format has the suffix {target.suffix!r} of {str(path)!r}; "
+            f"no report format has the suffix {shown(target.suffix)} of {shown(str(path))}; "
             f"use one of {', '.join(REPORT_FORMATS)}"
         )
     if target.suffix.lower() == ".html":
         html.require_jinja()
+    _refuse_name(target)
     if target.is_dir():
         raise ReportError(f"the report's path {target} is a folder; name a file in it, e.g. {target / 'report.json'}")
     folder = next(parent for parent in target.absolute().parents if parent.exists())
@@ -99,16 +105,55 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     return target
 
 
+def _refuse_name(target: Path) -> None:
+    """Refuse a path that no file can have.
+
+    Raises:
+        ReportError: It is too long, or has control characters.
+    """
+    try:
+        target.lstat()
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        pass  # there is no such file yet, or its folder is refused below
+    except (OSError, ValueError) as error:
+        raise ReportError(
+            f"the report's path {shown(str(target))} cannot be used ({error}); choose another path"
+        ) from None
+    if not str(target).isprintable() and any(ord(character) < ord(" ") for character in str(target)):
+        raise ReportError(f"the report's path {shown(str(target))} has control characters; choose another path")
+
+
+def remove_old(path: str | os.PathLike[str], *, kept: Path | None = None) -> None:
+    """Remove the report of an earlier run before a new one is made, so that a killed run leaves none.
+
+    Args:
+        path: The file that the new report is to be written to.
+        kept: The baseline of the new run, which is read later and stays.
+
+    Raises:
+        ReportError: The file cannot be removed.
+    """
+    target = Path(path)
+    if kept is not None and target.exists() and kept.exists() and target.samefile(kept):
+        return
+    try:
+        target.unlink(missing_ok=True)
+    except OSError as error:
+        raise ReportError(
+            f"the old report {target} cannot be replaced ({error.strerror or error}); choose another path"
+        ) from error
+
+
 def _rendered(report: Report, suffix: str) -> str:
     """The text of a report in the format of a suffix, which may be the user's own."""
     render: Render = REPORT_FORMATS[suffix]
-    what = f"the report format {suffix!r} ({render.__module__}.{render.__qualname__})"
+    what = f"the report format {suffix!r} ({module_of(render)}.{name_of(render)})"
     try:
         text = render(report)
     except ReportError:
         raise
     except Exception as error:
-        raise ReportError(f"{what} raised {type(error).__name__}: {error}; correct that function") from error
+        raise ReportError(f"{what} raised {told(error)}; correct that function") from error
     if not isinstance(text, str):
         raise ReportError(f"{what} returned a {type(text).__name__}, expected a text; return a str")
     return text
@@ -116,7 +161,7 @@ def _rendered(report: Report, suffix: str) -> str:
 
 def _replace(target: Path, text: str) -> None:
     """Write a file beside the target and rename it, so that no reader sees half a report."""
-    part = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    part = target.with_name(f".dmmcheck-{uuid.uuid4().hex}.tmp")  # short, and no other run's
     try:
         part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         os.replace(part, target)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import TypeVar
 
-from dmmcheck.checks.base import FAMILIES
+from dmmcheck.checks.declaration import FAMILIES
 from dmmcheck.errors import CheckError, DmmError, RegistryError
+from dmmcheck.errors.text import shown, told
 from dmmcheck.models.base import evaluating
-from dmmcheck.registry import GATES
+from dmmcheck.registry import GATES, module_of, name_of, wrong_call
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext
 
@@ -47,10 +49,13 @@ def gate(family: str) -> Callable[[Q], Q]:
         ...     return bounded("enough-classes", classes, least=2, finding=f"{classes} classes", remedy="add classes")
     """
     if family not in FAMILIES:
-        raise RegistryError(f"the family of a gate is {family!r}; valid: {', '.join(FAMILIES)}")
+        raise RegistryError(f"the family of a gate is {shown(family)}; valid: {', '.join(FAMILIES)}")
 
     def register(ask: Q) -> Q:
-        GATES.add(ask.__name__.replace("_", "-"), Gate(family, ask), function=ask)
+        wrong = "it is no function" if not callable(ask) else wrong_call(ask, None)
+        if wrong:
+            raise RegistryError(f"the gate {shown(ask)} cannot be called with one argument, the context: {wrong}")
+        GATES.add(name_of(ask).rpartition(".")[2].replace("_", "-"), Gate(family, ask), function=ask)
         return ask
 
     return register
@@ -76,13 +81,35 @@ def _items(name: str, gate: Gate, context: SoundnessContext) -> Iterable[Soundne
     except DmmError:
         raise
     except Exception as error:
-        if gate.ask.__module__.startswith("dmmcheck."):
+        if module_of(gate.ask).startswith("dmmcheck."):
             raise
-        raise CheckError(f"the gate {name!r} raised {type(error).__name__}: {error}") from error
+        raise CheckError(f"the gate {name!r} raised {told(error)}") from error
     for item in items:
         if not isinstance(item, Soundness):
             raise CheckError(
                 f"the gate {name!r} returned a {type(item).__name__}, expected a Soundness item; "
                 "return dmmcheck.soundness.bounded(...), judged(...) or info(...)"
             )
+        _refuse_junk(name, item)
     return [replace(item, family=gate.family) for item in items]
+
+
+def _refuse_junk(name: str, item: Soundness) -> None:
+    """Refuse an item with a field that no report can show.
+
+    Raises:
+        CheckError: There is one.
+    """
+    for field, value, is_right, expected in (
+        ("name", item.name, isinstance(item.name, str) and bool(item.name), "a text that is not empty"),
+        ("ok", item.ok, item.ok is None or isinstance(item.ok, bool), "True, False or None"),
+        ("value", item.value, _is_number(item.value), "a number or None"),
+        ("limit", item.limit, _is_number(item.limit), "a number or None"),
+        ("message", item.message, isinstance(item.message, str), "a text"),
+    ):
+        if not is_right:
+            raise CheckError(f"the gate {name!r} returned an item whose {field} is {shown(value)}, expected {expected}")
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (isinstance(value, Real) and not isinstance(value, bool))

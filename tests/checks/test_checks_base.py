@@ -9,7 +9,8 @@ import pytest
 
 import dmmcheck
 from dmmcheck.checks import base
-from dmmcheck.checks.base import FAMILIES, NEEDS, Test, check, claim, declare, registry
+from dmmcheck.checks.base import Test, check, claim, declare, registry
+from dmmcheck.checks.declaration import FAMILIES, NEEDS
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.evidence import Claim, Evidence
 from dmmcheck.registry import CHECKS, CONTROLS

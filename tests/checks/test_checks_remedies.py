@@ -17,7 +17,8 @@ import views
 
 import dmmcheck
 from dmmcheck.checks import wrong_labels
-from dmmcheck.checks.base import NEEDS, registry
+from dmmcheck.checks.base import registry
+from dmmcheck.checks.declaration import NEEDS
 from dmmcheck.checks.plan import plan, select
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError

@@ -7,7 +7,8 @@ import re
 import pytest
 
 import dmmcheck
-from dmmcheck.checks.base import NEEDS, registry
+from dmmcheck.checks.base import registry
+from dmmcheck.checks.declaration import NEEDS
 from dmmcheck.checks.explain import _limit, explain, reference, sections
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import load_config

@@ -44,7 +44,7 @@ CASES = {
     "whole-number": Case(
         "samples = 8.5", "expected a whole number from 8 to 1000000000", "samples = 8", {"samples": 8}
     ),
-    "at-least": Case("seed = -1", "expected a whole number >= 0", "seed = 0", {"seed": 0}),
+    "at-least": Case("seed = -1", "expected a whole number from 0 to 9223372036854775807", "seed = 0", {"seed": 0}),
     "rate": Case("alpha = 1", "above 0 and below 1, e.g. 0.05", "alpha = 0.05", {"alpha": 0.05}),
     "number": Case(
         "checks.a.threshold = 'a'",

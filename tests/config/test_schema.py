@@ -187,7 +187,7 @@ def test_values_and_texts_are_read(read, value, setting):
         (number, True, "a finite number"),
         (day, datetime(2027, 1, 1), "a date without quotes"),
         (KEYS["samples"].read, 10**9 + 1, "a whole number from 8 to 1000000000"),
-        (KEYS["seed"].read, 2**63, "a whole number >= 0"),
+        (KEYS["seed"].read, 2**63, "a whole number from 0 to 9223372036854775807"),
         (KEYS["alpha"].read, 1.0, "a number above 0 and below 1"),
         (KEYS["gate"].read, "stated", "a list of texts"),
         (KEYS["bounds"].read, [0, 1, 2], "two numbers"),

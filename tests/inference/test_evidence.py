@@ -37,7 +37,7 @@ def test_everything_beside_the_values_is_kept():
     assert (evidence.unit, evidence.replications) == ("training", 2)
     assert (Evidence.of([1.0, 2.0, 3.0]).unit, Evidence.of([1.0, 2.0, 3.0]).replications) == ("input", 3)
     assert (evidence.censored, evidence.summary, evidence.chance, evidence.note) == (3, "mean", 0.1, "at step 3")
-    assert evidence.replicates is replicates
+    assert [row.tolist() for row in evidence.replicates] == [[0.0, 1.0], [1.0]]
     assert (Evidence.of([1.0]).summary, Evidence.of([1.0]).chance, Evidence.of([1.0]).replicates) == (
         "median",
         None,
@@ -86,3 +86,73 @@ def test_replicates_are_rows_and_say_what_they_are(replicates, unit, words):
 
 def test_a_claim_counts_any_difference_unless_told():
     assert Claim(threshold=1.0, direction="less").min_effect == 0
+
+
+class Silent:
+    def __repr__(self):
+        raise KeyError("no")
+
+
+NUMBERS = "expected one number for each input"
+REFUSED = [
+    *(
+        ((value,), {}, NUMBERS)
+        for value in (None, "abc", [1, "a"], {1: 2}, 1 + 2j, [10**400], Silent(), [[1, 2], [3, 4]])
+    ),
+    (([1, 2],), {"summary": "mode"}, "summary of the evidence is 'mode', expected 'median' or 'mean'"),
+    (([1, 2],), {"summary": None}, "expected 'median' or 'mean'"),
+    (([0.5, 1],), {"summary": "mean"}, "which is of values 0 and 1"),
+    *((([1, 2],), {"censored": count}, "expected a whole number >= 0") for count in (-1, "a", 1.5, True, None)),
+    *((([1, 2],), {"chance": level}, "chance of the evidence is .*, expected a finite") for level in ("a", math.nan)),
+    *((([1, 2],), {"note": note}, "note of the evidence is .*, expected a text") for note in (5, None)),
+    *((([1, 2],), {"unit": unit}, "unit of the evidence is .*, expected 'input'") for unit in ("foo", None)),
+    *(
+        (([1],), {"replicates": rows, "unit": "training"}, "replicates|one number")
+        for rows in (5, "ab", ["ab"], [None])
+    ),
+]
+
+
+@pytest.mark.parametrize(("args", "given", "words"), REFUSED, ids=range(len(REFUSED)))
+def test_evidence_is_refused_where_it_is_made(args, given, words):
+    with pytest.raises(CheckError, match=words) as error:
+        Evidence.of(*args, **given)
+    assert len(str(error.value)) < 400
+
+
+def test_evidence_made_by_hand_has_an_array():
+    with pytest.raises(CheckError, match=r"use dmmcheck\.Evidence\.of\(values\)"):
+        Evidence([1, 2])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [1.0, 2.0],
+        iter([1, 2]),
+        np.array([[1], [2]], dtype=np.int8),
+        torch.tensor([1.0, 2.0], dtype=torch.bfloat16),
+        torch.tensor([1.0, 2.0]).to_sparse(),
+        torch.tensor([1.0, 2.0], requires_grad=True),
+    ],
+    ids=["list", "iterator", "column", "bfloat16", "sparse", "grad"],
+)
+def test_evidence_takes_numbers_of_any_kind(values):
+    assert Evidence.of(values).values.tolist() == [1.0, 2.0]
+
+
+def test_a_masked_value_is_not_known():
+    values = Evidence.of(np.ma.array([1.0, 7.0], mask=[False, True])).values
+    assert values[0] == 1.0
+    assert np.isnan(values[1])
+
+
+@pytest.mark.parametrize("others", [[], 5, [[1, 2, 3]]])
+def test_evidence_against_networks_needs_their_numbers(others):
+    with pytest.raises(CheckError, match="as many numbers for each as for the model under test"):
+        Evidence.against([1, 2], others)
+
+
+def test_a_ratio_needs_as_many_numbers_of_each():
+    with pytest.raises(CheckError, match="a ratio of 2 and 3 numbers"):
+        Evidence.ratio([1, 2], [1, 2, 3])

@@ -23,6 +23,7 @@ from dmmcheck.attacks.torchattacks.confirmed import HALVINGS, SCALE, Found, Task
 from dmmcheck.attacks.torchattacks.coordinates import Coordinates, RowsLostError
 from dmmcheck.attacks.torchattacks.library import constructor, own_random_state
 from dmmcheck.errors import AttackError, DmmError
+from dmmcheck.errors.text import told
 from dmmcheck.models.base import evaluating, flat
 from dmmcheck.models.torch import adapt
 
@@ -176,7 +177,7 @@ class TorchAttack:
             raise
         except Exception as error:
             raise AttackError(
-                f"torchattacks' {self.name} raised {type(error).__name__}: {error}; on {len(task.x)} inputs of shape "
+                f"torchattacks' {self.name} raised {told(error)}; on {len(task.x)} inputs of shape "
                 f"{task.classifier.input_shape}, with {self.arguments}; check its arguments, or leave the attack out"
             ) from error
         with torch.no_grad():

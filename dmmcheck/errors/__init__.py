@@ -6,11 +6,16 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
+from dmmcheck.errors.text import harmless
+
 _LONGEST = 600  # characters of a message of the user's code that are repeated
 
 
 class DmmError(Exception):
     """Base class of all errors that dmmcheck raises itself."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(harmless(message))  # parts of it come from users and their code
 
 
 class ConfigError(DmmError):

@@ -1,0 +1,111 @@
+"""What a run leaves behind when it is killed or interrupted: no report, a whole one, or half of one?
+
+Each run begins with a whole report of an earlier run in its place, and ends by a signal after a time that is drawn at
+random, up to the time that an undisturbed run takes. The table counts what then lies there. A report of an earlier run
+is left only where the signal came before the run's tests began.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from tabulate import tabulate
+
+SUBJECT = """
+import torch
+
+D, N = 8, 40
+generator = torch.Generator().manual_seed(0)
+side = torch.arange(N) % 2 * 2 - 1.0
+x = 0.02 * torch.randn(N, D, generator=generator)
+x[:, 0] += side
+x[:, 1] += torch.randn(N, generator=generator)
+weights = torch.tensor([0.3, 0.0, 1.0, 0.5, 0.0, 0.2, 0.0, 0.1])
+test = x, (side > 0).long()
+
+
+def model(x):
+    score = x @ weights.to(x)
+    return torch.stack([-score, score], dim=1)
+"""
+SETTINGS = """
+[tool.dmmcheck]
+model = "subject:model"
+data = "subject:test"
+manifold = "pca"
+manifold-data = "subject:test"
+manifold-options = { dim = 2 }
+samples = 24
+"""
+COMMAND = (sys.executable, "-m", "pytest", "--dmm-only", "--dmm-checks", "off-manifold-suffices", "-q")
+REPORT = "report.json"
+OUTCOMES = ("whole", "none", "of an earlier run", "half-written")
+
+
+def started(folder: Path) -> subprocess.Popen[bytes]:
+    """A run that writes a report into a folder."""
+    command = [*COMMAND, "--dmm-report", REPORT]
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def left_behind(path: Path, earlier: str) -> str:
+    """What lies at the path of the report, one of `OUTCOMES`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return "of an earlier run" if content["run"] == earlier else ("whole" if content["findings"] else "none")
+    except FileNotFoundError:
+        return "none"
+    except (ValueError, KeyError):
+        return "half-written"
+
+
+def disturbed(folder: Path, by: signal.Signals, after: float, whole: bytes) -> str:
+    """Put an earlier report in place, start a run, send it a signal, and say what is left behind."""
+    path = folder / REPORT
+    path.write_bytes(whole)
+    run = started(folder)
+    try:
+        run.wait(after)
+    except subprocess.TimeoutExpired:
+        run.send_signal(by)
+        run.wait()
+    return left_behind(path, json.loads(whole)["run"])
+
+
+def main() -> None:
+    """Disturb runs and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=60)
+    parser.add_argument("--interrupts", type=int, default=30)
+    parser.add_argument("--smoke", action="store_true", help="two kills and one interrupt")
+    options = parser.parse_args()
+    kills, interrupts = (2, 1) if options.smoke else (options.kills, options.interrupts)
+    generator = random.Random(0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "subject.py").write_text(SUBJECT, encoding="utf-8")
+        (folder / "pyproject.toml").write_text(SETTINGS, encoding="utf-8")
+        start = time.monotonic()
+        started(folder).wait()
+        longest, whole = time.monotonic() - start, (folder / REPORT).read_bytes()
+        rows = []
+        for by, count in ((signal.SIGKILL, kills), (signal.SIGINT, interrupts)):
+            found = Counter(disturbed(folder, by, generator.uniform(0, longest), whole) for _ in range(count))
+            rows.append([by.name, count, *(found[outcome] for outcome in OUTCOMES)])
+    print(f"an undisturbed run takes {longest:.1f} s")
+    print(tabulate(rows, headers=["signal", "runs", *OUTCOMES]))
+    if any(row[-1] for row in rows):
+        sys.exit("a report is half-written")
+
+
+if __name__ == "__main__":
+    main()

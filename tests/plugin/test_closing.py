@@ -1,0 +1,189 @@
+"""The end of a run that something is wrong with: failures of the user are listed, a report says what is missing."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from projects import ID, ONE, SETTINGS, SUFFICES, configure, printed
+
+from dmmcheck.pytest_plugin import terminal_summary
+from dmmcheck.report import markdown, terminal
+
+OWN = "def test_own():\n    assert 1 == 2, 'the failure of the user'\n"
+BOTH = ("--dmm", "--dmm-checks", SUFFICES)
+HOSTILE = "a\\n::error::b\\x1b[31m\\u202e]]><script>"
+CHECK = """
+import dmmcheck
+
+@dmmcheck.check("mine", statement="{statement}", threshold=0.0, direction="greater")
+def mine(view):
+    {body}
+"""
+BODIES = {
+    "raises": f'raise KeyError("{HOSTILE}")',
+    "raises what cannot be shown": "raise type('E', (Exception,), {'__str__': lambda self: 1 / 0})()",
+    "returns nothing": "return None",
+    "returns text": 'return dmmcheck.Evidence.of("text")',
+    "has a strange summary": 'return dmmcheck.Evidence.of([1, 2], summary="mode")',
+    "has no note": "return dmmcheck.Evidence.of([1, 2], note=None)",
+    "exits": "raise SystemExit(3)",
+}
+
+
+def fail(*_args: object, **_keywords: object) -> None:
+    raise ZeroDivisionError("a fault in the closing code")
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_check_that_errs_is_in_the_report(project, name):
+    project.makeconftest(CHECK.format(statement="s", body=BODIES[name]))
+    project.makepyfile(test_own=OWN)
+    result = project.runpytest_inprocess("--dmm", "--dmm-checks", f"mine,{SUFFICES}", "--dmm-report", "r.json")
+    text = printed(result)
+    assert "the failure of the user" in text
+    assert "INTERNALERROR" not in text
+    assert not [line for line in result.outlines if line.strip().startswith("::")]
+    assert result.ret == 1
+    report = json.loads((project.path / "r.json").read_text(encoding="utf-8"))
+    assert report["complete"] is False
+    assert report["planned"] == [ID, "mine-stated-builtin"]
+    assert [finding["check"] for finding in report["findings"]] == [SUFFICES]
+    assert [error.partition(":")[0] for error in report["errors"]] == ["mine-stated-builtin"]
+    assert report["summary"]["planned"] == 2
+
+
+FAULTS = {
+    "results": (terminal_summary, "read", "the run cannot be summed up, and a report may be missing"),
+    "table": (terminal, "render", "the table cannot be shown"),
+    "rerun": (terminal_summary.options, "rerun_command", "the table cannot be shown"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_in_the_closing_code_hides_nothing(project, monkeypatch, name):
+    module, attribute, words = FAULTS[name]
+    monkeypatch.setattr(module, attribute, fail)
+    project.makepyfile(test_own=OWN)
+    result = project.runpytest_inprocess(*BOTH)
+    text = printed(result)
+    assert words in text
+    assert "ZeroDivisionError: a fault in the closing code" in text
+    assert "the failure of the user" in text
+    assert "INTERNALERROR" not in text
+    assert result.ret in {1, 4}
+
+
+def test_a_fault_in_the_summary_for_github_hides_nothing(project, monkeypatch, tmp_path):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    monkeypatch.setattr(markdown, "render", fail)
+    text = printed(project.runpytest_inprocess(*ONE))
+    assert "GitHub's summary cannot be made (ZeroDivisionError: a fault" in text
+    assert "1 passed" in text
+
+
+def test_an_old_report_does_not_outlive_the_start_of_a_run(project):
+    """A killed run leaves no report, and none of an earlier run either."""
+    for name in ("r.json", "r.md"):
+        (project.path / name).write_text("old")
+    project.makeconftest("import os\n\ndef pytest_runtest_setup(item):\n    os._exit(9)\n")
+    result = project.runpytest_subprocess(*ONE, "--dmm-report", "r.json", "--dmm-report", "r.md")
+    assert result.ret == 9
+    assert not [name for name in ("r.json", "r.md") if (project.path / name).exists()]
+
+
+def test_an_old_report_stays_where_nothing_is_run(project):
+    (project.path / "r.json").write_text("old")
+    project.runpytest_inprocess(*ONE, "--dmm-report", "r.json", "--collect-only")
+    assert (project.path / "r.json").read_text() == "old"
+
+
+def test_a_report_that_is_also_the_baseline_is_compared_with_and_then_replaced(project):
+    assert project.runpytest_inprocess(*ONE, "--dmm-baseline", "r.json", "--dmm-update-baseline").ret == 0
+    result = project.runpytest_inprocess(*ONE, "--dmm-baseline", "r.json", "--dmm-report", "r.json")
+    assert result.ret == 0
+    assert json.loads((project.path / "r.json").read_text(encoding="utf-8"))["baseline"]["name"] == "r.json"
+
+
+NAMES = {
+    "300 characters": "x" * 300 + ".json",
+    "NUL": "a\0b.json",
+    "newline": "a\n::error::b.json",
+    "folder of 300 characters": "x" * 300 + "/r.json",
+    "empty": "",
+    "5,000 characters": "x/" * 2500 + "r.json",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_report_that_no_file_can_be_is_refused_before_the_run(project, name):
+    result = project.runpytest_inprocess(*ONE, "--dmm-report", NAMES[name])
+    assert result.ret == 4
+    assert "INTERNALERROR" not in printed(result)
+    (line,) = [line for line in result.errlines if line.strip()]
+    assert line.startswith("ERROR: ")
+    assert len(line) < 700
+
+
+@pytest.mark.parametrize("wrong", ["", "[tool.dmmcheck.checks.two-phases]\nthreshold = 2\n"], ids=["right", "wrong"])
+def test_without_a_terminal_the_error_output_says_what_is_wrong(project, wrong):
+    configure(project, "", SETTINGS.replace("world:off", "world:none") if wrong else SETTINGS)
+    result = project.runpytest_inprocess(*ONE, "-p", "no:terminal", "--dmm-report", "r.json")
+    assert result.ret == (4 if wrong else 0)
+    assert ("has no attribute 'none'" in " ".join(result.errlines)) is bool(wrong)
+    assert (project.path / "r.json").exists() is not bool(wrong)
+
+
+OPTIONS = {
+    ("--dmm-manifold-options", "dim = 2}\nx = {"): "expected options as in TOML",
+    ("--dmm-manifold-options", "a = " + "[" * 3000): "expected options as in TOML",
+    ("--dmm-bounds", f"0,{'9' * 400}"): "--dmm-bounds: the value is",
+    ("--dmm-alpha", "9" * 400): "--dmm-alpha: the value is",
+    ("--dmm-seed", "9" * 5000): "--dmm-seed: the value is",
+    ("--dmm-gate", ","): "at least one name",
+    ("--dmm-exclude", ""): "at least one name",
+    ("--dmm-checks", "a\n::error::b"): "unknown check",
+    ("--dmm-tier", "\x1b[31m"): "unknown tier",
+    ("--dmm-explain", ""): "unknown check ''",
+    ("--dmm-explain", "a\n::error::b"): "unknown check",
+    ("--dmm-model", "\x00"): "control characters",
+    ("--dmm-model", "x" * 5000): "at most 4096 characters",
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=[f"{number}" for number in range(len(OPTIONS))])
+def test_a_bad_option_is_one_clear_line(project, option):
+    result = project.runpytest_inprocess("--dmm-only", "=".join(option))
+    assert result.ret == 4
+    text = printed(result)
+    assert OPTIONS[option] in text
+    assert not [word for word in ("INTERNALERROR", "Traceback", "\x1b[31m") if word in text]
+    assert not [line for line in [*result.outlines, *result.errlines] if line.strip().startswith("::")]
+
+
+PARAMETRIZED = """
+import dmmcheck
+
+{decorator}
+def test_geometry(dmm_check):
+    dmm_check()
+"""
+DECORATORS = {
+    "@dmmcheck.parametrize": "without a subject; write @dmmcheck.parametrize(subject, checks=[...])",
+    "@dmmcheck.parametrize('s', settings={})": "settings is {}, expected dmmcheck.Settings",
+    "@dmmcheck.parametrize('s', sede=3)": "unknown setting 'sede'; did you mean 'seed'?",
+    "@dmmcheck.parametrize('s', checks=[])": "leave no check",
+    "@dmmcheck.parametrize('s', checks=5)": "the checks to select are 5, expected a list of names",
+    "@dmmcheck.parametrize('s', checks={'two-phases': 1})": "expected a list of names",
+    "@dmmcheck.parametrize('s', tiers=[None])": "unknown tier None; valid: stated",
+}
+
+
+@pytest.mark.parametrize("decorator", DECORATORS)
+def test_a_decorator_that_says_nothing_is_an_error(pytester, decorator):
+    pytester.makepyfile(PARAMETRIZED.format(decorator=decorator))
+    result = pytester.runpytest_inprocess()
+    assert DECORATORS[decorator] in printed(result)
+    assert result.ret != 0
+    assert "INTERNALERROR" not in printed(result)
