@@ -116,8 +116,9 @@ def _refuse_name(target: Path) -> None:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         pass  # there is no such file yet, or its folder is refused below
     except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", "") or error  # the text of an OSError repeats the path
         raise ReportError(
-            f"the report's path {shown(str(target))} cannot be used ({error}); choose another path"
+            f"the report's path {shown(str(target))} cannot be used ({why}); choose another path"
         ) from None
     if not str(target).isprintable() and any(ord(character) < ord(" ") for character in str(target)):
         raise ReportError(f"the report's path {shown(str(target))} has control characters; choose another path")

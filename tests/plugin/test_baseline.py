@@ -80,3 +80,9 @@ def test_a_path_for_the_baseline_is_required(dimples):
     found = dimples.runpytest_inprocess(*CHECKS, "--dmm-update-baseline")
     assert found.ret == pytest.ExitCode.USAGE_ERROR
     found.stderr.fnmatch_lines(["*--dmm-update-baseline says no path; give it with --dmm-baseline PATH*"])
+
+
+def test_a_report_that_is_also_the_baseline_is_compared_with_and_then_replaced(dimples):
+    assert dimples.runpytest_inprocess(*CHECKS, "--dmm-update-baseline").ret == 0
+    assert dimples.runpytest_inprocess(*CHECKS, "--dmm-report", "main.json").ret == 0
+    assert json.loads((dimples.path / "main.json").read_text(encoding="utf-8"))["baseline"]["name"] == "main.json"

@@ -99,13 +99,6 @@ def test_an_old_report_stays_where_nothing_is_run(project):
     assert (project.path / "r.json").read_text() == "old"
 
 
-def test_a_report_that_is_also_the_baseline_is_compared_with_and_then_replaced(project):
-    assert project.runpytest_inprocess(*ONE, "--dmm-baseline", "r.json", "--dmm-update-baseline").ret == 0
-    result = project.runpytest_inprocess(*ONE, "--dmm-baseline", "r.json", "--dmm-report", "r.json")
-    assert result.ret == 0
-    assert json.loads((project.path / "r.json").read_text(encoding="utf-8"))["baseline"]["name"] == "r.json"
-
-
 NAMES = {
     "300 characters": "x" * 300 + ".json",
     "NUL": "a\0b.json",
