@@ -159,7 +159,10 @@ def _row(values: Any) -> Floats:
             raise TypeError("None" if values is None else "complex numbers")
         numbers = np.asarray(list(values) if isinstance(values, Iterator) else values, dtype=np.float64)
         if numbers.size > max(numbers.shape, default=1):
-            raise TypeError(f"an array of shape {numbers.shape}")
+            raise CheckError(
+                f"the evidence has the shape {numbers.shape}, expected one number for each input; return one number "
+                "per input"
+            )
         return numbers.reshape(-1)
     except (TypeError, ValueError, OverflowError, NotImplementedError, RuntimeError) as error:
         raise CheckError(

@@ -176,7 +176,7 @@ class Recorder:
             remove_old_reports(self._config)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
         """Judge the whole run: set the exit status and write the reports.
 
         The status of a usage error is set again at the end: syrupy combines statuses by bits, and 4 and 1 become 5.
@@ -185,7 +185,7 @@ class Recorder:
             from dmmcheck.pytest_plugin.terminal_summary import RunSummary
 
             self._summary = RunSummary(session, self._texts)
-        status = session.exitstatus
+        status = getattr(session, "exitstatus", exitstatus)
         yield
         if self._summary and status == pytest.ExitCode.USAGE_ERROR:
             session.exitstatus = status

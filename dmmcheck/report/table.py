@@ -15,6 +15,7 @@ from dmmcheck.report.claims import Claim, claims
 from dmmcheck.report.model import Chance, Finding, Report
 
 GAP = 2  # spaces between two columns
+LEAST_ROOM = 20  # columns of a statement beside details, however narrow the table is
 HOLDS = "holds at k"
 SYMBOLS = {"supported": "✓", "refuted": "✗", "inconclusive": "?", "not-run": "-"}
 COLOURS = {"supported": "32", "refuted": "33", "inconclusive": "36", "not-run": "2"}
@@ -158,7 +159,9 @@ def _with_lines_below(rows: list[list[str]], below: list[tuple[str, str]]) -> st
 
 def _line_below(statement: str, details: str, wide: int) -> list[str]:
     room = wide - len(details) - GAP if details else wide
-    wrapped = textwrap.wrap(statement, room, initial_indent="  ", subsequent_indent="  ") or [""] * bool(details)
+    wrapped = textwrap.wrap(statement, max(room, LEAST_ROOM), initial_indent="  ", subsequent_indent="  ") or [
+        ""
+    ] * bool(details)
     return [f"{wrapped[0]}{details.rjust(wide - len(wrapped[0]))}", *wrapped[1:]] if details else wrapped
 
 

@@ -254,12 +254,12 @@ def test_a_check_of_the_user_can_need_pairs():
         ),
         (
             lambda view: Evidence.of(view.x),
-            "the check returned 384 numbers for 32 inputs; return one number per input",
+            "the evidence has the shape (32, 12), expected one number for each input; return one number per input",
             lambda view: Evidence.of(view.x.norm(dim=1)),
         ),
         (
             lambda view: Evidence.of(view.distance("free"), summary="mean"),
-            'the check returned the mean of values other than 0 and 1; leave out summary="mean" for those',
+            "which is of values 0 and 1 (a rate), and other values; return 0 and 1, or use summary='median'",
             lambda view: Evidence.of(view.distance("free")),
         ),
     ],

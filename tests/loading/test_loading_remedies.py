@@ -279,4 +279,4 @@ def test_checkpoints_may_be_code_instead_of_a_pattern(root):
     with pytest.raises(DmmError, match=r"no file matches; give a pattern relative to .*, or pkg\.mod:attr"):
         weights(root, ("none/*.pt", nn.Linear(6, 2)))
     models = [(0, nn.Linear(6, 2)), (5, nn.Linear(6, 2))]
-    assert subject(root, {"checkpoints": models}).checkpoints == models
+    assert list(subject(root, {"checkpoints": models}).checkpoints) == models

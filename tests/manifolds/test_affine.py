@@ -100,7 +100,7 @@ def test_a_basis_that_is_not_one_is_an_error(basis, words):
 @pytest.mark.parametrize(
     ("x", "dim", "words"),
     [
-        ("digits", 2, ["str", "does not convert", "without labels"]),
+        ("digits", 2, ["str", "converted to a tensor", "without labels"]),
         (torch.ones(5), 2, ["(5,)", "(m, *input_shape)"]),
         (torch.ones((5, 4), dtype=torch.uint8), 2, ["uint8", "floating-point"]),
         (torch.full((5, 4), torch.inf), 2, ["20 NaN or infinite", "remove"]),

@@ -32,7 +32,6 @@ def test_the_checks_are_on_by_either_option(project, options, on):
         ((), None),
         (("--dmm-checks", "a, b"), ["a", "b"]),
         (("--dmm-checks", "a", "--dmm-checks", "b,,c"), ["a", "b", "c"]),
-        (("--dmm-checks", ""), []),
     ],
 )
 def test_names_are_separated_by_commas_or_in_repeated_options(project, options, found):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dmmcheck.attacks.torchattacks.attack import TorchAttack, panel
 from dmmcheck.attacks.torchattacks.library import constructor, names, own_random_state
-from dmmcheck.errors import AttackError
+from dmmcheck.errors import AttackError, ModelError
 
 
 class Touchy(nn.Module):
@@ -71,7 +71,7 @@ def test_everything_is_put_back_when_the_model_raises():
     model = Bomb().train()
     x = inputs(4)
     state = torch.get_rng_state()
-    with pytest.raises(AttackError, match=r"FAB raised ValueError: boom; on 4 inputs of shape \(12,\)"):
+    with pytest.raises(ModelError, match=r"the model raised ValueError in forward on a batch of shape \(4, 12\): boom"):
         TorchAttack("fab")(model, x, labels(model, x), generator=generator())
     assert model.training
     assert all(parameter.requires_grad for parameter in model.parameters())
