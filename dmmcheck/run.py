@@ -328,6 +328,7 @@ class Run:
             pairs=pair_count(self.subject) or PAIRS,
         )
 
+    @neutral_state()
     def measure_ahead(self, ids: Iterable[str]) -> None:
         """Let other processes measure what tests need, where the setting `jobs` asks for them.
 
@@ -382,6 +383,7 @@ class Run:
         expected = self._expected(tests)
         return [SOUNDNESS, *sorted((one.id for one in tests), key=lambda id: -expected[id]), REPORT]
 
+    @neutral_state()
     def measure_shard(self, shard: str) -> dict[str, Cost]:
         """Measure what `measure_ahead` hands to this process, and return what that spent by part of the work."""
         before = dict(self._meter.parts)
@@ -393,6 +395,7 @@ class Run:
             self.finding(next(one for one in self.planned if one.id == shard))
         return {part: cost.minus(before[part]) for part, cost in self._meter.parts.items()}
 
+    @neutral_state()
     def too_few_inputs(self) -> str:
         """Why no claim about the inputs can fail the run; "" where the inputs suffice. Nothing is measured for it."""
         count, alpha = len(self.measure.sample.x), self.gating_alpha
@@ -438,6 +441,7 @@ class Run:
         reason = f"{'like' if word == 'like' else 'less than'} chance, and gate asks for more than chance"
         return replace(found, verdict="refuted", reason=reason)
 
+    @neutral_state()
     def whole_report(self, selected: Sequence[Planned]) -> Report:
         """Forecast the cost of tests, decide them, and report; the report says whether the time sufficed for all."""
         few = self.too_few_inputs()

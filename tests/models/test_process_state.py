@@ -17,7 +17,7 @@ from torch import nn
 import dmmcheck
 from dmmcheck.errors import ModelError, user_code
 from dmmcheck.inference.types import Cost
-from dmmcheck.manifolds import LocalPCA, Subspace
+from dmmcheck.manifolds import PCA, LocalPCA, Subspace
 from dmmcheck.models.process_state import neutral_state
 
 
@@ -179,3 +179,21 @@ def test_data_and_manifold_may_be_made_in_that_state(state, arrays):
         )
         found = views.finding(subject, "off-manifold-energy-stated-builtin", samples=16, effort="quick")
     assert found.n > 0
+
+
+@pytest.mark.usefixtures("few_plants")
+def test_a_report_made_under_inference_mode_is_that_of_the_initial_state(arrays):
+    """The whole run, with all that is done before the first finding."""
+
+    model = views.network()
+
+    def verdicts():
+        x, y, x_train, y_train = arrays
+        manifold = PCA(dim=views.K).fit(x_train)
+        subject = dmmcheck.Subject(model, x, y, manifold=manifold, x_train=x_train, y_train=y_train)
+        report = dmmcheck.run(subject, checks=["off-manifold-energy"], tiers=["stated"], samples=16, effort="quick")
+        return [(finding.verdict, finding.estimate, finding.reason) for finding in report.findings]
+
+    expected = verdicts()
+    with torch.inference_mode():
+        assert verdicts() == expected
