@@ -216,7 +216,8 @@ class Study:
         """The measurements of a network, which all lists share."""
         if network not in self._measures:
             shared = self._shared
-            self._measures[network] = shared._of(adapt(network, self.subject.x), shared.sample, shared.field)
+            name, classifier = f"network {len(self._measures)}", adapt(network, self.subject.x)
+            self._measures[network] = shared._of(name, classifier, shared.sample, shared.field)
         return self._measures[network]
 
 
