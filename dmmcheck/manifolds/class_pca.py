@@ -12,11 +12,14 @@ from torch import Tensor
 
 from dmmcheck import geometry
 from dmmcheck.data.arrays import plain
+from dmmcheck.data.labels import labels_of
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.base import fitting_points
 from dmmcheck.manifolds.dimension import ESTIMATE, chosen_dim
 from dmmcheck.manifolds.principal import principal_plane
 from dmmcheck.models.process_state import neutral_state
+
+LABELS = "the array of labels to fit a manifold with"
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +126,7 @@ class ClassPCA:
         Raises:
             ManifoldError: A class has too few points for k directions, k is not below D, or there are not as many
                 labels as points.
+            SubjectError: Rows of labels are not one-hot.
         """
         dim, note = chosen_dim(x, self.dim)
         points = fitting_points(x, dim)
@@ -131,10 +135,12 @@ class ClassPCA:
 
 def _numbers(y: Any, count: int) -> Tensor:
     """The classes of labels as numbers (count,)."""
-    given, _ = plain(y, "the array of labels to fit a manifold with")
+    given, _ = plain(y, LABELS)
     labels = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
-    if labels.ndim == 2:
-        labels = labels.argmax(1) if labels.shape[1] > 1 else labels[:, 0]
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        labels = labels_of(labels, LABELS, count)[0].numpy()
+    elif labels.ndim == 2:
+        labels = labels[:, 0]
     if labels.shape != (count,):
         raise ManifoldError(
             f"there are {count} points and labels of shape {labels.shape}; give one label for each point"

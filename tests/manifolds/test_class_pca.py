@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dmmcheck.errors import SubjectError
 from dmmcheck.manifolds import PCA, ClassPCA
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -51,3 +52,9 @@ def test_labels_may_have_any_form(labels):
 
 def test_the_dimension_has_a_default():
     assert ClassPCA().fit(POINTS, LABELS).dim == 4
+
+
+@pytest.mark.parametrize("rows", [[0.5, 0.5, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+def test_rows_of_labels_that_are_not_one_hot_are_refused(rows):
+    with pytest.raises(SubjectError, match="one-hot"):
+        ClassPCA(dim=2).fit(POINTS, torch.tensor([rows] * len(POINTS)))
