@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 
-from dmmcheck.errors.text import harmless
-
-_LONGEST = 600  # characters of a message of the user's code that are repeated
+from dmmcheck.errors.text import described, harmless
 
 
 class DmmError(Exception):
@@ -120,7 +118,10 @@ def users_state(of: object = None) -> AbstractContextManager[object]:
 def one_error(
     what: str, remedy: str | Callable[[BaseException], str], error: type[DmmError], *, where: str = ""
 ) -> Iterator[None]:
-    """As `user_code`, for code of the user's that works with objects of dmmcheck, as a check does, in its state."""
+    """A context like `user_code`, for code that uses objects of dmmcheck, as a check does with its view.
+
+    Such code keeps the state of the process that dmmcheck measures in; `user_code` gives the user's own state.
+    """
     try:
         yield
     except DmmError:
@@ -130,17 +131,3 @@ def one_error(
         kind = f"{type(raised).__name__} {where}".strip()
         text = f"{what} raised {kind}: {described(raised)}"
         raise error(f"{text}; {way_on}" if way_on else text) from raised
-
-
-def described(raised: BaseException) -> str:
-    """The message of an exception, whose own conversion to text may raise; a long one is cut.
-
-    Example:
-        >>> described(ValueError("no such class")), described(ValueError())
-        ('no such class', '(without a message)')
-    """
-    try:
-        text = str(raised).strip()
-    except Exception as error:
-        return f"(its message cannot be shown, as that raises {type(error).__name__})"
-    return (text if len(text) <= _LONGEST else f"{text[:_LONGEST]} (cut)") or "(without a message)"

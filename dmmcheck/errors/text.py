@@ -8,6 +8,7 @@ from typing import Any
 
 LONGEST = 2000  # characters of one text
 LONGEST_VALUE = 80  # characters of a value in a message
+LONGEST_MESSAGE = 600  # characters of the message of an exception of the user's code
 WORKFLOW_COMMAND = re.compile(r"(^|\s)(::|##\[)")
 """What begins a command to a CI system at the beginning of a line."""
 _CUT = re.compile(r"… \(\d+ characters\)$")
@@ -54,11 +55,22 @@ def told(error: BaseException) -> str:
         >>> told(KeyError("a"))
         "KeyError: 'a'"
     """
+    return f"{type(error).__name__}: {described(error)}"
+
+
+def described(error: BaseException) -> str:
+    """The message of an exception, whose own conversion to text may raise; a long one is cut.
+
+    Example:
+        >>> from dmmcheck.errors.text import described
+        >>> described(ValueError("no such class")), described(ValueError())
+        ('no such class', '(without a message)')
+    """
     try:
-        text = str(error)
+        text = str(error).strip()
     except Exception as other:  # the code of a user
-        text = f"its message cannot be shown ({type(other).__name__})"
-    return f"{type(error).__name__}: {text}"
+        return f"(its message cannot be shown, as that raises {type(other).__name__})"
+    return (text if len(text) <= LONGEST_MESSAGE else _shortened(text, LONGEST_MESSAGE)) or "(without a message)"
 
 
 def _cut(text: str) -> str:

@@ -13,7 +13,8 @@ from types import ModuleType
 from typing import Any
 
 from dmmcheck.config.schema import colon_hint, did_you_mean
-from dmmcheck.errors import ConfigError, described, user_code, users_state
+from dmmcheck.errors import ConfigError, user_code, users_state
+from dmmcheck.errors.text import described
 
 _REFERENCE = re.compile(r"(?P<where>.+):(?P<attribute>[^\W\d]\w*(?:\.[^\W\d]\w*)*)")
 

@@ -10,7 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dmmcheck.errors import ManifoldError, described
+from dmmcheck.errors import ManifoldError
+from dmmcheck.errors.text import described
 from dmmcheck.manifolds.decoder import orthonormalised
 
 AFFINE = {

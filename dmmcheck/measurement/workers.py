@@ -10,7 +10,7 @@ import importlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from dmmcheck.errors import ConfigError
+from dmmcheck.errors.text import told
 from dmmcheck.inference.types import Cost
 from dmmcheck.report.wording import duration
 
@@ -26,7 +27,7 @@ PACKAGES = {"dask": "distributed", "ray": "ray"}
 
 
 class Worker(Protocol):
-    """What a process makes once of the work that is sent to it, and then asks for one shard after the other."""
+    """The object that a process makes once, of the work that is sent to it, to measure one shard after the other."""
 
     def measure(self, shard: str) -> Done:
         """Measure one shard, and say what that took."""
@@ -77,7 +78,7 @@ def packed(make: Callable[[], Worker]) -> np.ndarray[Any, Any]:
     except Exception as error:  # whatever the code of the user's objects raises
         raise ConfigError(
             f"jobs asks for several processes, and the subject cannot be sent to another one "
-            f"({type(error).__name__}: {error}); give models and functions that can be pickled, or set jobs = 1"
+            f"({told(error)}); give models and functions that can be pickled, or set jobs = 1"
         ) from error
     return np.frombuffer(content, dtype=np.uint8)
 
@@ -99,7 +100,7 @@ def measure_shard(session: str, make: np.ndarray[Any, Any], shard: str) -> Done:
                 _WORKERS[session] = cloudpickle.loads(make.tobytes())()
             return _WORKERS[session].measure(shard)
         except Exception as error:  # the process that asked measures the shard, and meets the error if it stays
-            return Done(shard, error=f"{type(error).__name__}: {error}")
+            return Done(shard, error=told(error))
 
 
 def measure_in_processes(
@@ -129,7 +130,7 @@ def measure_in_processes(
     """
     content, start = packed(make), time.monotonic()
     done, lost = dict[str, Done](), ""
-    with _cluster(jobs):
+    with _cluster(jobs, progress):
         for _ in range(ATTEMPTS):
             left = [shard for shard in shards if shard not in done]
             for one in _results(session, content, left) if left else ():
@@ -156,7 +157,7 @@ def _results(session: str, content: np.ndarray[Any, Any], shards: Sequence[str])
     try:
         yield from joblib.Parallel(batch_size=1, pre_dispatch="all", return_as=shown)(calls)
     except Exception as error:  # each backend has its own: a process was killed, or a cluster went away
-        yield Done("", error=f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}")
+        yield Done("", error=told(error).partition("\n")[0])
 
 
 def _in_words(jobs: int | str) -> str:
@@ -165,7 +166,7 @@ def _in_words(jobs: int | str) -> str:
 
 
 @contextmanager
-def _cluster(jobs: int | str) -> Iterator[None]:
+def _cluster(jobs: int | str, progress: Callable[[str], None]) -> Iterator[None]:
     """A context in which joblib uses processes of this machine, or those of a cluster."""
     import joblib  # noqa: PLC0415
 
@@ -184,15 +185,16 @@ def _cluster(jobs: int | str) -> Iterator[None]:
         close = (_join_dask if kind == "dask" else _join_ray)(package, where)
     except Exception as error:  # the errors of networks, addresses and versions, which each package has of its own
         raise ConfigError(
-            f"jobs is {jobs!r}, and this cluster cannot be used ({type(error).__name__}: {error}); "
-            "correct the address, or set a number"
+            f"jobs is {jobs!r}, and this cluster cannot be used ({told(error)}); correct the address, or set a number"
         ) from error
     try:
         with joblib.parallel_config(kind):
             yield
     finally:
-        with suppress(Exception):  # the results are there already, and a cluster that does not answer is left as it is
+        try:
             close()
+        except Exception as error:  # the results are there already
+            progress(f"the cluster {jobs} could not be left ({told(error)}); see whether it still runs")
 
 
 def _join_dask(distributed: Any, where: str) -> Callable[[], None]:

@@ -140,7 +140,7 @@ def _found_out(classifier: Classifier, x: Tensor) -> str:
         try:
             with torch.no_grad():
                 classifier.logits(row.clone())
-        except Exception:
+        except (Exception, SystemExit):
             return (
                 f"it raised on a single input too, with values from {float(row.min()):.3g} to {float(row.max()):.3g}; "
                 "searches call it at points off the data, so let it take any finite values and leave checks of their "

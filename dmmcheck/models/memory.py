@@ -9,7 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from dmmcheck.errors import DmmError, described
+from dmmcheck.errors import DmmError
+from dmmcheck.errors.text import described
 
 BATCH_VALUES = 1 << 24  # most values of x in one block
 BATCH_ROWS = 1024  # most rows in one block

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dmmcheck.errors import described
+from dmmcheck.errors.text import described
 
 _DTYPES = (
     "its weights and its input have different dtypes; pass the torch.nn.Module itself, whose inputs are converted to "

@@ -135,7 +135,7 @@ class SilentError(Exception):
     ("text", "words"),
     [
         (lambda: shown(SilentError()), "a SilentError, which cannot be shown (KeyError)"),
-        (lambda: told(SilentError()), "SilentError: its message cannot be shown (KeyError)"),
+        (lambda: told(SilentError()), "SilentError: (its message cannot be shown, as that raises KeyError)"),
         (lambda: shown(10**5000), "a int, which cannot be shown (ValueError)"),
         (lambda: shown("x" * 90), f"'{'x' * 29}… (92 characters)"),
         (lambda: shown("a\n::b"), r"'a\n::b'"),
