@@ -12,8 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dmmcheck.config.schema import KEYS, SUBJECT, did_you_mean, listed
-from dmmcheck.config.settings import Config, load_config
+from dmmcheck.config.schema import KEYS, SUBJECT, did_you_mean
+from dmmcheck.config.settings import Config, listed_names, load_config
 from dmmcheck.errors import CheckError, ConfigError, DmmError
 from dmmcheck.errors.text import harmless, shown
 from dmmcheck.report import json, terminal, wording
@@ -118,7 +118,8 @@ def _measured(config: Config, options: argparse.Namespace) -> Report:
     from dmmcheck.run import Run  # noqa: PLC0415
 
     settings = config.settings
-    names = {name: _names(getattr(options, name), name) for name in ("checks", "exclude", "tier")}
+    given = {name: getattr(options, name) for name in ("checks", "exclude", "tier")}
+    names = {name: None if text is None else listed_names(text, f"--{name}") for name, text in given.items()}
     chosen = select(
         plan(settings),
         checks=names["checks"],
@@ -128,18 +129,6 @@ def _measured(config: Config, options: argparse.Namespace) -> Report:
     )
     run = Run(_subject(config), settings, lambda line: print(harmless(line), file=sys.stderr), root=config.root)
     return run.whole_report(chosen)
-
-
-def _names(text: str | None, option: str) -> list[str] | None:
-    """The names of an option; None where it is not given.
-
-    Raises:
-        ConfigError: A name is missing.
-    """
-    try:
-        return None if text is None else listed(text)
-    except ValueError as error:
-        raise ConfigError(f"--{option}: the value is {shown(text)}, expected {error}") from None
 
 
 def _subject(config: Config) -> Any:

@@ -66,7 +66,7 @@ class Registry(Mapping[str, T], Generic[T]):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All names, those of the package first; imports nothing."""
+        """The names of all things, those of the package first; no module is imported for them."""
         return tuple(dict.fromkeys([*self._builtin, *self._things]))
 
     def __getitem__(self, name: str) -> T:

@@ -21,6 +21,7 @@ from dmmcheck.config.schema import (
     day,
     did_you_mean,
     effect,
+    listed,
     number,
     parse_toml,
     reason,
@@ -302,6 +303,16 @@ def _read(key: Key, value: Any, origin: str) -> Given:
 def _parsed(key: Key, value: str, option: str) -> Given:
     plain = _converted(key.parse, value, "the value", option)
     return Given(_converted(key.read, plain, "the value", option), option)
+
+
+def listed_names(text: str, option: str) -> list[str]:
+    """The comma-separated names in the text of an option.
+
+    Raises:
+        ConfigError: A name is missing.
+    """
+    names: list[str] = _converted(listed, text, "the value", option)
+    return names
 
 
 def _converted(convert: Callable[[Any], Any], value: Any, name: str, origin: str) -> Any:

@@ -61,7 +61,7 @@ class Meter:
 
     @property
     def total(self) -> Cost:
-        """The sum of all parts."""
+        """The cost of all parts of the run together."""
         self._charge()
         spent = Cost()
         for cost in self.parts.values():

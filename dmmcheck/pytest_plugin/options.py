@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dmmcheck.config.schema import KEYS, listed
-from dmmcheck.errors import ConfigError
-from dmmcheck.errors.text import shown
+from dmmcheck.config.schema import KEYS
 from dmmcheck.pytest_plugin.collection_root import ROOT_FILE
 
 MARK, ARGUMENT = "dmm", "dmm_check"
@@ -65,20 +63,10 @@ def names(config: pytest.Config, option: str) -> list[str] | None:
     Raises:
         ConfigError: A name is missing.
     """
+    from dmmcheck.config.settings import listed_names  # noqa: PLC0415  # only where the checks are on
+
     given = config.getoption(option)
-    return None if given is None else [name for part in given for name in named(part, option)]
-
-
-def named(text: str, option: str) -> list[str]:
-    """The comma-separated names in the text of an option.
-
-    Raises:
-        ConfigError: A name is missing.
-    """
-    try:
-        return listed(text)
-    except ValueError as error:
-        raise ConfigError(f"{option}: the value is {shown(text)}, expected {error}") from None
+    return None if given is None else [name for part in given for name in listed_names(part, option)]
 
 
 def rerun_command(config: pytest.Config, nodeid: str) -> str:

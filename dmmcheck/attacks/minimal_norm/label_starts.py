@@ -78,7 +78,7 @@ def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
 
 
 def _scanned(oracle: MarginOracle, rows: Tensor, rays: Tensor, lengths: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest label change of each row, at rising lengths (m, l) as far as they are below its limit (m,).
+    """The first label change of each row (m,), of which labels are read at the lengths (m, l) below its limit (m,).
 
     Returns:
         Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
