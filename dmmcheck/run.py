@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from functools import cached_property, partial
 from pathlib import Path
@@ -34,16 +34,17 @@ from dmmcheck.measurement.meter import NULLS, SOUNDNESS, WHAT, Meter
 from dmmcheck.measurement.nulls import meaningless, why_unavailable
 from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
+from dmmcheck.measurement.shard_worker import SESSION_LIMIT, ShardWorker
 from dmmcheck.measurement.store import Store
 from dmmcheck.measurement.summary import distances_of, summarise_distances, summarise_subject, trajectory_of, versions
 from dmmcheck.measurement.training_sets import training_sets
 from dmmcheck.measurement.trainings import pairs_needed
 from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.view import View
-from dmmcheck.measurement.workers import Done, measure_in_processes, threads_of, use_threads
+from dmmcheck.measurement.workers import Done, measure_in_processes, threads_of
 from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.torch import own_points
-from dmmcheck.registry import CHECKS, CONTROLS, GATES, Registry
+from dmmcheck.registry import CHECKS, CONTROLS, GATES
 from dmmcheck.report import json
 from dmmcheck.report.changes import ARMS as CHANGING
 from dmmcheck.report.changes import Comparison, comparison_with
@@ -55,7 +56,6 @@ from dmmcheck.subject import Subject, training_role
 T = TypeVar("T")
 
 REPORT = "report"  # the part of the work that is the report's own
-SESSION_LIMIT = 1 << 40  # bytes of what processes share in a run, of which nothing may be removed before its end
 
 
 def run(
@@ -351,11 +351,10 @@ class Run:
             for part, cost in done.spent.items():
                 spent[part] = spent.get(part, Cost()).plus(cost)
 
+        run = partial(Run, self._given, self.settings.but(jobs=1, max_time=left), root=self._root)
         make = partial(
-            RunWorker.of,
-            self._given,
-            self.settings.but(jobs=1, max_time=left),
-            root=self._root,
+            ShardWorker.of,
+            run,
             store=None if self._store is None else self._store.folder,
             session=self._session.folder,
             name=self.id,
@@ -666,59 +665,6 @@ class Run:
             if not is_out_of_time(error):
                 raise
             return otherwise
-
-
-@dataclass(eq=False)
-class RunWorker:
-    """The run of a subject in a process that measures for another one."""
-
-    run: Run
-    session: Store
-    is_apart: bool
-    _folder: object = None
-    _sent: set[str] = field(default_factory=set)
-
-    @classmethod
-    def of(
-        cls,
-        subject: Subject,
-        settings: Settings,
-        *,
-        root: Path,
-        store: Path | None,
-        session: Path,
-        name: str,
-        threads: int,
-        added: Sequence[tuple[Registry[Any], Mapping[str, Any]]],
-    ) -> RunWorker:
-        """The worker of a session.
-
-        Args:
-            subject: What is under test.
-            settings: Settings of the run, without `jobs`.
-            root: Folder that references to attacks start from.
-            store: Folder of the measurements that are kept; None where none are.
-            session: Folder of the measurements that the processes share.
-            name: Name of the session: that of a file in its folder, which another machine may not see.
-            threads: How many threads a process uses.
-            added: Checks, controls and gates from outside the package.
-        """
-        for registry, things in added:
-            for id, thing in things.items():
-                registry.put(id, thing)
-        use_threads(threads)
-        is_apart = not (session / name).exists()
-        own = TemporaryDirectory(prefix="dmmcheck-") if is_apart else None
-        shared = Store(session if own is None else Path(own.name), limit=SESSION_LIMIT)
-        kept = None if store is None or is_apart else Store(store)
-        return cls(Run(subject, settings, root=root, store=kept, session=shared), shared, is_apart, own)
-
-    def measure(self, shard: str) -> Done:
-        """Measure a shard; its entries are returned where the process that asked does not see them."""
-        spent = self.run.measure_shard(shard)
-        new = {path.stem for path in self.session.entries()} - self._sent if self.is_apart else set()
-        self._sent |= new
-        return Done(shard, spent=spent, entries={address: self.session.copied(address) for address in new})
 
 
 def _names_of_pair(number: int) -> dict[str, str]:

@@ -21,10 +21,11 @@ from dmmcheck.errors import ConfigError
 from dmmcheck.inference.types import Cost
 from dmmcheck.measurement import workers
 from dmmcheck.measurement.meter import Meter
+from dmmcheck.measurement.shard_worker import ShardWorker
 from dmmcheck.measurement.workers import Done, measure_in_processes, measure_shard, packed
 from dmmcheck.registry import CONTROLS, GATES
 from dmmcheck.report.model import RunCost
-from dmmcheck.run import REPORT, Run, RunWorker
+from dmmcheck.run import REPORT, Run
 
 CHECKS = {"checks": ["boundary-clings"], "samples": 16, "effort": "quick"}
 SHARDS = ["a", "b", "c"]
@@ -196,8 +197,8 @@ def test_the_report_is_that_of_one_process_and_nothing_is_measured_twice(subject
 
 @pytest.mark.usefixtures("here", "no_gates")
 def test_a_process_that_does_not_see_the_folder_sends_what_it_measured(subject, monkeypatch):
-    of = RunWorker.of.__func__
-    monkeypatch.setattr(RunWorker, "of", classmethod(lambda cls, *a, **k: of(cls, *a, **{**k, "name": "unseen"})))
+    of = ShardWorker.of.__func__
+    monkeypatch.setattr(ShardWorker, "of", classmethod(lambda cls, *a, **k: of(cls, *a, **{**k, "name": "unseen"})))
     alone, apart = of_one_process(subject), dmmcheck.run(subject, jobs=2, **CHECKS)
     assert untimed(alone) == untimed(apart)
     assert apart.cost.total.gradient_evaluations <= alone.cost.total.gradient_evaluations + 2 * apart.subject.inputs
