@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from dmmcheck.manifolds.affine import PCA
 from dmmcheck.manifolds.base import fitting_points
 from dmmcheck.manifolds.decoder import Decoder
 from dmmcheck.manifolds.dimension import chosen_dim
+from dmmcheck.manifolds.nearest import nearest_codes
 from dmmcheck.models.process_state import neutral_state
 from dmmcheck.seeding import seeded
 
@@ -25,6 +27,7 @@ RATE = 3e-3  # of Adam
 HELD_OUT = 10  # one of so many points is held out, to stop early
 LOOK = 50  # steps between two looks at the held-out points
 PATIENCE = 5  # looks without an improvement after which training stops
+PIECE = 256  # points that are projected at a time
 BETTER = 0.999  # an improvement leaves less than this share of the error
 
 _LOG = logging.getLogger(__name__)
@@ -70,6 +73,15 @@ class Network(nn.Module):
         points: Tensor = self.mean + self.size * ((z * self.spread) @ self.basis.T + self.outward(z))
         return points
 
+    def jacobian(self, z: Tensor) -> Tensor:
+        """Jacobians (n, D, k) of the decoded points of codes (n, k)."""
+        first, last = self.outward[0], self.outward[2]
+        hidden = first(z)
+        gate = hidden.sigmoid()
+        slopes = gate * (1 + hidden * (1 - gate))  # of SiLU, (n, 128)
+        columns: Tensor = self.size * (self.basis * self.spread + last.weight @ (slopes[:, :, None] * first.weight))
+        return columns
+
     def error(self, x: Tensor) -> Tensor:
         """Mean square of what is lost of points (n, D), as a share of the variance of the training points."""
         return ((self.decode(self.encode(x)) - x) / self.size).square().mean()
@@ -97,7 +109,18 @@ class TrainedAutoencoder(Decoder):
 
     def __init__(self, network: Network, recipe: Autoencoder, points: Tensor, note: str) -> None:
         super().__init__(network.encode, network.decode, dim=network.basis.shape[1], training_points=points)
-        self.recipe, self.note = recipe, note
+        self.network, self.recipe, self.note = network, recipe, note
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        """Codes (n, k) of the points of the decoder that are nearest to points (n, D), from those of the encoder."""
+        codes, ambient_dim = super()._encoded(x), x.shape[1]
+        decode, jacobian = partial(self._decoded, ambient_dim=ambient_dim), self.network.jacobian
+        pieces = zip(torch.split(x, PIECE), torch.split(codes, PIECE), strict=True)
+        found = [nearest_codes(points.to(start), start, decode, jacobian) for points, start in pieces]
+        return torch.cat(found)
+
+    def _jacobian(self, codes: Tensor, ambient_dim: int) -> Tensor:
+        return self.network.jacobian(codes)
 
     def refit(self, dim: int) -> TrainedAutoencoder:
         """An autoencoder of the same points with another dimension.
@@ -119,7 +142,8 @@ class Autoencoder:
     Encoder and decoder are principal component analysis, to which a network with one hidden layer of 128 units each is
     added. Adam minimises the squared error. Every tenth point is held out, and training stops where the error there no
     longer falls; the best weights are kept. An autoencoder therefore loses no more of the held-out points than
-    principal component analysis does.
+    principal component analysis does. A point is projected to the nearest decoded point, which `nearest_codes` finds
+    from the code of the encoder.
 
     Attributes:
         dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from

@@ -13,7 +13,8 @@ from torch import Tensor
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.base import fitting_points
 from dmmcheck.manifolds.dimension import ESTIMATE, chosen_dim
-from dmmcheck.manifolds.transformer import TransformerManifold
+from dmmcheck.manifolds.nearest import nearest_codes
+from dmmcheck.manifolds.transformer import STEP, TransformerManifold
 from dmmcheck.models.process_state import neutral_state
 
 MOST_POINTS = 2000  # that it is fitted on, since the time grows with their third power
@@ -61,6 +62,18 @@ class KernelManifold(TransformerManifold):
         self.name, self.training_points, self.note = "kernel-pca", training_points, note
         self._features = training_points.shape[1]
 
+    def _codes(self, x: Tensor) -> Floats:
+        """Codes (n, k) of the points of the inverse that are nearest to points (n, D)."""
+        codes, ambient_dim = super()._codes(x), x.shape[1]
+        found = nearest_codes(
+            x.detach().cpu().double(),
+            torch.as_tensor(codes),
+            lambda z: torch.as_tensor(self._decoded(z.numpy(), ambient_dim)),
+            lambda z: self._jacobians(z.numpy(), ambient_dim, scale=STEP),
+        )
+        nearest: Floats = found.numpy()
+        return nearest
+
     def refit(self, dim: int) -> KernelManifold:
         """The manifold of the same points with another dimension.
 
@@ -79,7 +92,8 @@ class KernelPCA:
     """Estimate a manifold by `sklearn.decomposition.KernelPCA` with Gaussian kernels.
 
     The width of the kernel is the median distance of the points: the kernel of x and y is exp(-|x - y|^2 / median^2).
-    The inverse is the kernel ridge regression from codes to points. At most 2,000 points, evenly spaced in their order,
+    The inverse is the kernel ridge regression from codes to points. A point is projected to the nearest point of that
+    inverse, which `nearest_codes` finds from the code of the point. At most 2,000 points, evenly spaced in their order,
     are fitted.
 
     Attributes:

@@ -9,6 +9,7 @@ import torch
 
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds import PCA, Autoencoder
+from dmmcheck.seeding import seeded
 
 GENERATOR = torch.Generator().manual_seed(0)
 ANGLE = 3 * torch.rand(300, generator=GENERATOR, dtype=torch.float64)
@@ -68,3 +69,11 @@ def test_a_training_that_diverges_is_one_clear_error(monkeypatch):
 
 def test_few_points_are_all_trained_on():
     assert "trained on 5 points" in Autoencoder(steps=1).fit(ARC[:5]).note
+
+
+def test_the_jacobian_of_the_network_is_that_of_autograd():
+    points = torch.randn(40, 5, generator=seeded(4, "points"), dtype=torch.float64)
+    network = Autoencoder(dim=2, steps=50).fit(points).network
+    codes = network.encode(points[:3])
+    expected = torch.stack([torch.autograd.functional.jacobian(network.decode, code[None])[0, :, 0] for code in codes])
+    assert torch.allclose(network.jacobian(codes), expected, rtol=1e-10)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import Phase, find, given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 import dmmcheck
@@ -156,11 +156,7 @@ def test_where_the_dimension_is_too_low_most_points_settle_and_the_others_say_ho
     assert sum(residual <= 1e-3 * scale for residual in residuals) >= 0.8 * len(residuals)
 
 
-LEARNED = {"kernel-pca", "autoencoder"}
-"""Manifolds whose projection is a learned map, to which no point need be its own image."""
-
-
-@pytest.mark.parametrize("name", [name for name, kind in BUILTIN.items() if not kind.required and name not in LEARNED])
+@pytest.mark.parametrize("name", [name for name, kind in BUILTIN.items() if not kind.required])
 def test_points_on_each_built_in_manifold_are_their_own_projection(name):
     points = X[:, :6]
     labels = [torch.arange(len(points)) % 2] * (name == "class-pca")
@@ -172,19 +168,6 @@ def test_points_on_each_built_in_manifold_are_their_own_projection(name):
         assert point.residual <= 1e-2 * float(points.norm(dim=1).median())
 
     is_its_own_projection()
-
-
-def test_a_point_says_how_far_it_is_from_its_image_under_a_learned_projection():
-    points = X[:, :6]
-    manifold = BUILTIN["kernel-pca"](dim=2).fit(points)
-
-    @settings(QUIET, max_examples=3, phases=[Phase.generate])
-    @given(strategies.on_manifold(manifold, near=points, radius=0.2))
-    def says_its_residual(point):
-        there = manifold.project_point(point.x[None])[0]
-        assert point.residual == pytest.approx(float((there - point.x).norm()), rel=1e-5)
-
-    says_its_residual()
 
 
 @settings(QUIET)
