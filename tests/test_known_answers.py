@@ -114,7 +114,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6)
 """
 
 
-@pytest.mark.heavy  # the search alone is tested in the same way, and is not heavy
+@pytest.mark.heavy
 def test_a_measurement_at_imagenet_size_stays_under_the_memory_of_a_few_bases():
     printed = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout
     assert float(printed) < 1.5  # GB above the bare process; a (D, D) array alone would take 90
@@ -214,7 +214,7 @@ def test_networks_trained_alike_are_a_pair_and_checkpoints_on_images():
     assert {"two-phases-controlled-builtin", "off-manifold-energy-controlled-spectrum"} <= set(ran)
 
 
-@pytest.mark.parametrize("name", ["random subspace", "rotated copy"])
+@pytest.mark.parametrize("name", ["random subspace", pytest.param("rotated copy", marks=pytest.mark.heavy)])
 def test_an_unrelated_manifold_supports_stated_claims_and_not_controlled_ones(name):
     world = worlds.WORLDS[name](seed=0, samples=64)
     findings = {finding.id: finding for finding in dmmcheck.run(world.subject).findings}
@@ -243,6 +243,7 @@ def test_controlled_claims_on_energy_follow_the_truth(name):
 DRAWS = 24
 
 
+@pytest.mark.heavy
 def test_a_haar_random_classifier_is_seldom_taken_for_one_related_to_the_manifold():
     # 24 draws of the world and one check; benchmarks/calibration.py has 200 draws of all of them
     (planned,) = (item for item in plan(Settings()) if item.id == "off-manifold-energy-controlled-builtin")

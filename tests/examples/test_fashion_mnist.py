@@ -50,6 +50,7 @@ def run(folder: Path, data: Path, *arguments: str) -> subprocess.CompletedProces
     )
 
 
+@pytest.mark.heavy
 def test_a_copy_of_the_folder_works_without_the_repository(tmp_path, files):
     copy = tmp_path / "copy"
     shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("__pycache__"))

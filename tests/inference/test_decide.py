@@ -263,7 +263,9 @@ def test_the_number_of_inputs_counts_those_that_the_statistic_leaves_out():
     assert counts[1] == pytest.approx(10 * counts[0], rel=0.05)
 
 
-@pytest.mark.parametrize("shared", [0.0, 0.9], ids=["independent", "alike"])
+@pytest.mark.parametrize(
+    "shared", [pytest.param(0.0, marks=pytest.mark.heavy, id="independent"), pytest.param(0.9, id="alike")]
+)
 def test_a_whole_run_of_claims_at_their_limits_is_false_no_oftener_than_alpha(shared):
     """Five claims whose medians are their limits, looked at four times as inputs come in: any verdict is false."""
     rng, claims, runs = np.random.default_rng(5), 5, 120

@@ -19,7 +19,11 @@ from dmmcheck.errors import AttackError, ModelError
 
 @pytest.mark.parametrize("theta", [0.5, 45, 89.5])
 @pytest.mark.parametrize(
-    ("ambient_dim", "dim", "n"), [(2, 1, 8), (50, 1, 8), (50, 16, 8), (784, 1, 8), (784, 16, 8), (150528, 16, 2)]
+    ("ambient_dim", "dim", "n"),
+    [
+        *[(2, 1, 8), (50, 1, 8), (50, 16, 8), (784, 1, 8), (784, 16, 8)],
+        pytest.param(150528, 16, 2, marks=pytest.mark.heavy),
+    ],
 )
 def test_hyperplane_at_an_angle_to_a_linear_manifold(ambient_dim, dim, n, theta):
     x, model, basis, expected = plane(ambient_dim, dim, theta, n=n)
@@ -374,6 +378,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1e6)
 """
 
 
+@pytest.mark.heavy
 def test_no_square_array_exists_at_imagenet_size():
     printed = subprocess.run([sys.executable, "-c", MEMORY], check=True, capture_output=True, text=True).stdout
     assert float(printed) < 1.0  # GB above the bare process, the bases' 0.08 GB included; a (D, D) array takes 90
