@@ -120,9 +120,7 @@ def grown(name: str, base: Size, sizes: list[int]) -> tuple[list[dict[str, str]]
             }
         )
     slope = exponent(sizes, [cost.seconds for cost in costs])
-    print(
-        tabulate(rows, headers="keys", tablefmt="github", disable_numparse=True), f"exponent of the time: {slope:.2f}"
-    )
+    print(f"{table(rows)}\nexponent of the time: {slope:.2f}\n", flush=True)
     return rows, slope
 
 
