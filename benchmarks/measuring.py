@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,7 +33,7 @@ from dmmcheck.models.torch import TorchClassifier, adapt
 
 ROOT = Path(__file__).parents[1]
 SLOW_INPUTS = 4  # for attacks that need thousands of passes, or take one input at a time
-DIM = {"digits": 8, "Fashion-MNIST": 16}
+DIM = {"digits": 8, "Fashion-MNIST": 16, "Fashion-MNIST in colour": 32}
 WALLS = 4.0  # side of the peers' unit cube in median distances: steps below twice the median distance meet no wall
 OURS = "dmmcheck "
 EFFORTS = get_args(EffortName)
@@ -49,10 +49,11 @@ class Question:
     y: Tensor
     space: SearchSpace
     bounds: tuple[float, float] | None = None
+    examples: tuple[Tensor, Tensor] | None = None  # training images (m, D) and labels, as a run has them
 
     def rows(self, rows: slice) -> Question:
         """The same for some of the inputs."""
-        return Question(self.classifier, self.x[rows], self.y[rows], self.space.rows(rows), self.bounds)
+        return replace(self, x=self.x[rows], y=self.y[rows], space=self.space.rows(rows))
 
     def first(self, n: int) -> Question:
         """The same for the first inputs."""
@@ -101,11 +102,12 @@ def questions(case: Case, inputs: int) -> dict[str, Question]:
         correct = torch.nonzero(classifier.logits(x).argmax(1) == y).reshape(-1)[:inputs]
     x, y = x[correct], y[correct]
     basis = PCA(dim=DIM[case.data]).fit(images.x_train).tangent_basis(x)
+    anywhere = Question(classifier, x, y, Everywhere(), examples=(flat(classifier, images.x_train), images.y_train))
     return {
-        "anywhere": Question(classifier, x, y, Everywhere()),
-        "normal": Question(classifier, x, y, spanned(basis, normal=True)),
-        "tangent": Question(classifier, x, y, spanned(basis)),
-        "boxed": Question(classifier, x, y, Everywhere(), (0.0, 1.0)),
+        "anywhere": anywhere,
+        "normal": replace(anywhere, space=spanned(basis, normal=True)),
+        "tangent": replace(anywhere, space=spanned(basis)),
+        "boxed": replace(anywhere, bounds=(0.0, 1.0)),
     }
 
 
@@ -118,6 +120,7 @@ def ours(question: Question, effort: str, seed: int = 0, *, long: bool = False) 
         question.y,
         space=question.space,
         bounds=question.bounds,
+        examples=question.examples,
         effort=effort,
         generator=torch.Generator().manual_seed(seed),
     )

@@ -1,4 +1,4 @@
-"""The networks whose boundaries are searched: digits and Fashion-MNIST, with standard and adversarial training.
+"""The networks whose boundaries are searched, for digits and Fashion-MNIST, with standard and adversarial training.
 
 Fashion-MNIST is read from the IDX files of the Debian package ``dataset-fashion-mnist``, or from the folder that the
 environment variable ``FASHION_MNIST`` names, and left out where they are missing. Networks are trained once and kept
@@ -47,7 +47,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Images:
-    """Images (n, 1, side, side) in [0, 1] with labels, to train on and to test on."""
+    """Images (n, channels, side, side) in [0, 1] with labels, to train on and to test on."""
 
     x_train: Tensor
     y_train: Tensor
@@ -107,19 +107,45 @@ class Attending(nn.Module):
         return self.head(self.norms[2](tokens).mean(1))
 
 
+def max_pooling() -> nn.Module:
+    """The classical CNN for 28x28 images: convolutions of 5x5 with max pooling."""
+    first = [nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    second = [nn.Conv2d(16, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(32 * 49, 64), nn.ReLU(), nn.Linear(64, 10))
+
+
+def smooth(side: int) -> nn.Module:
+    """A CNN with batch norm and SiLU, whose boundary is smooth."""
+    first = [nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.SiLU()]
+    second = [nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), nn.SiLU()]
+    flat = 32 * (side // 2) ** 2
+    return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(flat, 64), nn.SiLU(), nn.Linear(64, 10))
+
+
 def architecture(kind: str, side: int) -> nn.Module:
     """A network of a kind, with torch's random weights."""
-    if kind == "GRU":
-        return Rows(side)
-    if kind == "transformer":
-        return Attending(side)
-    if kind == "MLP":
-        return nn.Sequential(
-            nn.Flatten(), nn.Linear(side**2, 128), nn.ReLU(), nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10)
-        )
-    if kind == "CNN":
-        return DigitsCNN()
-    stem = [nn.Conv2d(1, 16, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), Residual(16)]
+    made = {
+        "max-pooling CNN": max_pooling,
+        "SiLU CNN": lambda: smooth(side),
+        "GRU": lambda: Rows(side),
+        "transformer": lambda: Attending(side),
+        "MLP": lambda: fully_connected(side),
+        "CNN": DigitsCNN,
+        "ResNet": lambda: small_resnet(1),
+        "ResNet in colour": lambda: small_resnet(3),
+    }
+    return made[kind]()
+
+
+def fully_connected(side: int) -> nn.Module:
+    """Three layers of ReLU."""
+    first = [nn.Flatten(), nn.Linear(side**2, 128), nn.ReLU()]
+    return nn.Sequential(*first, nn.Linear(128, 128), nn.ReLU(), nn.Linear(128, 10))
+
+
+def small_resnet(channels: int) -> nn.Module:
+    """Two groups of a strided convolution and a residual block."""
+    stem = [nn.Conv2d(channels, 16, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), Residual(16)]
     down = [nn.Conv2d(16, 32, 4, stride=2, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), Residual(32)]
     return nn.Sequential(*stem, *down, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10))
 
@@ -147,6 +173,8 @@ RECIPES = {
     ("digits", "adversarial"): Recipe(epochs=40, radius=0.75),
     ("Fashion-MNIST", "standard"): Recipe(epochs=6, batch=128),
     ("Fashion-MNIST", "adversarial"): Recipe(epochs=4, batch=128, radius=1.0, attack_steps=4),
+    ("Fashion-MNIST in colour", "standard"): Recipe(epochs=6, batch=128),
+    ("Fashion-MNIST in colour", "adversarial"): Recipe(epochs=4, batch=128, radius=1.0, attack_steps=4),
 }
 
 
@@ -192,7 +220,7 @@ def fit(model: nn.Module, images: Images, recipe: Recipe, case: Case) -> None:
 
 @cache
 def load(name: str) -> Images:
-    """The data of a name: ``digits`` or ``Fashion-MNIST``.
+    """The data of a name: ``digits``, ``Fashion-MNIST`` or ``Fashion-MNIST in colour``.
 
     Raises:
         FileNotFoundError: The files of Fashion-MNIST are missing.
@@ -200,8 +228,23 @@ def load(name: str) -> Images:
     if name == "digits":
         split = digits.load()
         return Images(split.train.x, split.train.y, split.test.x, split.test.y)
+    if name == "Fashion-MNIST in colour":
+        return _coloured(load("Fashion-MNIST"))
     train = slice(FASHION_EXAMPLES)
     return Images(_images("train")[train], _labels("train")[train], _images("t10k"), _labels("t10k"))
+
+
+def _coloured(images: Images) -> Images:
+    """The first images in a frame of 32x32, each in a random colour, which says nothing about its class."""
+    generator, train, test = torch.Generator().manual_seed(0), slice(6000), slice(2000)
+
+    def tinted(x: Tensor) -> Tensor:
+        colour = 0.4 + 0.6 * torch.rand((len(x), 3, 1, 1), generator=generator)
+        return F.pad(x, (2, 2, 2, 2)) * colour
+
+    return Images(
+        tinted(images.x_train[train]), images.y_train[train], tinted(images.x_test[test]), images.y_test[test]
+    )
 
 
 def _images(part: str) -> Tensor:

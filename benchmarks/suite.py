@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 import dmmcheck
 from benchmarks.measuring import Counted, Question, resident, theirs
-from benchmarks.networks import Attending, Images, Residual, load
+from benchmarks.networks import Attending, Images, Residual, load, max_pooling
 from benchmarks.peers import PEERS
 from dmmcheck.attacks.minimal_norm.search import search_spaces
 from dmmcheck.attacks.search_space import Everywhere, spanned
@@ -50,13 +50,6 @@ class Network:
     dim: int = 32
 
 
-def max_pooling() -> nn.Module:
-    """The classical CNN for 28x28 images: convolutions of 5x5 with max pooling."""
-    first = [nn.Conv2d(1, 16, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
-    second = [nn.Conv2d(16, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(32 * 49, 64), nn.ReLU(), nn.Linear(64, 10))
-
-
 def residual() -> nn.Module:
     """Four groups of two residual blocks as in ResNet-18, narrower, for 32x32 images of three colours."""
     layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
@@ -69,25 +62,11 @@ def residual() -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 10))
 
 
-def coloured() -> Images:
-    """Fashion-MNIST in a frame of 32x32, each image in a random colour, which says nothing about its class."""
-    images, generator = load("Fashion-MNIST"), torch.Generator().manual_seed(0)
-
-    def tinted(x: Tensor) -> Tensor:
-        colour = 0.4 + 0.6 * torch.rand((len(x), 3, 1, 1), generator=generator)
-        return F.pad(x, (2, 2, 2, 2)) * colour
-
-    train, test = slice(6000), slice(2000)
-    return Images(
-        tinted(images.x_train[train]), images.y_train[train], tinted(images.x_test[test]), images.y_test[test]
-    )
-
-
 NETWORKS = (
     Network("digits CNN", lambda: load("digits"), DigitsCNN, dim=16),
     Network("max-pooling CNN, 28x28", lambda: load("Fashion-MNIST"), max_pooling),
     Network("transformer, 28x28", lambda: load("Fashion-MNIST"), lambda: Attending(28)),
-    Network("ResNet-18-shaped, 32x32x3", coloured, residual),
+    Network("ResNet-18-shaped, 32x32x3", lambda: load("Fashion-MNIST in colour"), residual),
 )
 
 
