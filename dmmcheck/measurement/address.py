@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dmmcheck.errors.text import told
 from dmmcheck.registry import CONTROLS
 
 LIBRARIES = {"builtins", "collections", "dmmcheck", "functools", "numpy", "scipy", "sklearn", "torch"}
@@ -176,15 +177,33 @@ class _Hasher:
     def _add_object(self, value: Any) -> None:
         """An object of any class: the class, and its attributes."""
         self._add_class(type(value))
-        state = getattr(value, "__dict__", None)
-        if state is None:
-            own = getattr(value, "__getstate__", None)
-            state = own() if own is not None else None
-            if state is None:
-                raise UnaddressableError(f"the content of a {type(value).__name__} is not known")
         if isinstance(value, nn.Module):
-            state = {name: part for name, part in state.items() if name != "training"}
-        self.add(state)
+            self.add({name: part for name, part in value.__dict__.items() if name != "training"})
+        elif _pickles_itself(value) or not hasattr(value, "__dict__"):
+            self.add(_reduced(value))
+        else:
+            self.add(value.__dict__)
+
+
+def _pickles_itself(value: Any) -> bool:
+    """Whether a class says what of its objects is content, as those do whose data lie outside of Python."""
+    own = {"__getstate__", "__reduce__", "__reduce_ex__"}
+    return any(own & set(vars(base)) for base in type(value).__mro__[:-1])
+
+
+def _reduced(value: Any) -> list[Any]:
+    """The content of an object as it is pickled, without the functions that make it anew.
+
+    Raises:
+        UnaddressableError: It cannot be pickled, or has no content of its own.
+    """
+    try:
+        parts = value.__reduce_ex__(4)
+    except Exception as error:  # whatever the object's code raises
+        raise UnaddressableError(f"the content of a {type(value).__name__} is not known ({told(error)})") from error
+    if isinstance(parts, str):
+        return [parts]
+    return [parts[1], *parts[2:3], *(list(items) for items in parts[3:5] if items is not None)]
 
 
 def _is_in_its_module(value: type) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -79,18 +80,24 @@ def as_function(model: Any, x: Tensor, *, role: str) -> ExactModule | NumpyFunct
     for method in ("decision_function", "predict_proba"):
         if not hasattr(estimator, method):
             continue
-        function = _of_rows(getattr(estimator, method))
+        function = OfRows(getattr(estimator, method))
         scores = called_with_array(function, rows)
         numbers = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
         fits = scores.ndim == 1 or scores.shape == (len(rows), len(classes))
         if fits and bool((classes[numbers] == predicted).all()):
             return numpy_function(function, rows.reshape(x.shape), name)
-    return NumpyFunction(_of_rows(estimator.predict), name, labels=tuple(classes.tolist()))
+    return NumpyFunction(OfRows(estimator.predict), name, labels=tuple(classes.tolist()))
 
 
-def _of_rows(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+@dataclass(frozen=True, eq=False)
+class OfRows:
     """A method of an estimator as a function of arrays ``(n, *input_shape)``."""
-    return lambda x: method(np.asarray(x, dtype=np.float64).reshape(len(x), -1))
+
+    method: Callable[[Any], Any]
+
+    def __call__(self, x: Any) -> Any:
+        """What the method returns for the rows (n, D) of an array."""
+        return self.method(np.asarray(x, dtype=np.float64).reshape(len(x), -1))
 
 
 def as_module(model: Any, x: Tensor, *, role: str) -> ExactModule:

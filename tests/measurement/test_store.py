@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_iris
+from sklearn.ensemble import RandomForestClassifier
 from torch import nn
 
 import dmmcheck
@@ -226,6 +228,18 @@ def test_a_function_is_not_stored_and_the_report_says_so(tmp_path):
     assert "not stored" in report.cost.store
     assert "is a function, which can depend on anything" in report.cost.store
     assert Store(tmp_path).entries() == []
+
+
+@pytest.mark.usefixtures("few_gates")
+def test_measurements_of_a_forest_are_kept(tmp_path):
+    x, y = load_iris(return_X_y=True)
+    forest = RandomForestClassifier(3, random_state=0).fit(x, y)
+    subject = dmmcheck.Subject(model=forest, x=x[::5], y=y[::5], x_train=x, y_train=y, manifold=x, units="standard")
+    settings = {"cache": str(tmp_path), "checks": ["on-manifold-distance"], "tiers": ["stated"], "queries": 100}
+    first, again = (dmmcheck.run(subject, **settings) for _ in range(2))
+    assert again.findings[0].estimate == first.findings[0].estimate
+    assert ", 0 written" in again.cost.store
+    assert again.cost.parts["search"].forward_evaluations == 0
 
 
 KILLED = """
