@@ -38,10 +38,14 @@ lint: $(INSTALLED)
 docs: $(DOCS_INSTALLED)
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
 
-# The figures of README and docs; the same bytes each time.
-figures: $(INSTALLED)
+# The figures of README and docs; the same bytes each time, those of the demo for the same report.
+figures: $(INSTALLED) $(REPORT)
+	$(BIN)/python -m examples.demo_figures $(REPORT) --out docs/figures
 	$(BIN)/python -m examples.line_in_the_plane --out docs/figures/line_in_the_plane.svg
 	$(BIN)/python -m examples.concept_figures --out docs/figures
+
+$(REPORT):
+	$(MAKE) demo
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .hypothesis .mypy_cache .ruff_cache
