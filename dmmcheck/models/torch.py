@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import ModelError
-from dmmcheck.models.base import UNDER_TEST, Classifier, flat, missing_members
+from dmmcheck.models.base import UNDER_TEST, Classifier, flat, is_differentiable, missing_members
 from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.evaluation import evaluation, module_of
+from dmmcheck.models.input_remedies import remedy_for_inputs
 from dmmcheck.models.numpy_function import over_arrays
+from dmmcheck.models.onnx_session import OnnxModel, is_session
 from dmmcheck.models.placement import PRECISE, placement
 from dmmcheck.models.tally import counted
 
@@ -64,7 +66,7 @@ class TorchClassifier:
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
-        output = _tensor_of(self.forward(x.reshape(-1, *self.input_shape).clone()), self.role)
+        output = _tensor_of(self.forward(x.reshape(-1, *self.input_shape).clone()), self.role, len(x))
         output = counted(output, len(x))
         if self.form == "binary":
             z = output.reshape(-1)
@@ -123,6 +125,8 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
         return model
     if is_estimator(model):
         model = as_function(model, x, role=role)
+    if is_session(model):
+        model = OnnxModel(model)
     if not callable(model):
         raise ModelError(_not_callable(model, role))
     model = over_arrays(model, x)
@@ -139,12 +143,12 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
 
 
 def probe(draft: Classifier, inputs: Tensor) -> Tensor:
-    """The logits of a classifier for flat inputs (n, D), in evaluation mode and without gradients.
+    """The logits of a classifier for flat inputs (n, D), in evaluation mode; with a gradient where the inputs need one.
 
     Raises:
         ModelError: The classifier raises, or returns no tensor.
     """
-    with draft.evaluation(), torch.no_grad():
+    with draft.evaluation(), torch.set_grad_enabled(inputs.requires_grad):
         try:
             return draft.logits(inputs)
         except ModelError:
@@ -159,7 +163,8 @@ def probe(draft: Classifier, inputs: Tensor) -> Tensor:
                 )
             raise ModelError(
                 f"the {draft.role} raised {type(error).__name__} in forward on an input of shape "
-                f"{(len(inputs), *draft.input_shape)}, {draft.dtype}, on {draft.device}: {error}; {remedy}"
+                f"{(len(inputs), *draft.input_shape)}, {draft.dtype}, on {draft.device}: {error}; "
+                f"{remedy_for_inputs(error) or remedy}"
             ) from error
 
 
@@ -178,9 +183,30 @@ def verify(classifier: Classifier, x: Tensor) -> None:
         )
 
 
+def check_gradient(classifier: Classifier, x: Tensor) -> None:
+    """Check that torch records how the logits depend on the input, on at most two inputs ``(n, *input_shape)``.
+
+    Raises:
+        ModelError: It does not, and the classifier does not say that its logits have no gradients.
+    """
+    if not is_differentiable(classifier):
+        return
+    if not probe(classifier, flat(classifier, x[:2]).clone().requires_grad_()).requires_grad:
+        raise ModelError(
+            f"the {classifier.role} cuts its output off from its input, so that it has no gradient: its forward runs "
+            "under torch.no_grad() or torch.inference_mode(), detaches, or leaves torch; take that out of forward, or "
+            "pass a function over numpy arrays, e.g. lambda a: net(torch.as_tensor(a)).numpy()"
+        )
+
+
 def _not_callable(model: Any, role: str) -> str:
     """The message for a model that is neither callable nor a `Classifier`."""
     missing = missing_members(model)
+    if isinstance(model, Mapping):
+        return (
+            f"the {role} is a {type(model).__name__}, as of weights without their network; pass the network after "
+            "net.load_state_dict(weights)"
+        )
     if hasattr(model, "logits"):
         return (
             f"the {role} is a {type(model).__name__} without {', '.join(missing)}; name dmmcheck.Classifier as its "
@@ -188,21 +214,34 @@ def _not_callable(model: Any, role: str) -> str:
         )
     return (
         f"the {role} is a {type(model).__name__}, which cannot be called; pass a torch.nn.Module, a function from a "
-        "tensor to logits, a fitted classifier of scikit-learn, or a dmmcheck.Classifier"
+        "tensor to logits, a fitted classifier of scikit-learn, an ONNX session, or a dmmcheck.Classifier"
     )
 
 
-def _tensor_of(output: Any, role: str) -> Tensor:
-    """The output itself, its ``.logits``, what it holds under the key ``logits``, or the first of a tuple."""
+def _are_rows(parts: list[Any], count: int) -> bool:
+    """Whether a list holds one tensor of scores for each of `count` inputs, as that of a MAITE model does."""
+    tensors = len(parts) == count and all(isinstance(part, Tensor) for part in parts)
+    return tensors and all(part.ndim == 1 and part.shape == parts[0].shape for part in parts)
+
+
+def _tensor_of(output: Any, role: str, count: int) -> Tensor:
+    """The logits in an output for `count` inputs.
+
+    They are the output itself, its ``.logits``, what it holds under the key ``logits``, the rows of a list, or the
+    first of a tuple.
+    """
     tensor = getattr(output, "logits", output)
     if isinstance(tensor, Mapping):
         tensor = tensor.get("logits", tensor)
+    elif isinstance(tensor, list) and _are_rows(tensor, count):
+        tensor = torch.stack(tensor)
     elif isinstance(tensor, (tuple, list)) and tensor:
         tensor = tensor[0]
     if not isinstance(tensor, Tensor):
         raise ModelError(
             f"the {role} returned a {type(output).__name__}, expected a tensor, an object with .logits, or a dict "
-            "with the key 'logits'; wrap it in a function that returns the logits"
+            "with the key 'logits'; wrap it in a function that returns the logits, one row for each input (a detector "
+            "has none: let the function return e.g. the largest score of each class)"
         )
     return tensor
 
