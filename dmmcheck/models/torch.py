@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import ModelError, user_code, users_state
-from dmmcheck.models.base import UNDER_TEST, Classifier, evaluating, flat, missing_members
+from dmmcheck.models.base import UNDER_TEST, Classifier, evaluating, flat, is_differentiable, missing_members
 from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.evaluation import evaluation, module_of
+from dmmcheck.models.input_remedies import remedy_for_inputs
 from dmmcheck.models.numpy_function import over_arrays
+from dmmcheck.models.onnx_session import OnnxModel, is_session
 from dmmcheck.models.placement import PRECISE, placement
 from dmmcheck.models.remedies import remedy_for
 from dmmcheck.models.tally import counted
@@ -69,7 +71,7 @@ class TorchClassifier:
         inputs = x.reshape(-1, *self.input_shape).clone()
         with users_state(self.forward):
             output = self.forward(inputs)
-        output = counted(_tensor_of(output, self.role), len(x))
+        output = counted(_tensor_of(output, self.role, len(x)), len(x))
         if self.form == "binary":
             z = output.reshape(-1)
             return torch.stack([torch.zeros_like(z), z], dim=1)
@@ -127,6 +129,8 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
         return model
     if is_estimator(model):
         model = as_function(model, x, role=role)
+    if is_session(model):
+        model = OnnxModel(model)
     if not callable(model):
         raise ModelError(_not_callable(model, role))
     model = over_arrays(model, x)
@@ -143,17 +147,18 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
 
 
 def probe(draft: Classifier, inputs: Tensor) -> Tensor:
-    """The logits of a classifier for flat inputs (n, D), in evaluation mode and without gradients.
+    """The logits of a classifier for flat inputs (n, D), in evaluation mode; with a gradient where the inputs need one.
 
     Raises:
         ModelError: The classifier raises, or returns no tensor.
     """
 
     def remedy(raised: BaseException) -> str:
-        return remedy_for(raised, _check_shapes(draft))
+        return remedy_for(raised, remedy_for_inputs(raised) or _check_shapes(draft))
 
     where = f"in forward on an input of shape {(len(inputs), *draft.input_shape)}, {draft.dtype}, on {draft.device}"
-    with evaluating(draft), torch.no_grad(), user_code(f"the {draft.role}", remedy, ModelError, where=where, of=draft):
+    gradients = torch.set_grad_enabled(inputs.requires_grad)
+    with evaluating(draft), gradients, user_code(f"the {draft.role}", remedy, ModelError, where=where, of=draft):
         return draft.logits(inputs)
 
 
@@ -182,9 +187,30 @@ def verify(classifier: Classifier, x: Tensor) -> None:
         )
 
 
+def check_gradient(classifier: Classifier, x: Tensor) -> None:
+    """Check that torch records how the logits depend on the input, on at most two inputs ``(n, *input_shape)``.
+
+    Raises:
+        ModelError: It does not, and the classifier does not say that its logits have no gradients.
+    """
+    if not is_differentiable(classifier):
+        return
+    if not probe(classifier, flat(classifier, x[:2]).clone().requires_grad_()).requires_grad:
+        raise ModelError(
+            f"the {classifier.role} cuts its output off from its input, so that it has no gradient: its forward runs "
+            "under torch.no_grad() or torch.inference_mode(), detaches, or leaves torch; take that out of forward, or "
+            "pass a function over numpy arrays, e.g. lambda a: net(torch.as_tensor(a)).numpy()"
+        )
+
+
 def _not_callable(model: Any, role: str) -> str:
     """The message for a model that is neither callable nor a `Classifier`."""
     missing = missing_members(model)
+    if isinstance(model, Mapping):
+        return (
+            f"the {role} is a {type(model).__name__}, as of weights without their network; pass the network after "
+            "net.load_state_dict(weights)"
+        )
     if hasattr(model, "logits"):
         return (
             f"the {role} is a {type(model).__name__} without {', '.join(missing)}; name dmmcheck.Classifier as its "
@@ -192,21 +218,34 @@ def _not_callable(model: Any, role: str) -> str:
         )
     return (
         f"the {role} is a {type(model).__name__}, which cannot be called; pass a torch.nn.Module, a function from a "
-        "tensor to logits, a fitted classifier of scikit-learn, or a dmmcheck.Classifier"
+        "tensor to logits, a fitted classifier of scikit-learn, an ONNX session, or a dmmcheck.Classifier"
     )
 
 
-def _tensor_of(output: Any, role: str) -> Tensor:
-    """The output itself, its ``.logits``, what it holds under the key ``logits``, or the first of a tuple."""
+def _are_rows(parts: list[Any], count: int) -> bool:
+    """Whether a list holds one tensor of scores for each of `count` inputs, as that of a MAITE model does."""
+    tensors = len(parts) == count and all(isinstance(part, Tensor) for part in parts)
+    return tensors and all(part.ndim == 1 and part.shape == parts[0].shape for part in parts)
+
+
+def _tensor_of(output: Any, role: str, count: int) -> Tensor:
+    """The logits in an output for `count` inputs.
+
+    They are the output itself, its ``.logits``, what it holds under the key ``logits``, the rows of a list, or the
+    first of a tuple.
+    """
     tensor = getattr(output, "logits", output)
     if isinstance(tensor, Mapping):
         tensor = tensor.get("logits", tensor)
+    elif isinstance(tensor, list) and _are_rows(tensor, count):
+        tensor = torch.stack(tensor)
     elif isinstance(tensor, (tuple, list)) and tensor:
         tensor = tensor[0]
     if not isinstance(tensor, Tensor):
         raise ModelError(
             f"the {role} returned a {type(output).__name__}, expected a tensor, an object with .logits, or a dict "
-            "with the key 'logits'; wrap it in a function that returns the logits"
+            "with the key 'logits'; wrap it in a function that returns the logits, one row for each input (a detector "
+            "has none: let the function return e.g. the largest score of each class)"
         )
     return tensor
 
