@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,7 +15,6 @@ from dmmcheck.errors import ModelError, user_code, users_state
 from dmmcheck.models.base import UNDER_TEST, Classifier, evaluating, flat, is_differentiable, missing_members
 from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.evaluation import evaluation, module_of
-from dmmcheck.models.input_remedies import remedy_for_inputs
 from dmmcheck.models.numpy_function import over_arrays
 from dmmcheck.models.onnx_session import OnnxModel, is_session
 from dmmcheck.models.placement import PRECISE, placement
@@ -24,6 +24,7 @@ from dmmcheck.models.tally import counted
 OutputForm = Literal["logits", "binary", "probabilities", "binary-probability"]
 
 _SUMS_TO_ONE = 1e-4
+_UNBOUND = "it is a method of a class, which takes an object first; pass the object, e.g. a torch.nn.Module"
 _FAR = (-10.0, 10.0)  # times (x + 1): points at which logits that look like probabilities at the data no longer do
 
 
@@ -154,12 +155,18 @@ def probe(draft: Classifier, inputs: Tensor) -> Tensor:
     """
 
     def remedy(raised: BaseException) -> str:
-        return remedy_for(raised, remedy_for_inputs(raised) or _check_shapes(draft))
+        return _UNBOUND if _is_unbound(draft) else remedy_for(raised, lambda: _check_shapes(draft))
 
     where = f"in forward on an input of shape {(len(inputs), *draft.input_shape)}, {draft.dtype}, on {draft.device}"
-    gradients = torch.set_grad_enabled(inputs.requires_grad)
-    with evaluating(draft), gradients, user_code(f"the {draft.role}", remedy, ModelError, where=where, of=draft):
+    guard = user_code(f"the {draft.role}", remedy, ModelError, where=where, of=draft)
+    with evaluating(draft), torch.set_grad_enabled(inputs.requires_grad), guard:
         return draft.logits(inputs)
+
+
+def _is_unbound(draft: Classifier) -> bool:
+    """Whether a model is a method of a class rather than of an object."""
+    forward = getattr(draft, "forward", None)
+    return inspect.isfunction(forward) and next(iter(inspect.signature(forward).parameters), "") == "self"
 
 
 def _check_shapes(draft: Classifier) -> str:

@@ -10,8 +10,8 @@ from torch import nn
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.conversions import conversion_of
-from dmmcheck.models.input_remedies import remedy_for_inputs
 from dmmcheck.models.onnx_session import OnnxModel
+from dmmcheck.models.remedies import remedy_for
 from dmmcheck.models.torch import adapt, check_gradient
 
 X = torch.rand((4, 3), generator=torch.Generator().manual_seed(0))
@@ -30,7 +30,7 @@ def test_several_inputs_are_named():
     with pytest.raises(TypeError) as raised:
         three(X)
     expected = "gives the others ('mask' and 'table') itself, e.g. lambda x: net(x, mask, table)"
-    assert expected in remedy_for_inputs(raised.value)
+    assert expected in remedy_for(raised.value, "")
     assert adapt(lambda x: three(x, 0 * x, 0 * x), X).classes == 2  # the remedy
 
 
@@ -41,7 +41,7 @@ def masked(x, *, mask):
 def test_keyword_inputs_are_named():
     with pytest.raises(TypeError) as raised:
         masked(X)
-    assert "gives the other ('mask')" in remedy_for_inputs(raised.value)
+    assert "gives the other ('mask')" in remedy_for(raised.value, "")
 
 
 def test_token_ids_are_told_to_be_embedded():
