@@ -21,8 +21,8 @@ from dmmcheck.inference.types import MIN_INPUTS
 from dmmcheck.manifolds.adapt import as_manifold
 from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.models.base import UNDER_TEST, Classifier, is_differentiable
+from dmmcheck.models.callables import as_callable
 from dmmcheck.models.conversions import conversion_of
-from dmmcheck.models.estimators import as_function, is_estimator
 from dmmcheck.models.normalize import Normalization, folded, normalization_of
 from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.reference import moved, reference_model
@@ -207,9 +207,7 @@ class Subject:
             raise SubjectError(
                 f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'"
             ) from error
-        given = self.model
-        if is_estimator(given):
-            given = as_function(given, self.normalized(self.x), role=UNDER_TEST)
+        given = as_callable(self.model, self.normalized(self.x), role=UNDER_TEST)
         model = moved(given, device, role=UNDER_TEST)
 
         def own(one: Any) -> Any:

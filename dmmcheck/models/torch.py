@@ -12,11 +12,18 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import ModelError, user_code, users_state
-from dmmcheck.models.base import UNDER_TEST, Classifier, evaluating, flat, is_differentiable, missing_members
-from dmmcheck.models.estimators import as_function, is_estimator
+from dmmcheck.models.base import (
+    UNDER_TEST,
+    Classifier,
+    evaluating,
+    flat,
+    input_gradient,
+    is_differentiable,
+    missing_members,
+)
+from dmmcheck.models.callables import as_callable
 from dmmcheck.models.evaluation import evaluation, module_of
-from dmmcheck.models.numpy_function import over_arrays
-from dmmcheck.models.onnx_session import OnnxModel, is_session
+from dmmcheck.models.numpy_function import NumpyFunction, over_arrays
 from dmmcheck.models.placement import PRECISE, placement
 from dmmcheck.models.remedies import remedy_for
 from dmmcheck.models.tally import counted
@@ -128,10 +135,7 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
     """
     if isinstance(model, Classifier):
         return model
-    if is_estimator(model):
-        model = as_function(model, x, role=role)
-    if is_session(model):
-        model = OnnxModel(model)
+    model = as_callable(model, x, role=role)
     if not callable(model):
         raise ModelError(_not_callable(model, role))
     model = over_arrays(model, x)
@@ -195,14 +199,20 @@ def verify(classifier: Classifier, x: Tensor) -> None:
 
 
 def check_gradient(classifier: Classifier, x: Tensor) -> None:
-    """Check that torch records how the logits depend on the input, on at most two inputs ``(n, *input_shape)``.
+    """Check that the logits have a gradient in the input, on at most two inputs ``(n, *input_shape)``.
+
+    That of finite differences is not computed, since it takes D calls.
 
     Raises:
-        ModelError: It does not, and the classifier does not say that its logits have no gradients.
+        ModelError: They have none, or their backward pass raises; and the classifier does not say that they have none.
     """
-    if not is_differentiable(classifier):
+    if not is_differentiable(classifier) or isinstance(getattr(classifier, "forward", None), NumpyFunction):
         return
-    if not probe(classifier, flat(classifier, x[:2]).clone().requires_grad_()).requires_grad:
+    leaf = flat(classifier, x[:2]).clone().requires_grad_()
+    output = probe(classifier, leaf)
+    with evaluating(classifier), torch.enable_grad():
+        input_gradient(output.sum(), leaf, role=classifier.role)
+    if not output.requires_grad:
         raise ModelError(
             f"the {classifier.role} cuts its output off from its input, so that it has no gradient: its forward runs "
             "under torch.no_grad() or torch.inference_mode(), detaches, or leaves torch; take that out of forward, or "
