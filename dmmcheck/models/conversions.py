@@ -26,7 +26,8 @@ def conversion_of(classifier: Classifier) -> str:
     """
     if not isinstance(classifier, TorchClassifier):
         return ""
-    done = [FORMS.get(classifier.form, "")]
+    is_read_so = classifier.differentiable or classifier.form != "probabilities"
+    done = [FORMS.get(classifier.form, "")] if is_read_so else []
     if isinstance(classifier.forward, ExactModule):
         done = ["it was rebuilt as a torch module with the same scores, compared at inputs"]
     elif isinstance(classifier.forward, NumpyFunction):

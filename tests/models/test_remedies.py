@@ -67,6 +67,7 @@ def test_a_classifier_without_gradients_need_not_record_them():
     steps = adapt(lambda a: torch.as_tensor(a).round().numpy() @ WEIGHTS.numpy(), X)
     check_gradient(steps, X)
     assert conversion_of(steps) == "model: its labels alone are searched"
+    assert conversion_of(adapt(lambda a: (a[:, 0] > 0.5).astype(int), X)) == "model: its labels alone are searched"
 
 
 def test_a_list_of_rows_is_stacked_and_a_tuple_has_its_first_element():
