@@ -14,18 +14,19 @@ import torch
 from torch import Tensor, nn
 
 from dmmcheck.data.arrays import check_columns, column_names
-from dmmcheck.data.inputs import inputs_of
+from dmmcheck.data.inputs import inputs_of, standardised
 from dmmcheck.data.labels import class_names, labels_of
 from dmmcheck.errors import ManifoldError, ModelError, SubjectError, one_error, user_code
 from dmmcheck.inference.types import MIN_INPUTS
 from dmmcheck.manifolds.adapt import as_manifold
 from dmmcheck.manifolds.base import validate_manifold
 from dmmcheck.models.base import UNDER_TEST, Classifier, is_differentiable
-from dmmcheck.models.estimators import as_function, is_estimator
+from dmmcheck.models.callables import as_callable
+from dmmcheck.models.conversions import conversion_of
 from dmmcheck.models.normalize import Normalization, folded, normalization_of
 from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.reference import moved, reference_model
-from dmmcheck.models.torch import TorchClassifier, adapt, verify
+from dmmcheck.models.torch import TorchClassifier, adapt, check_gradient, verify
 
 DATA_X, DATA_Y = "x (the inputs of the key data)", "y (the labels of the key data)"
 UNITS = ("input", "standard")
@@ -73,8 +74,8 @@ class Subject:
             for each channel or feature, or one for all. x stays in its own units, and so do bounds and distances; each
             model, and a trainer, gets ``(x - mean) / std``.
         baseline_model: A model to compare with on the same inputs in the same run, e.g. that of the main branch.
-        conversions: What was done to the data as the user gave them, one phrase each, e.g. for a frame or for texts as
-            labels. Those of loading are passed on; those of the subject itself are added.
+        conversions: What was done to the data and to the model as the user gave them, one phrase each, e.g. for a
+            frame or for texts as labels. Those of loading are passed on; those of the subject itself are added.
 
     Raises:
         SubjectError: Inputs, labels, bounds or reference models cannot be used.
@@ -121,7 +122,9 @@ class Subject:
             y, also_said = self._labels(self.y, DATA_Y, len(x))
         _check_range(y, classifier.classes, DATA_Y)
         checked: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
-        checked["conversions"] = (*self.conversions, *filter(None, (said, also_said)))
+        plain = self.units != "standard" and self.normalize is None and bounds is None
+        noted = (said, also_said, standardised(x) if plain else "", conversion_of(classifier))
+        checked["conversions"] = tuple(dict.fromkeys((*self.conversions, *filter(None, noted))))
         if self.units not in {None, *UNITS}:
             raise SubjectError(
                 f"units is {self.units!r}, expected one of {', '.join(UNITS)}; leave it out for the default"
@@ -149,6 +152,7 @@ class Subject:
         classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST), x)
         if not isinstance(classifier, TorchClassifier):
             verify(classifier, x)
+        check_gradient(classifier, x)
         return classifier
 
     @property
@@ -203,9 +207,7 @@ class Subject:
             raise SubjectError(
                 f"device {device!r} cannot be used here ({reason}); choose another, e.g. 'cpu'"
             ) from error
-        given = self.model
-        if is_estimator(given):
-            given = as_function(given, self.normalized(self.x), role=UNDER_TEST)
+        given = as_callable(self.model, self.normalized(self.x), role=UNDER_TEST)
         model = moved(given, device, role=UNDER_TEST)
 
         def own(one: Any) -> Any:

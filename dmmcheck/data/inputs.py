@@ -10,6 +10,30 @@ from torch import Tensor
 from dmmcheck.data.arrays import check_layout, plain
 from dmmcheck.errors import SubjectError, one_error
 
+STANDARDISED = (0.5, 2.0)  # standard deviations between which images may have been standardised
+
+
+def standardised(x: Tensor) -> str:
+    """A note for images that look standardised, channel by channel; "" for any other inputs.
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck.data.inputs import standardised
+        >>> standardised(torch.rand(8, 3, 4, 4)), standardised(torch.randn(8, 10))
+        ('', '')
+        >>> standardised(torch.tensor([-1.0, 1.0]).repeat(24).reshape(1, 3, 4, 4))[:48]
+        'data: images look standardised (mean 0.00, stand'
+    """
+    if x.ndim != 4 or not bool((x < 0).any()):
+        return ""
+    mean, spread = float(x.double().mean()), float(x.double().std())
+    if abs(mean) > spread or not STANDARDISED[0] <= spread <= STANDARDISED[1]:
+        return ""
+    return (
+        f"data: images look standardised (mean {mean:.2f}, standard deviation {spread:.2f}), so distances are in units "
+        "of the standard deviations of their channels; give images as they were, and set normalize, for their own units"
+    )
+
 
 def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
     """Any array, frame or sparse matrix of inputs as a floating-point tensor ``(n, *input_shape)``.
@@ -42,7 +66,8 @@ def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
     if not tensor.is_floating_point():
         raise SubjectError(
             f"{name} has dtype {tensor.dtype}, floating point is needed since distances are measured in it; "
-            f"scale integer images first, e.g. {name.partition(' ')[0]} / 255.0"
+            f"scale integer images first, e.g. {name.partition(' ')[0]} / 255.0; of token ids pass the embeddings, see "
+            "docs/classifiers.md"
         )
     if tensor.ndim < 2:
         raise SubjectError(f"{name} has shape {tuple(tensor.shape)}, expected (n, *input_shape); add the input axis")

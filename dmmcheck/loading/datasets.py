@@ -8,7 +8,7 @@ from typing import Any
 from torch.utils.data import TensorDataset
 
 from dmmcheck.errors import SubjectError
-from dmmcheck.loading.items import ADVICE, READ_LIMIT, Read, is_source, read
+from dmmcheck.loading.items import ADVICE, READ_LIMIT, Read, are_mappings, is_source, read
 
 PAIR, TRIPLE = 2, 3
 
@@ -19,7 +19,7 @@ def with_groups(value: Any, what: str, *, limit: int = READ_LIMIT) -> tuple[Any,
     Raises:
         SubjectError: The value is neither ``(x, y)``, ``(x, y, groups)`` nor a source of labelled items.
     """
-    if isinstance(value, (tuple, list)) and len(value) == TRIPLE:
+    if isinstance(value, (tuple, list)) and len(value) == TRIPLE and not are_mappings(value):
         return value[0], value[1], value[2], ""
     found = labelled(value, what, limit=limit)
     return found.inputs, found.labels, None, found.said
@@ -46,7 +46,7 @@ def inputs_and_labels(value: Any, what: str, *, limit: int = READ_LIMIT) -> Read
     """Inputs, and labels or None; see `labelled`. An array, frame or sparse matrix alone has no labels."""
     if isinstance(value, TensorDataset):
         value = value.tensors
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, (tuple, list)) and not (value and are_mappings(value)):
         if len(value) != PAIR:
             raise SubjectError(
                 f"{what} is a {type(value).__name__} of {len(value)} elements, expected 2 (inputs x and labels y); "

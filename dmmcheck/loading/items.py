@@ -164,13 +164,14 @@ def _parts(item: Any, what: str) -> tuple[Any, Any]:
             )
         return item[keys[0]], item[keys[1]]
     if isinstance(item, (tuple, list)):
-        with_metadata = len(item) == 3 and (isinstance(item[2], Mapping) or _are_mappings(item[2]))
+        with_metadata = len(item) == 3 and (isinstance(item[2], Mapping) or are_mappings(item[2]))
         if len(item) == 2 or with_metadata:
             return item[0], item[1]
     raise SubjectError(f"{what} is a {type(item).__name__}, not a pair (input, label); {ADVICE}")
 
 
-def _are_mappings(value: Any) -> bool:
+def are_mappings(value: Any) -> bool:
+    """Whether a value is a list of dicts."""
     return isinstance(value, (list, tuple)) and all(isinstance(part, Mapping) for part in value)
 
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from dmmcheck.errors import ConfigError
+from dmmcheck.models.onnx_session import OnnxModel
 
 WEIGHTS = (".ckpt", ".pth", ".safetensors")  # endings of files that hold weights without the computation
 OWN_FUNCTION = (
@@ -74,35 +74,6 @@ def _onnx(file: Path) -> Any:
     import onnxruntime  # noqa: PLC0415  # optional
 
     return OnnxModel(onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"]), file.stem)
-
-
-class OnnxModel:
-    """An ONNX session with one input as a function over numpy arrays.
-
-    Args:
-        session: The session.
-        name: Its name in a report.
-    """
-
-    def __init__(self, session: Any, name: str) -> None:
-        inputs, outputs = session.get_inputs(), session.get_outputs()
-        if len(inputs) != 1:
-            raise ValueError(f"it has {len(inputs)} inputs ({', '.join(part.name for part in inputs)}), not one")
-        self.__name__ = name
-        self._session, self._input = session, inputs[0]
-        floats = [part.name for part in outputs if part.type in {"tensor(float)", "tensor(double)"}]
-        self._output = (floats or [outputs[0].name])[0]
-
-    def __call__(self, x: Any) -> Any:
-        """The first output of scores (n, C), or of labels where there are no scores, of inputs ``(n, *shape)``."""
-        dtype = np.float64 if self._input.type == "tensor(double)" else np.float32
-        given = np.asarray(x, dtype=dtype)
-        size = self._input.shape[0] if self._input.shape else None
-        if not isinstance(size, int) or size == len(given):
-            return self._session.run([self._output], {self._input.name: given})[0]
-        if size != 1:
-            raise ValueError(f"the graph takes batches of {size}; export it with a dynamic first dimension")
-        return np.concatenate([self._session.run([self._output], {self._input.name: row[None]})[0] for row in given])
 
 
 def _holds_weights(file: Path) -> bool:

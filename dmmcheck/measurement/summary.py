@@ -42,6 +42,7 @@ def summarise_subject(subject: Subject, measure: Measure) -> SubjectSummary:
         ambient_dim=ambient_dim(classifier),
         accuracy=sample.accuracy,
         manifold=_summarise_manifold(subject, measure),
+        conversions=subject.conversions,
     )
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dmmcheck.errors import ModelError, SubjectError, users_state
 from dmmcheck.models.base import Classifier
-from dmmcheck.models.estimators import as_function, is_estimator
+from dmmcheck.models.callables import as_callable
 from dmmcheck.models.evaluation import module_of
 from dmmcheck.models.numpy_function import over_arrays
 from dmmcheck.models.placement import placement
@@ -89,8 +89,7 @@ def folded(model: Any, normalization: Normalization | None, x: Tensor, *, role: 
             f"normalize is given and the {role} is a {type(model).__name__}, which has logits of its own; leave "
             "normalize out, and normalise inputs in its method logits"
         )
-    if is_estimator(model):
-        model = as_function(model, normalization(x), role=role)
+    model = as_callable(model, normalization(x), role=role)
     if not callable(model):
         return model
     model = over_arrays(model, normalization(x))

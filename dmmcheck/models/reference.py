@@ -12,7 +12,7 @@ from torch import Tensor
 from dmmcheck.errors import ModelError
 from dmmcheck.errors.text import told
 from dmmcheck.models.base import Classifier, ambient_dim
-from dmmcheck.models.estimators import as_function, is_estimator
+from dmmcheck.models.callables import as_callable
 from dmmcheck.models.evaluation import module_of
 from dmmcheck.models.numpy_function import over_arrays
 from dmmcheck.models.placement import placement
@@ -36,8 +36,7 @@ def reference_model(model: Any, x: Tensor, *, like: Classifier, role: str) -> Cl
             classes or of input values than the model under test.
     """
     is_adapted = isinstance(model, Classifier)
-    if is_estimator(model):
-        model = as_function(model, x, role=role)
+    model = as_callable(model, x, role=role)
     if callable(model) and not is_adapted:
         model = over_arrays(model, x)
     x, there = x[:2].to(like.device, like.dtype), (like.device, like.dtype)

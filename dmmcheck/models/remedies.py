@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from dmmcheck.errors.text import described
@@ -10,7 +11,12 @@ _DTYPES = (
     "its weights and its input have different dtypes; pass the torch.nn.Module itself, whose inputs are converted to "
     "its own dtype, or convert the inputs in the function"
 )
+TOKEN_IDS = (
+    "token ids are names, and there is no distance between names; pass embeddings, as x = "
+    "net.get_input_embeddings()(ids).detach() with the model lambda e: net(inputs_embeds=e), see docs/classifiers.md"
+)
 BY_WORDS: tuple[tuple[str, str], ...] = (
+    ("'indices'", TOKEN_IDS),
     (
         "call numpy() on Tensor that requires grad",
         "it leaves torch, so it has no gradients; compute with torch throughout, or give a function from a numpy array "
@@ -45,6 +51,7 @@ BY_WORDS: tuple[tuple[str, str], ...] = (
     ("expected scalar type", _DTYPES),
 )
 """Words of messages of torch, and what to do about each cause."""
+_SEVERAL = re.compile(r"missing \d+ required (?:positional|keyword-only) arguments?: (?P<names>.+)")
 EXITED = "it ends the process; let it return, or raise an exception that says what is wrong"
 
 
@@ -59,6 +66,8 @@ def remedy_for(raised: BaseException, otherwise: str | Callable[[], str]) -> str
         >>> from dmmcheck.models.remedies import remedy_for
         >>> remedy_for(RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "check the shapes")
         'check the shapes'
+        >>> remedy_for(TypeError("forward() missing 1 required positional argument: 'mask'"), "")
+        "pass a function of one input that gives the other ('mask') itself, e.g. lambda x: net(x, mask)"
     """
     if isinstance(raised, SystemExit):
         return EXITED
@@ -66,4 +75,14 @@ def remedy_for(raised: BaseException, otherwise: str | Callable[[], str]) -> str
     known = next((remedy for words, remedy in BY_WORDS if words in text), None)
     if known is not None:
         return known
+    missing = _SEVERAL.search(text)
+    if isinstance(raised, TypeError) and missing:
+        return _one_input(missing["names"])
     return otherwise if isinstance(otherwise, str) else otherwise()
+
+
+def _one_input(missing: str) -> str:
+    """What to do about a model that takes several inputs, of which some are missing."""
+    others = "others" if " and " in missing else "other"
+    example = missing.replace(" and ", ", ").replace(",,", ",").replace("'", "")
+    return f"pass a function of one input that gives the {others} ({missing}) itself, e.g. lambda x: net(x, {example})"

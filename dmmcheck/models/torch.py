@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,10 +12,18 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import ModelError, user_code, users_state
-from dmmcheck.models.base import UNDER_TEST, Classifier, evaluating, flat, missing_members
-from dmmcheck.models.estimators import as_function, is_estimator
+from dmmcheck.models.base import (
+    UNDER_TEST,
+    Classifier,
+    evaluating,
+    flat,
+    input_gradient,
+    is_differentiable,
+    missing_members,
+)
+from dmmcheck.models.callables import as_callable
 from dmmcheck.models.evaluation import evaluation, module_of
-from dmmcheck.models.numpy_function import over_arrays
+from dmmcheck.models.numpy_function import NumpyFunction, over_arrays
 from dmmcheck.models.placement import PRECISE, placement
 from dmmcheck.models.remedies import remedy_for
 from dmmcheck.models.tally import counted
@@ -22,6 +31,7 @@ from dmmcheck.models.tally import counted
 OutputForm = Literal["logits", "binary", "probabilities", "binary-probability"]
 
 _SUMS_TO_ONE = 1e-4
+_UNBOUND = "it is a method of a class, which takes an object first; pass the object, e.g. a torch.nn.Module"
 _FAR = (-10.0, 10.0)  # times (x + 1): points at which logits that look like probabilities at the data no longer do
 
 
@@ -69,7 +79,7 @@ class TorchClassifier:
         inputs = x.reshape(-1, *self.input_shape).clone()
         with users_state(self.forward):
             output = self.forward(inputs)
-        output = counted(_tensor_of(output, self.role), len(x))
+        output = counted(_tensor_of(output, self.role, len(x)), len(x))
         if self.form == "binary":
             z = output.reshape(-1)
             return torch.stack([torch.zeros_like(z), z], dim=1)
@@ -125,8 +135,7 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
     """
     if isinstance(model, Classifier):
         return model
-    if is_estimator(model):
-        model = as_function(model, x, role=role)
+    model = as_callable(model, x, role=role)
     if not callable(model):
         raise ModelError(_not_callable(model, role))
     model = over_arrays(model, x)
@@ -143,18 +152,25 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
 
 
 def probe(draft: Classifier, inputs: Tensor) -> Tensor:
-    """The logits of a classifier for flat inputs (n, D), in evaluation mode and without gradients.
+    """The logits of a classifier for flat inputs (n, D), in evaluation mode; with a gradient where the inputs need one.
 
     Raises:
         ModelError: The classifier raises, or returns no tensor.
     """
 
     def remedy(raised: BaseException) -> str:
-        return remedy_for(raised, _check_shapes(draft))
+        return _UNBOUND if _is_unbound(draft) else remedy_for(raised, lambda: _check_shapes(draft))
 
     where = f"in forward on an input of shape {(len(inputs), *draft.input_shape)}, {draft.dtype}, on {draft.device}"
-    with evaluating(draft), torch.no_grad(), user_code(f"the {draft.role}", remedy, ModelError, where=where, of=draft):
+    guard = user_code(f"the {draft.role}", remedy, ModelError, where=where, of=draft)
+    with evaluating(draft), torch.set_grad_enabled(inputs.requires_grad), guard:
         return draft.logits(inputs)
+
+
+def _is_unbound(draft: Classifier) -> bool:
+    """Whether a model is a method of a class rather than of an object."""
+    forward = getattr(draft, "forward", None)
+    return inspect.isfunction(forward) and next(iter(inspect.signature(forward).parameters), "") == "self"
 
 
 def _check_shapes(draft: Classifier) -> str:
@@ -182,9 +198,36 @@ def verify(classifier: Classifier, x: Tensor) -> None:
         )
 
 
+def check_gradient(classifier: Classifier, x: Tensor) -> None:
+    """Check that the logits have a gradient in the input, on at most two inputs ``(n, *input_shape)``.
+
+    That of finite differences is not computed, since it takes D calls.
+
+    Raises:
+        ModelError: They have none, or their backward pass raises; and the classifier does not say that they have none.
+    """
+    if not is_differentiable(classifier) or isinstance(getattr(classifier, "forward", None), NumpyFunction):
+        return
+    leaf = flat(classifier, x[:2]).clone().requires_grad_()
+    output = probe(classifier, leaf)
+    with evaluating(classifier), torch.enable_grad():
+        input_gradient(output.sum(), leaf, role=classifier.role)
+    if not output.requires_grad:
+        raise ModelError(
+            f"the {classifier.role} cuts its output off from its input, so that it has no gradient: its forward runs "
+            "under torch.no_grad() or torch.inference_mode(), detaches, or leaves torch; take that out of forward, or "
+            "pass a function over numpy arrays, e.g. lambda a: net(torch.as_tensor(a)).numpy()"
+        )
+
+
 def _not_callable(model: Any, role: str) -> str:
     """The message for a model that is neither callable nor a `Classifier`."""
     missing = missing_members(model)
+    if isinstance(model, Mapping):
+        return (
+            f"the {role} is a {type(model).__name__}, as of weights without their network; pass the network after "
+            "net.load_state_dict(weights)"
+        )
     if hasattr(model, "logits"):
         return (
             f"the {role} is a {type(model).__name__} without {', '.join(missing)}; name dmmcheck.Classifier as its "
@@ -192,21 +235,34 @@ def _not_callable(model: Any, role: str) -> str:
         )
     return (
         f"the {role} is a {type(model).__name__}, which cannot be called; pass a torch.nn.Module, a function from a "
-        "tensor to logits, a fitted classifier of scikit-learn, or a dmmcheck.Classifier"
+        "tensor to logits, a fitted classifier of scikit-learn, an ONNX session, or a dmmcheck.Classifier"
     )
 
 
-def _tensor_of(output: Any, role: str) -> Tensor:
-    """The output itself, its ``.logits``, what it holds under the key ``logits``, or the first of a tuple."""
+def _are_rows(parts: list[Any], count: int) -> bool:
+    """Whether a list holds one tensor of scores for each of `count` inputs, as that of a MAITE model does."""
+    tensors = len(parts) == count and all(isinstance(part, Tensor) for part in parts)
+    return tensors and all(part.ndim == 1 and part.shape == parts[0].shape for part in parts)
+
+
+def _tensor_of(output: Any, role: str, count: int) -> Tensor:
+    """The logits in an output for `count` inputs.
+
+    They are the output itself, its ``.logits``, what it holds under the key ``logits``, the rows of a list, or the
+    first of a tuple.
+    """
     tensor = getattr(output, "logits", output)
     if isinstance(tensor, Mapping):
         tensor = tensor.get("logits", tensor)
+    elif isinstance(tensor, list) and _are_rows(tensor, count):
+        tensor = torch.stack(tensor)
     elif isinstance(tensor, (tuple, list)) and tensor:
         tensor = tensor[0]
     if not isinstance(tensor, Tensor):
         raise ModelError(
             f"the {role} returned a {type(output).__name__}, expected a tensor, an object with .logits, or a dict "
-            "with the key 'logits'; wrap it in a function that returns the logits"
+            "with the key 'logits'; wrap it in a function that returns the logits, one row for each input (a detector "
+            "has none: let the function return e.g. the largest score of each class)"
         )
     return tensor
 

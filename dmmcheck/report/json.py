@@ -79,6 +79,8 @@ def as_json(report: Report) -> dict[str, Any]:
         content["subject"]["manifold"] = _explained(content["subject"]["manifold"])
         if not content["subject"]["manifold"]["note"]:
             del content["subject"]["manifold"]["note"]
+        if not content["subject"]["conversions"]:
+            del content["subject"]["conversions"]
         content["subject"] = _explained(content["subject"])
     plain: dict[str, Any] = _plain(content, "report")
     return plain
@@ -253,6 +255,7 @@ def _subject(content: Object) -> SubjectSummary:
         **{key: content[key] for key in ("model", "model_hash", "classes", "inputs", "ambient_dim")},
         input_shape=tuple(content["input_shape"]),
         accuracy=_number(content["accuracy"]),
+        conversions=tuple(content.get("conversions", ())),
         manifold=ManifoldSummary(
             **{key: manifold[key] for key in ("name", "dim", "hash")},
             residual_median=_lost_or_none(manifold, "residual_median"),

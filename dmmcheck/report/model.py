@@ -246,6 +246,7 @@ class SubjectSummary:
         ambient_dim: Number D of features of an input.
         accuracy: Share of the labelled inputs that the model classifies correctly.
         manifold: The manifold estimate.
+        conversions: What was done to the data and to the model as they were given, one phrase each.
     """
 
     model: str
@@ -256,6 +257,7 @@ class SubjectSummary:
     ambient_dim: int
     accuracy: float
     manifold: ManifoldSummary
+    conversions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -198,6 +198,8 @@ def facts(report: Report, *, brief: bool = False) -> Iterator[tuple[str, str]]:
     else:
         yield "subject", _subject(report.subject)
         yield "manifold", _manifold(report.subject, report.distances.get("free"))
+        if report.subject.conversions:
+            yield "conversions", "; ".join(report.subject.conversions)
     if report.distances:
         yield "distances", distances(report.distances)
     if report.baseline is not None:

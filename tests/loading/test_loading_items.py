@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, SubsetRandomSampler, TensorDataset
 
 from dmmcheck.errors import SubjectError
+from dmmcheck.loading.build import build_subject
 from dmmcheck.loading.items import READ_LIMIT, read
 
 X, Y = torch.linspace(0, 1, 96).reshape(16, 6), torch.arange(16) % 2
@@ -28,6 +30,14 @@ class Counted(Dataset):
     def __getitem__(self, index):
         self.seen.append(index)
         return torch.full((2,), float(index)), index % 3
+
+
+class Photographs(Counted):
+    """The same at the size of ImageNet; each item is a view of one number."""
+
+    def __getitem__(self, index):
+        self.seen.append(index)
+        return torch.tensor(index / self.total).expand(3, 224, 224), index % 3
 
 
 class Endless(IterableDataset):
@@ -71,6 +81,29 @@ def test_of_a_large_dataset_only_the_drawn_items_are_read(wrapped):
     assert max(data.seen) > 40_000
     assert found.said == "data: 2048 of 50000 items were drawn and read"
     torch.testing.assert_close(found.labels, found.inputs[:, 0].long() % 3)
+
+
+def test_data_and_manifold_data_each_read_no_more_than_the_limit():
+    data, training = Counted(50_000), Counted(50_000)
+    parts = {
+        "model": lambda x: torch.cat([x, -x[:, :1]], 1),
+        "data": data,
+        "manifold-data": training,
+        "manifold": "pca",
+    }
+    of = build_subject({**parts, "manifold-options": {"dim": 1}}, root=Path(), samples=64)
+    assert len(data.seen) == len(training.seen) == READ_LIMIT == len(of.x)
+    assert of.conversions[:2] == tuple(
+        f"{what}: 2048 of 50000 items were drawn and read" for what in ("data", "manifold-data")
+    )
+
+
+@pytest.mark.heavy
+def test_of_50000_photographs_2048_are_read():
+    data = Photographs(50_000)
+    found = read(data, "data")
+    assert len(data.seen) == READ_LIMIT
+    assert found.inputs.shape == (READ_LIMIT, 3, 224, 224)
 
 
 def test_the_same_items_are_drawn_each_time_and_the_global_generator_stays():

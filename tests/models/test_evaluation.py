@@ -73,3 +73,15 @@ def test_the_module_of_a_function_is_itself_its_owner_or_none():
     assert module_of(module.forward) is module
     assert module_of(linear) is None
     assert module_of([].append) is None
+
+
+def test_cudnn_which_has_no_gradients_of_recurrent_layers_then_is_off_and_on_again():
+    assert torch.backends.cudnn.enabled
+    with evaluation(nn.Sequential(nn.Linear(3, 2), nn.LSTM(2, 2))):
+        assert not torch.backends.cudnn.enabled
+        with evaluation(nn.GRU(2, 2)):
+            assert not torch.backends.cudnn.enabled
+        assert not torch.backends.cudnn.enabled
+    assert torch.backends.cudnn.enabled
+    with evaluation(nn.Linear(3, 2)):
+        assert torch.backends.cudnn.enabled

@@ -83,7 +83,7 @@ def is_right(classifier):
 CASES = {
     "not callable": (
         lambda: adapt(42, X),
-        "pass a torch.nn.Module, a function from a tensor to logits, a fitted classifier of scikit-learn, or a dmm",
+        "pass a torch.nn.Module, a function from a tensor to logits, a fitted classifier of scikit-learn, an ONNX sess",
         lambda: [adapt(nn.Linear(3, 2), X), adapt(linear, X), adapt(Own(), X)],
     ),
     "members missing": (

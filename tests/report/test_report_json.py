@@ -81,6 +81,15 @@ def test_the_note_of_a_manifold_survives_where_there_is_one():
     assert "note" not in json.as_json(reports.report())["subject"]["manifold"]
 
 
+def test_conversions_survive_where_there_are_any():
+    said = replace(reports.report(), subject=replace(reports.SUBJECT, conversions=("x is a DataFrame",)))
+    content = json.as_json(said)
+    VALIDATOR.validate(content)
+    assert content["subject"]["conversions"] == ["x is a DataFrame"]
+    assert json.from_dict(content).subject.conversions == ("x is a DataFrame",)
+    assert "conversions" not in json.as_json(reports.report())["subject"]
+
+
 def test_a_report_of_schema_1_is_read():
     content = loaded(FINITE)
     content["schema"] = "dmmcheck.report/1"

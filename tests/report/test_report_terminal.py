@@ -101,6 +101,11 @@ def test_facts_are_below_the_table():
     manifold = replace(reports.SUBJECT.manifold, note="trained on 90 points")
     noted = replace(reports.report(), subject=replace(reports.SUBJECT, manifold=manifold))
     assert "agreement 96.9 %, trained on 90 points" in terminal.render(noted, width=200)
+    converted = replace(
+        reports.report(), subject=replace(reports.SUBJECT, conversions=("x was made dense", "y: texts"))
+    )
+    assert "conversions  x was made dense; y: texts\n" in terminal.render(converted, width=200)
+    assert "conversions" not in text
     assert "all 1 ok" in row_of(text, "soundness")
     assert "free 0.454, on 1.44 (17 of 256 censored), off 0.481" in row_of(text, "distances  ")
     assert "seed 0" in row_of(text, "run  ", "alpha")
