@@ -548,6 +548,15 @@ _JUDGING = (
         examples=(True,),
     ),
     Key(
+        name="boxed",
+        read=_yes_or_no,
+        parse=_true_or_false,
+        metavar="",
+        help="keep searches and all calls of models inside bounds; without it, distances are unboxed",
+        flag=True,
+        examples=(True,),
+    ),
+    Key(
         name="max-time",
         read=_time,
         parse=_same,
