@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from dmmcheck.config.schema import KEYS, SUBJECT, did_you_mean
+from dmmcheck.config.schema import KEYS, SUBJECT, did_you_mean, what_is_missing
 from dmmcheck.config.settings import Config, listed_names, load_config
 from dmmcheck.errors import CheckError, ConfigError, DmmError
 from dmmcheck.errors.text import harmless, shown
@@ -144,8 +144,7 @@ def _subject(config: Config) -> Any:
     if missing:
         names = ", ".join(f"--{name}" for name in missing)
         raise ConfigError(
-            f"nothing says what is under test: there is no {' and no '.join(missing)}; set {', '.join(missing)} in "
-            f"[tool.dmmcheck] of pyproject.toml in {config.root}, or give {names}"
+            f"{what_is_missing(missing, f'[tool.dmmcheck] of pyproject.toml in {config.root}')}, or give {names}"
         )
     parts: Mapping[str, Any] = {
         name: build.load_part(name, config.subject[name], root=config.root)

@@ -42,6 +42,7 @@ from dmmcheck.measurement.trainings import pairs_needed
 from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.view import View
 from dmmcheck.measurement.workers import Done, measure_in_processes, threads_of
+from dmmcheck.measurement.wrapping import in_box
 from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.torch import own_points
 from dmmcheck.registry import CHECKS, CONTROLS, GATES
@@ -113,6 +114,21 @@ def _refuse_junk(subject: Any, settings: Any, progress: Any) -> None:
         raise ConfigError(f"progress is {shown(progress)}, expected a function of one line of text, e.g. print")
 
 
+def _as_measured(subject: Subject, settings: Settings) -> Subject:
+    """The subject on the device, in the box and in the units in which it is measured.
+
+    Raises:
+        ConfigError: The run is boxed, and the subject has no bounds.
+    """
+    there = subject.to(settings.device) if settings.device else subject
+    if settings.boxed and subject.bounds is None:
+        raise ConfigError(
+            "boxed is true, but bounds are not given, which say what the box is; set bounds = [lo, hi], or "
+            "--dmm-bounds LO,HI, or Subject(bounds=(lo, hi)), or leave boxed out"
+        )
+    return in_units(in_box(there) if settings.boxed else there)
+
+
 class Run:
     """The measurements and verdicts on one subject; each finding depends on subject and settings alone.
 
@@ -151,7 +167,7 @@ class Run:
         self._meter = Meter(settings.max_time)
         self._forecast: Forecast | None = None
         self._findings_cost = self._shared_cost = Cost()
-        self.subject = in_units(subject.to(settings.device) if settings.device else subject)
+        self.subject = _as_measured(subject, settings)
         if settings.baseline is not None and subject.baseline_model is not None:
             raise BaselineError("both baseline and baseline-model are given; keep the file, or the model")
         self.planned = self._settled(self.subject.provides)
@@ -473,6 +489,7 @@ class Run:
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             run=self.id,
             fast=self.settings.fast,
+            box=self._given.bounds if self.settings.boxed else None,
             cost=self.cost,
         )
 
@@ -570,7 +587,7 @@ class Run:
             measure,
             n,
             random=meaningless(View.of(measure, soundness_inputs(measure))).distance("tangent"),
-            settings={"effort": settings.effort, "units": units},
+            settings={"effort": settings.effort, "units": units, **({"boxed": "true"} if settings.boxed else {})},
             has_images=units == "input",
         )
 

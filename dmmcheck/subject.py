@@ -49,7 +49,8 @@ class Subject:
         manifold: An object with ``dim``, ``project_point`` and ``tangent_basis`` (`dmmcheck.manifolds.base.Manifold`);
             or a fitted scikit-learn transformer with an inverse, (encoder, decoder), or points for local PCA, which
             become one.
-        bounds: Box (lo, hi) of the inputs, e.g. (0, 1); None for no box. x must lie in it; searches ignore it.
+        bounds: Box (lo, hi) of the inputs, e.g. (0, 1); None for no box. x must lie in it; searches leave it
+            unless the setting `boxed` is true.
         reference: The standard model of a pair, where `model` is the adversarially trained one.
         robust: The adversarially trained model of a pair, where `model` is the standard one.
         pairs: Several trainings, for claims about adversarial training: ``[(standard, robust), ...]``, or a function
@@ -118,7 +119,7 @@ class Subject:
         with _examined("normalize"):
             object.__setattr__(self, "normalize", normalization_of(self.normalize, tuple(x.shape[1:])))
         with one_error(f"the {UNDER_TEST}", EXAMINED, ModelError, where="when it was examined"):
-            classifier = self._adapted(x)
+            classifier = self._adapted(x, bounds)
             y, also_said = self._labels(self.y, DATA_Y, len(x))
         _check_range(y, classifier.classes, DATA_Y)
         checked: dict[str, Any] = {"x": x, "y": y, "bounds": bounds, "classifier": classifier}
@@ -145,11 +146,11 @@ class Subject:
             object.__setattr__(self, "manifold", as_manifold(self.manifold, self.input_shape))
             validate_manifold(self.manifold, x[:2].reshape(2, -1))
 
-    def _adapted(self, x: Tensor) -> Classifier:
+    def _adapted(self, x: Tensor, bounds: tuple[float, float] | None) -> Classifier:
         """The model under test as a classifier."""
         owner = getattr(self.model, "__self__", self.model)
         check_columns(self.x, getattr(owner, "feature_names_in_", None), DATA_X)
-        classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST), x)
+        classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST), x, bounds=bounds)
         if not isinstance(classifier, TorchClassifier):
             verify(classifier, x)
         check_gradient(classifier, x)
@@ -230,7 +231,7 @@ class Subject:
         if model is self.model:
             return self.classifier
         model = folded(model, self.normalize, self.x, role=role)
-        return reference_model(model, self.x, like=self.classifier, role=role)
+        return reference_model(model, self.x, like=self.classifier, role=role, bounds=self.bounds)
 
     def normalized(self, x: Tensor) -> Tensor:
         """Inputs ``(n, *input_shape)`` as the models expect them, see `normalize`."""

@@ -76,7 +76,7 @@ def test_a_run_whose_time_is_over_is_not_complete(shop):
     ("arguments", "words"),
     [
         (["explain", "energy"], "unknown check 'energy'"),
-        (["run"], "there is no model and no data and no manifold"),
+        (["run"], "no model and no data and no manifold are given; write model ="),
         (["run", "--seed", "x"], "--seed: the value is 'x', expected a whole number"),
         (["report", "missing.json"], "cannot be read"),
         (["run", "--report", "report.doc"], "no report format has the suffix '.doc'"),

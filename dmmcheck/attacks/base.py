@@ -138,7 +138,8 @@ class Attack(Protocol):
             x: Inputs (n, D), all of which the model classifies as y.
             y: Labels (n,).
             space: Where perturbations may lie: ``space.project(v)`` projects vectors (n, D), row by row.
-            bounds: Box (lo, hi) of the inputs, or None.
+            bounds: Box (lo, hi) that points must lie in, given in a boxed run only: two numbers, or two tensors (D,)
+                in standard units. None for no box.
             generator: Source of all random numbers.
         """
         ...

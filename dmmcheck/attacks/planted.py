@@ -25,6 +25,7 @@ from torch import Tensor
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.search_space import SearchSpace
 from dmmcheck.models.base import Classifier, called, evaluating, is_differentiable
+from dmmcheck.models.boxed import Box, box_at, box_of, is_inside
 
 FOUND_WITHIN = 1.02  # a planted boundary counts as found when the search comes within 2 % of its distance
 SEPARATION = 4.0  # inputs that share a model call are this many radii apart, so that a point is near one of them only
@@ -97,6 +98,11 @@ class PlantedClassifier(Classifier):
         """Whether the classifier has gradients, see `is_differentiable`."""
         return is_differentiable(self._classifier)
 
+    @property
+    def box(self) -> Box | None:
+        """The box of the classifier, see `box_of`."""
+        return box_of(self._classifier)
+
     takes_copies = True
 
     def logits(self, x: Tensor) -> Tensor:
@@ -117,7 +123,7 @@ def planted(
     space: SearchSpace,
     search: Search,
     generator: torch.Generator,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Plant a boundary near each input, and search for all of them.
 
     Args:
@@ -130,18 +136,26 @@ def planted(
         generator: Source of the direction: one for all inputs, projected onto the search space of each.
 
     Returns:
-        Which planted boundaries were found, (n,) bool: by a crossing at most 2 % farther than planted.
+        Which planted boundaries were found, (n,) bool: by a crossing at most 2 % farther than planted. And for which
+        inputs one could be planted, (n,) bool: not where the classifier has a box that the boundary would lie outside
+        of, both ways.
     """
     ray = torch.randn(x.shape[1], generator=generator, dtype=torch.float64).to(x)
     direction = space.project(ray.expand_as(x))
     direction = direction / direction.norm(dim=1, keepdim=True)
+    box, step = box_at(classifier, x), FOUND_WITHIN * radius[:, None]
+    forwards, backwards = (is_inside(x + sign * step * direction, box) for sign in (1, -1))
+    direction = torch.where(forwards[:, None], direction, -direction)
     found = torch.zeros_like(radius, dtype=torch.bool)
+    has_room = forwards | backwards
+    able = torch.nonzero(has_room).reshape(-1)
     with evaluating(classifier):
-        for rows in _groups(x, radius):
+        for group in _groups(x[able], radius[able]):
+            rows = able[group]
             plants = Plants(x[rows], direction[rows], radius[rows], end[rows])
             crossing = search(PlantedClassifier(classifier, plants), rows)
             found[rows] = crossing.found & (crossing.distance.to(radius) <= FOUND_WITHIN * radius[rows])
-    return found
+    return found, has_room
 
 
 def _groups(x: Tensor, radius: Tensor) -> Iterator[Tensor]:
@@ -152,5 +166,5 @@ def _groups(x: Tensor, radius: Tensor) -> Iterator[Tensor]:
         taken = {group[j] for j in range(i) if near[i][j]}
         group.append(next(g for g in count() if g not in taken))
     membership = torch.tensor(group, device=x.device)
-    for g in range(max(group) + 1):
+    for g in range(max(group, default=-1) + 1):
         yield torch.nonzero(membership == g).reshape(-1)

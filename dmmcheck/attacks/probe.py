@@ -15,6 +15,7 @@ from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace
 from dmmcheck.models.base import Classifier, called, evaluating
+from dmmcheck.models.boxed import box_at, is_inside
 
 SCAN = 8  # points at which the label is read along a ray, before bisection
 HALVINGS = 8  # of the interval that holds the label change
@@ -69,11 +70,12 @@ def random_rays(
     for ray in torch.randn(directions, x.shape[1], generator=generator, dtype=torch.float64).to(x):
         v = inside.project(ray.expand_as(x))
         length = v.norm(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
-        best = nearer(best, along(classifier, x, y, v * (radius / length)[:, None]))
+        delta = v * (radius / length)[:, None]
+        best = nearer(best, along(classifier, x, y, delta, is_clipped=isinstance(inside, Everywhere)))
     return best
 
 
-def along(classifier: Classifier, x: Tensor, y: Tensor, delta: Tensor) -> Crossing:
+def along(classifier: Classifier, x: Tensor, y: Tensor, delta: Tensor, *, is_clipped: bool = True) -> Crossing:
     """First label change on the segment from x (n, D) to x + delta: a scan at growing radii, then bisection.
 
     Args:
@@ -81,13 +83,17 @@ def along(classifier: Classifier, x: Tensor, y: Tensor, delta: Tensor) -> Crossi
         x: Inputs (n, D).
         y: Labels (n,).
         delta: (n, D) the perturbations at which the segments end.
+        is_clipped: Whether the points of a segment outside the box of the classifier, if it has one, are clipped to it;
+            otherwise they count as no label change.
     """
+    box = box_at(classifier, x)
 
     def at(share: Tensor) -> Tensor:
-        return x + share[:, None] * delta
+        point = x + share[:, None] * delta
+        return point.clamp(*box) if box is not None and is_clipped else point
 
     with evaluating(classifier), torch.no_grad():
-        crosses = _CallCounter(lambda point: called(classifier, point).argmax(1) != y)
+        crosses = _CallCounter(lambda point: (called(classifier, point).argmax(1) != y) & is_inside(point, box))
         near, far, found = torch.zeros_like(x[:, 0]), torch.ones_like(x[:, 0]), torch.zeros_like(y, dtype=torch.bool)
         for share in torch.linspace(1 / SCAN, 1, SCAN).tolist():
             here = torch.full_like(near, share)

@@ -6,7 +6,7 @@ import math
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -20,6 +20,14 @@ PREFIX = "--dmm-"  # of options of pytest; the console command has the same ones
 LARGEST_SEED = 2**63 - 1
 MOST_JOBS, CLUSTERS = 10_000, ("dask", "ray")
 LONGEST_TEXT = 4096  # characters: of the longest path
+
+
+SHORTEST = {
+    "model": 'model = "package.module:net"',
+    "data": 'data = "package.module:test"',
+    "manifold": 'manifold-data = "package.module:train"',
+}
+"""The shortest line of the settings that gives each part of a subject that cannot be left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +66,18 @@ class Key:
     def fixture(self) -> str:
         """The name of the fixture that can give it, for keys that say what is under test."""
         return f"dmm_{self.field}"
+
+
+def what_is_missing(names: Sequence[str], file: str) -> str:
+    """That parts of a subject are not given, and the shortest lines of a file that give them.
+
+    Args:
+        names: Keys of the parts.
+        file: The table and the file that the lines belong in.
+    """
+    lines = ", ".join(SHORTEST[name] for name in names)
+    given = "no " + " and no ".join(names) + (" is given" if len(names) == 1 else " are given")
+    return f"{given}; write {lines} in {file}, with the names of your own code"
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
@@ -544,6 +564,15 @@ _JUDGING = (
         parse=_true_or_false,
         metavar="",
         help="test the stated claims only, with quick effort; the report says so",
+        flag=True,
+        examples=(True,),
+    ),
+    Key(
+        name="boxed",
+        read=_yes_or_no,
+        parse=_true_or_false,
+        metavar="",
+        help="keep searches and all calls of models inside bounds; without it, distances are unboxed",
         flag=True,
         examples=(True,),
     ),

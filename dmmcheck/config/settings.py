@@ -77,6 +77,7 @@ class Settings:
             `dmmcheck.attacks.base.Attack`.
         effort: Effort of the boundary search: ``"quick"``, ``"default"`` or ``"thorough"``.
         fast: Test the stated claims only, with quick effort and without estimates of other dimensions; reports say so.
+        boxed: Keep every search, probe and control, and every call of a model, inside the bounds of the subject.
         max_time: Time in seconds after which nothing more is measured, or a text such as ``"10 min"``; None for no
             limit. Claims that are left are then inconclusive.
         cache: Whether measurements are kept on disk: a folder, or False, or True for the cache of pytest, which exists
@@ -106,6 +107,7 @@ class Settings:
     attacks: tuple[Any, ...] = ()
     effort: EffortName = "default"
     fast: bool = False
+    boxed: bool = False
     max_time: float | None = None
     cache: bool | str = True
     jobs: int | str = 1

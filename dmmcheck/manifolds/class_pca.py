@@ -78,6 +78,8 @@ class ClassPlanes:
         rank = int(plane.rank)
         if rank < self.dim:
             remedy = f"choose dim <= {rank}" if rank else "give more points of each class"
+            if not rank and len(points) > self.dim:
+                remedy = "its points are equal: give points that differ from each other"
             raise ManifoldError(
                 f"dim is {self.dim}, the {len(points)} points of a class have rank {rank}; {remedy}, or use local-pca, "
                 "which needs no points of each class"

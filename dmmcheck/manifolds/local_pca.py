@@ -120,9 +120,13 @@ class LocalPlanes:
     def _check_rank(self, rank: Tensor) -> None:
         lowest = int(rank.min())
         if lowest < self.dim:
-            remedy = (
-                "choose a smaller dim, or more neighbours" if lowest else "choose more neighbours, or give more points"
-            )
+            remedy = "choose a smaller dim, or more neighbours"
+            if not lowest:
+                are_equal = bool((self.training_points == self.training_points[:1]).all())
+                remedy = "choose more neighbours, or give more points"
+                remedy = (
+                    "all training points are equal: give points that differ from each other" if are_equal else remedy
+                )
             raise ManifoldError(
                 f"dim is {self.dim}, the {self.neighbour_count} nearest training points of an input span {lowest} "
                 f"directions (duplicates and equally far points add none); {remedy}"

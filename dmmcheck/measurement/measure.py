@@ -25,6 +25,7 @@ from dmmcheck.measurement.meter import Meter, part_of
 from dmmcheck.measurement.sample import Sample, draw_sample, predict
 from dmmcheck.measurement.store import Store
 from dmmcheck.models.base import Classifier, called, evaluating
+from dmmcheck.models.boxed import Box, box_at, is_inside
 from dmmcheck.models.memory import in_batches
 from dmmcheck.seeding import seeded
 from dmmcheck.subject import TRAINING_DATA
@@ -496,15 +497,16 @@ class Measure:
     def _attack_block(self, rows: slice, arm: ArmName, name: str) -> tuple[Crossing, int]:
         x, y = self.sample.x[rows], self.sample.y[rows]
         space, generator = arm_space(self.field, rows, arm), seeded(self.seed, "attack", name)
-        attack = self._attacks[name]
+        attack, box = self._attacks[name], box_at(self.classifier, x)
         try:
             with evaluating(self.classifier), one_error(f"the attack {name}", "leave it out of attacks", CheckError):
-                crossing = attack(self.classifier, x.clone(), y.clone(), space=space, generator=generator)
+                kept: dict[str, Any] = {} if box is None else {"bounds": box}
+                crossing = attack(self.classifier, x.clone(), y.clone(), space=space, generator=generator, **kept)
         except (CheckError, ModelError):
             raise
         except DmmError as error:
             raise CheckError(f"{error}") from (error.__cause__ or error)
-        _check_crossing(crossing, x, space, name)
+        _check_crossing(crossing, x, space, name, box)
         return crossing, gradients(crossing)
 
 
@@ -513,14 +515,15 @@ def arm_space(field: Field, rows: slice, arm: ArmName) -> SearchSpace:
     return Everywhere() if arm == "free" else spanned(field.basis(rows), normal=arm == "normal")
 
 
-def _check_crossing(crossing: object, x: Tensor, space: SearchSpace, name: str) -> None:
-    """Raise a CheckError unless an attack returned one crossing per input, inside its search space."""
+def _check_crossing(crossing: object, x: Tensor, space: SearchSpace, name: str, box: Box | None) -> None:
+    """Raise a CheckError unless an attack returned one crossing per input, inside its search space and box."""
     shapes = {part.name: x.shape if part.name == "point" else x.shape[:1] for part in fields(Crossing)}
     given = f"a {type(crossing).__name__}"
     if isinstance(crossing, Crossing):
         wrong = [part for part, shape in shapes.items() if getattr(getattr(crossing, part), "shape", None) != shape]
         if not wrong:
             _check_space(crossing, x, space, name)
+            _check_box(crossing, x, box, name)
             return
         given = f"a Crossing whose {wrong[0]} has another shape"
     raise CheckError(
@@ -538,6 +541,16 @@ def _check_space(crossing: Crossing, x: Tensor, space: SearchSpace, name: str) -
         raise CheckError(
             f"the attack {name} left its search space for {count} of {len(x)} inputs (limit {OUTSIDE:.0%} of a "
             "perturbation's length); move only by vectors that space.project returned"
+        )
+
+
+def _check_box(crossing: Crossing, x: Tensor, box: Box | None, name: str) -> None:
+    """Raise a CheckError where a crossing lies outside the box of a boxed run."""
+    count = int((~is_inside(crossing.point.to(x), box) & crossing.found.to(x.device)).sum())
+    if count:
+        raise CheckError(
+            f"the attack {name} left the box for {count} of {len(x)} inputs; return points within the bounds that it "
+            "is called with, or leave boxed out"
         )
 
 

@@ -93,6 +93,12 @@ def draw_sample(
 
 def _too_few(correct: int, distinct: int, independence: Independence) -> str:
     """The message where too few inputs can be measured."""
+    if distinct < MIN_INPUTS:
+        noun = "inputs differ" if distinct != 1 else "input differs"
+        return (
+            f"only {distinct} {noun} from all others, at least {MIN_INPUTS} are needed, since copies count once; pass "
+            "inputs that differ from each other"
+        )
     if independence.groups < independence.inputs:
         return (
             f"{distinct} distinct inputs form {independence.groups} independent groups, and in {correct} of these "

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,8 +12,10 @@ from torch import Tensor
 
 from dmmcheck.manifolds.protected import attribute, protected
 from dmmcheck.measurement.training_sets import manifold_points
+from dmmcheck.measurement.wrapping import wrapped_models
 from dmmcheck.models.base import Classifier, called, flat, is_differentiable
-from dmmcheck.subject import BASELINE_ROLE, Subject, checkpoint_role, pair_role, training_role
+from dmmcheck.models.boxed import box_of
+from dmmcheck.subject import Subject
 
 CONSTANT = 1e-6  # a feature is constant where its standard deviation is a smaller share of its largest value
 
@@ -58,6 +59,12 @@ class StandardClassifier:
         self.forward = getattr(inner, "forward", None)
         self.form = getattr(inner, "form", "logits")
         self.differentiable = is_differentiable(inner)
+        box = box_of(inner)
+        self.box = (
+            None
+            if box is None
+            else tuple(scale.standard(scale.size.new_full((1, len(scale.size)), end))[0] for end in box)
+        )
 
     @property
     def role(self) -> str:
@@ -120,7 +127,7 @@ def in_units(subject: Subject) -> Subject:
     In standard units, each feature is centred and divided by its standard deviation over x_train, over the points that
     the manifold was fitted on, or over x, whichever of these is known first. Models get inputs in their own units. A
     built-in manifold is fitted again in standard units; any other is mapped there. Bounds, which hold in own units,
-    are dropped.
+    are dropped; a boxed model keeps its box.
 
     Raises:
         ManifoldError: The built-in manifold cannot be fitted in standard units.
@@ -130,30 +137,13 @@ def in_units(subject: Subject) -> Subject:
         return subject
     scale = scale_of(subject)
 
-    def wrapped(model: Any, role: str) -> Any:
-        if model is None:
-            return None
-        if model is subject.model:
-            return own
-        return StandardClassifier(subject.reference_classifier(model, role), scale)
-
-    own = StandardClassifier(subject.classifier, scale)
     return replace(
         subject,
-        model=own,
+        **wrapped_models(subject, lambda classifier: StandardClassifier(classifier, scale), own_inputs=scale.own),
         x=scale.standard(subject.x),
         x_train=None if subject.x_train is None else scale.standard(subject.x_train),
         manifold=_manifold(subject.manifold, scale),
         bounds=None,
-        normalize=None,
-        reference=wrapped(subject.reference, pair_role("reference")),
-        robust=wrapped(subject.robust, pair_role("robust")),
-        baseline_model=wrapped(subject.baseline_model, BASELINE_ROLE),
-        pairs=_pairs(subject, wrapped),
-        alternative=_alternative(subject, wrapped),
-        factory=_factory(subject, wrapped),
-        checkpoints=[(step, wrapped(model, checkpoint_role(step))) for step, model in subject.checkpoints],
-        trainer=_trainer(subject, scale, wrapped),
         augment=_augment(subject, scale),
     )
 
@@ -175,45 +165,6 @@ def _manifold(manifold: Any, scale: Scale) -> Any:
     if hasattr(manifold, "refit_on"):
         return manifold.refit_on(scale.standard(manifold.training_points))
     return StandardManifold(manifold, scale)
-
-
-def _pairs(subject: Subject, wrapped: Callable[[Any, str], Any]) -> Any:
-    """The pairs of trainings, of whom each model gets inputs in its own units."""
-
-    def both(pair: Any, roles: Iterable[str]) -> tuple[Any, ...]:
-        return tuple(wrapped(model, role) for model, role in zip(pair, roles, strict=True))
-
-    made, names = subject.pairs, ("standard", "robust")
-    if callable(made):
-        return lambda seed: both(made(seed), (f"{name} model of pairs({seed})" for name in names))
-    return [both(pair, (training_role(name, number) for name in names)) for number, pair in enumerate(made)]
-
-
-def _alternative(subject: Subject, wrapped: Callable[[Any, str], Any]) -> Any:
-    """The models trained otherwise: one, a list of them, or a function of a seed."""
-    made, role = subject.alternative, "alternative model"
-    if subject.alternative_by_seed:
-        return lambda seed: wrapped(made(seed), role)
-    return [wrapped(one, role) for one in made] if isinstance(made, (list, tuple)) else wrapped(made, role)
-
-
-def _factory(subject: Subject, wrapped: Callable[[Any, str], Any]) -> Callable[..., Any] | None:
-    factory = subject.factory
-    if factory is None:
-        return None
-
-    @functools.wraps(factory)  # with its signature, which tells whether it takes a seed
-    def made(*seed: int) -> Any:
-        return wrapped(factory(*seed), "untrained model")
-
-    return made
-
-
-def _trainer(subject: Subject, scale: Scale, wrapped: Callable[[Any, str], Any]) -> Callable[..., Any] | None:
-    train = subject.trainer
-    if train is None:
-        return None
-    return lambda x, y, seed: wrapped(train(subject.normalized(scale.own(x)), y, seed), "trained model")
 
 
 def _augment(subject: Subject, scale: Scale) -> Callable[..., Any] | None:

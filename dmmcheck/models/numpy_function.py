@@ -30,12 +30,14 @@ class NumpyFunction:
         name: Its name in a report.
         labels: The distinct labels that it returns, in the order of the classes; () where it returns scores.
         steps: (D,) sizes of the differences that give its gradient; None where it has none.
+        bounds: Box (lo, hi) that the function must not be called outside of; None for no box.
     """
 
     function: Callable[[Any], Any]
     name: str
     labels: tuple[Any, ...] = ()
     steps: Tensor | None = None
+    bounds: tuple[float, float] | None = None
 
     @property
     def __name__(self) -> str:
@@ -122,11 +124,18 @@ def _jacobian(function: NumpyFunction, x: Tensor, scores: Tensor) -> Tensor:
     for start in range(0, width, size):
         number = torch.arange(start, min(start + size, width), device=x.device)
         moved = points[:, None].repeat(1, len(number), 1)
-        moved[:, torch.arange(len(number)), number] += steps[number]
+        moved[:, torch.arange(len(number)), number] += _inwards(function, points[:, number], steps[number])
         real = moved[:, torch.arange(len(number)), number] - points[:, number]  # the step after rounding
         there = function.scores(moved.reshape(-1, *x.shape[1:])).reshape(n, len(number), -1)
         parts.append((there - base) / real[..., None])
     return torch.cat(parts, 1)
+
+
+def _inwards(function: NumpyFunction, points: Tensor, steps: Tensor) -> Tensor:
+    """Steps (n, d) of entries (n, d): downwards where an entry would leave the box of the function upwards."""
+    if function.bounds is None:
+        return steps.expand_as(points)
+    return torch.where(points + steps > function.bounds[1], -steps, steps)
 
 
 def called_with_array(function: Callable[[Any], Any], x: Tensor) -> Any:

@@ -19,7 +19,9 @@ from dmmcheck.models.placement import placement
 from dmmcheck.models.torch import TorchClassifier, adapt, verify
 
 
-def reference_model(model: Any, x: Tensor, *, like: Classifier, role: str) -> Classifier:
+def reference_model(
+    model: Any, x: Tensor, *, like: Classifier, role: str, bounds: tuple[float, float] | None = None
+) -> Classifier:
     """A reference model as a classifier, on the device and in the dtype of the model under test.
 
     A module on another device or of another dtype is copied, and the given module stays as it is. A function gets
@@ -30,6 +32,7 @@ def reference_model(model: Any, x: Tensor, *, like: Classifier, role: str) -> Cl
         x: Inputs ``(n, *input_shape)``, at least one.
         like: The model under test.
         role: What messages call the reference model.
+        bounds: Box (lo, hi) of the inputs, see `models.torch.adapt`.
 
     Raises:
         ModelError: The reference model cannot be called on these inputs, cannot be moved, or has another number of
@@ -43,7 +46,9 @@ def reference_model(model: Any, x: Tensor, *, like: Classifier, role: str) -> Cl
     given, dtype = (model.device, model.dtype) if is_adapted else placement(model, x, what=role)
     if (_device(given), dtype) != (_device(there[0]), there[1]):
         model = moved(model, *there, role=role)
-    fitting = replace(model, role=role) if isinstance(model, TorchClassifier) else adapt(model, x, role=role)
+    fitting = (
+        replace(model, role=role) if isinstance(model, TorchClassifier) else adapt(model, x, role=role, bounds=bounds)
+    )
     for what, own, expected in (
         ("classes", fitting.classes, like.classes),
         ("values an input", ambient_dim(fitting), ambient_dim(like)),

@@ -103,7 +103,7 @@ def own_points(classifier: Classifier, x: Tensor) -> Tensor:
     return points if isinstance(classifier, TorchClassifier) else points.clone()
 
 
-def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
+def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST, bounds: tuple[float, float] | None = None) -> Classifier:
     """Make a classifier of a model; one forward pass over at most two inputs decides how its output is read.
 
     If these outputs could be probabilities, a second pass over points far from the inputs decides: they are read as
@@ -118,6 +118,7 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
             labels (n,), see `models.numpy_function`.
         x: Inputs ``(n, *input_shape)``, at least one.
         role: What messages call the model.
+        bounds: Box (lo, hi) that the points of the second pass lie in; None for no box.
 
     Raises:
         ModelError: The model is not callable, mixes devices or dtypes, computes in half precision, raises in forward,
@@ -145,7 +146,7 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST) -> Classifier:
     output = probe(draft, inputs)
     classes = _classes(output, len(inputs), role)
     are_logits = getattr(model, "returns_logits", False) is True
-    likely = not are_logits and _likely(output) and _likely_far_away(draft, inputs)
+    likely = not are_logits and _likely(output) and _likely_far_away(draft, inputs, bounds)
     if output.shape == (len(inputs), classes):
         return replace(draft, form="probabilities" if likely else "logits", classes=classes)
     return replace(draft, form="binary-probability" if likely else "binary", classes=classes)
@@ -296,9 +297,10 @@ def _likely(output: Tensor) -> bool:
     return inside and (rows.shape[1] == 1 or bool(((rows.sum(1) - 1).abs() <= _SUMS_TO_ONE).all()))
 
 
-def _likely_far_away(draft: TorchClassifier, inputs: Tensor) -> bool:
+def _likely_far_away(draft: TorchClassifier, inputs: Tensor, bounds: tuple[float, float] | None) -> bool:
     """Whether the output far from the inputs could be probabilities; True for a model that raises there."""
+    points = torch.cat([factor * (inputs + 1) for factor in _FAR])
     try:
-        return _likely(probe(draft, torch.cat([factor * (inputs + 1) for factor in _FAR])))
+        return _likely(probe(draft, points if bounds is None else points.clamp(*bounds)))
     except ModelError:
         return True

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dmmcheck.config.schema import OWN_FILE, PYPROJECT, SUBJECT
+from dmmcheck.config.schema import OWN_FILE, PYPROJECT, SUBJECT, what_is_missing
 from dmmcheck.config.settings import Config
 from dmmcheck.errors import ConfigError, user_code
 from dmmcheck.loading.references import UserCodeError
@@ -128,7 +128,7 @@ def _missing_message(missing: list[str], config: Config) -> str:
     file = PYPROJECT if config.file is None else config.file.name
     table = "" if file == OWN_FILE else "[tool.dmmcheck] of "
     return (
-        f"nothing says what is under test: there is no {' and no '.join(missing)}; set {', '.join(missing)} in "
-        f"{table}{file}, or give {options}, or define {fixtures} as session-scoped fixtures in the conftest.py in "
-        f"{config.root} (fixtures in a folder below, such as tests/conftest.py, are not seen by the checks)"
+        f"{what_is_missing(missing, table + file)}, or give {options}, or define {fixtures} as session-scoped fixtures "
+        f"in the conftest.py in {config.root} (fixtures in a folder below, such as tests/conftest.py, are not seen by "
+        "the checks)"
     )

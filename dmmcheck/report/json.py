@@ -66,7 +66,7 @@ def as_json(report: Report) -> dict[str, Any]:
     }
     content["soundness"] = [_explained(item, "message") for item in content["soundness"]]
     content["distances"] = {name: _explained(arm) for name, arm in content["distances"].items()}
-    for name in ("evidence", "baseline"):
+    for name in ("evidence", "baseline", "box"):
         if content[name] is None:
             del content[name]
     if "evidence" in content:
@@ -212,6 +212,7 @@ def _report(content: Object) -> Report:
         created=content.get("created", ""),
         run=content.get("run", ""),
         fast=content.get("fast", False),
+        box=None if content.get("box") is None else (float(content["box"][0]), float(content["box"][1])),
         cost=_run_cost(content.get("cost", {})),
         evidence=None if evidence is None else evidence_json.read(evidence),
         baseline=None if content.get("baseline") is None else _baseline(content["baseline"]),

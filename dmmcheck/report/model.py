@@ -420,6 +420,7 @@ class Report:
         created: When the report was made, in UTC, as ISO 8601.
         run: Id of the run, drawn at random.
         fast: Whether the run was a fast one: the stated claims only, searched with quick effort.
+        box: The bounds (lo, hi) that distances and model calls stay in; None where distances are unboxed.
         cost: What the run cost.
         schema: Name of the JSON schema.
         evidence: The values per input; None where they were not kept.
@@ -441,6 +442,7 @@ class Report:
     created: str = ""
     run: str = ""
     fast: bool = False
+    box: tuple[float, float] | None = None
     cost: RunCost = field(default_factory=RunCost)
     schema: str = SCHEMA
     evidence: InputEvidence | None = None

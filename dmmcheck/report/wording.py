@@ -201,7 +201,7 @@ def facts(report: Report, *, brief: bool = False) -> Iterator[tuple[str, str]]:
         if report.subject.conversions:
             yield "conversions", "; ".join(report.subject.conversions)
     if report.distances:
-        yield "distances", distances(report.distances)
+        yield "distances", distances(report.distances, report.box)
     if report.baseline is not None:
         yield "baseline", baseline(report)
     if report.soundness:
@@ -248,12 +248,13 @@ def notable(items: Iterable[Soundness]) -> list[Soundness]:
     return sorted(shown, key=lambda item: item.ok is None)
 
 
-def distances(arms: Mapping[str, DistanceSummary]) -> str:
-    """Median L2 distance in each search space, and for how many inputs no label change was found."""
-    return "median L2 " + ", ".join(
+def distances(arms: Mapping[str, DistanceSummary], box: tuple[float, float] | None = None) -> str:
+    """Median L2 distance in each search space, for how many inputs no label change was found, and the box."""
+    medians = "median L2 " + ", ".join(
         f"{name} {number(arm.median)}" + (f" ({arm.censored} of {arm.n} censored)" if arm.censored else "")
         for name, arm in arms.items()
     )
+    return medians if box is None else f"{medians}; boxed: every search stays within bounds {box[0]:g} to {box[1]:g}"
 
 
 def _run(report: Report) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -12,6 +13,7 @@ from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import NEXT_EFFORT
 from dmmcheck.models.base import called, input_gradient, is_differentiable
+from dmmcheck.models.boxed import box_at, box_of
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import (
     BEATEN,
@@ -40,6 +42,7 @@ SATURATED = "give logits before saturation, rounding or quantisation, or replace
 AUTOGRAD_OFF = (
     "autograd is off in its forward pass; take torch.no_grad(), torch.inference_mode(), .detach() and .data out of it"
 )
+IN_BOX = "; or the box holds no point of another class nearby: measure unboxed distances, with boxed = false"
 VANISHING = 0.01  # largest share of inputs whose gradient may vanish
 UNPREDICTED = 0.2  # largest relative error of the gradient against finite differences, in the median
 STEPS = (0.05, 0.2)  # of finite differences, in units of the distance
@@ -111,6 +114,8 @@ def finite_differences(context: SoundnessContext) -> Soundness:
     if not is_differentiable(context.classifier):
         return info("finite-differences", NO_GRADIENT)
     error = _worst_error(context)
+    if math.isnan(error) and box_of(context.classifier) is not None:
+        return info("finite-differences", "not compared: in the box, no input has room for a step along its gradient")
     return bounded(
         "finite-differences",
         error,
@@ -137,7 +142,8 @@ def found(context: SoundnessContext) -> Iterator[Soundness]:
             share,
             least=FOUND_LEAST,
             finding=f"{finding} (at least 95%)",
-            remedy="check whether gradients vanish or the logits saturate, and give logits before that step",
+            remedy="check whether gradients vanish or the logits saturate, and give logits before that step"
+            + (IN_BOX if box_of(context.classifier) is not None else ""),
         )
 
 
@@ -221,9 +227,9 @@ def flatness(context: SoundnessContext) -> Soundness:
 
 @gate("attack")
 def box(context: SoundnessContext) -> Iterator[Soundness]:
-    """The share of a perturbation outside the box of the inputs, which searches ignore."""
+    """The share of a perturbation outside the box of the inputs, which searches ignore unless the run is boxed."""
     bounds = context.bounds
-    if bounds is None:
+    if bounds is None or box_of(context.classifier) is not None:
         return
     crossing = context.crossings["free"]
     point = crossing.point.to(context.x)
@@ -234,7 +240,7 @@ def box(context: SoundnessContext) -> Iterator[Soundness]:
 def are_masked(context: SoundnessContext) -> bool:
     """Whether gradients vanish, or do not predict how the margin changes, by the limits of G1 and G2."""
     vanishing = max(_vanishing(context, context.margin_gradient[1]), _vanishing(context, _loss_gradient(context)))
-    return vanishing > VANISHING or not _worst_error(context) <= UNPREDICTED
+    return vanishing > VANISHING or _worst_error(context) > UNPREDICTED
 
 
 def _worst_error(context: SoundnessContext) -> float:
@@ -263,13 +269,23 @@ def _derivative_error(context: SoundnessContext, share: float) -> Tensor:
     gradient = context.margin_gradient[1]
     length = gradient.norm(dim=1, keepdim=True)
     step = share * context.length
-    along = step * gradient / length.clamp_min(1e-30)
+    along = _with_room(context, step * gradient / length.clamp_min(1e-30))
     other = context.logits.scatter(1, context.y[:, None], -torch.inf).argmax(1)
     ahead, behind = (_margin_to(context, context.x + sign * along, other) for sign in (1, -1))
     difference = (ahead - behind) / (2 * step)
-    slope = length.squeeze(1)
+    slope = (along * gradient).sum(1) / step if box_of(context.classifier) is not None else length.squeeze(1)
     error = (difference - slope).abs() / torch.maximum(difference.abs(), slope)
-    return torch.where(slope > 0, error, torch.ones_like(error))
+    unknown = torch.where(length.squeeze(1) > 0, torch.nan, 1.0)  # in a box, an input may have no room to step
+    return torch.where(slope > 0, error, unknown)
+
+
+def _with_room(context: SoundnessContext, step: Tensor) -> Tensor:
+    """Steps (n, D), of which each entry is small enough to be taken both ways in the box, where there is one."""
+    box = box_at(context.classifier, context.x)
+    if box is None:
+        return step
+    room = torch.minimum(context.x - box[0], box[1] - context.x).clamp_min(0)
+    return torch.minimum(torch.maximum(step, -room), room)
 
 
 def _margin_to(context: SoundnessContext, x: Tensor, other: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -213,7 +214,21 @@ def more_effort(context: SoundnessContext) -> str:
         return "set queries to a larger number (or --dmm-queries)"
     if context.effort == "thorough":
         return "no setting gives more effort, so a smoother model is needed"
-    return 'set effort = "thorough" (or --dmm-effort thorough)'
+    remedy = 'set effort = "thorough" (or --dmm-effort thorough)'
+    return f"leave fast out if it is set, and {remedy}" if context.effort == "quick" else remedy
+
+
+def too_few(n: int, chance: float) -> str:
+    """That n inputs cannot be told from chance even if all are right, with the number that can; else nothing.
+
+    Args:
+        n: Number of inputs.
+        chance: Share of them that is right by chance.
+    """
+    if not 0 < chance < 1 or chance**n <= CHANCE_ALPHA:
+        return ""
+    needed = math.ceil(math.log(CHANCE_ALPHA) / math.log(chance))
+    return f"{n} inputs are too few to tell: even if all were right, chance could explain it; give at least {needed}"
 
 
 def median(x: Tensor) -> float:

@@ -7,7 +7,7 @@ from scipy.stats import binomtest
 
 from dmmcheck.models.base import called
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, info, judged, median, percent
+from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, info, judged, median, percent, too_few
 from dmmcheck.soundness.registry import gate
 
 ORTHONORMAL = 1e-4
@@ -70,7 +70,8 @@ def label_agreement(context: SoundnessContext) -> Soundness:
         share,
         chance,
         finding=f"{finding} (chance {percent(chance)}, p = {p:.2g})",
-        remedy="the estimate has lost what the classes differ in; raise its dimension, or fit another manifold",
+        remedy=too_few(n, chance)
+        or "the estimate has lost what the classes differ in; raise its dimension, or fit another manifold",
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from dmmcheck.models.base import called, is_differentiable
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, changes, info, judged, percent
+from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, changes, info, judged, percent, too_few
 from dmmcheck.soundness.registry import gate
 
 REPEATS = 3
@@ -115,7 +115,7 @@ def above_chance(context: SoundnessContext) -> Soundness:
         chance,
         finding=f"accuracy {percent(context.accuracy)} on {context.labelled} inputs, where always naming one class "
         f"gives {percent(chance)} (p = {p:.2g}, limit {CHANCE_ALPHA:g})",
-        remedy="check labels and preprocessing, or give more labelled inputs",
+        remedy=too_few(context.labelled, chance) or "check labels and preprocessing, or give more labelled inputs",
     )
 
 

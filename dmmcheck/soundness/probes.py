@@ -190,8 +190,12 @@ def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
         if not len(ends):
             yield info(f"planted-{arm}", f"not planted: {NO_EXAMPLE}")
             continue
-        hits = _planted_hits(context, arm, n)[ends]
+        found, has_room = _planted_hits(context, arm, n)
+        hits = found[ends][has_room[ends]]
         missed, total = int((~hits).sum()), len(hits)
+        if not total:
+            yield info(f"planted-{arm}", f"not planted: in the box, no input has room for a boundary {WHERE[arm]}")
+            continue
         p = binomtest(missed, total, 1 - RECALL, alternative="greater").pvalue
         yield judged(
             f"planted-{arm}",
@@ -211,8 +215,8 @@ def _why_beaten(context: SoundnessContext) -> str:
     return f"the search did not converge here: {more_effort(context)}"
 
 
-def _planted_hits(context: SoundnessContext, arm: str, n: int) -> Tensor:
-    """Which of the planted boundaries of an arm the search found, (n,) bool."""
+def _planted_hits(context: SoundnessContext, arm: str, n: int) -> tuple[Tensor, Tensor]:
+    """Which of the planted boundaries of an arm the search found, and which could be planted, (n,) bool each."""
     distance, end = context.distance(arm, n), context.segments
     radius = PLANT_AT * torch.where(torch.isfinite(distance), distance, end.distance[:n])
 

@@ -104,6 +104,7 @@ OPTIONS = {
     "attacks": ("fab, shop.attacks:Mine", ("fab", "shop.attacks:Mine")),
     "effort": ("thorough", "thorough"),
     "fast": ("true", True),
+    "boxed": ("true", True),
     "max-time": ("10 min", 600.0),
     "cache": ("off", False),
     "jobs": ("dask:4", "dask:4"),

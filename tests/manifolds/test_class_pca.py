@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dmmcheck.errors import SubjectError
+from dmmcheck.errors import ManifoldError, SubjectError
 from dmmcheck.manifolds import PCA, ClassPCA
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -58,3 +58,8 @@ def test_the_dimension_has_a_default():
 def test_rows_of_labels_that_are_not_one_hot_are_refused(rows):
     with pytest.raises(SubjectError, match="one-hot"):
         ClassPCA(dim=2).fit(POINTS, torch.tensor([rows] * len(POINTS)))
+
+
+def test_a_class_whose_points_are_equal_is_told_so():
+    with pytest.raises(ManifoldError, match="have rank 0; its points are equal: give points that differ"):
+        ClassPCA(dim=1).fit(torch.ones(12, 3), torch.arange(12) % 2)

@@ -206,9 +206,10 @@ LINE = torch.linspace(0, 1, 40)[:, None] * torch.ones(6)
             torch.cat([LINE[:1].expand(20, -1), LINE]),
             ["span 0 directions", "more neighbours, or give more points"],
         ),
+        ({"dim": 2}, torch.ones(20, 3), ["all training points are equal: give points that differ from each other"]),
         ({"dim": 2}, torch.eye(20), ["span 0 directions", "equally far"]),
     ],
-    ids=["line", "duplicates", "equally-far"],
+    ids=["line", "duplicates", "all-equal", "equally-far"],
 )
 def test_neighbours_that_span_too_little_are_an_error_not_a_basis(options, points, words):
     manifold = LocalPCA(**options).fit(points)

@@ -77,7 +77,9 @@ def test_nothing_under_test_is_one_error_with_all_remedies(empty):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     text = printed(result)
     for words in (
-        "there is no model and no data and no manifold; set model, data, manifold in [tool.dmmcheck] of pyproject.toml",
+        "no model and no data and no manifold are given; write "
+        'model = "package.module:net", data = "package.module:test", '
+        'manifold-data = "package.module:train" in [tool.dmmcheck] of pyproject.toml, with the names of your own code',
         "or give --dmm-model, --dmm-data, --dmm-manifold",
         f"dmm_model, dmm_data, dmm_manifold as session-scoped fixtures in the conftest.py in {empty.path}",
         "such as tests/conftest.py, are not seen by the checks",

@@ -113,7 +113,10 @@ NODE = f"pyproject.toml::{ID}"
 
 CASES = {
     "set-keys": Case(
-        EMPTY, "set model, data, manifold in [tool.dmmcheck] of pyproject.toml", Project(settings(SETTINGS))
+        EMPTY,
+        'write model = "package.module:net", data = "package.module:test", manifold-data = "package.module:train" in '
+        "[tool.dmmcheck] of pyproject.toml",
+        Project(settings(SETTINGS)),
     ),
     "give-options": Case(EMPTY, "or give --dmm-model, --dmm-data, --dmm-manifold", Project(options=(*ONE, *PARTS))),
     "define-fixtures": Case(

@@ -265,5 +265,6 @@ reports = st.builds(
     complete=st.booleans(),
     errors=st.lists(texts, max_size=2).map(tuple),
     fast=st.booleans(),
+    box=st.none() | st.tuples(st.floats(-10, 0), st.floats(1, 10)),
     cost=run_costs,
 )

@@ -67,3 +67,16 @@ def test_a_flat_manifold_is_linear_and_a_single_point_is_not():
     bent = contexts.asked(manifold.linearity, one_point(contexts.plain()))["linearity"]
     assert bent.value == pytest.approx(1, abs=1e-5)
     assert bent.message.endswith("the tangent space does not describe the manifold at that distance")
+
+
+def test_projections_of_too_few_inputs_are_told_how_many_are_needed_and_nothing_of_the_estimate():
+    whole = contexts.plain()
+    labels = torch.bincount(whole.y).argsort(descending=True)
+    rows = torch.cat([torch.nonzero(whole.y == label)[:count, 0] for label, count in zip(labels, (5, 2), strict=False)])
+    item = contexts.asked(manifold.label_agreement, replace(whole, x=whole.x[rows], y=whole.y[rows]))["label-agreement"]
+    assert item.ok is False
+    assert (
+        "7 inputs are too few to tell: even if all were right, chance could explain it; give at least 14"
+        in item.message
+    )
+    assert "the estimate" not in item.message

@@ -279,8 +279,15 @@ CASES: dict[str, Case] = {
         model.above_chance,
         "above-chance",
         "or give more labelled inputs",
-        lambda: with_accuracy(10),
+        lambda: replace(with_accuracy(100), accuracy=0.5, majority=0.5),
         lambda: with_accuracy(100),
+    ),
+    "chance: too few inputs": (
+        model.above_chance,
+        "above-chance",
+        "6 inputs are too few to tell: even if all were right, chance could explain it; give at least 7",
+        lambda: replace(with_accuracy(6), accuracy=1.0, majority=0.5),
+        lambda: replace(with_accuracy(7), accuracy=1.0, majority=0.5),
     ),
     "label changes": (
         attack.labels_confirmed,

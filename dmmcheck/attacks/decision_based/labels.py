@@ -5,13 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dmmcheck.attacks.search_space import SearchSpace
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace
 from dmmcheck.models.base import Classifier, called
+from dmmcheck.models.boxed import box_at, is_inside
 from dmmcheck.models.memory import batch_results
 
 
 class LabelOracle:
     """Answers whether a perturbation changes the label of an input; it reads nothing else of the model.
+
+    Where the classifier has a box, a perturbation that leaves it counts as the nearest one that does not; in a search
+    space that this one may lie outside of, it counts as no label change.
 
     Args:
         classifier: The model, in evaluation mode while the oracle is in use.
@@ -40,6 +44,7 @@ class LabelOracle:
         self.classifier, self.x, self.y, self.targets, self.space = classifier, x, y, targets, space
         self.queries, self.batch = queries, batch
         self.spent = torch.zeros_like(y)
+        self._box = box_at(classifier, x)
 
     def crosses(self, delta: Tensor, inputs: Tensor) -> Tensor:
         """Whether perturbations delta (m, s, D) change the labels of inputs (m,), as (m, s) bool."""
@@ -55,9 +60,14 @@ class LabelOracle:
         parts, self.batch = batch_results(m * s, self.batch, call)
         self.spent.index_add_(0, inputs, torch.full_like(inputs, s))
         labels = torch.cat(parts).reshape(m, s)
-        if self.targets is None:
-            return labels != self.y[inputs][:, None]
-        return labels == self.targets[inputs][:, None]
+        changed = labels != self.y[inputs][:, None] if self.targets is None else labels == self.targets[inputs][:, None]
+        if self._box is None or isinstance(self.space, Everywhere):
+            return changed
+        return changed & is_inside(points, self._box).reshape(m, s)
+
+    def clipped(self, delta: Tensor) -> Tensor:
+        """Perturbations (n, D) of all inputs, clipped to the box of the classifier where it has one."""
+        return delta if self._box is None else (self.x + delta).clamp(*self._box) - self.x
 
     def affords(self, inputs: Tensor, queries: Tensor) -> Tensor:
         """Which of the inputs (m,) have so many model calls (m,) left, (m,) bool."""

@@ -143,6 +143,8 @@ def _search(
     for row in rays.length.argsort(descending=True, stable=True).tolist():  # the shortest one is written last
         at = rays.inputs[row]
         distance[at], delta[at] = rays.length[row], rays.length[row] * rays.unit[row]
+    delta = oracle.clipped(delta)
+    distance = torch.where(torch.isfinite(distance), torch.minimum(distance, delta.norm(dim=1)), distance)
     return _confirmed(oracle, delta, distance, radius, already)
 
 

@@ -38,6 +38,7 @@ from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned, spre
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.types import EffortName
 from dmmcheck.models.base import Classifier, evaluating, flat
+from dmmcheck.models.boxed import box_at
 from dmmcheck.models.memory import batch_results
 from dmmcheck.models.torch import adapt
 
@@ -72,7 +73,7 @@ def boundary_search(
         subspace: Orthonormal basis (D, k) for all inputs, or (n, D, k) for each; the search stays in x + its span.
         normal: Search the orthogonal complement of the subspace instead.
         space: A `SearchSpace` of the n inputs, in place of subspace and normal.
-        bounds: Box (lo, hi) that x and the crossing lie in; None for no box.
+        bounds: Box (lo, hi) that x and the crossing lie in; where None, that of a classifier that has one.
         targets: Classes (n,) to reach; any other class where None.
         examples: Labelled examples (m, *input_shape) or (m, D), and their labels (m,), or None. The search also looks
             for label changes on the way to the nearest ones of other classes, which helps where the margin is flat.
@@ -156,7 +157,7 @@ def search_spaces(
         labels,
         targets=wanted,
         spaces=spaces,
-        bounds=bounds,
+        bounds=box_at(classifier, points) if bounds is None else bounds,
         batch=batch_size or max(1, min(BATCH_ROWS, BATCH_VALUES // points.shape[1])),
         farthest_entry=max(FARTHEST_ENTRY * float(spread(points)), radius or 0.0),
         ends=None if examples is None else _ends(classifier, points, labels, wanted, examples),

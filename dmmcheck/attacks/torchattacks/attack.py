@@ -25,6 +25,7 @@ from dmmcheck.attacks.torchattacks.library import constructor, own_random_state
 from dmmcheck.errors import AttackError, DmmError
 from dmmcheck.errors.text import told
 from dmmcheck.models.base import evaluating, flat
+from dmmcheck.models.boxed import Box, box_at, is_of_numbers
 from dmmcheck.models.torch import adapt
 
 PANEL = ("fab", "pgdl2")
@@ -92,27 +93,27 @@ class TorchAttack:
         y: Tensor,
         *,
         space: SearchSpace | None = None,
-        bounds: tuple[float, float] | None = None,
+        bounds: Box | None = None,
         generator: torch.Generator,
     ) -> Crossing:
         """See `Attack`; the model may be anything that `models.torch.adapt` takes, and the space may be left out.
 
+        The library cannot stay inside a subspace and a box at once: there, points outside the box are no label changes.
+
         Raises:
-            AttackError: A search space and a box are given at once, or the library's attack raised.
+            AttackError: The library's attack raised.
         """
         space = Everywhere() if space is None else space
-        if bounds is not None and not isinstance(space, Everywhere):
-            raise AttackError(
-                f"torchattacks' {self.name} cannot stay inside a subspace and the box {bounds} at once; "
-                "leave out space or bounds, or use dmmcheck.boundary_search, which can"
-            )
         classifier = adapt(model, x)
         if self.name in _FOUR_CLASSES and classifier.classes < 4:
             raise AttackError(
                 f"torchattacks' {self.name} needs 4 classes or more, the model has {classifier.classes}; use FAB"
             )
         points, labels = flat(classifier, x), y.to(classifier.device)
-        unit = points.new_tensor(bounds[1] - bounds[0]) if bounds else spread(points)
+        bounds = box_at(classifier, points) if bounds is None else bounds
+        unit = (
+            points.new_tensor(bounds[1] - bounds[0]) if bounds is not None and is_of_numbers(bounds) else spread(points)
+        )
         seed = int(torch.randint(2**31, (), generator=generator))
         with evaluating(classifier), own_random_state(seed), torch.enable_grad():
             parts = [
@@ -145,7 +146,7 @@ class TorchAttack:
 
     def _smallest(self, task: Task, seed: int) -> Found:
         """One call of an attack that looks for the smallest perturbation."""
-        walls = task.bounds is not None and self.name in _KNOWS_WALLS
+        walls = task.is_unrestricted and is_of_numbers(task.bounds) and self.name in _KNOWS_WALLS
         scale = task.unit if walls else SCALE * task.unit
         found = Found.nothing(task)
         found.radius = task.radius()
@@ -167,9 +168,7 @@ class TorchAttack:
 
     def _run(self, task: Task, found: Found, scale: Tensor, walls: bool, seed: int) -> Tensor:
         """One call of the library, whose nearer points are kept in `found`; returns where the attack succeeded (n,)."""
-        cube = Coordinates(
-            task.classifier, task.x, task.y, scale=scale, space=task.space, bounds=task.bounds, walls=walls
-        )
+        cube = Coordinates(task.boxed, task.x, task.y, scale=scale, space=task.space, bounds=task.clip, walls=walls)
         attack = self._built(cube, task, float(scale.max()), seed)
         try:
             z = attack(cube.start(), task.y)

@@ -10,8 +10,9 @@ from torch.nn.functional import cosine_similarity
 
 from dmmcheck.attacks.margins import margin_gradient
 from dmmcheck.attacks.probe import bisect
-from dmmcheck.attacks.search_space import SearchSpace
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace
 from dmmcheck.models.base import Classifier, called
+from dmmcheck.models.boxed import Box, BoxedClassifier, is_inside
 
 SCALE = 40.0  # the length S of the coordinates, in ranges of the data
 HALVINGS = 12  # of the interval on the ray that holds the label change
@@ -34,16 +35,31 @@ class Task:
     x: Tensor
     y: Tensor
     space: SearchSpace
-    bounds: tuple[float, float] | None
+    bounds: Box | None
     unit: Tensor
 
     def take(self, rows: Tensor) -> Task:
         """The same search for some of the inputs."""
         return Task(self.classifier, self.x[rows], self.y[rows], self.space.rows(rows), self.bounds, self.unit)
 
+    @property
+    def is_unrestricted(self) -> bool:
+        """Whether the search space is the whole space."""
+        return isinstance(self.space, Everywhere)
+
+    @property
+    def clip(self) -> Box | None:
+        """The box that points are clipped to: none in a subspace, which a clipped point may lie outside of."""
+        return self.bounds if self.is_unrestricted else None
+
+    @property
+    def boxed(self) -> Classifier:
+        """The classifier, called inside the box only."""
+        return self.classifier if self.bounds is None else BoxedClassifier(self.classifier, self.bounds)
+
     def labels(self, x: Tensor) -> Tensor:
         """The classes (n,) that the classifier gives to points (n, D)."""
-        return called(self.classifier, x).argmax(1)
+        return called(self.boxed, x).argmax(1)
 
     def radius(self) -> Tensor:
         """The radius (n,) that every attack covers: the distance of the walls of the unit cube."""
@@ -88,6 +104,7 @@ class Found:
         """
         delta = point - task.x
         hit: Tensor = (task.labels(point) != task.y) & (delta.norm(dim=1) <= task.radius())
+        hit = hit & is_inside(point, task.bounds)
 
         def crosses(share: Tensor) -> Tensor:
             return torch.ne(task.labels(task.x + share[:, None] * delta), task.y)

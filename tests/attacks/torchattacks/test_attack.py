@@ -173,10 +173,17 @@ def test_an_argument_that_cannot_be_used_is_an_error(name: str, arguments: dict[
         TorchAttack(name, **arguments)
 
 
-def test_a_subspace_and_a_box_at_once_are_refused():
-    model, x = Linear(), inputs(2)
-    with pytest.raises(AttackError, match="cannot stay inside a subspace and the box"):
-        TorchAttack("fab")(model, x, labels(model, x), space=SPACES["tangent"], bounds=BOX, generator=generator())
+def test_in_a_subspace_points_outside_the_box_are_no_label_changes():
+    w = torch.zeros(D)
+    w[0] = 1
+    model, second = Narrow(w), spanned(torch.eye(D)[:, :2])
+    x = torch.full((2, D), 0.5)
+    x[1, 1] = 0.1
+    y = labels(model, x)
+    free = TorchAttack("fab")(model, x, y, space=second, generator=generator())
+    boxed = TorchAttack("fab")(model, x, y, space=second, bounds=(0.45, 0.55), generator=generator())
+    assert free.found.all()
+    assert not boxed.found.any()
 
 
 def test_attacks_on_four_classes_are_refused_fewer():

@@ -1,0 +1,93 @@
+"""A classifier that is called only inside a box, the range of valid input values."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dmmcheck.models.base import Classifier, called, is_differentiable
+from dmmcheck.models.numpy_function import NumpyFunction
+from dmmcheck.models.torch import TorchClassifier
+
+Box = tuple[Any, Any]
+"""The lowest and the highest value of each entry: two numbers, or two tensors (D,)."""
+ROUNDING = 16  # points that leave a box by at most this many rounding errors lie in it
+
+
+class BoxedClassifier:
+    """A classifier that is never called outside a box: points outside are clipped to it first.
+
+    Searches of such a classifier stay inside the box, see `box_of`. Where a point lies outside all the same, such as
+    the projection of an input onto a manifold estimate, its logits are those of the nearest point of the box.
+
+    Args:
+        inner: The classifier.
+        bounds: Box (lo, hi) of the inputs.
+
+    Example:
+        >>> import torch
+        >>> from dmmcheck.models.boxed import BoxedClassifier
+        >>> from dmmcheck.models.torch import adapt
+        >>> x = torch.tensor([[0.5, 0.5]])
+        >>> model = adapt(lambda x: torch.stack([x[:, 0], -x[:, 0]], 1), x)
+        >>> BoxedClassifier(model, (0.0, 1.0)).logits(torch.tensor([[3.0, 0.0]]))
+        tensor([[ 1., -1.]])
+    """
+
+    takes_copies = True
+
+    def __init__(self, inner: Classifier, bounds: Box) -> None:
+        forward = getattr(inner, "forward", None)
+        if isinstance(inner, TorchClassifier) and isinstance(forward, NumpyFunction):
+            inner = replace(inner, forward=replace(forward, bounds=bounds))
+        self.inner, self.box = inner, bounds
+        self.name, self.classes, self.input_shape = inner.name, inner.classes, inner.input_shape
+        self.device, self.dtype = inner.device, inner.dtype
+        self.forward = forward
+        self.form = getattr(inner, "form", "logits")
+        self.differentiable = is_differentiable(inner)
+
+    @property
+    def role(self) -> str:
+        """See `Classifier.role`."""
+        return self.inner.role
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Logits (n, C) of the points of the box that are nearest to flat inputs (n, D)."""
+        return called(self.inner, x.clamp(*self.box))
+
+    def evaluation(self) -> AbstractContextManager[Any]:
+        """See `Classifier.evaluation`."""
+        return self.inner.evaluation()
+
+
+def box_of(classifier: Classifier) -> Box | None:
+    """The box that searches of a classifier stay in; None where there is none."""
+    return getattr(classifier, "box", None)
+
+
+def box_at(classifier: Classifier, x: Tensor) -> Box | None:
+    """The box that searches of a classifier from inputs (n, D) stay in, on their device and in their dtype."""
+    box = box_of(classifier)
+    if box is None or is_of_numbers(box):
+        return box
+    return box[0].to(x), box[1].to(x)
+
+
+def is_of_numbers(box: Box | None) -> bool:
+    """Whether there is a box whose ends are numbers, the same for all entries of an input."""
+    return box is not None and not isinstance(box[0], Tensor)
+
+
+def is_inside(x: Tensor, box: Box | None) -> Tensor:
+    """Which points (..., D) lie in a box but for rounding (...,) bool; all where there is none."""
+    if box is None:
+        return torch.ones_like(x[..., 0], dtype=torch.bool)
+    low, high = box
+    rounding = ROUNDING * torch.finfo(x.dtype).eps * x.abs().clamp_min(torch.as_tensor(high - low).to(x))
+    inside: Tensor = ((x >= low - rounding) & (x <= high + rounding)).all(-1)
+    return inside
