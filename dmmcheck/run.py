@@ -52,6 +52,7 @@ from dmmcheck.report.changes import Comparison, comparison_with
 from dmmcheck.report.claims import with_chance
 from dmmcheck.report.model import DistanceSummary, Finding, InputEvidence, Report, RunCost, Soundness
 from dmmcheck.soundness.collect import assess_measurement, assess_quickly, soundness_content, soundness_inputs
+from dmmcheck.soundness.more_effort import Items, assessed_with_enough_effort
 from dmmcheck.subject import Subject, training_role
 
 T = TypeVar("T")
@@ -177,12 +178,13 @@ class Run:
         self._store = store
         self._folder = None if session or settings.jobs == 1 else TemporaryDirectory(prefix="dmmcheck-")
         self._session = session if self._folder is None else Store(Path(self._folder.name), limit=SESSION_LIMIT)
+        self._searched: dict[str, Measure] = {}
         self._jobs_note = ""
         self._attacks: Mapping[str, Attack] = load_attacks(settings.attacks, root=self._root)
 
     @cached_property
     def measure(self) -> Measure:
-        """The measurements of the model under test."""
+        """The measurements of the model under test, with the effort of the settings."""
         with self._shared():
             return self._measure()
 
@@ -222,8 +224,34 @@ class Run:
 
     @cached_property
     def soundness(self) -> tuple[Soundness, ...]:
-        """The soundness items of the measurement, on a fixed part of the sample."""
-        return self._assessed(self.measure)
+        """The soundness items of the measurement, on a fixed part of the sample; the search raises its effort first."""
+        return self._with_enough_effort("", self.measure, lambda measure: {"": self._assessed(measure)})[""]
+
+    @property
+    def searched(self) -> Measure:
+        """The measurements with the effort that the search needs by the soundness items of the model under test."""
+        assert self.soundness is not None
+        return self._searched.get("", self.measure)
+
+    def _searched_for(self, test: Test) -> Measure:
+        """The measurements for a test, with one effort that suffices for the searches of all models it asks about."""
+        assert self._soundness_of_others(test) is not None
+        need = "pair" if "pair" in test.needs else "pairs" if "pairs" in test.needs else ""
+        return self._searched.get(need, self.searched)
+
+    def _soundness_of_others(self, test: Test) -> Items:
+        """The soundness items of the other models of a pair or of pairs, where a test asks about them; else {}."""
+        if "pair" in test.needs:
+            return self.pair_soundness
+        return self.trainings_soundness if "pairs" in test.needs else {}
+
+    def _with_enough_effort(self, need: str, measure: Measure, assess: Callable[[Measure], Items]) -> Items:
+        """The soundness items of models, with the effort of the search that they need; a fast run does not raise it."""
+        if self.settings.fast:
+            return assess(measure)
+        found = assessed_with_enough_effort(measure, assess, self._progress)
+        self._searched[need] = found.measure
+        return found.items
 
     def _assessed(
         self,
@@ -240,10 +268,11 @@ class Run:
     @cached_property
     def pair_soundness(self) -> dict[str, tuple[Soundness, ...]]:
         """The soundness items of the other model of a twin, by its name; {} where there is none."""
-        if self.subject.pair is None:
-            return self._soundness_of(_names_of_pair(0))
-        name = "standard" if self.subject.reference is not None else "robust"
-        return self._soundness_of({f"{name} model": name, "alternative model": ALTERNATIVE})
+        names = _names_of_pair(0)
+        if self.subject.pair is not None:
+            name = "standard" if self.subject.reference is not None else "robust"
+            names = {f"{name} model": name, "alternative model": ALTERNATIVE}
+        return self._with_enough_effort("pair", self.searched, partial(self._soundness_of, names))
 
     @cached_property
     def trainings_soundness(self) -> dict[str, tuple[Soundness, ...]]:
@@ -252,13 +281,15 @@ class Run:
         All gates look at the first pair. At the other pairs, gates look at the models and their gradients alone, since
         a search for each of some twenty models would take longer than the claims.
         """
-        items = self._soundness_of(_names_of_pair(0))
+        first = partial(self._soundness_of, _names_of_pair(0))
+        items = self._with_enough_effort("pairs", self.searched, first)
+        measure = self._searched.get("pairs", self.searched)
         count = self._pairs_used(
             2 if any(item.widens for one in (self.soundness, *items.values()) for item in one) else 1
         )
         for number in range(1, count):
             self._progress(f"the soundness of pair {number + 1} of {count}")
-            items |= self._soundness_of(_names_of_pair(number), assess_quickly)
+            items |= self._soundness_of(_names_of_pair(number), measure, assess_quickly)
         return items
 
     def _pairs_used(self, parts: int) -> int:
@@ -277,15 +308,16 @@ class Run:
     def _soundness_of(
         self,
         names: Mapping[str, str],
+        measure: Measure,
         assess: Callable[[Subject, Measure], tuple[Soundness, ...]] = assess_measurement,
     ) -> dict[str, tuple[Soundness, ...]]:
         """The soundness items of reference models other than the model under test, by the words of a message."""
-        given = {role: name for role, name in names.items() if self.measure.has_reference_model(name)}
-        others = {role: self.measure.paired_model(name) for role, name in given.items()}
+        given = {role: name for role, name in names.items() if measure.has_reference_model(name)}
+        others = {role: measure.paired_model(name) for role, name in given.items()}
         return {
             role: self._assessed(other.correctly_classified(), assess)
             for role, other in others.items()
-            if other is not self.measure
+            if other is not measure
         }
 
     @neutral_state()
@@ -443,7 +475,11 @@ class Run:
             found = searched(draft(planned, settings), planned.test, self.subject, settings.threshold)
         else:
             widen, refits = self._widen(planned.test), not self.settings.fast
-            found = judge(planned, lambda: self.measure, settings, alpha=alpha, widen=widen, refits=refits)
+            measure = self._searched_for(planned.test)
+            found = judge(planned, lambda: measure, settings, alpha=alpha, widen=widen, refits=refits)
+            if measure.effort != self.searched.effort:
+                why = f"all models were searched with {measure.effort} effort, which the other model's search needs"
+                found = replace(found, reason="; ".join(filter(None, (found.reason, why))))
         found = self._compared(planned, self._with_trajectory(planned, self._beyond_chance(planned, found)))
         return replace(found, reason="; ".join(filter(None, (found.reason, self._why_advisory(planned, found)))))
 
@@ -516,7 +552,7 @@ class Run:
     @cached_property
     def evidence(self) -> InputEvidence:
         """The values per input: of every input where a baseline or the setting `evidence` asks for it."""
-        return self._evidence_of(self.measure)
+        return self._evidence_of(self.searched)
 
     @cached_property
     def comparison(self) -> Comparison | None:
@@ -541,7 +577,7 @@ class Run:
 
     def _beside_model(self) -> Comparison:
         """The comparison with another model, at the inputs that both models classify correctly."""
-        other = self.measure.paired_model(BASELINE).correctly_classified()
+        other = self.searched.paired_model(BASELINE).correctly_classified()
         by_id = {planned.id: planned for planned in self.planned}
 
         def values(finding: Finding) -> tuple[float, ...]:
@@ -564,7 +600,7 @@ class Run:
         """The finding with the values of all inputs where they are asked for, and its change beside the baseline."""
         if not self._keeps_all or not found.values:
             return found
-        evidence = values_of(planned, self.measure)
+        evidence = values_of(planned, self.searched)
         found = replace(found, values=() if evidence is None else tuple(evidence.values.tolist()))
         return found if self.comparison is None else replace(found, change=self.comparison.of_finding(found))
 
@@ -572,7 +608,7 @@ class Run:
         """The finding of a claim about checkpoints, with d_off along them."""
         if "checkpoints" not in planned.test.needs or not found.n:
             return found
-        return replace(found, trajectory=trajectory_of(View.of(self.measure, found.n)))
+        return replace(found, trajectory=trajectory_of(View.of(self.searched, found.n)))
 
     @property
     def _keeps_all(self) -> bool:
@@ -582,12 +618,12 @@ class Run:
 
     def _evidence_of(self, measure: Measure) -> InputEvidence:
         n = len(measure.sample.x) if self._keeps_all else soundness_inputs(measure)
-        settings, units = self.settings, self.subject.units or "input"
+        units = self.subject.units or "input"
         return input_evidence(
             measure,
             n,
             random=meaningless(View.of(measure, soundness_inputs(measure))).distance("tangent"),
-            settings={"effort": settings.effort, "units": units, **({"boxed": "true"} if settings.boxed else {})},
+            settings={"effort": measure.effort, "units": units, **({"boxed": "true"} if self.settings.boxed else {})},
             has_images=units == "input",
         )
 
@@ -646,11 +682,10 @@ class Run:
 
     def _unsound(self, test: Test) -> str:
         failed = [item.message for item in self.soundness if item.ok is False and item.family in test.requires]
-        if not failed and {"pair", "pairs"} & set(test.needs):
-            others = self.pair_soundness if "pair" in test.needs else self.trainings_soundness
+        if not failed:
             failed = [
                 f"{name}: {item.message}"
-                for name, items in others.items()
+                for name, items in self._soundness_of_others(test).items()
                 for item in items
                 if item.ok is False and item.family in test.requires
             ]
@@ -660,17 +695,15 @@ class Run:
         """Whether intervals of a test include the error of the search, as a soundness item of a model says."""
         if "attack" not in test.requires:
             return False
-        others: Iterable[tuple[Soundness, ...]] = ()
-        if {"pair", "pairs"} & set(test.needs):
-            others = (self.pair_soundness if "pair" in test.needs else self.trainings_soundness).values()
+        others = self._soundness_of_others(test).values()
         return any(item.widens for items in (self.soundness, *others) for item in items)
 
     def _distances(self) -> dict[str, DistanceSummary]:
         n = soundness_inputs(self.measure)
         nothing: dict[str, DistanceSummary] = {}
-        found = self._within_time(lambda: distances_of(self.measure, n), nothing)
+        found = self._within_time(lambda: distances_of(self.searched, n), nothing)
         with self._meter.measuring(NULLS):
-            random = self._within_time(lambda: meaningless(View.of(self.measure, n)).distance("tangent"), None)
+            random = self._within_time(lambda: meaningless(View.of(self.searched, n)).distance("tangent"), None)
         return found if random is None else {**found, "random": summarise_distances(random)}
 
     @staticmethod

@@ -31,7 +31,6 @@ from dmmcheck.seeding import seeded
 from dmmcheck.subject import TRAINING_DATA
 
 TRAINING = "training"
-THOROUGH = "more thorough"
 NEXT_EFFORT: Mapping[str, Any] = {"quick": "thorough", "default": "thorough", "thorough": "exhaustive"}
 """The effort that an effort is held against; ``exhaustive`` is no setting."""
 OUTSIDE = 0.01  # largest share of a perturbation's length that may lie outside the search space of an attack
@@ -188,14 +187,25 @@ class Measure:
 
     def more_thorough(self) -> Measure:
         """The same measurements with the next effort of the search: thorough, or exhaustive where it is thorough."""
-        if THOROUGH not in self._others:
-            self._others[THOROUGH] = Measure(
+        return self.with_effort(NEXT_EFFORT[self.effort])
+
+    def with_effort(self, effort: Any) -> Measure:
+        """The same measurements with another effort of the search, of the reference models too.
+
+        Args:
+            effort: An effort of the search, also ``exhaustive``, which is no setting.
+        """
+        name = f"{effort} effort"
+        if effort == self.effort:
+            return self
+        if name not in self._others:
+            other = Measure(
                 self.classifier,
                 self.sample,
                 self.field,
                 examples=self.examples,
                 seed=self.seed,
-                effort=NEXT_EFFORT[self.effort],
+                effort=effort,
                 queries=self.queries,
                 attacks=self._attacks,
                 reference_models=self._reference_models,
@@ -207,9 +217,11 @@ class Measure:
                 meter=self.meter,
                 store=self._store,
                 session=self._session,
-                role=f"{self._role}, {THOROUGH}",
+                role=f"{self._role}, {name}",
             )
-        return self._others[THOROUGH]
+            other.looks = self.looks
+            self._others[name] = other
+        return self._others[name]
 
     def part(self, inputs: slice) -> Measure:
         """The same measurements at some of the inputs; what the built-in search found anywhere is taken over."""

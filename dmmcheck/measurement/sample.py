@@ -129,16 +129,29 @@ def predict(classifier: Classifier, points: Tensor) -> Tensor:
 
 
 def _by_content(points: Tensor, labels: Tensor, seed: int, *, is_standard: bool = False) -> list[int]:
-    """Rows in the order of a keyed hash of their content: shuffled data give the same sample, copies count once."""
+    """Rows in the order of a keyed hash of their content: shuffled data give the same sample, copies count once.
+
+    Features that are the same in all rows are left out, so that a constant column changes nothing of what is drawn.
+    """
     key = seed.to_bytes(8, "big", signed=True)
 
     def digest(values: np.ndarray[Any, Any], label: int) -> bytes:
         return hashlib.blake2b(values.tobytes() + str(label).encode(), key=key, digest_size=16).digest()
 
     exact = points.cpu().numpy()
-    rounded = exact.round(ROUNDED) + 0.0 if is_standard else exact  # + 0.0: -0.0 becomes 0.0
+    varying = _varying(exact)
     first: dict[tuple[bytes, bytes], int] = {}
     for row, label in enumerate(labels.tolist()):
-        content = digest(exact[row], label)
-        first.setdefault((digest(rounded[row], label) if is_standard else content, content), row)
+        values = exact[row, varying]
+        content = digest(values, label)
+        rounded = digest(values.round(ROUNDED) + 0.0, label) if is_standard else content  # + 0.0: -0.0 becomes 0.0
+        first.setdefault((rounded, content), row)
     return [first[digests] for digests in sorted(first)]
+
+
+def _varying(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Indices of the features of points (m, D) that are not the same in all of them."""
+    varies = np.zeros(points.shape[1], dtype=bool)
+    for start in range(0, len(points), CANDIDATES):
+        varies |= (points[start : start + CANDIDATES] != points[0]).any(0)
+    return np.flatnonzero(varies)

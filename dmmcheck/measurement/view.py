@@ -250,11 +250,19 @@ class View:
             )
 
     def noise(self, purpose: str) -> Tensor:
-        """Standard normal vectors (n, D), one per input, which do not depend on how many inputs are in view."""
-        x = self.measurement.sample.x
-        generator = seeded(self.seed, "noise", purpose)
-        rows = [torch.randn((1, x.shape[1]), generator=generator, dtype=x.dtype) for _ in range(self.n)]
-        return torch.cat(rows).to(x.device)
+        """Standard normal vectors (n, D), one per input, which do not depend on how many inputs are in view.
+
+        The numbers of features that vary in the examples come from a stream of their own, so that constant features
+        change none of them.
+        """
+        examples, x = self.examples.x, self.measurement.sample.x
+        varies = self.cached(("varying features",), lambda: ((examples != examples[:1]).any(0).cpu(), 0))
+        noise = torch.empty((self.n, x.shape[1]), dtype=x.dtype)
+        for where, names in ((varies, ()), (~varies, ("constant features",))):
+            generator, count = seeded(self.seed, "noise", purpose, *names), int(where.sum())
+            for row in noise:
+                row[where] = torch.randn(count, generator=generator, dtype=x.dtype)
+        return noise.to(x.device)
 
     def nearest_other_class(self) -> tuple[Floats, Tensor]:
         """Distance (n,) to the nearest example of another class, and that example (n, D); inf where there is none."""

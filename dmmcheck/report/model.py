@@ -187,6 +187,10 @@ class Finding:
         return f"{self.check}-{self.tier}-{self.variant}"
 
 
+EFFORT_USED = "effort-used"
+"""Name of the soundness item that says that the run has raised the effort of its search."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Soundness:
     """The result of one soundness item: whether the measurement can be trusted in one respect.

@@ -6,7 +6,17 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 
 from dmmcheck.inference.types import BUILTIN, ChanceWord, ChangeWord, Verdict
-from dmmcheck.report.model import Chance, Change, DistanceSummary, Finding, Report, RunCost, Soundness, SubjectSummary
+from dmmcheck.report.model import (
+    EFFORT_USED,
+    Chance,
+    Change,
+    DistanceSummary,
+    Finding,
+    Report,
+    RunCost,
+    Soundness,
+    SubjectSummary,
+)
 
 EXPECTED = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0, "gradients-normal": 0.0}
 """Expected values of items for information: no distance is censored, and no gradient vanishes."""
@@ -234,10 +244,12 @@ def _manifold(subject: SubjectSummary, free: DistanceSummary | None) -> str:
 
 
 def soundness(items: Iterable[Soundness]) -> str:
-    """How many soundness items failed, not counting those for information."""
+    """How many soundness items failed, not counting those for information, and whether the run raised its effort."""
+    items = list(items)
     judged = [item.ok for item in items if item.ok is not None]
     failed = judged.count(False)
-    return f"{failed} of {len(judged)} failed" if failed else f"all {len(judged)} ok"
+    raised = [item.message for item in items if item.name == EFFORT_USED]
+    return "; ".join([f"{failed} of {len(judged)} failed" if failed else f"all {len(judged)} ok", *raised])
 
 
 def notable(items: Iterable[Soundness]) -> list[Soundness]:

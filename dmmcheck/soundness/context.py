@@ -213,9 +213,14 @@ def more_effort(context: SoundnessContext) -> str:
     if not is_differentiable(context.classifier):
         return "set queries to a larger number (or --dmm-queries)"
     if context.effort == "thorough":
-        return "no setting gives more effort, so a smoother model is needed"
-    remedy = 'set effort = "thorough" (or --dmm-effort thorough)'
-    return f"leave fast out if it is set, and {remedy}" if context.effort == "quick" else remedy
+        return (
+            "no setting gives more effort, so a smoother model is needed (for example softplus in place of ReLU, "
+            "average pooling in place of max pooling)"
+        )
+    return (
+        "a run raises the effort of its search by itself, unless it is fast or another check of model or gradients "
+        "fails: leave out fast (or --dmm-fast), or mend first what that check names"
+    )
 
 
 def too_few(n: int, chance: float) -> str:

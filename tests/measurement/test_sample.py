@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dmmcheck import worlds
 from dmmcheck.errors import ModelError, SubjectError
-from dmmcheck.measurement.sample import draw_sample, predict
+from dmmcheck.measurement.sample import CANDIDATES, draw_sample, predict
 from dmmcheck.models.memory import out_of_memory
 from dmmcheck.models.torch import adapt
 
@@ -82,6 +82,24 @@ def test_the_order_is_that_of_a_keyed_hash_of_each_input_and_label():
     ]
     expected = sorted(range(12), key=digests.__getitem__)
     assert rows(drawn(x, y, seed=3).x) == [rows(x)[index] for index in expected]
+
+
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+@pytest.mark.parametrize("is_standard", [False, True])
+def test_constant_features_change_nothing_of_what_is_drawn(constant: float, is_standard: bool):
+    x, y = data()
+    wider = torch.cat([x[:, :2], torch.full((40, 192), constant), x[:, 2:]], 1)
+    plain, more = (
+        draw_sample(adapt(signs, one), one, y, seed=0, limit=20, is_standard=is_standard) for one in (x, wider)
+    )
+    assert torch.equal(more.x[:, [0, 1, -1]], plain.x)
+
+
+def test_a_feature_that_varies_in_the_last_input_alone_tells_it_from_others():
+    x = torch.ones(2 * CANDIDATES + 1, 3)
+    x[:-1, 0] = torch.arange(2 * CANDIDATES) // 2 + 1  # pairs of copies
+    x[-1, :2] = torch.tensor([1.0, 2.0])
+    assert drawn(x, torch.ones(len(x), dtype=torch.long)).labelled == CANDIDATES + 1
 
 
 def test_misclassified_inputs_count_in_the_accuracy_and_are_not_measured():

@@ -12,6 +12,7 @@ import views
 from dmmcheck import geometry, worlds
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError
+from dmmcheck.manifolds import Subspace
 from dmmcheck.manifolds.fields import RotatedField
 from dmmcheck.manifolds.rotations import Haar
 from dmmcheck.measurement.view import RENAMED, View
@@ -92,6 +93,25 @@ def test_shares_and_parts_are_those_of_the_manifold(world, measure):
 def test_noise_is_the_same_however_many_inputs_are_in_view_and_differs_by_purpose(measure):
     assert torch.equal(View.of(measure, 10).noise("a"), View.of(measure).noise("a")[:10])
     assert not torch.equal(View.of(measure, 10).noise("a"), View.of(measure, 10).noise("b"))
+
+
+def test_constant_features_change_nothing_of_the_noise_of_the_others():
+    def wider(x):
+        return torch.cat([x[:, :5], torch.ones(len(x), 192), x[:, 5:]], 1)
+
+    plain = views.subject()
+    own = torch.arange(views.D + 192)
+    own = own[(own < 5) | (own >= 197)]
+    given = {name: wider(getattr(plain, name)) for name in ("x", "x_train")}
+    more = replace(
+        plain,
+        **given,
+        model=lambda x: plain.model(x[:, own]),
+        manifold=Subspace(geometry.random_basis(views.D + 192, views.K, generator=torch.Generator().manual_seed(0))),
+    )
+    noise, expected = (views.view(subject).noise("a") for subject in (more, plain))
+    assert torch.equal(noise[:, own], expected)
+    assert (noise[:, 5:197].std() - 1).abs() < 0.1
 
 
 def test_the_nearest_example_of_another_class_is_found_among_the_examples(world, measure):

@@ -7,15 +7,21 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
+from dmmcheck import geometry
 from dmmcheck.attacks.base import Crossing
+from dmmcheck.attacks.minimal_norm.candidates import Candidates
+from dmmcheck.attacks.minimal_norm.effort import EFFORTS
 from dmmcheck.attacks.minimal_norm.search import boundary_search
+from dmmcheck.manifolds import Subspace
 from dmmcheck.models.base import Classifier, flat
 from dmmcheck.models.torch import adapt
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness import SoundnessContext, assess
+from dmmcheck.subject import Subject
 from examples.digits import data, training
 
 DIM = 8
@@ -212,3 +218,36 @@ def assert_fails_for_its_own_reason(
     assert remedy
     assert sound()[name].ok is True
     assert remedy not in sound()[name].message
+
+
+class Waves(nn.Module):
+    """A rugged function, whose boundaries a weak search misses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.frequencies = 3.0 * torch.randn(12, 64, generator=generator)
+        self.phases = 6.28 * torch.rand(64, generator=generator)
+        self.weights = torch.randn(64, 4, generator=generator)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cos(x @ self.frequencies + self.phases) @ self.weights
+
+
+def waves() -> Subject:
+    generator = torch.Generator().manual_seed(9)
+    x, x_train = (torch.randn(n, 12, generator=generator) for n in (64, 256))
+    basis = geometry.random_basis(12, 3, generator=generator)
+    x, x_train = (points @ basis @ basis.T for points in (x, x_train))
+    y, y_train = (Waves()(points).argmax(1) for points in (x, x_train))
+    return Subject(model=Waves(), x=x, y=y, manifold=Subspace(basis), x_train=x_train, y_train=y_train)
+
+
+def weaken_the_default_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave little of the search with default effort, so that it falls short on `waves`; more effort does not."""
+    weak = replace(EFFORTS["default"], nearest_classes=1, candidates=1, hlrf_steps=0, stages=())
+    monkeypatch.setitem(EFFORTS, "default", weak)
+    monkeypatch.setattr(
+        "dmmcheck.attacks.minimal_norm.search.label_starts",
+        lambda oracle, rows, candidates, rays, scale: Candidates(rows[:0], candidates.delta[:0]),
+    )

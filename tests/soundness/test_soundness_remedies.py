@@ -25,8 +25,6 @@ from torch import Tensor, nn
 import dmmcheck
 from dmmcheck import geometry
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.minimal_norm.candidates import Candidates
-from dmmcheck.attacks.minimal_norm.effort import EFFORTS
 from dmmcheck.attacks.minimal_norm.search import boundary_search
 from dmmcheck.errors import CheckError, RegistryError
 from dmmcheck.manifolds import LocalPCA, Subspace
@@ -42,9 +40,9 @@ from dmmcheck.soundness import (
     model,
     probes,
 )
-from dmmcheck.subject import Subject
 
 N = 24
+MORE_EFFORT = "a run raises the effort of its search by itself, unless it is fast"
 
 
 def plain() -> SoundnessContext:
@@ -175,29 +173,6 @@ def searched_slowly(effort: str, arms: tuple[str, ...] = ("free", "tangent", "no
     with context.classifier.evaluation():
         own = {arm: context.searched(context.classifier, arm, slice(len(context.x)), effort) for arm in arms}
     return replace(context, crossings={**context.crossings, **own})
-
-
-class Waves(nn.Module):
-    """A rugged function, whose boundaries a weak search misses."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(0)
-        self.frequencies = 3.0 * torch.randn(12, 64, generator=generator)
-        self.phases = 6.28 * torch.rand(64, generator=generator)
-        self.weights = torch.randn(64, 4, generator=generator)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cos(x @ self.frequencies + self.phases) @ self.weights
-
-
-def waves() -> Subject:
-    generator = torch.Generator().manual_seed(9)
-    x, x_train = (torch.randn(n, 12, generator=generator) for n in (64, 256))
-    basis = geometry.random_basis(12, 3, generator=generator)
-    x, x_train = (points @ basis @ basis.T for points in (x, x_train))
-    y, y_train = (Waves()(points).argmax(1) for points in (x, x_train))
-    return Subject(model=Waves(), x=x, y=y, manifold=Subspace(basis), x_train=x_train, y_train=y_train)
 
 
 def projected(dim: int) -> SoundnessContext:
@@ -334,14 +309,14 @@ CASES: dict[str, Case] = {
     "effort": (
         attack.effort,
         "effort",
-        'the search has not converged on this model; set effort = "thorough" (or --dmm-effort thorough)',
+        f"the search has not converged on this model; {MORE_EFFORT}",
         lambda: contexts.stretched(searched_slowly("default"), 1.5, "free"),
         lambda: searched_slowly("thorough"),
     ),
     "nesting": (
         attack.nesting,
         "nesting",
-        'the free search has missed a nearer boundary; set effort = "thorough" (or --dmm-effort thorough)',
+        f"the free search has missed a nearer boundary; {MORE_EFFORT}",
         lambda: contexts.stretched(searched_slowly("default", ("free",)), 2.0, "free"),
         lambda: searched_slowly("thorough"),
     ),
@@ -421,20 +396,14 @@ def test_the_remedy_of_a_failed_item_works(case: str):
 
 
 def test_planted_boundaries_that_a_weak_search_misses_are_found_with_more_effort(monkeypatch: pytest.MonkeyPatch):
-    weak = replace(EFFORTS["default"], nearest_classes=1, candidates=1, hlrf_steps=0, stages=())
-    monkeypatch.setitem(EFFORTS, "default", weak)
-    monkeypatch.setattr(
-        "dmmcheck.attacks.minimal_norm.search.label_starts",
-        lambda oracle, rows, candidates, rays, scale: Candidates(rows[:0], candidates.delta[:0]),
-    )
+    contexts.weaken_the_default_search(monkeypatch)
     monkeypatch.setattr(collect, "assess", lambda context: contexts.asked(probes.planted_boundaries, context).values())
     items = {}
     for effort in ("default", "thorough"):
-        measure = views.view(waves(), effort=effort).measurement
-        items[effort] = contexts.by_name(collect.assess_measurement(waves(), measure))["planted-tangent"]
+        measure = views.view(contexts.waves(), effort=effort).measurement
+        items[effort] = contexts.by_name(collect.assess_measurement(contexts.waves(), measure))["planted-tangent"]
     assert items["default"].ok is False
-    remedy = 'the search did not converge here: set effort = "thorough" (or --dmm-effort thorough)'
-    assert remedy in items["default"].message
+    assert f"the search did not converge here: {MORE_EFFORT}" in items["default"].message
     assert items["thorough"].ok is True
 
 
