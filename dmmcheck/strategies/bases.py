@@ -15,7 +15,7 @@ from torch import Tensor
 from dmmcheck import geometry
 from dmmcheck.attacks.margins import margin_gradient
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds.base import checked_basis
+from dmmcheck.manifolds.base import checked_basis, checked_spaces
 from dmmcheck.measurement.sample import predict
 from dmmcheck.models.base import evaluating, flat
 from dmmcheck.subject import Subject
@@ -45,6 +45,11 @@ class LocalGeometry:
         label = predict(subject.classifier, x)
         with evaluating(subject.classifier):
             gradient = margin_gradient(subject.classifier, x, label)[1]
+        if checked_spaces(subject.manifold, x) is not None:
+            raise ManifoldError(
+                "the manifold projects vectors onto its tangent spaces and has no bases of them, in which steps could "
+                "be written; run no checks of the tier search, or take a manifold of a smaller dimension"
+            )
         basis = checked_basis(subject.manifold, x).to(x)
         each = basis.expand(len(x), -1, -1) if basis.ndim == 2 else basis
         for row, index in enumerate(missing):
