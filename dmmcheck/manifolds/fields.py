@@ -12,7 +12,7 @@ from torch import Tensor
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.base import Manifold, checked_basis, validate_manifold
-from dmmcheck.manifolds.operators import TangentSpaces
+from dmmcheck.manifolds.operators import TangentSpaces, self_adjoint
 from dmmcheck.manifolds.protected import protected
 from dmmcheck.manifolds.rotations import Rotation
 from dmmcheck.seeding import seeded
@@ -288,7 +288,7 @@ class RotatedSpaces:
 
     def project(self, v: Tensor) -> Tensor:
         """See `TangentSpaces.project`."""
-        return self._rotation.apply(self._spaces.project(self._rotation.inverse(v)))
+        return self_adjoint(lambda v: self._rotation.apply(self._spaces.project(self._rotation.inverse(v))), v)
 
     def rows(self, index: Tensor | slice) -> RotatedSpaces:
         """See `TangentSpaces.rows`."""

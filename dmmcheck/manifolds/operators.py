@@ -70,7 +70,11 @@ class ColumnSpaces:
             ManifoldError: The decoder raised, its derivatives are not finite, or the error stays above one per
                 cent of a projection's length.
         """
-        return self._piecewise(v.to(self._codes), lambda piece, part: piece.solve(part)[0]).to(v)
+
+        def projected(v: Tensor) -> Tensor:
+            return self._piecewise(v.to(self._codes), lambda piece, part: piece.solve(part)[0]).to(v)
+
+        return self_adjoint(projected, v)
 
     def rows(self, index: Tensor | slice) -> ColumnSpaces:
         """See `TangentSpaces.rows`."""
@@ -101,6 +105,25 @@ class ColumnSpaces:
         pieces = zip(torch.split(codes, step), torch.split(v, step), strict=True)
         with self._within(), torch.no_grad():
             return torch.cat([answer(_Products(self._decode, here), part) for here, part in pieces])
+
+
+class _SelfAdjoint(torch.autograd.Function):
+    """A projection, whose derivative is the projection of the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, v: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.project = project
+        return project(v.detach())
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.project(gradients[0]), None
+
+
+def self_adjoint(project: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
+    """An orthogonal projection of vectors v (n, D), differentiable however it is computed."""
+    projected: Tensor = _SelfAdjoint.apply(v, project) if v.requires_grad else project(v)  # type: ignore[no-untyped-call]
+    return projected
 
 
 class _Products:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import ManifoldError, user_code
+from dmmcheck.manifolds.operators import self_adjoint
 
 MISSING = object()
 """What `attribute` returns for an attribute that an object does not have."""
@@ -91,6 +92,9 @@ class ProtectedSpaces:
         Raises:
             ManifoldError: The method raises, or returns something other than a tensor of the same shape.
         """
+        return self_adjoint(self._projected, v)
+
+    def _projected(self, v: Tensor) -> Tensor:
         projected = self._called("project", v.clone())
         found = tuple(projected.shape) if isinstance(projected, Tensor) else type(projected).__name__
         if found != tuple(v.shape):

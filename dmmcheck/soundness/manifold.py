@@ -116,13 +116,13 @@ def _mean_rank(context: SoundnessContext) -> Soundness:
     How many dimensions they span together cannot be had from projections of a few vectors.
     """
     x = context.x[:RANK_INPUTS]
-    probes = torch.randn((PROBES, x.shape[1]), generator=context.random("rank"), dtype=torch.float64).to(x)
+    probes = torch.randn((PROBES, *x.shape), generator=context.random("rank"), dtype=torch.float64).to(x)
     spaces = context.space("tangent", slice(0, len(x)))
-    rank = float(sum(spaces.project(v.expand_as(x)) @ v for v in probes).mean() / PROBES)
+    rank = float(torch.stack([(spaces.project(v) * v).sum(1) for v in probes]).mean())
     return info(
         "effective-rank",
         f"the tangent spaces, of dimension {context.manifold.dim}, are known by their projection alone, so that the "
-        f"dimensions they span together are not counted; {PROBES} random vectors give them {rank:.4g} each",
+        f"dimensions they span together are not counted; {PROBES} random vectors an input give them {rank:.4g} each",
         rank,
     )
 

@@ -229,6 +229,9 @@ def test_fields_without_bases_agree_with_fields_of_bases(change):
     torch.testing.assert_close(free.share(v), dense.share(v), rtol=0, atol=1e-8)
     assert bool(free.share(torch.zeros_like(v)).isnan().all())
     spaces = free.spaces(slice(1, 3))
+    leaf = v[1:].clone().requires_grad_(True)
+    (spaces.project(leaf) * V[4:]).sum().backward()
+    torch.testing.assert_close(leaf.grad, spaces.project(V[4:]), rtol=0, atol=1e-8)
     torch.testing.assert_close(
         spaces.project(v[1:]), geometry.project_tangent(v[1:], dense.basis(slice(1, 3))), rtol=0, atol=1e-8
     )
