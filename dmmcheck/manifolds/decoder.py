@@ -138,9 +138,13 @@ class Decoder:
             ManifoldError: See `project_point`; or more than one per cent of a random change of a code moves no point,
                 which is asked at the first two points. Fewer directions that the decoder ignores change no projection.
         """
-        codes, ambient_dim = self.codes(x), x.shape[1]
-        if not (not are_dense(ambient_dim, self.dim, x.element_size()) if self.operator is None else self.operator):
+        if self._dim is None:
+            self.codes(x[:1])
+        ambient_dim = x.shape[1]
+        wanted = not are_dense(ambient_dim, self.dim, x.element_size()) if self.operator is None else self.operator
+        if not wanted:
             return None
+        codes = self.codes(x)
         spaces = ColumnSpaces(
             lambda at: self._decoded(at, ambient_dim), codes, ambient_dim, within=partial(evaluation, self.decode)
         )

@@ -24,6 +24,7 @@ from dmmcheck.run import Run
 from dmmcheck.soundness.collect import _context
 from dmmcheck.soundness.registry import assess
 from dmmcheck.strategies import tangent_basis
+from dmmcheck.strategies.drawn import ManifoldPoint
 from dmmcheck.subject import Subject
 
 D, K, CLAIMS = 12, 3, ("off-manifold-energy", "on-manifold-distance")
@@ -125,6 +126,8 @@ def test_measurements_of_a_manifold_without_bases_have_an_address():
 def test_steps_of_the_tier_search_need_a_basis():
     with pytest.raises(ManifoldError, match=r"has no bases of them.*tier search"):
         tangent_basis(subject(True), 0)
+    with pytest.raises(ManifoldError, match="has no bases of them"):
+        _ = ManifoldPoint(subject(True).manifold, subject(True).x, 0).x
 
 
 def test_subspaces_of_the_covariance_need_more_examples_than_are_combined(monkeypatch):
