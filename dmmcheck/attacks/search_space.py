@@ -114,11 +114,12 @@ class Complement:
         return Complement(self._space.rows(index))
 
 
-def spanned(basis: Tensor | None, *, normal: bool = False) -> SearchSpace:
+def spanned(basis: Tensor | SearchSpace | None, *, normal: bool = False) -> SearchSpace:
     """The span of a basis, the complement of the span, or the whole space where there is no basis.
 
     Args:
-        basis: Orthonormal columns, (D, k) shared by all inputs or (n, D, k) one basis an input; None for everywhere.
+        basis: Orthonormal columns, (D, k) shared by all inputs or (n, D, k) one basis an input; None for everywhere. A
+            search space stands for the span of a basis that is not known.
         normal: Take the orthogonal complement of the span.
 
     Raises:
@@ -135,8 +136,12 @@ def spanned(basis: Tensor | None, *, normal: bool = False) -> SearchSpace:
         if normal:
             raise AttackError("normal=True needs a subspace whose complement to search; pass subspace=basis")
         return Everywhere()
-    space: SearchSpace = SharedSpan(basis) if basis.ndim == 2 else SpanPerInput(basis)
+    space = _span(basis) if isinstance(basis, Tensor) else basis
     return Complement(space) if normal else space
+
+
+def _span(basis: Tensor) -> SearchSpace:
+    return SharedSpan(basis) if basis.ndim == 2 else SpanPerInput(basis)
 
 
 def spread(x: Tensor) -> Tensor:

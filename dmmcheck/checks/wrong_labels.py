@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dmmcheck import geometry
 from dmmcheck.attacks.search import boundary_search
 from dmmcheck.checks.base import claim, declare
 from dmmcheck.checks.parts import STRETCH
 from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.inference.evidence import Evidence, Floats
-from dmmcheck.manifolds.base import validate_manifold
+from dmmcheck.manifolds.fields import TangentField
 from dmmcheck.measurement.measure import MAX_EXAMPLES
 from dmmcheck.measurement.sample import predict
 from dmmcheck.measurement.trainings import first_logits, trainings_needed
@@ -189,7 +188,7 @@ def _part(view: View, x: Tensor, delta: Tensor, part: str) -> Tensor:
         return _with_norms_of(torch.randn(delta.shape, generator=generator, dtype=delta.dtype).to(delta.device), delta)
     if part == "all":
         return delta
-    tangent = geometry.project_tangent(delta, validate_manifold(view.manifold, x).to(delta))
+    tangent = TangentField(view.manifold, x).project(delta)
     return _with_norms_of(tangent if part == "tangent" else delta - tangent, delta)
 
 

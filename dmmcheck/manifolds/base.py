@@ -12,8 +12,11 @@ from torch import Tensor
 from dmmcheck import geometry
 from dmmcheck.data.arrays import plain
 from dmmcheck.errors import ManifoldError, SubjectError, one_error
+from dmmcheck.manifolds.operators import TangentSpaces
 from dmmcheck.manifolds.protected import MISSING, attribute, call, protected
+from dmmcheck.seeding import seeded
 
+PROJECTION_LIMIT = 1e-2  # of an operator: largest change by a second projection, relative to the first
 ORTHONORMAL_LIMIT = 1e-4  # largest entry of |B^T B - 1|
 REPEAT_LIMIT = 1e-4  # largest change between two projections of the same points, relative to the largest value
 DEFAULT_DIM = 16
@@ -24,8 +27,11 @@ _PIECE = 1024  # points that are checked at a time
 class Manifold(Protocol):
     """An estimate of the data manifold: any object with these three members.
 
-    Three more members are optional: ``name: str``, its name in a report; ``training_points: Tensor`` (m, D), the points
-    that it was fitted on; and ``refit(dim)``, which returns the same kind of estimate with another dimension.
+    Four more members are optional: ``name: str``, its name in a report; ``training_points: Tensor`` (m, D), the points
+    that it was fitted on; ``refit(dim)``, which returns the same kind of estimate with another dimension; and
+    ``tangent_spaces(x)``, for bases that are too large to be stored: it returns `operators.TangentSpaces`, which
+    project vectors, or None where `tangent_basis` is to be used. A manifold that always returns spaces needs no
+    tangent_basis.
     """
 
     @property
@@ -96,26 +102,59 @@ def fitting_points(x: Any, dim: int) -> Tensor:
     return points
 
 
-def validate_manifold(manifold: Any, x: Tensor) -> Tensor:
-    """Check that an object satisfies the `Manifold` protocol, and return its tangent bases.
+def validate_manifold(manifold: Any, x: Tensor) -> Tensor | TangentSpaces:
+    """Check that an object satisfies the `Manifold` protocol, and return its tangent spaces.
 
     Args:
         manifold: The object.
         x: Points (n, D).
 
     Returns:
-        Bases (n, D, k), or one basis (D, k) for all points.
+        Bases (n, D, k), or one basis (D, k) for all points; or spaces that are known by their projection.
 
     Raises:
         ManifoldError: A member is missing, a method raises or returns another shape, k is not below D, values are not
-            finite, a basis is not orthonormal to 1e-4, or two projections of the same points differ.
+            finite, a basis is not orthonormal to 1e-4, a projection onto tangent spaces is not orthogonal, or two
+            projections of the same points differ.
     """
-    missing = [name for name in ("project_point", "tangent_basis") if not callable(attribute(manifold, name))]
+    with_spaces = callable(attribute(manifold, "tangent_spaces"))
+    needed = ("project_point",) if with_spaces else ("project_point", "tangent_basis")
+    missing = [name for name in needed if not callable(attribute(manifold, name))]
     if missing:
         raise ManifoldError(_incomplete(manifold, missing))
-    basis = checked_basis(manifold, x)
+    found = checked_spaces(manifold, x)
+    tangent: Tensor | TangentSpaces = checked_basis(manifold, x) if found is None else found
     _check_projection(manifold, x[:2])
-    return basis
+    return tangent
+
+
+def checked_spaces(manifold: Any, x: Tensor) -> TangentSpaces | None:
+    """The tangent spaces of a manifold at points x (n, D) without bases, checked; None where it has bases.
+
+    Raises:
+        ManifoldError: The manifold raises, or the projection is not finite, idempotent and symmetric.
+    """
+    spaces = protected(manifold).tangent_spaces(x)
+    if spaces is None:
+        return None
+    _checked_dim(manifold, x.shape[1])
+    worst = projection_residual(spaces, x, generator=seeded(0, "projection onto tangent spaces"))
+    if not worst <= PROJECTION_LIMIT:
+        raise ManifoldError(
+            f"the projection onto the manifold's tangent spaces is off orthogonal by {worst:.2g} (limit "
+            f"{PROJECTION_LIMIT:g}); return P v with a symmetric P for which P P v = P v"
+        )
+    return spaces
+
+
+def projection_residual(spaces: TangentSpaces, x: Tensor, *, generator: torch.Generator) -> float:
+    """How far projections at points x (n, D) are from P P v = P v and u.(P v) = (P u).v, for two random vectors."""
+    u, v = torch.randn((2, x.shape[1]), generator=generator, dtype=torch.float64).to(x)
+    inside, other = spaces.project(u.expand_as(x)), spaces.project(v.expand_as(x))
+    size = inside.norm(dim=1)
+    again = (spaces.project(inside) - inside).norm(dim=1) / size
+    turned = (inside @ v - other @ u).abs() / (size * other.norm(dim=1))
+    return float(torch.maximum(again, turned).max())
 
 
 def checked_basis(manifold: Any, x: Tensor) -> Tensor:

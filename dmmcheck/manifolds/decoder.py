@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +11,10 @@ from torch import Tensor
 
 from dmmcheck.errors import ManifoldError, user_code
 from dmmcheck.manifolds.base import fitting_points
+from dmmcheck.manifolds.operators import LOST, ColumnSpaces, are_dense, derivative
 from dmmcheck.models.evaluation import evaluation
 from dmmcheck.models.placement import placement
+from dmmcheck.seeding import seeded
 
 RANK_LIMIT = 1000.0  # rounding units: a singular value below this share of the largest counts as zero
 _BASIS_VALUES = 1 << 22  # most values of the Jacobians that are orthonormalised at a time
@@ -31,6 +33,9 @@ class Decoder:
     or the attribute ``mean`` of a distribution, which may be the attribute ``latent_dist`` of the output. `note` says
     so.
 
+    Where the basis of one input would take more than 64 MiB, `tangent_spaces` projects vectors by products with the
+    Jacobian and its transpose, and no basis is stored.
+
     Source: Shamir et al., The dimpled manifold model of adversarial examples, arXiv 2106.10151.
     """
 
@@ -44,6 +49,7 @@ class Decoder:
         dim: int | None = None,
         input_shape: Sequence[int] | None = None,
         training_points: Tensor | None = None,
+        operator: bool | None = None,
     ) -> None:
         """The manifold of an encoder and a decoder, each a module, a method of a module, or a function.
 
@@ -53,6 +59,7 @@ class Decoder:
             dim: Size k of one code; read from the first code where None.
             input_shape: Shape of the inputs of `encode`; flat inputs (D,) where None.
             training_points: The points (m, D) that the two were trained on, if known.
+            operator: Whether vectors are projected without bases; where None, if a basis would take more than 64 MiB.
 
         Raises:
             ManifoldError: One of the two cannot be called.
@@ -66,6 +73,7 @@ class Decoder:
         self.encode, self.decode = encode, decode
         self.input_shape = None if input_shape is None else tuple(input_shape)
         self.training_points = training_points
+        self.operator = operator
         self._dim = dim
 
     @property
@@ -87,7 +95,14 @@ class Decoder:
         """
         points = fitting_points(x, 1)
         shape = self.input_shape or tuple(torch.as_tensor(x).shape[1:])
-        fitted = Decoder(self.encode, self.decode, dim=self._dim, input_shape=shape, training_points=points)
+        fitted = Decoder(
+            self.encode,
+            self.decode,
+            dim=self._dim,
+            input_shape=shape,
+            training_points=points,
+            operator=self.operator,
+        )
         fitted.project_point(points[:1])
         return fitted
 
@@ -115,6 +130,32 @@ class Decoder:
                 rows = slice(start, start + step)
                 basis[rows] = orthonormalised(self._jacobian(codes[rows], x.shape[1])).to(x)
         return basis
+
+    def tangent_spaces(self, x: Tensor) -> ColumnSpaces | None:
+        """The tangent spaces at points x (n, D) without bases; None where `tangent_basis` is the way to have them.
+
+        Raises:
+            ManifoldError: See `project_point`; or more than one per cent of a random change of a code moves no point,
+                which is asked at the first two points. Fewer directions that the decoder ignores change no projection.
+        """
+        if self._dim is None:
+            self.codes(x[:1])
+        ambient_dim = x.shape[1]
+        wanted = not are_dense(ambient_dim, self.dim, x.element_size()) if self.operator is None else self.operator
+        if not wanted:
+            return None
+        codes = self.codes(x)
+        spaces = ColumnSpaces(
+            lambda at: self._decoded(at, ambient_dim), codes, ambient_dim, within=partial(evaluation, self.decode)
+        )
+        lost = float(spaces.rows(slice(0, 2)).lost(seeded(0, "rank of the decoder's Jacobian")).max())
+        if lost > LOST:
+            raise ManifoldError(
+                f"the decoder's Jacobian is rank-deficient at an input: {lost:.0%} of a random change of the code "
+                f"moves no point (limit {LOST:.0%}), so that the decoder ignores directions of the codes; use smaller "
+                "codes, or decode in float64"
+            )
+        return spaces
 
     def codes(self, x: Tensor) -> Tensor:
         """Codes (n, ...) of points x (n, D).
@@ -176,7 +217,7 @@ class Decoder:
         n, dim = len(codes), self.dim
         pairs = torch.cartesian_prod(torch.arange(n), torch.arange(dim)).reshape(-1, 2).to(codes.device)
         columns = [
-            _derivative(
+            derivative(
                 lambda code: self._decoded(code, ambient_dim),
                 codes[piece[:, 0]],
                 torch.nn.functional.one_hot(piece[:, 1], dim).to(codes).reshape(-1, *codes.shape[1:]),
@@ -184,14 +225,6 @@ class Decoder:
             for piece in torch.split(pairs, max(1, min(_PAIRS, _PAIR_VALUES // ambient_dim)))
         ]
         return torch.cat(columns).reshape(n, dim, ambient_dim).transpose(1, 2)
-
-
-def _derivative(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor) -> Tensor:
-    """Derivatives of a function at points, each along a direction of its own."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # raised inside torch
-        derivative: Tensor = torch.func.jvp(function, (at,), (direction,))[1]
-    return derivative
 
 
 def orthonormalised(jacobian: Tensor) -> Tensor:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from dmmcheck import geometry
+from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.base import Manifold, checked_basis, validate_manifold
+from dmmcheck.manifolds.operators import TangentSpaces, self_adjoint
 from dmmcheck.manifolds.protected import protected
 from dmmcheck.manifolds.rotations import Rotation
+from dmmcheck.seeding import seeded
 
 _CACHE_BYTES = 1 << 30  # most memory for bases that are kept
 
@@ -28,6 +33,10 @@ class Field(Protocol):
 
     def basis(self, rows: slice) -> Tensor:
         """Orthonormal bases of the selected inputs, (rows, D, k), or the basis (D, k) that all inputs share."""
+        ...
+
+    def spaces(self, rows: slice) -> TangentSpaces | None:
+        """The spaces of the selected inputs where they are known by their projection alone; None where by bases."""
         ...
 
     def share(self, v: Tensor) -> Tensor:
@@ -56,9 +65,10 @@ class TangentField:
         self.manifold: Manifold = protected(manifold)
         self._x = x
         probe = validate_manifold(manifold, x[:2])
-        self.dim: int = probe.shape[-1]
-        self.shared = probe.ndim == 2
-        self._kept: list[Tensor] = [probe.to(x)] if self.shared else []
+        self.dim: int = int(self.manifold.dim)
+        self.by_projection = not isinstance(probe, Tensor)
+        self.shared = isinstance(probe, Tensor) and probe.ndim == 2
+        self._kept: list[Tensor] = [probe.to(x)] if isinstance(probe, Tensor) and self.shared else []
         per_input = x.shape[1] * self.dim * x.element_size()
         self._limit = _CACHE_BYTES // per_input
 
@@ -71,12 +81,32 @@ class TangentField:
         self._extend(rows.stop)
         return self._kept[0][rows]
 
+    def spaces(self, rows: slice) -> TangentSpaces | None:
+        """See `Field.spaces`."""
+        return self._spaces.rows(rows) if self.by_projection else None
+
+    @cached_property
+    def _spaces(self) -> TangentSpaces:
+        """The spaces of all inputs."""
+        spaces = self.manifold.tangent_spaces(self._x)  # type: ignore[attr-defined]
+        if spaces is None:
+            raise ManifoldError(
+                "the manifold's tangent_spaces returned spaces for two inputs and None for all; return spaces always, "
+                "or never"
+            )
+        return spaces  # type: ignore[no-any-return]
+
     def share(self, v: Tensor) -> Tensor:
         """See `Field.share`."""
+        if self.by_projection:
+            return share_of(v, self.project)
         return torch.cat([geometry.energy_share(v[rows], self.basis(rows)) for rows in self._pieces(len(v))])
 
     def project(self, v: Tensor) -> Tensor:
         """See `Field.project`."""
+        spaces = self.spaces(slice(0, len(v)))
+        if spaces is not None:
+            return spaces.project(v)
         return torch.cat([geometry.project_tangent(v[rows], self.basis(rows)) for rows in self._pieces(len(v))])
 
     def _pieces(self, n: int) -> list[slice]:
@@ -120,6 +150,11 @@ class RotatedField:
         turned = self._rotation.apply(columns).reshape(*basis.shape[:-2], basis.shape[-1], basis.shape[-2])
         return turned.transpose(-1, -2).contiguous()
 
+    def spaces(self, rows: slice) -> TangentSpaces | None:
+        """See `Field.spaces`."""
+        spaces = self._field.spaces(rows)
+        return None if spaces is None else RotatedSpaces(spaces, self._rotation)
+
     def share(self, v: Tensor) -> Tensor:
         """See `Field.share`; rotates the vectors back, which needs no rotated basis."""
         return self._field.share(self._rotation.inverse(v))
@@ -144,6 +179,10 @@ class SharedField:
         """See `Field.basis`."""
         del rows
         return self._basis
+
+    def spaces(self, rows: slice) -> None:
+        """See `Field.spaces`."""
+        del rows
 
     def share(self, v: Tensor) -> Tensor:
         """See `Field.share`."""
@@ -179,6 +218,11 @@ class PermutedField:
             return first
         return torch.cat([self._field.basis(slice(row, row + 1)) for row in self._order[rows].tolist()])
 
+    def spaces(self, rows: slice) -> TangentSpaces | None:
+        """See `Field.spaces`."""
+        spaces = self._field.spaces(slice(0, len(self._order)))
+        return None if spaces is None else spaces.rows(self._order[rows])
+
     def share(self, v: Tensor) -> Tensor:
         """See `Field.share`; permutes the vectors, which needs no permuted bases."""
         return self._field.share(v[self._inverse])[self._order]
@@ -207,13 +251,69 @@ class FieldPart:
 
     def basis(self, rows: slice) -> Tensor:
         """See `Field.basis`."""
-        start = self._inputs.start
-        return self._field.basis(slice(start + (rows.start or 0), start + rows.stop))
+        return self._field.basis(self._of(rows))
+
+    def spaces(self, rows: slice) -> TangentSpaces | None:
+        """See `Field.spaces`."""
+        return self._field.spaces(self._of(rows))
 
     def share(self, v: Tensor) -> Tensor:
         """See `Field.share`."""
-        return geometry.energy_share(v, self.basis(slice(0, len(v))))
+        rows = slice(0, len(v))
+        spaces = self.spaces(rows)
+        return geometry.energy_share(v, self.basis(rows)) if spaces is None else share_of(v, spaces.project)
 
     def project(self, v: Tensor) -> Tensor:
         """See `Field.project`."""
-        return geometry.project_tangent(v, self.basis(slice(0, len(v))))
+        rows = slice(0, len(v))
+        spaces = self.spaces(rows)
+        return geometry.project_tangent(v, self.basis(rows)) if spaces is None else spaces.project(v)
+
+    def _of(self, rows: slice) -> slice:
+        """The same inputs as rows of the other field."""
+        start = self._inputs.start
+        return slice(start + (rows.start or 0), start + rows.stop)
+
+
+class RotatedSpaces:
+    """Tangent spaces that are known by their projection P, rotated: their projection is R P R^T.
+
+    Args:
+        spaces: The spaces.
+        rotation: The rotation R.
+    """
+
+    def __init__(self, spaces: TangentSpaces, rotation: Rotation) -> None:
+        self._spaces, self._rotation = spaces, rotation
+
+    def project(self, v: Tensor) -> Tensor:
+        """See `TangentSpaces.project`."""
+        return self_adjoint(lambda v: self._rotation.apply(self._spaces.project(self._rotation.inverse(v))), v)
+
+    def rows(self, index: Tensor | slice) -> RotatedSpaces:
+        """See `TangentSpaces.rows`."""
+        return RotatedSpaces(self._spaces.rows(index), self._rotation)
+
+
+def tangent_of(field: Field, rows: slice) -> Tensor | TangentSpaces:
+    """The tangent spaces of some inputs of a field: by their projection where they are known so, else by bases."""
+    spaces = field.spaces(rows)
+    return field.basis(rows) if spaces is None else spaces
+
+
+def fingerprint(field: Field, x: Tensor) -> Tensor:
+    """What tells the tangent spaces of a field at its first inputs x (n, D) from others: bases, or projections."""
+    tangent = tangent_of(field, slice(0, len(x)))
+    if isinstance(tangent, Tensor):
+        return tangent
+    probe = torch.randn(x.shape[1], generator=seeded(0, "fingerprint of tangent spaces"), dtype=torch.float64).to(x)
+    return tangent.project(probe.expand_as(x))
+
+
+def share_of(v: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
+    """Share (n,) of the energy of vectors v (n, D) that a projection keeps; NaN for a zero vector."""
+    unit = v / v.abs().amax(1, keepdim=True)  # as in `geometry.energy_share`
+    unit = unit / unit.norm(dim=1, keepdim=True)
+    known = torch.isfinite(unit).all(1)
+    share = project(torch.where(known[:, None], unit, 0.0)).square().sum(1)
+    return torch.where(known, share, torch.nan)

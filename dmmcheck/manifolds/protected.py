@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.errors import ManifoldError, user_code
+from dmmcheck.manifolds.operators import self_adjoint
 
 MISSING = object()
 """What `attribute` returns for an attribute that an object does not have."""
@@ -59,6 +60,13 @@ class ProtectedManifold:
         """See `Manifold.tangent_basis`."""
         return call(self.inner, "tangent_basis", x)  # type: ignore[no-any-return]
 
+    def tangent_spaces(self, x: Tensor) -> ProtectedSpaces | None:
+        """See `base.Manifold`; None where the manifold has no such method."""
+        if not callable(attribute(self.inner, "tangent_spaces")):
+            return None
+        spaces = call(self.inner, "tangent_spaces", x)
+        return None if spaces is None else ProtectedSpaces(spaces)
+
     def __getattr__(self, name: str) -> Any:
         if name == "inner":  # not set yet, as while a copy is made
             raise AttributeError(name)
@@ -66,6 +74,45 @@ class ProtectedManifold:
         if found is MISSING:
             raise AttributeError(name)
         return found
+
+
+class ProtectedSpaces:
+    """Tangent spaces that are known by their projection, behind the guard of the user's code.
+
+    Args:
+        inner: Any object with the members of `operators.TangentSpaces`.
+    """
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def project(self, v: Tensor) -> Tensor:
+        """See `TangentSpaces.project`.
+
+        Raises:
+            ManifoldError: The method raises, or returns something other than a tensor of the same shape.
+        """
+        return self_adjoint(self._projected, v)
+
+    def _projected(self, v: Tensor) -> Tensor:
+        projected = self._called("project", v.clone())
+        found = tuple(projected.shape) if isinstance(projected, Tensor) else type(projected).__name__
+        if found != tuple(v.shape):
+            raise ManifoldError(
+                f"the method project of the tangent spaces returned {found} for vectors of shape {tuple(v.shape)}; "
+                "return vectors of the same shape"
+            )
+        return projected.detach().to(v)  # type: ignore[no-any-return]
+
+    def rows(self, index: Tensor | slice) -> ProtectedSpaces:
+        """See `TangentSpaces.rows`."""
+        return ProtectedSpaces(self._called("rows", index))
+
+    def _called(self, name: str, value: Tensor | slice) -> Any:
+        remedy = "let project take vectors (n, D), and rows a slice or an index (m,)"
+        what = f"the method {name} of the tangent spaces"
+        with user_code(what, remedy, ManifoldError, of=self.inner):
+            return getattr(self.inner, name)(value)
 
 
 def protected(manifold: Any) -> ProtectedManifold:

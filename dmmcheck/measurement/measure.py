@@ -19,7 +19,7 @@ from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.errors import CheckError, DmmError, ModelError, one_error
 from dmmcheck.inference import stats
 from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, Cost, EffortName
-from dmmcheck.manifolds.fields import Field, TangentField
+from dmmcheck.manifolds.fields import Field, TangentField, fingerprint, tangent_of
 from dmmcheck.measurement.address import SHARED, UnaddressableError, address_of, is_stored
 from dmmcheck.measurement.meter import Meter, part_of
 from dmmcheck.measurement.sample import Sample, draw_sample, predict
@@ -366,7 +366,7 @@ class Measure:
         """What every measurement depends on: model, manifold, examples and settings, and a few of their answers."""
         classifier, x = self.classifier, self.sample.x[:8]
         with evaluating(classifier), torch.no_grad():
-            answers = (called(classifier, x), self.field.basis(slice(0, len(x))), self.field.manifold.project_point(x))
+            answers = (called(classifier, x), fingerprint(self.field, x), self.field.manifold.project_point(x))
         settings = (self.seed, self.effort, self.queries, self._joint, self.target_classes())
         return classifier, self.field.manifold, self.examples.x, self.examples.y, settings, answers
 
@@ -474,12 +474,12 @@ class Measure:
         return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
     def _search_block(self, rows: slice) -> tuple[dict[ArmName, Crossing], int]:
-        basis = self.field.basis(rows)
+        tangent = tangent_of(self.field, rows)
         found = search_spaces(
             self.classifier,
             self.sample.x[rows],
             self.sample.y[rows],
-            [Everywhere(), spanned(basis), spanned(basis, normal=True)],
+            [Everywhere(), spanned(tangent), spanned(tangent, normal=True)],
             examples=(self.examples.x, self.examples.y),
             effort=self.effort,
             generator=seeded(self.seed, "search"),
@@ -524,7 +524,7 @@ class Measure:
 
 def arm_space(field: Field, rows: slice, arm: ArmName) -> SearchSpace:
     """The search space of an arm: everywhere, the tangent spaces of some inputs, or their normal spaces."""
-    return Everywhere() if arm == "free" else spanned(field.basis(rows), normal=arm == "normal")
+    return Everywhere() if arm == "free" else spanned(tangent_of(field, rows), normal=arm == "normal")
 
 
 def _check_crossing(crossing: object, x: Tensor, space: SearchSpace, name: str, box: Box | None) -> None:

@@ -198,6 +198,8 @@ def _needs_a_wide_span(view: View) -> str:
     wanted = f"random subspaces of dimension k = {view.field.dim} need more than {room}"
     if len(view.examples.x) <= room + 1:
         return f"there are {len(view.examples.x)} labelled examples, and {wanted}; give more manifold-data"
+    if room >= MAX_EXAMPLES:
+        return f"{wanted}, and at most {MAX_EXAMPLES} examples are combined; choose a smaller dim"
     combined = _combined(view, room + 1, seeded(view.seed, "span of the data"))
     diagonal = torch.linalg.qr(combined.T).R.diagonal().abs()
     rank = int((diagonal > NO_LENGTH * diagonal.max()).sum())

@@ -12,6 +12,7 @@ from torch import nn
 
 from dmmcheck.inference.evidence import Floats
 from dmmcheck.inference.types import ARMS, ArmName
+from dmmcheck.manifolds.fields import fingerprint
 from dmmcheck.manifolds.protected import protected
 from dmmcheck.measurement.measure import Measure
 from dmmcheck.measurement.sample import predict
@@ -76,12 +77,12 @@ def _summarise_manifold(subject: Subject, measure: Measure) -> ManifoldSummary:
     manifold, x = measure.field.manifold, measure.sample.x[:64]
     projected = manifold.project_point(x).to(x)
     agreement = (predict(measure.classifier, projected) == predict(measure.classifier, x)).double().mean()
-    basis = measure.field.basis(slice(0, min(8, len(x))))
+    tangent = fingerprint(measure.field, x[:8])
     note = getattr(manifold, "note", "")
     return ManifoldSummary(
         name=protected(subject.manifold).name,
         dim=measure.field.dim,
-        hash=_digest(basis.cpu().numpy().tobytes(), projected.cpu().numpy().tobytes()),
+        hash=_digest(tangent.cpu().numpy().tobytes(), projected.cpu().numpy().tobytes()),
         residual_median=float((x - projected).norm(dim=1).quantile(0.5)),
         label_agreement=float(agreement),
         note=note if isinstance(note, str) else "",

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dmmcheck.errors import ManifoldError
+from dmmcheck.manifolds.operators import ColumnSpaces
 from dmmcheck.manifolds.protected import attribute, protected
 from dmmcheck.measurement.training_sets import manifold_points
 from dmmcheck.measurement.wrapping import wrapped_models
@@ -113,6 +115,22 @@ class StandardManifold:
         """The points (n, D) that the manifold projects x (n, D) to in its own units."""
         projected: Tensor = self._inner.project_point(self._scale.own(x)).detach()
         return self._scale.standard(projected).to(x)
+
+    def tangent_spaces(self, x: Tensor) -> ColumnSpaces | None:
+        """The images of the tangent spaces of a decoder that has them without bases; None elsewhere.
+
+        Raises:
+            ManifoldError: Another manifold knows its tangent spaces by their projection alone, which cannot be mapped.
+        """
+        spaces = protected(self._inner).tangent_spaces(self._scale.own(x))
+        if spaces is None:
+            return None
+        if not isinstance(spaces.inner, ColumnSpaces):
+            raise ManifoldError(
+                "the manifold knows its tangent spaces by their projection alone, which cannot be mapped to "
+                'units = "standard"; set units = "input", or give it a tangent_basis in place of tangent_spaces'
+            )
+        return spaces.inner.scaled(self._scale.size)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
         """Orthonormal bases of the images of the tangent spaces, (n, D, k) or (D, k)."""

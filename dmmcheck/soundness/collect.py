@@ -57,7 +57,7 @@ def assess_quickly(subject: Subject, measure: Measure) -> tuple[Soundness, ...]:
 
 def _context(subject: Subject, measure: Measure, n: int, crossings: Mapping[str, Crossing]) -> SoundnessContext:
     """The first n inputs of a measurement and what was found there, as the gates see them."""
-    sample = measure.sample
+    sample, spaces = measure.sample, measure.field.spaces(slice(0, n))
     return SoundnessContext(
         classifier=measure.classifier,
         was_training=_in_training_mode(subject),
@@ -72,7 +72,8 @@ def _context(subject: Subject, measure: Measure, n: int, crossings: Mapping[str,
         x_pool=measure.examples.x,
         y_pool=measure.examples.y,
         bounds=subject.bounds,
-        basis=measure.field.basis(slice(0, n)),
+        basis=measure.field.basis(slice(0, n)) if spaces is None else None,
+        spaces=spaces,
         manifold=subject.manifold,
         training_points=_training_points(subject, measure),
         crossings=crossings,

@@ -16,6 +16,7 @@ from dmmcheck.attacks.margins import margin_gradient, within_reach
 from dmmcheck.attacks.probe import segment
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.inference.types import EffortName
+from dmmcheck.manifolds.operators import TangentSpaces
 from dmmcheck.measurement.independence import Independence
 from dmmcheck.models.base import Classifier, called, is_differentiable
 from dmmcheck.report.model import Soundness
@@ -42,7 +43,7 @@ class SoundnessContext:
         x_pool: (m, D) examples in which neighbours are looked up.
         y_pool: (m,) their labels.
         bounds: Box of the inputs, where the user gave one. The searches are unboxed.
-        basis: Tangent bases of the inputs, (D, k) or (n, D, k).
+        basis: Tangent bases of the inputs, (D, k) or (n, D, k); None where `spaces` are given instead.
         manifold: The manifold estimate.
         training_points: (m, D) points that it was fitted on; None where they are not known.
         crossings: The crossings of the arms ``"free"``, ``"tangent"`` and ``"normal"``.
@@ -53,6 +54,7 @@ class SoundnessContext:
         x_train: (p, D) training data, where they are given and the model under test is the subject's own.
         y_train: (p,) their labels.
         units: The units of distances that the user chose: ``"input"``, ``"standard"``, or None for no choice.
+        spaces: Tangent spaces that are known by their projection alone, where they are too large for bases.
     """
 
     classifier: Classifier
@@ -65,7 +67,7 @@ class SoundnessContext:
     x_pool: Tensor
     y_pool: Tensor
     bounds: tuple[float, float] | None
-    basis: Tensor
+    basis: Tensor | None
     manifold: Any
     training_points: Tensor | None
     crossings: Mapping[str, Crossing]
@@ -76,6 +78,7 @@ class SoundnessContext:
     x_train: Tensor | None = None
     y_train: Tensor | None = None
     units: str | None = None
+    spaces: TangentSpaces | None = None
 
     @cached_property
     def logits(self) -> Tensor:
@@ -122,7 +125,8 @@ class SoundnessContext:
 
     def space(self, arm: str, rows: slice | Tensor = slice(None)) -> SearchSpace:
         """The search space of an arm, for some of the inputs."""
-        return Everywhere() if arm == "free" else spanned(self.basis, normal=arm == "normal").rows(rows)
+        tangent = self.basis if self.spaces is None else self.spaces
+        return Everywhere() if arm == "free" else spanned(tangent, normal=arm == "normal").rows(rows)
 
     def searched(self, classifier: Classifier, arm: str, rows: slice | Tensor, effort: str) -> Crossing:
         """The crossings of another search of an arm, for some of the inputs, with an effort of the search."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from scipy.stats import binomtest
 
+from dmmcheck.manifolds.base import PROJECTION_LIMIT, projection_residual
 from dmmcheck.models.base import called
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, info, judged, median, percent, too_few
@@ -13,12 +14,15 @@ from dmmcheck.soundness.registry import gate
 ORTHONORMAL = 1e-4
 AGREEMENT = 0.8
 RANK_INPUTS = 16
+PROBES = 4  # random vectors that are projected where there are no bases
 LINEAR = 0.5
 
 
 @gate("manifold")
 def orthonormal(context: SoundnessContext) -> Soundness:
-    """Tangent bases have orthonormal columns."""
+    """Tangent bases have orthonormal columns; a projection without bases is orthogonal."""
+    if context.basis is None:
+        return _orthogonal(context)
     basis = context.basis if context.basis.ndim == 3 else context.basis[None]
     gram = basis.mT @ basis
     worst = float((gram - torch.eye(gram.shape[-1]).to(gram)).abs().amax())
@@ -28,6 +32,18 @@ def orthonormal(context: SoundnessContext) -> Soundness:
         most=ORTHONORMAL,
         finding=f"tangent bases are {worst:.1g} off orthonormal (limit {ORTHONORMAL:g})",
         remedy="make its columns orthonormal, for example by torch.linalg.qr(basis).Q",
+    )
+
+
+def _orthogonal(context: SoundnessContext) -> Soundness:
+    spaces = context.space("tangent")
+    worst = projection_residual(spaces, context.x, generator=context.random("orthonormal"))
+    return bounded(
+        "orthonormal",
+        worst,
+        most=PROJECTION_LIMIT,
+        finding=f"projections onto the tangent spaces are {worst:.1g} off orthogonal (limit {PROJECTION_LIMIT:g})",
+        remedy="return P v with a symmetric P for which P P v = P v",
     )
 
 
@@ -78,6 +94,8 @@ def label_agreement(context: SoundnessContext) -> Soundness:
 @gate("manifold")
 def effective_rank(context: SoundnessContext) -> Soundness:
     """How many dimensions the tangent spaces span together: exp of the entropy of their mean projector."""
+    if context.basis is None:
+        return _mean_rank(context)
     k = context.basis.shape[-1]
     if context.basis.ndim == 2:
         return info("effective-rank", f"all inputs share one tangent space of dimension {k}", float(k))
@@ -89,6 +107,23 @@ def effective_rank(context: SoundnessContext) -> Soundness:
     return info(
         "effective-rank",
         f"the tangent spaces, of dimension {k}, span {rank:.1f} dimensions together ({len(basis)} inputs)",
+        rank,
+    )
+
+
+def _mean_rank(context: SoundnessContext) -> Soundness:
+    """The dimension of tangent spaces without bases: the trace of their projections, by random vectors.
+
+    How many dimensions they span together cannot be had from projections of a few vectors.
+    """
+    x = context.x[:RANK_INPUTS]
+    probes = torch.randn((PROBES, *x.shape), generator=context.random("rank"), dtype=torch.float64).to(x)
+    spaces = context.space("tangent", slice(0, len(x)))
+    rank = float(torch.stack([(spaces.project(v) * v).sum(1) for v in probes]).mean())
+    return info(
+        "effective-rank",
+        f"the tangent spaces, of dimension {context.manifold.dim}, are known by their projection alone, so that the "
+        f"dimensions they span together are not counted; {PROBES} random vectors an input give them {rank:.4g} each",
         rank,
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from dmmcheck.manifolds.protected import protected
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext, bounded, changes, judged, percent
 from dmmcheck.soundness.registry import gate
@@ -20,7 +21,9 @@ ALONE = 8  # inputs that are also asked about one by one
 @gate("manifold")
 def in_place(context: SoundnessContext) -> Soundness:
     """Neither `project_point` nor `tangent_basis` changes the points that it gets."""
-    names = [name for name in ("project_point", "tangent_basis") if changes(getattr(context.manifold, name), context.x)]
+    names = [
+        name for name in ("project_point", _tangent(context)) if changes(getattr(context.manifold, name), context.x)
+    ]
     finding = "the manifold leaves the points that it gets unchanged"
     if names:
         finding = f"the manifold's {' and '.join(names)} changed the points passed to it (limit: no change)"
@@ -37,24 +40,25 @@ def in_place(context: SoundnessContext) -> Soundness:
 @gate("manifold")
 def tangent_repeats(context: SoundnessContext) -> Soundness:
     """Two calls of `tangent_basis` give the same tangent spaces, though their bases may differ."""
-    share = _share(_turned(_basis(context, context.x), _basis(context, context.x)) > TURNED)
+    answer, turned = _spaces(context)
+    share = _share(turned(answer(context.x), answer(context.x)) > TURNED)
     return bounded(
         "tangent-repeats",
         share,
         most=CHANGED_INPUTS,
         finding=f"the tangent spaces of {percent(share)} of inputs differ from call to call (limit "
         f"{percent(CHANGED_INPUTS)})",
-        remedy="draw no random numbers in tangent_basis, or fix their seed",
+        remedy=f"draw no random numbers in {_tangent(context)}, or fix their seed",
     )
 
 
 @gate("manifold")
 def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]:
     """An input has the same tangent space and the same projection in a batch, in the reversed batch, and alone."""
-    turned = _between_batches(context, lambda x: _basis(context, x), _turned) > TURNED
+    turned = _between_batches(context, *_spaces(context)) > TURNED
     moved = _between_batches(context, lambda x: _projection(context, x), _apart) > MOVED * float(context.length)
     for name, share, what, function in (
-        ("tangent-batch", _share(turned), "tangent spaces", "tangent_basis"),
+        ("tangent-batch", _share(turned), "tangent spaces", _tangent(context)),
         ("projection-batch", _share(moved), "projections", "project_point"),
     ):
         yield bounded(
@@ -66,6 +70,30 @@ def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]
             remedy=f"let {function} treat each point for itself: fit statistics and neighbours to the training data, "
             "not to the batch",
         )
+
+
+def _tangent(context: SoundnessContext) -> str:
+    """The name of the manifold's method that gives tangent spaces."""
+    return "tangent_basis" if context.spaces is None else "tangent_spaces"
+
+
+def _spaces(
+    context: SoundnessContext,
+) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:
+    """Functions for the tangent spaces at points, and for the share of a tangent space that lies outside another one.
+
+    Where there are no bases, a space stands for itself by its projection of a random vector.
+    """
+    if context.spaces is None:
+        return lambda x: _basis(context, x), _turned
+    v = torch.randn(context.x.shape[1], generator=context.random("tangent-repeats"), dtype=torch.float64).to(context.x)
+
+    def projected(x: Tensor) -> Tensor:
+        spaces = protected(context.manifold).tangent_spaces(x)
+        assert spaces is not None
+        return spaces.project(v.expand_as(x))
+
+    return projected, lambda a, b: (_apart(a, b) / a.norm(dim=1)).square()
 
 
 def _basis(context: SoundnessContext, x: Tensor) -> Tensor:

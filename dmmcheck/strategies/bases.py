@@ -7,6 +7,7 @@ and the input alone, and can be rebuilt from what a message says.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from dmmcheck import geometry
 from dmmcheck.attacks.margins import margin_gradient
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds.base import checked_basis
+from dmmcheck.manifolds.base import checked_basis, checked_spaces
 from dmmcheck.measurement.sample import predict
 from dmmcheck.models.base import evaluating, flat
 from dmmcheck.subject import Subject
@@ -45,7 +46,7 @@ class LocalGeometry:
         label = predict(subject.classifier, x)
         with evaluating(subject.classifier):
             gradient = margin_gradient(subject.classifier, x, label)[1]
-        basis = checked_basis(subject.manifold, x).to(x)
+        basis = basis_of_steps(subject.manifold, x).to(x)
         each = basis.expand(len(x), -1, -1) if basis.ndim == 2 else basis
         for row, index in enumerate(missing):
             self._kept[index] = int(label[row]), -gradient[row], each[row]
@@ -78,6 +79,20 @@ class LocalGeometry:
     def _of(self, index: int) -> tuple[int, Tensor, Tensor]:
         self.prepare([index])
         return self._kept[index]
+
+
+def basis_of_steps(manifold: Any, x: Tensor) -> Tensor:
+    """The tangent bases of a manifold at points x (n, D), (n, D, k) or (D, k), in which steps are written.
+
+    Raises:
+        ManifoldError: The manifold has no bases of its tangent spaces, or they cannot be used.
+    """
+    if checked_spaces(manifold, x) is not None:
+        raise ManifoldError(
+            "the manifold projects vectors onto its tangent spaces and has no bases of them, in which steps could "
+            "be written; run no checks of the tier search, or take a manifold of a smaller dimension"
+        )
+    return checked_basis(manifold, x)
 
 
 _GEOMETRY: WeakKeyDictionary[Subject, LocalGeometry] = WeakKeyDictionary()

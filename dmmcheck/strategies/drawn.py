@@ -14,7 +14,7 @@ from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.errors import ManifoldError, ModelError, SubjectError, user_code
 from dmmcheck.models.base import called, evaluating, flat
 from dmmcheck.models.memory import out_of_memory
-from dmmcheck.strategies.bases import combined, local_geometry
+from dmmcheck.strategies.bases import basis_of_steps, combined, local_geometry
 from dmmcheck.subject import Subject
 
 
@@ -226,7 +226,7 @@ class ManifoldPoint:
             ManifoldError: The projection is not finite.
         """
         at = self.near[self.index].reshape(1, -1)
-        basis = self.manifold.tangent_basis(at)
+        basis = basis_of_steps(self.manifold, at)
         start = at + combined(basis if basis.ndim == 2 else basis[0], self.coordinates).to(at)
         return projected(self.manifold, start, repr(self)).reshape(self.near.shape[1:])
 

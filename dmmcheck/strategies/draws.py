@@ -134,7 +134,8 @@ def on_manifold(manifold: Any, *, near: Any = None, radius: float) -> st.SearchS
         SubjectError: `near` holds no usable points.
     """
     checked, points = _checked_radius(radius), _near(manifold, near)
-    dim = validate_manifold(manifold, points[:2].reshape(len(points[:2]), -1)).shape[-1]
+    validate_manifold(manifold, points[:2].reshape(len(points[:2]), -1))
+    dim = int(manifold.dim)
 
     def point(drawn: tuple[int, float, list[int]]) -> ManifoldPoint:
         index, length, direction = drawn
@@ -287,7 +288,9 @@ def _indices(subject: Subject) -> st.SearchStrategy[int]:
 
 def _dim(subject: Subject) -> int:
     """Dimension k of the manifold of a subject; some manifolds know it only once they have seen a point."""
-    return validate_manifold(_checked(subject).manifold, subject.x[:2].reshape(2, -1)).shape[-1]
+    manifold = _checked(subject).manifold
+    validate_manifold(manifold, subject.x[:2].reshape(2, -1))
+    return int(manifold.dim)
 
 
 def _checked(subject: Any) -> Subject:

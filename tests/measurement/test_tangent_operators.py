@@ -1,0 +1,135 @@
+"""A run on tangent spaces without bases finds what it finds with bases, and says what it cannot have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+import torch
+
+import dmmcheck
+from dmmcheck import geometry, worlds
+from dmmcheck.attacks.search_space import Everywhere
+from dmmcheck.checks.wrong_labels import _part
+from dmmcheck.config.settings import Settings
+from dmmcheck.errors import ManifoldError
+from dmmcheck.manifolds import Decoder
+from dmmcheck.measurement.nulls import _drawn, _few, why_unavailable
+from dmmcheck.measurement.summary import summarise_subject
+from dmmcheck.measurement.units import StandardManifold, in_units, scale_of
+from dmmcheck.measurement.view import View
+from dmmcheck.registry import GATES
+from dmmcheck.run import Run
+from dmmcheck.soundness.collect import _context
+from dmmcheck.soundness.registry import assess
+from dmmcheck.strategies import tangent_basis
+from dmmcheck.strategies.drawn import ManifoldPoint
+from dmmcheck.subject import Subject
+
+D, K, CLAIMS = 12, 3, ("off-manifold-energy", "on-manifold-distance")
+SEARCHING = "dmmcheck.soundness.probes"
+
+
+@cache
+def subject(operator: bool) -> Subject:
+    """A sphere as the boundary and a slightly curved decoder, with or without bases of its tangent spaces."""
+    given = worlds.sphere(ambient_dim=D, dim=K, samples=32, seed=0).subject
+    basis = given.manifold.tangent_basis(given.x)
+    waves = torch.randn(K, D, generator=torch.Generator().manual_seed(1))
+    decoder = Decoder(
+        lambda x: x @ basis, lambda z: z @ basis.T + 0.05 * torch.sin(z @ waves), dim=K, operator=operator
+    )
+    return replace(given, manifold=decoder)
+
+
+def view(operator: bool, **more: object) -> View:
+    return View.of(Run(replace(subject(operator), **more), Settings()).measure)
+
+
+def compared(**settings: object) -> int:
+    """The number of findings of two runs, with and without bases, that are the same."""
+    dense, free = (dmmcheck.run(subject(operator), seed=0, **settings) for operator in (False, True))
+    for one, other in zip(dense.findings, free.findings, strict=True):
+        assert (one.id, one.verdict) == (other.id, other.verdict)
+        assert (one.estimate or 0.0) == pytest.approx(other.estimate or 0.0, rel=1e-3)
+    for item, other in zip(dense.soundness, free.soundness, strict=True):
+        assert (item.name, item.ok) == (other.name, other.ok), other.message
+    return len([finding for finding in dense.findings if finding.estimate is not None])
+
+
+def test_stated_claims_have_the_same_verdicts_and_estimates(own_registries):
+    for name, gate in list(GATES.items()):  # those that search take most of the time
+        if gate.ask.__module__ == SEARCHING or name == "effort":
+            del GATES._things[name]
+    assert compared(checks=CLAIMS, tiers=["stated"], effort="quick") == 2
+
+
+@pytest.mark.heavy
+def test_all_gates_say_the_same():
+    assert compared(checks=CLAIMS[:1], tiers=["stated"], effort="quick") == 1
+
+
+@pytest.mark.parametrize("name", ["rotation", "same-class"])
+def test_draws_of_controls_are_the_same(name):
+    dense, free = (_drawn(view(operator), name, 0) for operator in (False, True))
+    v = torch.randn(dense.x.shape, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(free.tangent_share(v), dense.tangent_share(v), rtol=1e-3, atol=1e-5)
+    few = [replace(_few(drawn, 0), effort="quick") for drawn in (dense, free)]
+    torch.testing.assert_close(few[1].distance("tangent"), few[0].distance("tangent"), rtol=1e-3, atol=0)
+
+
+def test_gates_speak_of_projections_where_there_are_no_bases():
+    measure = view(True).measurement
+    names = ("orthonormal", "effective-rank", "in-place", "tangent-repeats", "batch-independent-manifold")
+    context = replace(_context(subject(True), measure, 8, {}), crossings={"free": measure.crossings(8, "free")})
+    items = {item.name: item for item in assess(context, names)}
+    assert all(item.ok is not False for item in items.values())
+    assert "projections onto the tangent spaces" in items["orthonormal"].message
+    assert "not counted" in items["effective-rank"].message
+    assert items["effective-rank"].value == pytest.approx(K, rel=0.5)
+    assert context.basis is None
+
+
+def test_standard_units_scale_the_spaces_of_a_decoder_and_refuse_other_projections():
+    mapped = [in_units(replace(subject(operator), units="standard")).manifold for operator in (False, True)]
+    x, v = in_units(replace(subject(True), units="standard")).x.reshape(-1, D)[:4], torch.randn(4, D)
+    basis, spaces = mapped[0].tangent_basis(x), mapped[1].tangent_spaces(x)
+    assert mapped[0].tangent_spaces(x) is None
+    torch.testing.assert_close(spaces.project(v), geometry.project_tangent(v, basis), rtol=0, atol=1e-4)
+
+    class Own:
+        def tangent_spaces(self, x):
+            return Everywhere()
+
+    with pytest.raises(ManifoldError, match=r"projection alone, which cannot be mapped.*set units"):
+        StandardManifold(Own(), scale_of(subject(True))).tangent_spaces(x)
+
+
+def test_perturbations_are_split_alike_where_wrong_labels_are_learnt():
+    delta = torch.randn(6, D, generator=torch.Generator().manual_seed(2))
+    parts = [_part(view(operator), view(operator).x[:6], delta, "tangent") for operator in (False, True)]
+    torch.testing.assert_close(parts[0], parts[1], rtol=0, atol=1e-4)
+
+
+def test_the_hash_of_a_manifold_without_bases_is_that_of_its_projections():
+    once, again = (summarise_subject(subject(True), view(True).measurement).manifold for _ in range(2))
+    assert once.hash == again.hash
+    assert once.hash != summarise_subject(subject(False), view(False).measurement).manifold.hash
+
+
+def test_measurements_of_a_manifold_without_bases_have_an_address():
+    dependencies = view(True).measurement._dependencies()
+    assert dependencies[-1][1].shape == (8, D)
+
+
+def test_steps_of_the_tier_search_need_a_basis():
+    with pytest.raises(ManifoldError, match=r"has no bases of them.*tier search"):
+        tangent_basis(subject(True), 0)
+    with pytest.raises(ManifoldError, match="has no bases of them"):
+        _ = ManifoldPoint(subject(True).manifold, subject(True).x, 0).x
+
+
+def test_subspaces_of_the_covariance_need_more_examples_than_are_combined(monkeypatch):
+    monkeypatch.setattr("dmmcheck.measurement.nulls.MAX_EXAMPLES", 2 * K)
+    assert "at most 6 examples are combined; choose a smaller dim" in why_unavailable(view(True), "covariance")
