@@ -22,7 +22,7 @@ NEEDS = {"Hugging Face": ("datasets", "transformers"), "Tables": ("pandas",), "O
 HEAVY = {"Hugging Face"}
 SAID = {
     "PyTorch": "Sequential",
-    "Hugging Face": "ViTForImageClassification",
+    "Hugging Face": "ResNetForImageClassification",
     "Text": "from_embeddings",
     "scikit-learn": "MLPClassifier; model: it was rebuilt as a torch module",
     "Tables": "Pipeline; .*the columns alcohol, .*the labels barbera, barolo, grignolino",
