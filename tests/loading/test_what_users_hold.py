@@ -120,3 +120,15 @@ def test_what_is_held_is_measured_or_ends_in_one_sentence(held, folder):
     assert re.search(held["prints"], said(of)), said(of)
     found = views.finding(of, "off-manifold-energy-stated-builtin", samples=16, effort="quick")
     assert found.verdict in get_args(Verdict)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("held", [row(name) for name in ROWS if ROWS[name].get("refused")])
+def test_a_run_of_what_is_refused_prints_that_sentence_and_exits_with_4(held, folder, capfd):
+    write(held, folder)
+    status = pytest.main(["--dmm-only", "--rootdir", str(folder), str(folder)])  # pytester would import torch twice
+    printed = "".join(capfd.readouterr())
+    assert status == pytest.ExitCode.USAGE_ERROR, printed
+    assert re.search(held["prints"], printed), printed
+    assert "Traceback" not in printed
+    assert "INTERNALERROR" not in printed
