@@ -48,7 +48,7 @@ samples = 24
 """
 COMMAND = (sys.executable, "-m", "pytest", "--dmm-only", "--dmm-checks", "off-manifold-suffices", "-q")
 REPORT = "report.json"
-OUTCOMES = ("whole", "none", "of an earlier run", "half-written")
+OUTCOMES = ("whole", "partial, and says so", "none", "of an earlier run", "half-written")
 
 
 def started(folder: Path) -> subprocess.Popen[bytes]:
@@ -61,15 +61,17 @@ def left_behind(path: Path, earlier: str) -> str:
     """What lies at the path of the report, one of `OUTCOMES`."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return "of an earlier run" if content["run"] == earlier else ("whole" if content["findings"] else "none")
+        if content["run"] == earlier:
+            return "of an earlier run"
+        return "whole" if content["complete"] else "partial, and says so"
     except FileNotFoundError:
         return "none"
     except (ValueError, KeyError):
         return "half-written"
 
 
-def disturbed(folder: Path, by: signal.Signals, after: float, whole: bytes) -> str:
-    """Put an earlier report in place, start a run, send it a signal, and say what is left behind."""
+def disturbed(folder: Path, by: signal.Signals, after: float, whole: bytes) -> tuple[str, int]:
+    """Put an earlier report in place, start a run, send it a signal; what is left behind, and the exit status."""
     path = folder / REPORT
     path.write_bytes(whole)
     run = started(folder)
@@ -78,7 +80,7 @@ def disturbed(folder: Path, by: signal.Signals, after: float, whole: bytes) -> s
     except subprocess.TimeoutExpired:
         run.send_signal(by)
         run.wait()
-    return left_behind(path, json.loads(whole)["run"])
+    return left_behind(path, json.loads(whole)["run"]), run.returncode
 
 
 def main() -> None:
@@ -86,9 +88,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--interrupts", type=int, default=30)
-    parser.add_argument("--smoke", action="store_true", help="two kills and one interrupt")
+    parser.add_argument("--terminations", type=int, default=10)
+    parser.add_argument("--smoke", action="store_true", help="two kills, one interrupt and one termination")
     options = parser.parse_args()
-    kills, interrupts = (2, 1) if options.smoke else (options.kills, options.interrupts)
+    kills, interrupts, terminations = options.kills, options.interrupts, options.terminations
+    if options.smoke:
+        kills, interrupts, terminations = 2, 1, 1
     generator = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -98,12 +103,14 @@ def main() -> None:
         started(folder).wait()
         longest, whole = time.monotonic() - start, (folder / REPORT).read_bytes()
         rows = []
-        for by, count in ((signal.SIGKILL, kills), (signal.SIGINT, interrupts)):
-            found = Counter(disturbed(folder, by, generator.uniform(0, longest), whole) for _ in range(count))
-            rows.append([by.name, count, *(found[outcome] for outcome in OUTCOMES)])
+        for by, count in ((signal.SIGKILL, kills), (signal.SIGINT, interrupts), (signal.SIGTERM, terminations)):
+            ends = [disturbed(folder, by, generator.uniform(0, longest), whole) for _ in range(count)]
+            found, statuses = Counter(what for what, _ in ends), Counter(status for _, status in ends)
+            said = ", ".join(f"{status}: {statuses[status]}" for status in sorted(statuses))
+            rows.append([by.name, count, *(found[outcome] for outcome in OUTCOMES), said])
     print(f"an undisturbed run takes {longest:.1f} s")
-    print(tabulate(rows, headers=["signal", "runs", *OUTCOMES]))
-    if any(row[-1] for row in rows):
+    print(tabulate(rows, headers=["signal", "runs", *OUTCOMES, "exit statuses"]))
+    if any(row[-2] for row in rows):
         sys.exit("a report is half-written")
 
 

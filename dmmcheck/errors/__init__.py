@@ -28,6 +28,10 @@ class ModelError(DmmError):
     """The classifier cannot be used as given."""
 
 
+class LackOfMemoryError(ModelError, MemoryError):
+    """Memory ran out in a model, also for as few inputs as a measurement can be made with."""
+
+
 class ManifoldError(DmmError):
     """The manifold estimate cannot be used as given."""
 

@@ -26,7 +26,7 @@ from dmmcheck.measurement.sample import Sample, draw_sample, predict
 from dmmcheck.measurement.store import Store
 from dmmcheck.models.base import Classifier, called, evaluating
 from dmmcheck.models.boxed import Box, box_at, is_inside
-from dmmcheck.models.memory import in_batches
+from dmmcheck.models.memory import in_batches, lack_of_memory_named
 from dmmcheck.seeding import seeded
 from dmmcheck.subject import TRAINING_DATA
 
@@ -320,7 +320,8 @@ class Measure:
             return compute()
 
         start = time.perf_counter()
-        with self.meter.measuring(part_of(key)), self.meter.reporting() as reported:
+        size = len(self.sample.x[rows])
+        with lack_of_memory_named(size), self.meter.measuring(part_of(key)), self.meter.reporting() as reported:
             result, evaluations = self._from_store(key, begin, rows, beside)
             reported.append(evaluations)
         return result, Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start)

@@ -9,8 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from dmmcheck.errors import DmmError
-from dmmcheck.errors.text import described
+from dmmcheck.errors import DmmError, LackOfMemoryError
+from dmmcheck.errors.text import described, told
 
 BATCH_VALUES = 1 << 24  # most values of x in one block
 BATCH_ROWS = 1024  # most rows in one block
@@ -42,8 +42,8 @@ def batch_results(rows: int, size: int, compute: Callable[[slice], T]) -> tuple[
         The result of each block, and the size of the last one.
 
     Raises:
-        RuntimeError: From `compute`, for another reason than a lack of memory, or for a block of a single row.
-        MemoryError: From `compute`, for a block of a single row.
+        RuntimeError: From `compute`, for another reason than a lack of memory.
+        LackOfMemoryError: Memory ran out for a block of a single row.
 
     Example:
         >>> from dmmcheck.models.memory import batch_results
@@ -60,8 +60,10 @@ def batch_results(rows: int, size: int, compute: Callable[[slice], T]) -> tuple[
         try:
             parts.append(compute(slice(start, start + size)))
         except (RuntimeError, MemoryError) as error:
-            if min(size, rows) == 1 or not out_of_memory(error):
+            if (isinstance(error, LackOfMemoryError) and min(size, rows) == 1) or not out_of_memory(error):
                 raise
+            if min(size, rows) == 1:
+                raise _lack(f"on a batch of one input, of {rows} to be measured", error) from error
             size = min(size, rows) // 2
             continue
         start += size
@@ -72,6 +74,31 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether an error reports that memory ran out, on any device."""
     words = described(error)
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+@contextmanager
+def lack_of_memory_named(inputs: int) -> Iterator[None]:
+    """A context that makes one error of a lack of memory, which says for how many inputs memory ran out.
+
+    Args:
+        inputs: Number of inputs of the measurement.
+
+    Raises:
+        LackOfMemoryError: Memory ran out.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, DmmError) or not out_of_memory(error):
+            raise
+        raise _lack(f"in a measurement of {inputs} inputs", error) from error
+
+
+def _lack(where: str, error: BaseException) -> LackOfMemoryError:
+    return LackOfMemoryError(
+        f"memory ran out {where} ({told(error)}); use a smaller model or fewer samples, or, where the model lies on a "
+        'GPU, the memory of the CPU: device = "cpu" (--dmm-device cpu)'
+    )
 
 
 @contextmanager

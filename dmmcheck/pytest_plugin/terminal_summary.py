@@ -49,8 +49,9 @@ class RunSummary:
         if self._results.unreached > 0 and not self._results.usage_errors:
             self._notes.append(f"the run stopped early: {self._results.unreached} selected tests were not reached")
         if session.exitstatus == pytest.ExitCode.INTERRUPTED:
-            if self._config.getoption("--dmm-report"):
-                self._notes.append("no report was written: the run was interrupted")
+            self._notes += self._write()
+            if self._written:
+                self._notes.append("the run was interrupted: the report lists what ran, and the rest as errors")
         elif not self._config.getoption("collectonly"):
             self._judge(session)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 import views
 
+import dmmcheck
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
 from dmmcheck.attacks.minimal_norm.search import FARTHEST_ENTRY
 from dmmcheck.attacks.search_space import Everywhere, spread
@@ -274,3 +275,16 @@ def test_autograd_that_is_off_is_told_from_gradients_that_vanish():
     }
     assert not _has_autograd(given["no_grad"])
     assert _has_autograd(given["rounded"])
+
+
+def test_a_model_that_lacks_memory_for_one_input_is_one_error_with_the_way_on():
+    def hungry(x):
+        if x.requires_grad:
+            raise MemoryError("no memory")
+        return x[:, :2]
+
+    x = torch.randn(24, 4, generator=torch.Generator().manual_seed(1))
+    subject = dmmcheck.Subject(model=hungry, x=x, y=x[:, :2].argmax(1), manifold=dmmcheck.manifolds.PCA(dim=1).fit(x))
+    session = Run(subject, Settings(samples=8))
+    with pytest.raises(ModelError, match=r"memory ran out on a batch of one input, of \d+ to be .*--dmm-device cpu"):
+        session.finding(next(one for one in session.planned if one.id == "noise-like-stated-builtin"))

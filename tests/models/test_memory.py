@@ -7,7 +7,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmmcheck.models.memory import BATCH_ROWS, BATCH_VALUES, batch_results, in_batches, out_of_memory
+from dmmcheck.errors import LackOfMemoryError
+from dmmcheck.models.memory import (
+    BATCH_ROWS,
+    BATCH_VALUES,
+    batch_results,
+    in_batches,
+    lack_of_memory_named,
+    out_of_memory,
+)
 
 NO_MEMORY = [
     RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
@@ -64,10 +72,46 @@ def test_a_single_row_that_does_not_fit_is_an_error(rows):
     def compute(block):
         raise MemoryError("no")
 
-    with pytest.raises(MemoryError, match="no"):
+    words = rf'memory ran out on a batch of one input, of {rows} to be measured .*no.*device = "cpu"'
+    with pytest.raises(LackOfMemoryError, match=words):
         batch_results(rows, 4, compute)
-    with pytest.raises(MemoryError, match="no"):
+    with pytest.raises(LackOfMemoryError, match=words):
         in_batches(torch.zeros(rows, 2), compute)
+
+
+def test_an_inner_batch_of_one_that_does_not_fit_lets_an_outer_batch_be_halved():
+    def outer(block):
+        held = len(rows_of(block, 8))
+
+        def inner(_):
+            if held > 2:
+                raise MemoryError("held by the outer batch")
+            return held
+
+        return batch_results(1, 1, inner)[0][0]
+
+    assert batch_results(8, 8, outer) == ([2, 2, 2, 2], 2)
+    with pytest.raises(LackOfMemoryError, match="of 1 to be measured"):
+        batch_results(3, 1, lambda block: batch_results(1, 1, fails))
+
+
+def fails(_):
+    raise MemoryError("no")
+
+
+@pytest.mark.parametrize("error", NO_MEMORY, ids=["cuda", "cpu", "python"])
+def test_a_lack_of_memory_in_a_measurement_names_the_number_of_inputs(error):
+    with (
+        pytest.raises(LackOfMemoryError, match="memory ran out in a measurement of 12 inputs"),
+        lack_of_memory_named(12),
+    ):
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError("another"), LackOfMemoryError("told already")], ids=["other", "told"])
+def test_any_other_error_of_a_measurement_passes(error):
+    with pytest.raises(type(error), match=str(error)), lack_of_memory_named(12):
+        raise error
 
 
 def test_another_error_is_raised_at_once():

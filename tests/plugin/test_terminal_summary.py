@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from projects import ID, ONE, OPEN, SUFFICES, configure, printed
 
@@ -99,7 +101,7 @@ def test_a_run_without_findings_says_that_no_report_was_written(project):
     assert "no report was written: no check came to an end" in printed(result)
 
 
-def test_an_interrupted_run_shows_what_it_found_and_writes_no_report(project):
+def test_an_interrupted_run_shows_and_writes_what_it_found(project):
     project.makeconftest(
         f"""
         def pytest_runtest_teardown(item):
@@ -113,8 +115,21 @@ def test_an_interrupted_run_shows_what_it_found_and_writes_no_report(project):
     text = printed(result)
     assert "off-manifold-suffices 1." in text
     assert "the run stopped early: " in text
-    assert "no report was written: the run was interrupted" in text
+    assert "the run was interrupted: the report lists what ran, and the rest as errors" in text
+    report = json.loads((project.path / "r.json").read_text(encoding="utf-8"))
+    assert report["complete"] is False
+    assert "off-manifold-suffices" in [finding["check"] for finding in report["findings"]]
+    assert len(report["findings"]) < len(report["planned"])
+    assert any("the test did not end" in error for error in report["errors"])
+
+
+def test_a_run_that_is_interrupted_before_a_check_ends_leaves_no_report_and_says_so(project):
+    (project.path / "r.json").write_text('{"run": "earlier"}', encoding="utf-8")
+    project.makeconftest("def pytest_runtest_call(item):\n    raise KeyboardInterrupt\n")
+    result = project.runpytest_inprocess(*ONE, "--dmm-report", "r.json", no_reraise_ctrlc=True)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
     assert not (project.path / "r.json").exists()
+    assert "no report was written: no check came to an end" in printed(result)
 
 
 def test_the_first_failure_stops_the_run_and_the_notes_say_so(project):
