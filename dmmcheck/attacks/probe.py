@@ -87,22 +87,32 @@ def along(classifier: Classifier, x: Tensor, y: Tensor, delta: Tensor, *, is_cli
             otherwise they count as no label change.
     """
     box = box_at(classifier, x)
+    forwards = torch.zeros_like(y)  # of the model, for each input
 
-    def at(share: Tensor) -> Tensor:
-        point = x + share[:, None] * delta
+    def at(share: Tensor, rows: Tensor) -> Tensor:
+        point = x[rows] + share[:, None] * delta[rows]
         return point.clamp(*box) if box is not None and is_clipped else point
 
+    def crosses(share: Tensor, rows: Tensor) -> Tensor:
+        forwards[rows] += 1
+        point = at(share, rows)
+        return (called(classifier, point).argmax(1) != y[rows]) & is_inside(point, box)
+
     with evaluating(classifier), torch.no_grad():
-        crosses = _CallCounter(lambda point: (called(classifier, point).argmax(1) != y) & is_inside(point, box))
-        near, far, found = torch.zeros_like(x[:, 0]), torch.ones_like(x[:, 0]), torch.zeros_like(y, dtype=torch.bool)
+        near, far, left = torch.zeros_like(x[:, 0]), torch.ones_like(x[:, 0]), torch.arange(len(y), device=y.device)
         for share in torch.linspace(1 / SCAN, 1, SCAN).tolist():
-            here = torch.full_like(near, share)
-            hit = crosses(at(here)) & ~found
-            far = torch.where(hit, here, far)
-            found = found | hit
-            near = torch.where(found, near, here)
-        far = bisect(lambda share: crosses(at(share)), near, far)
-        return _crossing(classifier, x, y, point=at(far), found=found, radius=delta.norm(dim=1), forwards=crosses.calls)
+            if not len(left):
+                break
+            hit = crosses(torch.full_like(near[left], share), left)
+            far[left[hit]] = share
+            left = left[~hit]
+            near[left] = share
+        rows = torch.nonzero(near < far).reshape(-1)  # those where the label has changed
+        if len(rows):
+            far[rows] = bisect(lambda share: crosses(share, rows), near[rows], far[rows])
+        return _crossing(
+            classifier, x, y, point=at(far[rows], rows), rows=rows, radius=delta.norm(dim=1), forwards=forwards
+        )
 
 
 def bisect(crosses: Callable[[Tensor], Tensor], near: Tensor, far: Tensor, halvings: int = HALVINGS) -> Tensor:
@@ -147,38 +157,27 @@ def nothing(x: Tensor, y: Tensor) -> Crossing:
     return Crossing(x, torch.full_like(n, torch.inf), none.bool(), torch.zeros_like(n), none, none, n, n)
 
 
-class _CallCounter:
-    """A function that counts its calls."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self.function = function
-        self.calls = 0
-
-    def __call__(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return self.function(x)
-
-
 def _crossing(
-    classifier: Classifier,
-    x: Tensor,
-    y: Tensor,
-    *,
-    point: Tensor,
-    found: Tensor,
-    radius: Tensor,
-    forwards: int,
+    classifier: Classifier, x: Tensor, y: Tensor, *, point: Tensor, rows: Tensor, radius: Tensor, forwards: Tensor
 ) -> Crossing:
-    """The crossings at points (n, D) that a second forward pass confirms; gradients there are unknown."""
-    found = found & (called(classifier, point).argmax(1) != y)
-    unknown = torch.full_like(radius, torch.nan)
+    """The crossings at points (m, D) of some rows (m,) that a second pass confirms; gradients there are unknown."""
+    there, found = x.clone(), torch.zeros_like(y, dtype=torch.bool)
+    distance, unknown = torch.full_like(radius, torch.inf), torch.full_like(radius, torch.nan)
+    margin = unknown.clone()
+    if len(rows):
+        logits = called(classifier, point)
+        forwards[rows] += 1
+        changed = logits.argmax(1) != y[rows]
+        kept = rows[changed]
+        there[kept], found[kept], distance[kept] = point[changed], True, (point[changed] - x[kept]).norm(dim=1)
+        margin[kept] = logit_margin(logits[changed], y[kept])
     return Crossing(
-        point=torch.where(found[:, None], point, x),
-        distance=torch.where(found, (point - x).norm(dim=1), torch.inf),
+        point=there,
+        distance=distance,
         found=found,
         radius=radius,
-        forwards=torch.full_like(y, forwards + 1),
+        forwards=forwards,
         backwards=torch.zeros_like(y),
-        margin=torch.where(found, logit_margin(called(classifier, point), y), unknown),
+        margin=margin,
         kkt_cosine=unknown,
     )

@@ -20,7 +20,7 @@ from dmmcheck.inference.types import ARMS, BUILTIN, ArmName, Cost, EffortName
 from dmmcheck.manifolds.base import Manifold
 from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, SharedField, TangentField
 from dmmcheck.manifolds.rotations import Rotation
-from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, total
+from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, joined, total
 from dmmcheck.measurement.sample import predict
 from dmmcheck.measurement.trainings import distinct, untrained_needed
 from dmmcheck.models.base import Classifier, called, evaluating
@@ -30,6 +30,7 @@ from dmmcheck.seeding import seeded
 T = TypeVar("T")
 
 TANGENT_SPACES = "tangent spaces"
+ESTIMATE_BLOCK = 32  # inputs that are searched at once for a manifold estimate of its own
 
 RENAMED = {
     "measure": "measurement",
@@ -142,14 +143,10 @@ class View:
             self._note(key, self.measurement.cost(key, self.n))
             return found
         if self.is_estimate:
-
-            def compute() -> tuple[Crossing, int]:
-                crossing = self._search(arm)
-                return crossing, gradients(crossing)
-
-            return self.cached(("crossing", self.draw, arm, self.effort, self.n), compute)
+            blocks = [slice(at, min(at + ESTIMATE_BLOCK, self.n)) for at in range(0, self.n, ESTIMATE_BLOCK)]
+            return joined([self._estimated(arm, rows) for rows in blocks], self.n)
         start = time.perf_counter()
-        found = self._search(arm)
+        found = self._search(arm, slice(0, self.n))
         spent = Cost(gradient_evaluations=gradients(found), seconds=time.perf_counter() - start)
         self._note(("view", len(self._used or ()), arm), spent)
         return found
@@ -166,7 +163,7 @@ class View:
             return _floats(self.crossing(arm).distance)
 
         def compute() -> tuple[Floats, int]:
-            found = self._search(arm)
+            found = self._search(arm, slice(0, self.n))
             return _floats(found.distance), gradients(found)
 
         return self.cached(self.distance_key(arm), compute)
@@ -349,8 +346,17 @@ class View:
         """Whether the view shows the cached search; with quick effort it does so in the free arm alone."""
         return self.effort is None or (arm == "free" and self.effort == "quick")
 
-    def _search(self, arm: ArmName) -> Crossing:
-        return self.measurement.search_in(slice(0, self.n), arm, self.field, self.effort or self.measurement.effort)
+    def _search(self, arm: ArmName, rows: slice) -> Crossing:
+        return self.measurement.search_in(rows, arm, self.field, self.effort or self.measurement.effort)
+
+    def _estimated(self, arm: ArmName, rows: slice) -> Crossing:
+        """The crossings of some inputs for a manifold estimate of its own, shared by views of more and fewer inputs."""
+
+        def compute() -> tuple[Crossing, int]:
+            crossing = self._search(arm, rows)
+            return crossing, gradients(crossing)
+
+        return self.cached(("crossing", self.draw, arm, self.effort, rows.start, rows.stop), compute)
 
     def _note(self, key: tuple[object, ...], cost: Cost) -> None:
         if self._used is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from dmmcheck.attacks.margins import logit_margin
-from dmmcheck.inference.types import ARMS
+from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.measurement.measure import NEXT_EFFORT
 from dmmcheck.models.base import called, input_gradient, is_differentiable
 from dmmcheck.models.boxed import box_at, box_of
@@ -21,6 +21,7 @@ from dmmcheck.soundness.context import (
     WHERE,
     SoundnessContext,
     bounded,
+    in_two_steps,
     info,
     median,
     more_effort,
@@ -31,7 +32,7 @@ from dmmcheck.soundness.context import (
 from dmmcheck.soundness.registry import gate
 
 ZERO = 1e-6  # a gradient vanishes where it changes the margin by less than this share over a typical distance
-EFFORT_INPUTS, FIRST_EFFORT_INPUTS = 16, 8
+EFFORT_INPUTS = 16
 NOT_CONVERGED = 0.25  # a shortfall above which the next effort says nothing about the shortest distance
 FOUND_LEAST = 0.95  # smallest share of inputs for which an attack must find a label change
 NO_GRADIENT = (
@@ -149,19 +150,10 @@ def found(context: SoundnessContext) -> Iterator[Soundness]:
 
 @gate("attack")
 def effort(context: SoundnessContext) -> Soundness:
-    """G4: a more thorough search finds the same distances.
-
-    It searches 8 inputs first. It stops there if at most one of them has a distance that is shorter by over 2 %, in
-    each arm. If the median distance of an arm were shorter, this would happen with a probability below 4 %. Otherwise
-    it searches 8 more inputs.
-    """
-    n = min(EFFORT_INPUTS, len(context.x))
-    again = {arm: _searched_again(context, arm, slice(0, min(FIRST_EFFORT_INPUTS, n))) for arm in ARMS}
-    if n > FIRST_EFFORT_INPUTS and any(int((one < 1 - TOLERATED).sum()) > 1 for one in again.values()):
-        rest = {arm: _searched_again(context, arm, slice(FIRST_EFFORT_INPUTS, n)) for arm in ARMS}
-        again = {arm: torch.cat([again[arm], rest[arm]]) for arm in ARMS}
+    """G4: a more thorough search finds the same distances, at 8 inputs or, where that is not enough, at 16."""
+    again = in_two_steps(context, min(EFFORT_INPUTS, len(context.x)), lambda rows: _searched_again(context, rows))
     n = len(again["free"])
-    moved = {arm: max(0.0, 1 - median(again[arm])) for arm in ARMS}
+    moved = {arm: max(0.0, 1 - median(ratio(again[arm], context.distance(arm, n)))) for arm in ARMS}
     worst = max(moved, key=lambda arm: moved[arm])
     effort = NEXT_EFFORT[context.effort]
     article = "an" if effort == "exhaustive" else "a"
@@ -182,10 +174,10 @@ def effort(context: SoundnessContext) -> Soundness:
     )
 
 
-def _searched_again(context: SoundnessContext, arm: str, inputs: slice) -> Tensor:
-    """Distances of a search with the next effort, over those of the run, of some inputs (n,)."""
-    again = context.searched(context.classifier, arm, inputs, NEXT_EFFORT[context.effort])
-    return ratio(again.distance.to(context.x), context.distance(arm, inputs.stop)[inputs])
+def _searched_again(context: SoundnessContext, inputs: slice) -> dict[ArmName, Tensor]:
+    """Distances of a search of some inputs with the next effort, by arm."""
+    again = {arm: context.searched(context.classifier, arm, inputs, NEXT_EFFORT[context.effort]) for arm in ARMS}
+    return {arm: one.distance.to(context.x) for arm, one in again.items()}
 
 
 @gate("attack")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from dmmcheck.attacks.probe import along, bisect, nearer, nothing, random_rays, segment
+from dmmcheck.attacks.probe import HALVINGS, SCAN, along, bisect, nearer, nothing, random_rays, segment
 from dmmcheck.attacks.search_space import spanned
 from dmmcheck.geometry import project_tangent, random_basis
 from dmmcheck.models.torch import TorchClassifier, adapt
@@ -54,6 +55,25 @@ def test_the_segment_ends_at_the_boundary_on_the_way_to_the_nearest_other_class(
     assert (crossing.margin <= 0).all()
     assert (crossing.forwards > 0).all()
     assert (crossing.backwards == 0).all()
+
+
+def test_only_where_a_label_changes_a_ray_is_followed_beyond_the_scan():
+    model = classifier(plane)
+    x, delta = torch.zeros(3, D), torch.zeros(3, D)
+    delta[0, 0], delta[1, 0], delta[2, 1] = (
+        8.4,
+        1.1,
+        8.4,
+    )  # it changes in the first eighth, the last, nowhere
+    seen: list[Tensor] = []
+    recording = replace(model, forward=lambda points: (seen.append(points), model.forward(points))[1])
+    crossing = along(recording, x, zeros(3), delta)
+    assert crossing.found.tolist() == [True, True, False]
+    assert torch.allclose(crossing.distance[:2], torch.ones(2), rtol=5e-3)
+    assert crossing.forwards.tolist() == [1 + HALVINGS + 1, SCAN + HALVINGS + 1, SCAN]
+    assert sum(map(len, seen)) == int(crossing.forwards.sum())
+    assert all(len(points) for points in seen)
+    assert torch.equal(x, torch.zeros(3, D))
 
 
 def test_without_an_example_of_another_class_the_segment_finds_nothing():

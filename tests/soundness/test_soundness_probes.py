@@ -49,6 +49,25 @@ def test_the_arm_in_which_a_probe_does_best_is_named():
     assert "in the median in the tangent space (limit 2%, 32 inputs)" in message
 
 
+@pytest.mark.parametrize(("ahead", "expected"), [(1, [8, 8, 8]), (2, [8, 8, 8, 24, 24, 24])])
+def test_the_second_attack_stops_after_eight_inputs_whose_distances_hold(
+    monkeypatch: pytest.MonkeyPatch, ahead: int, expected: list[int]
+):
+    attacked: list[int] = []
+
+    def ahead_of_few(context: SoundnessContext, attack: Any, arm: str, rows: slice) -> Tensor:
+        distance = context.distance(arm)[rows].clone()
+        distance[: 0 if attacked[2:] else ahead] *= 0.5
+        attacked.append(len(distance))
+        return distance
+
+    monkeypatch.setattr(probes, "_attacked", ahead_of_few)
+    item = contexts.asked(probes.independent_attack, contexts.plain())["independent-attack"]
+    assert attacked == expected
+    assert item.ok is True
+    assert f"{sum(expected) // 3} inputs" in item.message
+
+
 def test_what_the_second_attack_and_more_effort_both_find_widens_intervals():
     item = contexts.asked(probes.independent_attack, contexts.stretched(contexts.plain(), 1.1, "tangent"))
     assert (item["independent-attack"].ok, item["independent-attack"].widens) == (None, True)
