@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 from functools import cached_property, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from dmmcheck.attacks.base import Attack
 from dmmcheck.checks.base import Test
@@ -23,7 +23,7 @@ from dmmcheck.config.settings import CheckSettings, Settings, refuse_settings
 from dmmcheck.errors import BaselineError, ConfigError, DmmError, is_out_of_time
 from dmmcheck.errors.text import shown
 from dmmcheck.inference import stats
-from dmmcheck.inference.types import AGAINST_BASELINE, BEYOND_CHANCE, SEARCH, Cost
+from dmmcheck.inference.types import AGAINST_BASELINE, BEYOND_CHANCE, SEARCH, Cost, EffortName
 from dmmcheck.judge import draft, is_per_input, judge, values_of
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField
@@ -209,7 +209,7 @@ class Run:
             TangentField(subject.manifold, sample.x),
             examples=LabelledPool(own_points(classifier, x), y.to(classifier.device)),
             seed=settings.seed,
-            effort=settings.search_effort,
+            effort=self._first_effort,
             queries=settings.queries,
             attacks=self._attacks,
             reference_models=reference_models(subject, settings.seed),
@@ -221,6 +221,24 @@ class Run:
             store=self._store,
             session=self._session,
         )
+
+    @property
+    def _first_effort(self) -> EffortName:
+        """The effort that the search starts with: that of the settings, or that of the baseline where it is higher."""
+        own, name = self.settings.search_effort, self.settings.baseline
+        is_new = name is None or not (self._root / name).exists()  # a baseline that this run is to write
+        earlier = None if is_new or self.settings.fast else self._baseline
+        if earlier is None or earlier.evidence is None:
+            return own
+        efforts = get_args(EffortName)
+        known = [effort for effort in efforts if effort == earlier.evidence.settings.get("effort")]
+        return max([own, *known], key=efforts.index)
+
+    @cached_property
+    def _baseline(self) -> Report | None:
+        """The earlier report that the settings name; None where they name none."""
+        name = self.settings.baseline
+        return None if name is None else read_baseline(self._root / name)
 
     @cached_property
     def soundness(self) -> tuple[Soundness, ...]:
@@ -370,7 +388,7 @@ class Run:
             tests,
             inputs=len(self.measure.sample.x),
             classes=self.measure.classifier.classes,
-            effort=self.settings.search_effort,
+            effort=self.measure.effort,
             refits=not self.settings.fast,
             checkpoints=len(self.subject.checkpoints),
             pairs=pair_count(self.subject) or PAIRS,
@@ -478,7 +496,10 @@ class Run:
             measure = self._searched_for(planned.test)
             found = judge(planned, lambda: measure, settings, alpha=alpha, widen=widen, refits=refits)
             if measure.effort != self.searched.effort:
-                why = f"all models were searched with {measure.effort} effort, which the other model's search needs"
+                why = (
+                    f"all models of this claim were searched with {measure.effort} effort, since "
+                    f"{self.searched.effort} effort was too little for one of them"
+                )
                 found = replace(found, reason="; ".join(filter(None, (found.reason, why))))
         found = self._compared(planned, self._with_trajectory(planned, self._beyond_chance(planned, found)))
         return replace(found, reason="; ".join(filter(None, (found.reason, self._why_advisory(planned, found)))))
@@ -564,15 +585,16 @@ class Run:
         """
         if self.subject.baseline_model is not None:
             return self._beside_model()
-        if self.settings.baseline is None:
+        if self._baseline is None:
             return None
         return comparison_with(
-            read_baseline(self._root / self.settings.baseline),
+            self._baseline,
             self.evidence,
-            name=self.settings.baseline,
+            name=str(self.settings.baseline),
             dmmcheck=_version(),
             alpha=self.settings.alpha,
             is_gate=AGAINST_BASELINE in self.settings.gate,
+            is_raised=self.searched.effort != self.measure.effort,
         )
 
     def _beside_model(self) -> Comparison:
@@ -581,7 +603,8 @@ class Run:
         by_id = {planned.id: planned for planned in self.planned}
 
         def values(finding: Finding) -> tuple[float, ...]:
-            evidence = values_of(by_id[finding.id], other)
+            same = self._searched_for(by_id[finding.id].test)
+            evidence = values_of(by_id[finding.id], same.paired_model(BASELINE).correctly_classified())
             return () if evidence is None else tuple(evidence.values.tolist())
 
         comparison = Comparison(
@@ -600,7 +623,7 @@ class Run:
         """The finding with the values of all inputs where they are asked for, and its change beside the baseline."""
         if not self._keeps_all or not found.values:
             return found
-        evidence = values_of(planned, self.searched)
+        evidence = values_of(planned, self._searched_for(planned.test))
         found = replace(found, values=() if evidence is None else tuple(evidence.values.tolist()))
         return found if self.comparison is None else replace(found, change=self.comparison.of_finding(found))
 
@@ -616,6 +639,12 @@ class Run:
         settings = self.settings
         return settings.evidence or settings.baseline is not None or self.subject.baseline_model is not None
 
+    @property
+    def _box(self) -> dict[str, str]:
+        """The box that the search stays in, in words; {} where it has none."""
+        bounds = self._given.bounds
+        return {} if bounds is None or not self.settings.boxed else {"box": f"{bounds[0]:g} to {bounds[1]:g}"}
+
     def _evidence_of(self, measure: Measure) -> InputEvidence:
         n = len(measure.sample.x) if self._keeps_all else soundness_inputs(measure)
         units = self.subject.units or "input"
@@ -623,7 +652,7 @@ class Run:
             measure,
             n,
             random=meaningless(View.of(measure, soundness_inputs(measure))).distance("tangent"),
-            settings={"effort": measure.effort, "units": units, **({"boxed": "true"} if self.settings.boxed else {})},
+            settings={"effort": measure.effort, "units": units, **self._box},
             has_images=units == "input",
         )
 

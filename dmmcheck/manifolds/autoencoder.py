@@ -17,6 +17,7 @@ from dmmcheck.manifolds.base import fitting_points
 from dmmcheck.manifolds.decoder import Decoder
 from dmmcheck.manifolds.dimension import chosen_dim
 from dmmcheck.manifolds.nearest import nearest_codes
+from dmmcheck.manifolds.operators import are_dense
 from dmmcheck.models.process_state import neutral_state
 from dmmcheck.seeding import seeded
 
@@ -27,7 +28,6 @@ RATE = 3e-3  # of Adam
 HELD_OUT = 10  # one of so many points is held out, to stop early
 LOOK = 50  # steps between two looks at the held-out points
 PATIENCE = 5  # looks without an improvement after which training stops
-PIECE = 256  # points that are projected at a time
 BETTER = 0.999  # an improvement leaves less than this share of the error
 
 _LOG = logging.getLogger(__name__)
@@ -112,12 +112,15 @@ class TrainedAutoencoder(Decoder):
         self.network, self.recipe, self.note = network, recipe, note
 
     def _encoded(self, x: Tensor) -> Tensor:
-        """Codes (n, k) of the points of the decoder that are nearest to points (n, D), from those of the encoder."""
+        """Codes (n, k) of the decoded points nearest to points (n, D); where D k is large, those of the encoder.
+
+        The search for the nearest points holds Jacobians (n, D, k).
+        """
         codes, ambient_dim = super()._encoded(x), x.shape[1]
-        decode, jacobian = partial(self._decoded, ambient_dim=ambient_dim), self.network.jacobian
-        pieces = zip(torch.split(x, PIECE), torch.split(codes, PIECE), strict=True)
-        found = [nearest_codes(points.to(start), start, decode, jacobian) for points, start in pieces]
-        return torch.cat(found)
+        if not are_dense(ambient_dim, self.dim, codes.element_size()):
+            return codes
+        decode = partial(self._decoded, ambient_dim=ambient_dim)
+        return nearest_codes(x.to(codes), codes, decode, self.network.jacobian)
 
     def _jacobian(self, codes: Tensor, ambient_dim: int) -> Tensor:
         return self.network.jacobian(codes)
@@ -143,7 +146,7 @@ class Autoencoder:
     added. Adam minimises the squared error. Every tenth point is held out, and training stops where the error there no
     longer falls; the best weights are kept. An autoencoder therefore loses no more of the held-out points than
     principal component analysis does. A point is projected to the nearest decoded point, which `nearest_codes` finds
-    from the code of the encoder.
+    from the code of the encoder, where a basis takes at most 64 MiB; elsewhere to the decoded point of that code.
 
     Attributes:
         dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from

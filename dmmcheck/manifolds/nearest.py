@@ -12,6 +12,7 @@ ENOUGH = 1e-6  # a step below this share of the code's length ends the search of
 DAMPING = 1e-3  # at the first step, as a share of the mean square of the Jacobian's columns
 LESS, MORE = 0.1, 10.0  # factors of the damping after a step that shortens the distance, and after another one
 HIGHEST = 1e6  # a higher damping ends the search of a point
+_VALUES = 1 << 22  # most values of the Jacobians that are held at a time
 
 
 def nearest_codes(
@@ -31,6 +32,15 @@ def nearest_codes(
 
     Source: Marquardt, An algorithm for least-squares estimation of nonlinear parameters, SIAM J. Appl. Math. 11, 1963.
     """
+    size = max(1, _VALUES // (x.shape[1] * codes.shape[1]))
+    pieces = zip(torch.split(x, size), torch.split(codes, size), strict=True)
+    return torch.cat([_nearest(some, start, decode, jacobian) for some, start in pieces])
+
+
+def _nearest(
+    x: Tensor, codes: Tensor, decode: Callable[[Tensor], Tensor], jacobian: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """The codes of so few points that their Jacobians can be held at a time."""
     codes, damping = codes.clone(), torch.full((len(codes),), DAMPING).to(codes)
     offset = x - decode(codes)
     active = torch.arange(len(codes), device=codes.device)

@@ -23,6 +23,7 @@ from dmmcheck.models.base import (
 )
 from dmmcheck.models.callables import as_callable
 from dmmcheck.models.evaluation import evaluation, module_of
+from dmmcheck.models.memory import batch_results, out_of_memory_passes
 from dmmcheck.models.numpy_function import NumpyFunction, over_arrays
 from dmmcheck.models.placement import PRECISE, placement
 from dmmcheck.models.remedies import remedy_for
@@ -206,14 +207,21 @@ def check_gradient(classifier: Classifier, x: Tensor) -> None:
 
     Raises:
         ModelError: They have none, or their backward pass raises; and the classifier does not say that they have none.
+        LackOfMemoryError: Memory ran out for a single input.
     """
     if not is_differentiable(classifier) or isinstance(getattr(classifier, "forward", None), NumpyFunction):
         return
-    leaf = flat(classifier, x[:2]).clone().requires_grad_()
-    output = probe(classifier, leaf)
-    with evaluating(classifier), torch.enable_grad():
-        input_gradient(output.sum(), leaf, role=classifier.role)
-    if not output.requires_grad:
+    points = flat(classifier, x[:2])
+
+    def has_gradient(rows: slice) -> bool:
+        leaf = points[rows].clone().requires_grad_()
+        with out_of_memory_passes():
+            output = probe(classifier, leaf)
+            with evaluating(classifier), torch.enable_grad():
+                input_gradient(output.sum(), leaf, role=classifier.role)
+        return output.requires_grad
+
+    if not all(batch_results(len(points), len(points), has_gradient)[0]):
         raise ModelError(
             f"the {classifier.role} cuts its output off from its input, so that it has no gradient: its forward runs "
             "under torch.no_grad() or torch.inference_mode(), detaches, or leaves torch; take that out of forward, or "

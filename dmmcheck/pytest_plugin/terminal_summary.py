@@ -51,7 +51,9 @@ class RunSummary:
         if session.exitstatus == pytest.ExitCode.INTERRUPTED:
             self._notes += self._write()
             if self._written:
-                self._notes.append("the run was interrupted: the report lists what ran, and the rest as errors")
+                self._notes.append(
+                    "the run was interrupted: the report lists the tests that ran, and has the others as errors"
+                )
         elif not self._config.getoption("collectonly"):
             self._judge(session)
 

@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from dmmcheck.errors import BaselineError
-from dmmcheck.report.model import Baseline, Change, Finding, InputEvidence, Report
+from dmmcheck.report.model import EFFORT_USED, Baseline, Change, Finding, InputEvidence, Report
 
 if TYPE_CHECKING:
     from dmmcheck.inference.paired import Scale
@@ -36,6 +36,7 @@ class Comparison:
         is_gate: Whether changes for the worse fail the run.
         created: When the baseline's report was made; "" for a model of the same run.
         run: Id of the baseline's run; "" for a model of the same run.
+        is_raised: Whether one of the two runs raised the effort of its search by itself.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Comparison:
     is_gate: bool = False
     created: str = ""
     run: str = ""
+    is_raised: bool = False
 
     @cached_property
     def rows(self) -> list[tuple[int, int]]:
@@ -60,13 +62,14 @@ class Comparison:
         Raises:
             BaselineError: Settings, data or manifold estimate differ.
         """
-        settings = {
-            f"{key} was {self.before.settings.get(key)} and is {value}"
-            for key, value in self.now.settings.items()
-            if self.before.settings.get(key) != value
-        }
+        before, now = self.before.settings, self.now.settings
+        settings = [
+            f"{key} was {before.get(key, 'not set')} and is {now.get(key, 'not set')}"
+            for key in sorted(before.keys() | now.keys())
+            if before.get(key) != now.get(key) and not (key == "effort" and self.is_raised)
+        ]
         if settings:
-            raise BaselineError(f"{self._what}: settings differ ({'; '.join(sorted(settings))}); {UPDATE}")
+            raise BaselineError(f"{self._what}: settings differ ({'; '.join(settings)}); {UPDATE}")
         if len(self.rows) < LEAST_COMMON:
             raise BaselineError(
                 f"{self._what}: the data differ: {len(self.rows)} of {len(self.now.inputs)} inputs are in both (at "
@@ -101,8 +104,10 @@ class Comparison:
 
         rows = [(a, b) for a, b in self.rows if a < len(before) and b < len(now)]
         gating = self.is_gate and bool(worse)
-        if len(rows) < LEAST_COMMON:
+        reason = self._why_efforts_differ
+        if not reason and len(rows) < LEAST_COMMON:
             reason = f"{len(rows)} inputs have a value in both reports, at least {LEAST_COMMON} are needed"
+        if reason:
             return Change(word="not-told", n=len(rows), worse=worse, gating=gating, reason=reason)
         scale = _scale(unit)
         alpha = self.alpha / max(1, self.count)
@@ -119,6 +124,17 @@ class Comparison:
             worse=worse,
             gating=gating,
             reason=reason,
+        )
+
+    @property
+    def _why_efforts_differ(self) -> str:
+        """Why nothing can be said where the two runs searched with different effort; "" where they did not."""
+        before, now = self.before.settings.get("effort"), self.now.settings.get("effort")
+        if before == now:
+            return ""
+        return (
+            f"the search of this run needed {now} effort, and the baseline has {before} effort; {UPDATE}, from which "
+            "later runs take their effort"
         )
 
     @property
@@ -157,14 +173,20 @@ def compared(now: Report, before: Report, *, name: str = "the first report", is_
     if now.evidence is None:
         raise BaselineError("the report has no evidence per input; write it with --dmm-evidence true")
     comparison = comparison_with(
-        before, now.evidence, name=name, dmmcheck=now.dmmcheck, alpha=now.alpha, is_gate=is_gate
+        before,
+        now.evidence,
+        name=name,
+        dmmcheck=now.dmmcheck,
+        alpha=now.alpha,
+        is_gate=is_gate,
+        is_raised=has_raised_effort(now),
     )
     findings = tuple(replace(one, change=comparison.of_finding(one)) for one in now.findings)
     return replace(now, findings=findings, baseline=comparison.baseline())
 
 
 def comparison_with(
-    before: Report, now: InputEvidence, *, name: str, dmmcheck: str, alpha: float, is_gate: bool
+    before: Report, now: InputEvidence, *, name: str, dmmcheck: str, alpha: float, is_gate: bool, is_raised: bool
 ) -> Comparison:
     """The comparison of a measurement with an earlier report.
 
@@ -175,6 +197,7 @@ def comparison_with(
         dmmcheck: Version that measured now.
         alpha: Error rate over all changes.
         is_gate: Whether changes for the worse fail the run.
+        is_raised: Whether the measurement raised the effort of its search by itself.
 
     Raises:
         BaselineError: The earlier report has no evidence, or another version, settings, data or manifold.
@@ -203,9 +226,15 @@ def comparison_with(
         is_gate=is_gate,
         created=before.created,
         run=before.run,
+        is_raised=is_raised or has_raised_effort(before),
     )
     comparison.refuse_others()
     return comparison
+
+
+def has_raised_effort(report: Report) -> bool:
+    """Whether the run of a report raised the effort of its search by itself."""
+    return any(item.name == EFFORT_USED for item in report.soundness)
 
 
 def _scale(unit: str) -> Scale:

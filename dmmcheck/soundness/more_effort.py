@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from dmmcheck.errors import DmmError, is_out_of_time
 from dmmcheck.inference.types import EffortName
 from dmmcheck.measurement.measure import Measure
 from dmmcheck.models.base import is_differentiable
@@ -62,17 +63,25 @@ def assessed_with_enough_effort(
         assess: From measurements to the soundness items of each model that they are about.
         progress: Called with a line of text before the effort is raised.
     """
-    start, why = measure.effort, ""
+    start, why, items = measure.effort, "", assess(measure)
     while True:
-        items = assess(measure)
         missed = shortfalls(item for some in items.values() for item in some)
         if not missed or measure.effort not in HIGHER or not is_differentiable(measure.classifier):
             break
         effort = HIGHER[measure.effort]
-        why = why or f"since with {start} effort the search falls short ({', '.join(missed)})"
+        why = why or f"since the search with {start} effort failed the items {', '.join(missed)}"
         progress(f"raising the effort of the search to {effort}, {why}")
-        measure = measure.with_effort(effort)
+        higher = measure.with_effort(effort)
+        try:
+            items = assess(higher)
+        except DmmError as error:
+            if not is_out_of_time(error):
+                raise
+            why += "; the time of max-time was over before more effort was tried"
+            break
+        measure = higher
     if why:
-        used = info(EFFORT_USED, f"the effort of the search was raised to {measure.effort}, {why}")
+        what = "is still" if measure.effort == start else "was raised to"
+        used = info(EFFORT_USED, f"the effort of the search {what} {measure.effort}, {why}")
         items = {role: (*some, replace(used, family="attack")) for role, some in items.items()}
     return Assessed(measure, items)

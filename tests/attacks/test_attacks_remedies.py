@@ -17,7 +17,6 @@ from dmmcheck.errors import DmmError
 from dmmcheck.models.torch import adapt
 
 N, D = 6, 4
-BOX = (0.0, 1.0)
 X = torch.rand(N, D, generator=torch.Generator().manual_seed(0)) * 0.4 + 0.05
 Y = torch.zeros(N, dtype=torch.long)
 BASIS = torch.eye(D, 2)
@@ -117,13 +116,6 @@ CASES = {
         "the points have shape (6, 2, 2), the inputs (6, 4); return one flat point for each input",
         lambda: own_attack((X + 1).reshape(N, 2, 2).flatten(1)),
         found,
-    ),
-    "a subspace and a box": (
-        lambda: attack(space=spanned(BASIS), bounds=BOX),
-        "torchattacks' FAB cannot stay inside a subspace and the box (0.0, 1.0) at once; leave out space or bounds, "
-        "or use dmmcheck.boundary_search, which can",
-        lambda: [attack(bounds=BOX), attack(space=spanned(BASIS)), search(space=spanned(BASIS), bounds=(0.0, 2.0))],
-        lambda crossings: all(map(found, crossings)),
     ),
     "too few classes": (
         lambda: attack("apgdt", function=two_classes),

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dmmcheck.manifolds import Autoencoder, KernelPCA
+from dmmcheck.manifolds import Autoencoder, KernelPCA, nearest, operators
 from dmmcheck.manifolds.nearest import nearest_codes
 from dmmcheck.seeding import seeded
 
@@ -64,3 +64,22 @@ def test_learned_manifolds_project_to_their_nearest_point_so_that_their_points_s
     assert float((manifold.project_point(projected) - projected).norm(dim=1).max()) < 1e-4
     along = ((near - projected)[:, None] @ manifold.tangent_basis(near))[:, 0].norm(dim=1)
     assert float(along.quantile(0.8)) < 1e-3 * float((near - projected).norm(dim=1).median())
+
+
+def test_few_points_are_searched_at_a_time_and_large_codes_are_those_of_the_encoder(monkeypatch):
+    sizes = []
+    x = circle(torch.linspace(0, 3, 10)[:, None].double())
+
+    def slope(z):
+        sizes.append(len(z))
+        return circle_slope(z)
+
+    monkeypatch.setattr(nearest, "_VALUES", 6)
+    nearest_codes(1.2 * x, torch.zeros(10, 1).double(), circle, slope)
+    assert max(sizes) == 3
+    points = torch.randn(60, 4, generator=seeded(5, "points"), dtype=torch.float64)
+    manifold = Autoencoder(dim=1, steps=50).fit(points)
+    encoded = manifold.network.encode(points)
+    assert not torch.equal(manifold.codes(points), encoded)
+    monkeypatch.setattr(operators, "DENSE_BYTES", 31)
+    assert torch.equal(manifold.codes(points), encoded)

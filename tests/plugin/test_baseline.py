@@ -59,9 +59,10 @@ def test_a_regression_fails_with_claim_change_and_the_command_that_accepts_it(di
     assert "--dmm-update-baseline accepts it" in text
     assert "worse 0.70x" in (dimples.path / "junit.xml").read_text()
 
-    other = dimples.runpytest_inprocess(*CHECKS, "--dmm-effort", "quick")
+    assert dimples.runpytest_inprocess(*CHECKS, "--dmm-effort", "quick").ret == 0  # the baseline's effort is higher
+    other = dimples.runpytest_inprocess(*CHECKS, "--dmm-effort", "thorough")
     assert other.ret == pytest.ExitCode.USAGE_ERROR
-    assert "settings differ (effort was default and is quick)" in " ".join(other.stdout.str().split())
+    assert "settings differ (effort was default and is thorough)" in " ".join(other.stdout.str().split())
 
 
 def test_a_model_is_compared_with_another_one_in_the_same_run(dimples):

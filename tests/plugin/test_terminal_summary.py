@@ -115,7 +115,7 @@ def test_an_interrupted_run_shows_and_writes_what_it_found(project):
     text = printed(result)
     assert "off-manifold-suffices 1." in text
     assert "the run stopped early: " in text
-    assert "the run was interrupted: the report lists what ran, and the rest as errors" in text
+    assert "the run was interrupted: the report lists the tests that ran, and has the others as errors" in text
     report = json.loads((project.path / "r.json").read_text(encoding="utf-8"))
     assert report["complete"] is False
     assert "off-manifold-suffices" in [finding["check"] for finding in report["findings"]]

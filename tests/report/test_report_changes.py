@@ -8,11 +8,16 @@ from dataclasses import replace
 import jsonschema
 import numpy as np
 import pytest
+import views
 from compared_reports import with_evidence
 
+from dmmcheck.config.settings import Settings
 from dmmcheck.errors import BaselineError
 from dmmcheck.report import json, markdown, terminal
 from dmmcheck.report.changes import compared
+from dmmcheck.report.model import EFFORT_USED, Soundness
+from dmmcheck.report.write import write
+from dmmcheck.run import Run
 
 BEFORE = with_evidence()
 
@@ -94,3 +99,49 @@ def test_a_claim_that_is_measured_otherwise_is_not_compared():
     finding = replace(BEFORE.findings[0], statistic="another number")
     found = compared(BEFORE, replace(BEFORE, findings=(finding,)))
     assert found.findings[0].change is None
+
+
+def in_a_box(report, *, box="0 to 1"):
+    """The report as of a run whose search stays in a box."""
+    return replace(report, evidence=replace(report.evidence, settings={**report.evidence.settings, "box": box}))
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "words"),
+    [
+        (BEFORE, in_a_box(BEFORE), "box was 0 to 1 and is not set"),
+        (in_a_box(BEFORE), BEFORE, "box was not set and is 0 to 1"),
+        (in_a_box(BEFORE), in_a_box(BEFORE, box="-1 to 2"), "box was -1 to 2 and is 0 to 1"),
+    ],
+)
+def test_distances_in_different_boxes_are_not_compared(now, before, words):
+    with pytest.raises(BaselineError, match=words):
+        compared(now, before)
+
+
+def test_a_change_is_not_told_where_one_run_raised_the_effort_of_its_search():
+    raised = Soundness(name=EFFORT_USED, family="attack", ok=None, value=None, limit=None, message="raised")
+    now = with_evidence(factor=0.5)
+    evidence = replace(now.evidence, settings={**now.evidence.settings, "effort": "thorough"})
+    with pytest.raises(BaselineError, match="effort was default and is thorough"):
+        compared(replace(now, evidence=evidence), BEFORE)
+    found = compared(replace(now, evidence=evidence, soundness=(*now.soundness, raised)), BEFORE, is_gate=True)
+    changes = [*found.distance_changes.values(), found.findings[0].change]
+    assert {change.word for change in changes} == {"not-told"}
+    assert all(
+        "the search of this run needed thorough effort, and the baseline has default effort" in change.reason
+        for change in changes
+    )
+    assert not found.regressions
+
+
+@pytest.mark.parametrize(
+    ("settings", "effort"),
+    [({}, "thorough"), ({"fast": True}, "quick"), ({"baseline": None}, "default"), ({"baseline": "new"}, "default")],
+    ids=["beside the baseline", "fast", "without a baseline", "baseline to be written"],
+)
+def test_a_run_starts_with_the_effort_of_its_baseline(tmp_path, settings, effort):
+    evidence = replace(BEFORE.evidence, settings={"effort": "thorough"})
+    write(replace(BEFORE, evidence=evidence), tmp_path / "b.json", evidence=True)
+    run = Run(views.subject(), Settings(**{"baseline": "b.json"} | settings), root=tmp_path)
+    assert run.measure.effort == effort

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from functools import cache
 
 import contexts
@@ -9,7 +11,9 @@ import pytest
 import views
 
 import dmmcheck
-from dmmcheck.config.settings import Settings
+from dmmcheck.config.settings import CheckSettings, Settings
+from dmmcheck.errors import ModelError, OutOfTimeError
+from dmmcheck.judge import draft
 from dmmcheck.report import html, json, markdown, terminal
 from dmmcheck.report.model import EFFORT_USED, Report, Soundness
 from dmmcheck.run import Run
@@ -67,8 +71,35 @@ def test_the_effort_is_raised_step_by_step_until_the_search_suffices(start: str,
     assert found.measure.effort == tried[-1]
     assert [line.split(",")[0] for line in lines] == [f"raising the effort of the search to {one}" for one in tried[1:]]
     used = [one.message for one in found.items[""] if one.name == EFFORT_USED]
-    why = f"since with {start} effort the search falls short (effort)"
+    why = f"since the search with {start} effort failed the items effort"
     assert used == ([f"the effort of the search was raised to {tried[-1]}, {why}"] if tried[1:] else [])
+
+
+@pytest.mark.parametrize(
+    ("start", "ends", "words"),
+    [("default", "default", "is still default"), ("quick", "default", "was raised to default")],
+)
+def test_the_last_complete_items_stay_where_the_time_is_over(start: str, ends: str, words: str):
+    def assess(measured):
+        if measured.effort == "thorough":
+            raise OutOfTimeError("the time of max-time was over")
+        return {"": (item("effort"),)}
+
+    found = assessed_with_enough_effort(measure(start), assess, str)
+    assert found.measure.effort == ends
+    assert [one.name for one in found.items[""]] == ["effort", EFFORT_USED]
+    assert f"the effort of the search {words}, since" in found.items[""][1].message
+    assert "the time of max-time was over before more effort was tried" in found.items[""][1].message
+
+
+def test_an_error_while_the_effort_is_raised_is_raised():
+    def assess(measured):
+        if measured.effort == "thorough":
+            raise ModelError("the model raised")
+        return {"": (item("effort"),)}
+
+    with pytest.raises(ModelError, match="the model raised"):
+        assessed_with_enough_effort(measure(), assess, str)
 
 
 def test_a_search_by_labels_alone_keeps_its_effort():
@@ -105,7 +136,9 @@ def test_a_run_whose_search_falls_short_decides_its_claims_with_more_effort(rais
 @pytest.mark.parametrize("render", [terminal.render, markdown.render, html.render, json.render])
 def test_every_format_says_in_one_line_that_the_effort_was_raised(raised: tuple[list[str], Report], render):
     text = " ".join(render(raised[1]).split())
-    assert "the effort of the search was raised to thorough, since with default effort the search falls short" in text
+    assert (
+        "the effort of the search was raised to thorough, since the search with default effort failed the items" in text
+    )
 
 
 @pytest.mark.parametrize("need", ["pair", "pairs"])
@@ -135,9 +168,21 @@ def test_a_claim_about_a_pair_says_that_all_models_were_searched_with_more_effor
     run = Run(views.subject(robust=other), Settings())
     monkeypatch.setattr(run, "_assessed", by_model(run, other))
     found = {one.id: run.finding(one) for one in run.planned if one.id in (PAIR_CLAIM, CLAIM)}
-    why = "all models were searched with thorough effort, which the other model's search needs"
+    why = "all models of this claim were searched with thorough effort, since default effort was too little for one"
     assert why in found[PAIR_CLAIM].reason
     assert why not in found[CLAIM].reason
+
+
+def test_values_per_input_are_those_of_the_effort_of_the_verdict(monkeypatch: pytest.MonkeyPatch):
+    other, asked = views.network(1), []
+    run = Run(views.subject(robust=other), Settings(evidence=True))
+    monkeypatch.setattr(run, "_assessed", by_model(run, other))
+    module = sys.modules[Run.__module__]  # the name dmmcheck.run is that of the function
+    monkeypatch.setattr(module, "values_of", lambda planned, measured: asked.append(measured.effort))
+    for id in (CLAIM, PAIR_CLAIM):
+        planned = next(one for one in run.planned if one.id == id)
+        run._compared(planned, replace(draft(planned, CheckSettings()), values=(1.0,)))
+    assert asked == ["default", "thorough"]
 
 
 def test_a_fast_run_keeps_its_effort(monkeypatch: pytest.MonkeyPatch):
