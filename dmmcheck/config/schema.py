@@ -555,7 +555,7 @@ _JUDGING = (
         read=_one_of("quick", "default", "thorough"),
         parse=_same,
         metavar="quick|default|thorough",
-        help="effort of the boundary search (default)",
+        help="effort that the boundary search starts with; raised where it falls short (default)",
         examples=("quick",),
     ),
     Key(
@@ -605,7 +605,7 @@ _JUDGING = (
         read=_integer(100, 10**9),
         parse=_whole,
         metavar="N",
-        help="most model calls an input and arm, of models without gradients (5000)",
+        help="most model calls for one input in one search, of models without gradients (5000)",
         examples=(5000,),
     ),
     Key(

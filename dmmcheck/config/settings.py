@@ -75,7 +75,8 @@ class Settings:
         attacks: Further attacks, each of which adds a variant to the checks ``off-manifold-energy`` and
             ``on-manifold-distance``: names of torchattacks, ``pkg.mod:attr``, or objects that satisfy
             `dmmcheck.attacks.base.Attack`.
-        effort: Effort of the boundary search: ``"quick"``, ``"default"`` or ``"thorough"``.
+        effort: Effort that the boundary search starts with: ``"quick"``, ``"default"`` or ``"thorough"``; a run
+            raises it where it falls short.
         fast: Test the stated claims only, with quick effort and without estimates of other dimensions; reports say so.
         boxed: Keep every search, probe and control, and every call of a model, inside the bounds of the subject.
         max_time: Time in seconds after which nothing more is measured, or a text such as ``"10 min"``; None for no
@@ -83,8 +84,8 @@ class Settings:
         cache: Whether measurements are kept on disk: a folder, or False, or True for the cache of pytest, which exists
             under pytest only.
         jobs: In how many processes measurements are made; or on which cluster, as ``"dask:4"`` or ``"ray:ADDRESS"``.
-        queries: Most model calls of an input in one arm, for models without gradients. A search with more effort, which
-            a soundness gate makes for few inputs, takes up to four times as many.
+        queries: Most model calls of one input in one search, for models without gradients. A search with more effort,
+            which a soundness gate makes for few inputs, takes up to four times as many.
         device: The device to compute on; that of the model where None.
         baseline: Path of an earlier report that this one is compared with; nothing is compared where None.
         evidence: Whether the values of every input are measured and kept in JSON reports.

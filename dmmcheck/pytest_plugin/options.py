@@ -29,7 +29,7 @@ def add_options(parser: pytest.Parser) -> None:
     for name, metavar, help in (
         ("--dmm-checks", "ID,...", "run only these checks"),
         ("--dmm-exclude", "ID,...", "leave these checks out"),
-        ("--dmm-tier", "TIER,...", "run only these tiers: stated, controlled, mechanism"),
+        ("--dmm-tier", "TIER,...", "run only these tiers: stated, controlled, mechanism, search"),
     ):
         group.addoption(name, action="append", metavar=metavar, help=help)
     group.addoption(
