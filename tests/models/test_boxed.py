@@ -14,7 +14,7 @@ from dmmcheck.attacks.probe import along, random_rays
 from dmmcheck.attacks.search import boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, spanned
 from dmmcheck.measurement.address import address_of
-from dmmcheck.models.boxed import BoxedClassifier, box_at, box_of, is_inside
+from dmmcheck.models.boxed import BoxedClassifier, box_at, box_of, clipped, is_inside
 from dmmcheck.models.torch import adapt
 
 BOX = (0.0, 1.0)
@@ -84,6 +84,14 @@ def test_points_outside_get_the_logits_of_the_nearest_point_of_the_box():
     outside = torch.tensor([[7.0, 0.5, -2.0], [-1.0, 3.0, 0.25]])
     assert torch.equal(boxed().logits(outside), Plane()(outside.clamp(0, 1)))
     assert (box_of(boxed()), box_of(adapt(Plane(), X, bounds=BOX))) == (BOX, None)
+
+
+def test_a_clipped_point_is_exact_and_outside_its_derivative_is_zero():
+    x = torch.tensor([[-1e-7, 1 + 1e-7, 0.5, -0.1, 2.0, torch.inf]], requires_grad=True)
+    inside = clipped(x, BOX)
+    assert inside.tolist() == [[0.0, 1.0, 0.5, 0.0, 1.0, 1.0]]
+    inside.sum().backward()
+    assert x.grad.tolist() == [[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]]
 
 
 def test_a_second_pass_that_reads_the_form_of_the_output_stays_within_bounds():
