@@ -12,6 +12,8 @@ from torch import Tensor, nn
 import dmmcheck
 from dmmcheck import Crossing, Settings
 from dmmcheck.errors import CheckError, ConfigError, ModelError
+from dmmcheck.measurement.units import in_units
+from dmmcheck.measurement.wrapping import in_box
 from dmmcheck.run import Run
 from dmmcheck.soundness.attack import are_masked, finite_differences, found
 from dmmcheck.soundness.collect import _context
@@ -55,6 +57,21 @@ def subject(**others: object) -> dmmcheck.Subject:
 run = partial(dmmcheck.run, samples=16, fast=True, checks=["off-manifold-energy"])
 
 
+@pytest.mark.parametrize("units", ["input", "standard"])
+def test_a_trainer_gets_points_of_the_box_alone(units):
+    seen = []
+
+    def trainer(x, y, seed):
+        seen.append(x)
+        return Strict(seed)
+
+    there = in_units(in_box(subject(trainer=trainer, units=units)))
+    moved = there.x_train + torch.where(torch.arange(4) % 2 == 0, 3.0, -3.0)
+    there.trainer(moved, there.y_train, 0)
+    assert seen[0].min() == 0
+    assert seen[0].max() == 1
+
+
 @pytest.mark.heavy
 def test_a_model_that_refuses_points_outside_is_measured_in_a_boxed_run():
     report = run(subject(), boxed=True)
@@ -93,7 +110,7 @@ def test_the_other_models_of_a_subject_are_boxed_too(role):
     name = {"robust": "robust", "reference": "standard", "baseline_model": "baseline"}[role]
     other = session.measure.paired_model(name)
     assert other is not session.measure
-    assert other.classifier.box == BOX
+    assert other.classifier.search_box == BOX
     assert other.crossings(16, "free").found.all()
 
 
