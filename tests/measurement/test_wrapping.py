@@ -15,6 +15,7 @@ from dmmcheck.errors import CheckError, ConfigError, ModelError
 from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.wrapping import in_box
 from dmmcheck.run import Run
+from dmmcheck.soundness import attack
 from dmmcheck.soundness.attack import are_masked, finite_differences, found
 from dmmcheck.soundness.collect import _context
 from dmmcheck.soundness.probes import planted_boundaries
@@ -142,6 +143,13 @@ def corner_context():
 
 def measure_arms() -> tuple[str, ...]:
     return ("free", "tangent", "normal")
+
+
+def test_an_error_that_is_not_a_number_masks_gradients_unless_there_is_a_box(monkeypatch):
+    context = corner_context()
+    monkeypatch.setattr(attack, "_worst_error", lambda context: float("nan"))
+    assert not are_masked(context)
+    assert are_masked(replace(context, classifier=context.classifier.inner))
 
 
 def test_gates_say_what_a_corner_of_the_box_has_no_room_for():
