@@ -29,7 +29,10 @@ def conversion_of(classifier: Classifier) -> str:
     is_read_so = classifier.differentiable or classifier.form != "probabilities"
     done = [FORMS.get(classifier.form, "")] if is_read_so else []
     if isinstance(classifier.forward, ExactModule):
-        done = ["it was rebuilt as a torch module with the same scores, compared at inputs"]
+        done = [
+            "it was rebuilt as a torch module with the same scores; its scores were compared with those of the "
+            "estimator at the inputs"
+        ]
     elif (function := arrays_function(classifier.forward)) is not None:
         has_gradients = function.differentiable
         done += ["gradients are finite differences" if has_gradients else "its labels alone are searched"]

@@ -227,7 +227,7 @@ def _not_callable(model: Any, role: str) -> str:
     missing = missing_members(model)
     if isinstance(model, Mapping):
         return (
-            f"the {role} is a {type(model).__name__}, as of weights without their network; pass the network after "
+            f"the {role} is a {type(model).__name__} of weights without the network; pass the network itself, after "
             "net.load_state_dict(weights)"
         )
     if hasattr(model, "logits"):

@@ -77,7 +77,9 @@ def test_a_list_of_rows_is_stacked_and_a_tuple_has_its_first_element():
 
 
 def test_weights_alone_are_told_to_be_loaded():
-    with pytest.raises(ModelError, match=r"as of weights without their network; pass the network after net.load_state"):
+    with pytest.raises(
+        ModelError, match=r"of weights without the network; pass the network itself, after net.load_state"
+    ):
         adapt(nn.Linear(3, 2).state_dict(), X)
 
 
