@@ -165,8 +165,8 @@ def test_gates_say_what_a_corner_of_the_box_has_no_room_for():
     )
     messages = [item.message for item in planted_boundaries(far)]
     assert messages == [
-        "not planted: in the box, no input has room for a boundary in the tangent space",
-        "not planted: in the box, no input has room for a boundary in the normal space",
+        "not planted: every boundary that could be planted in the tangent space would lie outside the box",
+        "not planted: every boundary that could be planted in the normal space would lie outside the box",
     ]
 
 
@@ -176,7 +176,7 @@ def test_a_free_search_that_finds_nothing_in_the_box_says_so():
     item = next(item for item in found(replace(context, crossings=lost)) if item.name == "found-free")
     assert item.ok is False
     assert item.message.endswith(
-        "or the box holds no point of another class nearby: measure unboxed distances, with boxed = false"
+        "or the box may hold no point of another class near the input: set boxed = false to measure without the box"
     )
 
 
