@@ -150,7 +150,7 @@ class Subject:
         """The model under test as a classifier."""
         owner = getattr(self.model, "__self__", self.model)
         check_columns(self.x, getattr(owner, "feature_names_in_", None), DATA_X)
-        classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST), x, bounds=bounds)
+        classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST, bounds=bounds), x, bounds=bounds)
         if not isinstance(classifier, TorchClassifier):
             verify(classifier, x)
         check_gradient(classifier, x)
@@ -230,7 +230,7 @@ class Subject:
         """
         if model is self.model:
             return self.classifier
-        model = folded(model, self.normalize, self.x, role=role)
+        model = folded(model, self.normalize, self.x, role=role, bounds=self.bounds)
         return reference_model(model, self.x, like=self.classifier, role=role, bounds=self.bounds)
 
     def normalized(self, x: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ class PlantedClassifier(Classifier):
         return is_differentiable(self._classifier)
 
     @property
-    def box(self) -> Box | None:
+    def search_box(self) -> Box | None:
         """The box of the classifier, see `box_of`."""
         return box_of(self._classifier)
 

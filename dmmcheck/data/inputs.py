@@ -66,8 +66,8 @@ def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
     if not tensor.is_floating_point():
         raise SubjectError(
             f"{name} has dtype {tensor.dtype}, floating point is needed since distances are measured in it; "
-            f"scale integer images first, e.g. {name.partition(' ')[0]} / 255.0; of token ids pass the embeddings, see "
-            "docs/classifiers.md"
+            f"scale integer images first, e.g. {name.partition(' ')[0]} / 255.0; for token ids, pass their embeddings, "
+            "see docs/classifiers.md"
         )
     if tensor.ndim < 2:
         raise SubjectError(f"{name} has shape {tuple(tensor.shape)}, expected (n, *input_shape); add the input axis")

@@ -126,6 +126,7 @@ class Measure:
         self.meter = meter or Meter()
         self._store = store
         self._session, self._role = session, role
+        self._base_role = role  # without the effort that `with_effort` adds
         self._content: str | None = None
         self._whole: tuple[Measure, slice] | None = None  # what this is a part of, and the inputs of the part
         self._others: dict[str, Measure] = {}
@@ -217,8 +218,9 @@ class Measure:
                 meter=self.meter,
                 store=self._store,
                 session=self._session,
-                role=f"{self._role}, {name}",
+                role=f"{self._base_role}, {name}",
             )
+            other._base_role = self._base_role
             other.looks = self.looks
             self._others[name] = other
         return self._others[name]

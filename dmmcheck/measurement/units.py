@@ -62,7 +62,7 @@ class StandardClassifier:
         self.form = getattr(inner, "form", "logits")
         self.differentiable = is_differentiable(inner)
         box = box_of(inner)
-        self.box = (
+        self.search_box = (
             None
             if box is None
             else tuple(scale.standard(scale.size.new_full((1, len(scale.size)), end))[0] for end in box)

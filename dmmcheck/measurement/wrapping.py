@@ -18,14 +18,17 @@ Wrap = Callable[[Any, str], Any]
 
 
 def in_box(subject: Subject) -> Subject:
-    """The subject whose models are never called outside its bounds.
+    """The subject whose models are never called, or trained, outside its bounds.
 
     Raises:
         ModelError: A reference model cannot be used.
     """
     bounds = subject.bounds
     assert bounds is not None
-    return replace(subject, **wrapped_models(subject, lambda classifier: BoxedClassifier(classifier, bounds)))
+    fields = wrapped_models(
+        subject, lambda classifier: BoxedClassifier(classifier, bounds), own_inputs=lambda x: x.clamp(*bounds)
+    )
+    return replace(subject, **fields)
 
 
 def wrapped_models(

@@ -141,10 +141,12 @@ def _found_out(classifier: Classifier, x: Tensor) -> str:
             with torch.no_grad():
                 classifier.logits(row.clone())
         except (Exception, SystemExit):
+            boxed = ", or set bounds and boxed = true (--dmm-boxed), which keeps all calls within the bounds"
+            advice = "" if getattr(classifier, "search_box", None) is not None else boxed
             return (
                 f"it raised on a single input too, with values from {float(row.min()):.3g} to {float(row.max()):.3g}; "
                 "searches call it at points off the data, so let it take any finite values and leave checks of their "
-                "range out, or set bounds and boxed = true (--dmm-boxed), which keeps all calls within the bounds"
+                "range out" + advice
             )
     return "it did not raise on single inputs of this batch, so let it take batches of any size"
 

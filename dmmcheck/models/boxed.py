@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.models.base import Classifier, called, is_differentiable
-from dmmcheck.models.numpy_function import NumpyFunction
+from dmmcheck.models.normalize import within
 from dmmcheck.models.torch import TorchClassifier
 
 Box = tuple[Any, Any]
@@ -42,9 +42,9 @@ class BoxedClassifier:
 
     def __init__(self, inner: Classifier, bounds: Box) -> None:
         forward = getattr(inner, "forward", None)
-        if isinstance(inner, TorchClassifier) and isinstance(forward, NumpyFunction):
-            inner = replace(inner, forward=replace(forward, bounds=bounds))
-        self.inner, self.box = inner, bounds
+        if isinstance(inner, TorchClassifier):
+            inner = replace(inner, forward=within(inner.forward, bounds, inner.input_shape))
+        self.inner, self.search_box = inner, bounds
         self.name, self.classes, self.input_shape = inner.name, inner.classes, inner.input_shape
         self.device, self.dtype = inner.device, inner.dtype
         self.forward = forward
@@ -58,7 +58,7 @@ class BoxedClassifier:
 
     def logits(self, x: Tensor) -> Tensor:
         """Logits (n, C) of the points of the box that are nearest to flat inputs (n, D)."""
-        return called(self.inner, x.clamp(*self.box))
+        return called(self.inner, clipped(x, self.search_box))
 
     def evaluation(self) -> AbstractContextManager[Any]:
         """See `Classifier.evaluation`."""
@@ -67,7 +67,7 @@ class BoxedClassifier:
 
 def box_of(classifier: Classifier) -> Box | None:
     """The box that searches of a classifier stay in; None where there is none."""
-    return getattr(classifier, "box", None)
+    return getattr(classifier, "search_box", None)
 
 
 def box_at(classifier: Classifier, x: Tensor) -> Box | None:
@@ -83,11 +83,25 @@ def is_of_numbers(box: Box | None) -> bool:
     return box is not None and not isinstance(box[0], Tensor)
 
 
+def clipped(x: Tensor, box: Box) -> Tensor:
+    """The points of a box that are nearest to points (..., D).
+
+    The derivative is zero where an entry lies outside, and one where only rounding took it there.
+    """
+    inside = x.clamp(*box)
+    return torch.where(_entries_inside(x, box), inside.detach() + (x - x.detach()), inside)
+
+
 def is_inside(x: Tensor, box: Box | None) -> Tensor:
     """Which points (..., D) lie in a box but for rounding (...,) bool; all where there is none."""
     if box is None:
         return torch.ones_like(x[..., 0], dtype=torch.bool)
-    low, high = box
-    rounding = ROUNDING * torch.finfo(x.dtype).eps * x.abs().clamp_min(torch.as_tensor(high - low).to(x))
-    inside: Tensor = ((x >= low - rounding) & (x <= high + rounding)).all(-1)
-    return inside
+    return _entries_inside(x, box).all(-1)
+
+
+def _entries_inside(x: Tensor, box: Box) -> Tensor:
+    """Which entries (..., D) of points lie in a box but for rounding, bool."""
+    low, high = (torch.as_tensor(end).to(x) for end in box)
+    size = torch.maximum(torch.maximum(low.abs(), high.abs()), high - low)
+    rounding = ROUNDING * torch.finfo(x.dtype).eps * size
+    return (x >= low - rounding) & (x <= high + rounding)

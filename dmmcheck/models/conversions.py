@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dmmcheck.models.base import Classifier
 from dmmcheck.models.estimators import ExactModule
-from dmmcheck.models.numpy_function import NumpyFunction
+from dmmcheck.models.normalize import arrays_function
 from dmmcheck.models.torch import OutputForm, TorchClassifier
 
 FORMS: dict[OutputForm, str] = {
@@ -29,9 +29,12 @@ def conversion_of(classifier: Classifier) -> str:
     is_read_so = classifier.differentiable or classifier.form != "probabilities"
     done = [FORMS.get(classifier.form, "")] if is_read_so else []
     if isinstance(classifier.forward, ExactModule):
-        done = ["it was rebuilt as a torch module with the same scores, compared at inputs"]
-    elif isinstance(classifier.forward, NumpyFunction):
-        has_gradients = classifier.forward.differentiable
+        done = [
+            "it was rebuilt as a torch module with the same scores; its scores were compared with those of the "
+            "estimator at the inputs"
+        ]
+    elif (function := arrays_function(classifier.forward)) is not None:
+        has_gradients = function.differentiable
         done += ["gradients are finite differences" if has_gradients else "its labels alone are searched"]
     said = ", ".join(filter(None, done))
     return f"model: {said}" if said else ""

@@ -52,13 +52,16 @@ def is_estimator(model: Any) -> bool:
     return methods and not callable(model) and not isinstance(model, type)
 
 
-def as_function(model: Any, x: Tensor, *, role: str) -> ExactModule | NumpyFunction:
+def as_function(
+    model: Any, x: Tensor, *, role: str, bounds: tuple[Any, Any] | None = None
+) -> ExactModule | NumpyFunction:
     """A fitted estimator as a function on tensors: its exact form where one is known, else its own methods.
 
     Args:
         model: The estimator, or a method of one.
         x: Inputs ``(n, *input_shape)``.
         role: What messages call the model.
+        bounds: Box (lo, hi) that the estimator is not called outside of here, see `numpy_function`.
 
     Raises:
         ModelError: The estimator is not fitted, takes another number of features, or has no classes.
@@ -85,7 +88,7 @@ def as_function(model: Any, x: Tensor, *, role: str) -> ExactModule | NumpyFunct
         numbers = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
         fits = scores.ndim == 1 or scores.shape == (len(rows), len(classes))
         if fits and bool((classes[numbers] == predicted).all()):
-            return numpy_function(function, rows.reshape(x.shape), name)
+            return numpy_function(function, rows.reshape(x.shape), name, bounds=bounds)
     return NumpyFunction(OfRows(estimator.predict), name, labels=tuple(classes.tolist()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from dmmcheck.errors import ModelError, SubjectError, users_state
 from dmmcheck.models.base import Classifier
 from dmmcheck.models.callables import as_callable
 from dmmcheck.models.evaluation import module_of
-from dmmcheck.models.numpy_function import over_arrays
+from dmmcheck.models.numpy_function import NumpyFunction, over_arrays
 from dmmcheck.models.placement import placement
 
 CHANNELS = 4  # most channels that the last axis of images is taken to be
@@ -70,7 +70,45 @@ class Normalized(nn.Module):
             return self.function(normalized)
 
 
-def folded(model: Any, normalization: Normalization | None, x: Tensor, *, role: str) -> Any:
+def arrays_function(forward: Any) -> NumpyFunction | None:
+    """The function over numpy arrays that a model is, with normalised inputs or without; None where it is none."""
+    inner = forward.function if isinstance(forward, Normalized) else forward
+    return inner if isinstance(inner, NumpyFunction) else None
+
+
+def within(forward: Any, bounds: tuple[Any, Any], input_shape: tuple[int, ...]) -> Any:
+    """A model whose function over numpy arrays, where it is one, takes its differences inside a box of its inputs."""
+    function = arrays_function(forward)
+    if function is None:
+        return forward
+    if function is forward:
+        return replace(function, bounds=bounds)
+    mean, std = forward.mean, forward.std
+    inner = replace(function, bounds=_normalized_bounds(bounds, Normalization(mean, std), mean.new_empty(input_shape)))
+    return Normalized(inner, Normalization(mean, std), mean.device, mean.dtype)
+
+
+def _normalized_bounds(bounds: tuple[Any, Any], normalization: Normalization, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The ends (D,) of a box of inputs of a shape, dtype and device as a model that expects a normalisation gets them.
+
+    Args:
+        bounds: The box: two numbers, or two tensors (D,).
+        normalization: What the model expects.
+        like: Any tensor of the shape of an input.
+    """
+    ends = (torch.as_tensor(end).to(like).expand(like.numel()).reshape(like.shape) for end in bounds)
+    low, high = (normalization(end[None]).reshape(-1) for end in ends)
+    return low, high
+
+
+def folded(
+    model: Any,
+    normalization: Normalization | None,
+    x: Tensor,
+    *,
+    role: str,
+    bounds: tuple[Any, Any] | None = None,
+) -> Any:
     """A model of inputs in the units of the data, of a model of normalised ones.
 
     Args:
@@ -78,6 +116,7 @@ def folded(model: Any, normalization: Normalization | None, x: Tensor, *, role: 
         normalization: What the model expects; the model is returned as it is where None.
         x: Inputs ``(n, *input_shape)`` in the units of the data.
         role: What messages call the model.
+        bounds: Box (lo, hi) that a function over numpy arrays is not called outside of here, in the units of the data.
 
     Raises:
         ModelError: The model is a `Classifier`, or cannot be used.
@@ -89,10 +128,11 @@ def folded(model: Any, normalization: Normalization | None, x: Tensor, *, role: 
             f"normalize is given and the {role} is a {type(model).__name__}, which has logits of its own; leave "
             "normalize out, and normalise inputs in its method logits"
         )
-    model = as_callable(model, normalization(x), role=role)
+    inner = None if bounds is None else _normalized_bounds(bounds, normalization, x[0])
+    model = as_callable(model, normalization(x), role=role, bounds=inner)
     if not callable(model):
         return model
-    model = over_arrays(model, normalization(x))
+    model = over_arrays(model, normalization(x), bounds=inner)
     return Normalized(model, normalization, *placement(model, x, what=role))
 
 

@@ -30,14 +30,15 @@ class NumpyFunction:
         name: Its name in a report.
         labels: The distinct labels that it returns, in the order of the classes; () where it returns scores.
         steps: (D,) sizes of the differences that give its gradient; None where it has none.
-        bounds: Box (lo, hi) that the function must not be called outside of; None for no box.
+        bounds: Box (lo, hi) that the function must not be called outside of, two numbers or two tensors (D,); None for
+            no box.
     """
 
     function: Callable[[Any], Any]
     name: str
     labels: tuple[Any, ...] = ()
     steps: Tensor | None = None
-    bounds: tuple[float, float] | None = None
+    bounds: tuple[Any, Any] | None = None
 
     @property
     def __name__(self) -> str:
@@ -63,7 +64,7 @@ class NumpyFunction:
         return torch.as_tensor(values).to(x.device, x.dtype)
 
 
-def over_arrays(model: Any, x: Tensor) -> Any:
+def over_arrays(model: Any, x: Tensor, *, bounds: tuple[Any, Any] | None = None) -> Any:
     """A function over numpy arrays as a function on tensors; any other model as it is.
 
     A function is one over arrays where it returns an array, or raises unless it gets one.
@@ -71,6 +72,7 @@ def over_arrays(model: Any, x: Tensor) -> Any:
     Args:
         model: A callable.
         x: Inputs ``(n, *input_shape)``.
+        bounds: Box (lo, hi) that it is not called outside of here, see `numpy_function`.
     """
     if isinstance(model, NumpyFunction) or module_of(model) is not None:
         return model
@@ -85,8 +87,8 @@ def over_arrays(model: Any, x: Tensor) -> Any:
             called_with_array(model, x[:2])
         except Exception:
             return model
-        return numpy_function(model, x, name)
-    return numpy_function(model, x, name) if _holds_arrays(returned) else model
+        return numpy_function(model, x, name, bounds=bounds)
+    return numpy_function(model, x, name, bounds=bounds) if _holds_arrays(returned) else model
 
 
 def _holds_arrays(output: Any) -> bool:
@@ -124,18 +126,28 @@ def _jacobian(function: NumpyFunction, x: Tensor, scores: Tensor) -> Tensor:
     for start in range(0, width, size):
         number = torch.arange(start, min(start + size, width), device=x.device)
         moved = points[:, None].repeat(1, len(number), 1)
-        moved[:, torch.arange(len(number)), number] += _inwards(function, points[:, number], steps[number])
+        moved[:, torch.arange(len(number)), number] += _inwards(function, points, steps, number)
         real = moved[:, torch.arange(len(number)), number] - points[:, number]  # the step after rounding
         there = function.scores(moved.reshape(-1, *x.shape[1:])).reshape(n, len(number), -1)
         parts.append((there - base) / real[..., None])
     return torch.cat(parts, 1)
 
 
-def _inwards(function: NumpyFunction, points: Tensor, steps: Tensor) -> Tensor:
-    """Steps (n, d) of entries (n, d): downwards where an entry would leave the box of the function upwards."""
+def _inwards(function: NumpyFunction, x: Tensor, sizes: Tensor, number: Tensor) -> Tensor:
+    """Steps (n, d) of some entries of points (n, D): downwards where one would leave the box of the function upwards.
+
+    Args:
+        function: The function.
+        x: The points.
+        sizes: (D,) sizes of the steps.
+        number: (d,) numbers of the entries.
+    """
+    points, steps = x[:, number], sizes[number]
     if function.bounds is None:
         return steps.expand_as(points)
-    return torch.where(points + steps > function.bounds[1], -steps, steps)
+    highest = torch.as_tensor(function.bounds[1]).to(points)
+    highest = highest[number] if highest.ndim else highest
+    return torch.where(points + steps > highest, -steps, steps)
 
 
 def called_with_array(function: Callable[[Any], Any], x: Tensor) -> Any:
@@ -162,13 +174,16 @@ def one_hot(values: Any, labels: tuple[Any, ...], name: str) -> Tensor:
     return torch.nn.functional.one_hot(numbers, len(labels))
 
 
-def numpy_function(function: Callable[[Any], Any], x: Tensor, name: str) -> NumpyFunction:
+def numpy_function(
+    function: Callable[[Any], Any], x: Tensor, name: str, *, bounds: tuple[Any, Any] | None = None
+) -> NumpyFunction:
     """A function over arrays whose kind is found by calls: labels, scores with a derivative, or scores without.
 
     Args:
         function: From an array ``(n, *input_shape)`` to scores or labels.
         x: Inputs ``(n, *input_shape)``, over which labels are counted and step sizes are chosen.
         name: Its name in a report.
+        bounds: Box (lo, hi) that the points of these calls lie in, two numbers or two tensors (D,); None for no box.
 
     Example:
         >>> import torch
@@ -188,25 +203,29 @@ def numpy_function(function: Callable[[Any], Any], x: Tensor, name: str) -> Nump
             labels = list(range(max(labels) + 1))
         return NumpyFunction(function, name, labels=tuple(labels))
     found = NumpyFunction(function, name)
-    return replace(found, steps=difference_steps(found, x))
+    return replace(found, steps=difference_steps(found, x, bounds))
 
 
-def difference_steps(function: NumpyFunction, x: Tensor) -> Tensor | None:
+def difference_steps(function: NumpyFunction, x: Tensor, bounds: tuple[Any, Any] | None = None) -> Tensor | None:
     """Sizes (D,) of the differences that are derivatives of a function near inputs x; None where there are none.
 
     The derivative along a random direction is taken with two sizes. Where these agree, both are right: a size is too
     small where rounding decides, and too large where the function bends. A function that is constant but for jumps, as
-    a forest is, or whose answers vary from call to call, has no size at which they agree.
+    a forest is, or whose answers vary from call to call, has no size at which they agree. The direction points into the
+    box, where there is one.
     """
     points = x.detach().reshape(len(x), -1)
     spread = points.double().std(0) if len(x) > 1 else torch.ones(points.shape[1], dtype=torch.float64)
     spread = torch.where(spread > 0, spread, spread[spread > 0].median() if bool((spread > 0).any()) else 1.0)
     some = points[:: -(-len(points) // PROBED)]
     directions = torch.randn(some.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * spread
+    low, high = (torch.as_tensor(end).to(some) for end in bounds or (-torch.inf, torch.inf))
+    farthest = some + 2 * STEPS[-1] * directions
+    directions = torch.where((farthest >= low) & (farthest <= high), directions, -directions)
 
     def slopes(size: float) -> Tensor:
-        moved = (some.double() + size * directions).to(some).reshape(-1, *x.shape[1:])
-        return (function.scores(moved) - base).double().reshape(len(some), -1) / size
+        moved = (some.double() + size * directions).to(some).clamp(low, high)
+        return (function.scores(moved.reshape(-1, *x.shape[1:])) - base).double().reshape(len(some), -1) / size
 
     base = function.scores(some.reshape(-1, *x.shape[1:]))
     errors = []

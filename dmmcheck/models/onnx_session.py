@@ -29,8 +29,8 @@ class OnnxModel:
         inputs, outputs = session.get_inputs(), session.get_outputs()
         if len(inputs) != 1:
             raise ModelError(
-                f"it has {len(inputs)} inputs ({', '.join(part.name for part in inputs)}), not one; pass a function "
-                "over numpy arrays that takes one of them and gives the others itself"
+                f"the ONNX graph has {len(inputs)} inputs ({', '.join(part.name for part in inputs)}), expected one; "
+                "pass a function over numpy arrays that takes one of them and gives the others itself"
             )
         self.__name__ = name
         self._session, self._input = session, inputs[0]

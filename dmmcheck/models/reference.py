@@ -39,9 +39,9 @@ def reference_model(
             classes or of input values than the model under test.
     """
     is_adapted = isinstance(model, Classifier)
-    model = as_callable(model, x, role=role)
+    model = as_callable(model, x, role=role, bounds=bounds)
     if callable(model) and not is_adapted:
-        model = over_arrays(model, x)
+        model = over_arrays(model, x, bounds=bounds)
     x, there = x[:2].to(like.device, like.dtype), (like.device, like.dtype)
     given, dtype = (model.device, model.dtype) if is_adapted else placement(model, x, what=role)
     if (_device(given), dtype) != (_device(there[0]), there[1]):

@@ -12,7 +12,7 @@ _DTYPES = (
     "its own dtype, or convert the inputs in the function"
 )
 TOKEN_IDS = (
-    "token ids are names, and there is no distance between names; pass embeddings, as x = "
+    "token ids have no distances; pass embeddings, as x = "
     "net.get_input_embeddings()(ids).detach() with the model lambda e: net(inputs_embeds=e), see docs/classifiers.md"
 )
 BY_WORDS: tuple[tuple[str, str], ...] = (

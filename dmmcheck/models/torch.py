@@ -24,7 +24,8 @@ from dmmcheck.models.base import (
 from dmmcheck.models.callables import as_callable
 from dmmcheck.models.evaluation import evaluation, module_of
 from dmmcheck.models.memory import batch_results, out_of_memory_passes
-from dmmcheck.models.numpy_function import NumpyFunction, over_arrays
+from dmmcheck.models.normalize import arrays_function
+from dmmcheck.models.numpy_function import over_arrays
 from dmmcheck.models.placement import PRECISE, placement
 from dmmcheck.models.remedies import remedy_for
 from dmmcheck.models.tally import counted
@@ -119,7 +120,7 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST, bounds: tuple[float,
             labels (n,), see `models.numpy_function`.
         x: Inputs ``(n, *input_shape)``, at least one.
         role: What messages call the model.
-        bounds: Box (lo, hi) that the points of the second pass lie in; None for no box.
+        bounds: Box (lo, hi) that the points of all these calls lie in; None for no box.
 
     Raises:
         ModelError: The model is not callable, mixes devices or dtypes, computes in half precision, raises in forward,
@@ -137,10 +138,10 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST, bounds: tuple[float,
     """
     if isinstance(model, Classifier):
         return model
-    model = as_callable(model, x, role=role)
+    model = as_callable(model, x, role=role, bounds=bounds)
     if not callable(model):
         raise ModelError(_not_callable(model, role))
-    model = over_arrays(model, x)
+    model = over_arrays(model, x, bounds=bounds)
     device, dtype = placement(model, x, what=role)
     draft = TorchClassifier(model, tuple(x.shape[1:]), device, dtype, "logits", 0, role)
     inputs = flat(draft, x[:2])
@@ -209,7 +210,7 @@ def check_gradient(classifier: Classifier, x: Tensor) -> None:
         ModelError: They have none, or their backward pass raises; and the classifier does not say that they have none.
         LackOfMemoryError: Memory ran out for a single input.
     """
-    if not is_differentiable(classifier) or isinstance(getattr(classifier, "forward", None), NumpyFunction):
+    if not is_differentiable(classifier) or arrays_function(getattr(classifier, "forward", None)) is not None:
         return
     points = flat(classifier, x[:2])
 
@@ -234,7 +235,7 @@ def _not_callable(model: Any, role: str) -> str:
     missing = missing_members(model)
     if isinstance(model, Mapping):
         return (
-            f"the {role} is a {type(model).__name__}, as of weights without their network; pass the network after "
+            f"the {role} is a {type(model).__name__} of weights without the network; pass the network itself, after "
             "net.load_state_dict(weights)"
         )
     if hasattr(model, "logits"):

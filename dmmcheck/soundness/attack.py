@@ -43,7 +43,7 @@ SATURATED = "give logits before saturation, rounding or quantisation, or replace
 AUTOGRAD_OFF = (
     "autograd is off in its forward pass; take torch.no_grad(), torch.inference_mode(), .detach() and .data out of it"
 )
-IN_BOX = "; or the box holds no point of another class nearby: measure unboxed distances, with boxed = false"
+IN_BOX = "; or the box may hold no point of another class near the input: set boxed = false to measure without the box"
 VANISHING = 0.01  # largest share of inputs whose gradient may vanish
 UNPREDICTED = 0.2  # largest relative error of the gradient against finite differences, in the median
 STEPS = (0.05, 0.2)  # of finite differences, in units of the distance
@@ -230,9 +230,15 @@ def box(context: SoundnessContext) -> Iterator[Soundness]:
 
 
 def are_masked(context: SoundnessContext) -> bool:
-    """Whether gradients vanish, or do not predict how the margin changes, by the limits of G1 and G2."""
+    """Whether gradients vanish, or do not predict how the margin changes, by the limits of G1 and G2.
+
+    An error that is not a number counts as too large, except in a box, where an input may have no room for a step.
+    """
     vanishing = max(_vanishing(context, context.margin_gradient[1]), _vanishing(context, _loss_gradient(context)))
-    return vanishing > VANISHING or _worst_error(context) > UNPREDICTED
+    error = _worst_error(context)
+    if math.isnan(error):
+        return vanishing > VANISHING or box_of(context.classifier) is None
+    return vanishing > VANISHING or error > UNPREDICTED
 
 
 def _worst_error(context: SoundnessContext) -> float:

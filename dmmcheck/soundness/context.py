@@ -43,7 +43,8 @@ class SoundnessContext:
         labelled: Number of labelled inputs.
         x_pool: (m, D) examples in which neighbours are looked up.
         y_pool: (m,) their labels.
-        bounds: Box of the inputs, where the user gave one. The searches are unboxed.
+        bounds: Box of the inputs, where the user gave one. Searches stay inside it in a boxed
+            run only.
         basis: Tangent bases of the inputs, (D, k) or (n, D, k); None where `spaces` are given instead.
         manifold: The manifold estimate.
         training_points: (m, D) points that it was fitted on; None where they are not known.

@@ -29,7 +29,7 @@ def feature_units(context: SoundnessContext) -> Soundness:
         return info(
             name,
             'distances are in standard deviations of each feature (units = "standard"); the model gets its own units, '
-            "and bounds are not used",
+            "and bounds are used in a boxed run only",
         )
     if context.units == "input":
         return info(name, 'distances are in the units of the inputs, as units = "input" asks')

@@ -9,6 +9,7 @@ from dmmcheck.errors import DmmError, is_out_of_time
 from dmmcheck.inference.types import EffortName
 from dmmcheck.measurement.measure import Measure
 from dmmcheck.models.base import is_differentiable
+from dmmcheck.models.boxed import box_of
 from dmmcheck.report.model import EFFORT_USED, Soundness
 from dmmcheck.soundness.context import info
 
@@ -32,10 +33,12 @@ class Assessed:
     items: Items
 
 
-def shortfalls(items: Iterable[Soundness]) -> tuple[str, ...]:
+def shortfalls(items: Iterable[Soundness], *, boxed: bool = False) -> tuple[str, ...]:
     """Names of the failed items on the search, in order; () where model or gradients have a failed item as well.
 
     More effort cannot mend the latter: where gradients are masked, a model has no verdict with any effort.
+
+    In a box, the free search regularly finds no point of another class, which more effort does not change either.
 
     Example:
         >>> from dmmcheck.report.model import Soundness
@@ -47,7 +50,7 @@ def shortfalls(items: Iterable[Soundness]) -> tuple[str, ...]:
         (('segment',), ())
     """
     failed = [item.name for item in items if item.ok is False and item.family in {"model", "attack"}]
-    return tuple(dict.fromkeys(failed)) if set(failed) <= OF_THE_SEARCH else ()
+    return tuple(dict.fromkeys(failed)) if set(failed) <= OF_THE_SEARCH - ({"found-free"} if boxed else set()) else ()
 
 
 def assessed_with_enough_effort(
@@ -65,7 +68,8 @@ def assessed_with_enough_effort(
     """
     start, why, items = measure.effort, "", assess(measure)
     while True:
-        missed = shortfalls(item for some in items.values() for item in some)
+        boxed = box_of(measure.classifier) is not None
+        missed = shortfalls((item for some in items.values() for item in some), boxed=boxed)
         if not missed or measure.effort not in HIGHER or not is_differentiable(measure.classifier):
             break
         effort = HIGHER[measure.effort]

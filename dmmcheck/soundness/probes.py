@@ -197,7 +197,10 @@ def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
         hits = found[ends][has_room[ends]]
         missed, total = int((~hits).sum()), len(hits)
         if not total:
-            yield info(f"planted-{arm}", f"not planted: in the box, no input has room for a boundary {WHERE[arm]}")
+            yield info(
+                f"planted-{arm}",
+                f"not planted: every boundary that could be planted {WHERE[arm]} would lie outside the box",
+            )
             continue
         p = binomtest(missed, total, 1 - RECALL, alternative="greater").pvalue
         yield judged(

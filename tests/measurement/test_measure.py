@@ -304,3 +304,8 @@ def test_an_error_of_dmmcheck_that_an_attack_raises_keeps_its_words():
     measure = views.view(views.subject(), attacks=(attack,)).measurement
     with pytest.raises(CheckError, match=r"^give it more memory$"):
         measure.crossings(48, "free", "attack")
+
+
+def test_searches_of_one_effort_have_one_address_whatever_effort_came_before(measure):
+    stepwise = measure.with_effort("quick").with_effort("thorough")
+    assert stepwise._role == measure.with_effort("thorough")._role

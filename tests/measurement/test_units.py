@@ -15,7 +15,9 @@ import dmmcheck
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import SubjectError
 from dmmcheck.manifolds import PCA, Decoder, LocalPCA, Subspace, validate_manifold
-from dmmcheck.measurement.units import Scale, StandardManifold, constant_features, in_units
+from dmmcheck.measurement.units import Scale, StandardClassifier, StandardManifold, constant_features, in_units
+from dmmcheck.models.boxed import BoxedClassifier
+from dmmcheck.models.torch import adapt
 from dmmcheck.run import Run
 
 pytestmark = pytest.mark.usefixtures("few_plants")
@@ -91,6 +93,21 @@ def test_verdicts_of_wine_are_the_same_with_the_scaler_inside_the_model_and_outs
     one, other = ([finding.verdict for finding in report.findings] for report in reports)
     assert one == other
     assert {item.name for item in reports[0].soundness if item.ok is False} == set()
+
+
+def test_at_the_walls_of_a_box_gradients_are_those_of_own_units_times_the_size():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 2, (64, 5), generator=g).float()
+    scale = Scale(torch.rand(5, generator=g).double(), 0.1 + torch.rand(5, generator=g).double())
+    model = BoxedClassifier(adapt(lambda x: torch.stack([x.exp().sum(1), -x.sum(1)], 1), x), (0.0, 1.0))
+
+    def gradient(classifier, points):
+        leaf = points.clone().requires_grad_()
+        return torch.autograd.grad(classifier.logits(leaf)[:, 0].sum(), leaf)[0]
+
+    own, standard = gradient(model, x), gradient(StandardClassifier(model, scale), scale.standard(x))
+    assert torch.allclose(own, x.exp())
+    assert torch.allclose(standard, own * scale.size.float(), rtol=1e-4)
 
 
 def test_a_subject_in_its_own_units_stays_as_it_is():

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 import dmmcheck
 from dmmcheck import Crossing, Settings
 from dmmcheck.errors import CheckError, ConfigError, ModelError
+from dmmcheck.measurement.units import in_units
+from dmmcheck.measurement.wrapping import in_box
 from dmmcheck.run import Run
+from dmmcheck.soundness import attack
 from dmmcheck.soundness.attack import are_masked, finite_differences, found
 from dmmcheck.soundness.collect import _context
 from dmmcheck.soundness.probes import planted_boundaries
@@ -55,6 +58,21 @@ def subject(**others: object) -> dmmcheck.Subject:
 run = partial(dmmcheck.run, samples=16, fast=True, checks=["off-manifold-energy"])
 
 
+@pytest.mark.parametrize("units", ["input", "standard"])
+def test_a_trainer_gets_points_of_the_box_alone(units):
+    seen = []
+
+    def trainer(x, y, seed):
+        seen.append(x)
+        return Strict(seed)
+
+    there = in_units(in_box(subject(trainer=trainer, units=units)))
+    moved = there.x_train + torch.where(torch.arange(4) % 2 == 0, 3.0, -3.0)
+    there.trainer(moved, there.y_train, 0)
+    assert seen[0].min() == 0
+    assert seen[0].max() == 1
+
+
 @pytest.mark.heavy
 def test_a_model_that_refuses_points_outside_is_measured_in_a_boxed_run():
     report = run(subject(), boxed=True)
@@ -93,7 +111,7 @@ def test_the_other_models_of_a_subject_are_boxed_too(role):
     name = {"robust": "robust", "reference": "standard", "baseline_model": "baseline"}[role]
     other = session.measure.paired_model(name)
     assert other is not session.measure
-    assert other.classifier.box == BOX
+    assert other.classifier.search_box == BOX
     assert other.crossings(16, "free").found.all()
 
 
@@ -127,6 +145,13 @@ def measure_arms() -> tuple[str, ...]:
     return ("free", "tangent", "normal")
 
 
+def test_an_error_that_is_not_a_number_masks_gradients_unless_there_is_a_box(monkeypatch):
+    context = corner_context()
+    monkeypatch.setattr(attack, "_worst_error", lambda context: float("nan"))
+    assert not are_masked(context)
+    assert are_masked(replace(context, classifier=context.classifier.inner))
+
+
 def test_gates_say_what_a_corner_of_the_box_has_no_room_for():
     context = corner_context()
     item = finite_differences(context)
@@ -140,8 +165,8 @@ def test_gates_say_what_a_corner_of_the_box_has_no_room_for():
     )
     messages = [item.message for item in planted_boundaries(far)]
     assert messages == [
-        "not planted: in the box, no input has room for a boundary in the tangent space",
-        "not planted: in the box, no input has room for a boundary in the normal space",
+        "not planted: every boundary that could be planted in the tangent space would lie outside the box",
+        "not planted: every boundary that could be planted in the normal space would lie outside the box",
     ]
 
 
@@ -151,7 +176,7 @@ def test_a_free_search_that_finds_nothing_in_the_box_says_so():
     item = next(item for item in found(replace(context, crossings=lost)) if item.name == "found-free")
     assert item.ok is False
     assert item.message.endswith(
-        "or the box holds no point of another class nearby: measure unboxed distances, with boxed = false"
+        "or the box may hold no point of another class near the input: set boxed = false to measure without the box"
     )
 
 

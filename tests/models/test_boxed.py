@@ -14,8 +14,10 @@ from dmmcheck.attacks.probe import along, random_rays
 from dmmcheck.attacks.search import boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, spanned
 from dmmcheck.measurement.address import address_of
-from dmmcheck.models.boxed import BoxedClassifier, box_at, box_of, is_inside
-from dmmcheck.models.torch import adapt
+from dmmcheck.models.boxed import BoxedClassifier, box_at, box_of, clipped, is_inside
+from dmmcheck.models.conversions import conversion_of
+from dmmcheck.models.normalize import folded, normalization_of
+from dmmcheck.models.torch import adapt, check_gradient
 
 BOX = (0.0, 1.0)
 W = torch.tensor([2.0, 0.8, 0.0])
@@ -86,6 +88,52 @@ def test_points_outside_get_the_logits_of_the_nearest_point_of_the_box():
     assert (box_of(boxed()), box_of(adapt(Plane(), X, bounds=BOX))) == (BOX, None)
 
 
+def test_a_clipped_point_is_exact_and_outside_its_derivative_is_zero():
+    x = torch.tensor([[-1e-7, 1 + 1e-7, 0.5, -0.1, 2.0, torch.inf]], requires_grad=True)
+    inside = clipped(x, BOX)
+    assert inside.tolist() == [[0.0, 1.0, 0.5, 0.0, 1.0, 1.0]]
+    inside.sum().backward()
+    assert x.grad.tolist() == [[1.0, 1.0, 1.0, 0.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("normalize", [None, {"mean": [0.5, 0.2, 0.1], "std": [0.5, 2.0, 0.1]}])
+def test_a_function_over_arrays_is_never_called_outside_its_bounds(normalize):
+    walls = torch.randint(0, 2, (16, 3), generator=generator()).double()
+    scaling = normalization_of(normalize, (3,)) or (lambda x: x)
+    ends = [scaling(torch.full((1, 3), end).double()) for end in BOX]
+
+    def strict(a):
+        x = torch.as_tensor(a)
+        if not bool(((x >= ends[0]) & (x <= ends[1])).all()):
+            raise ValueError("a value lies outside")
+        z = torch.sin(x).sum(1)
+        return torch.stack([-z, z], 1).numpy()
+
+    classifier = adapt(
+        folded(strict, normalization_of(normalize, (3,)), walls, role="m", bounds=BOX), walls, bounds=BOX
+    )
+    assert classifier.differentiable
+    assert conversion_of(classifier) == "model: gradients are finite differences"
+    leaf = walls.clone().requires_grad_()
+    BoxedClassifier(classifier, BOX).logits(leaf)[:, 1].sum().backward()
+    exact = walls.clone().requires_grad_()
+    torch.sin(scaling(exact)).sum().backward()
+    assert torch.allclose(leaf.grad, exact.grad, rtol=1e-3)
+
+
+def test_the_gradient_of_a_normalised_function_over_arrays_is_not_taken_to_check_it():
+    calls = []
+
+    def linear(a):
+        calls.append(len(a))
+        return np.stack([a[:, 0], -a[:, 0]], 1)
+
+    classifier = adapt(folded(linear, normalization_of({"mean": 0.5, "std": 0.5}, (3,)), X, role="m"), X)
+    calls.clear()
+    check_gradient(classifier, X)
+    assert not calls
+
+
 def test_a_second_pass_that_reads_the_form_of_the_output_stays_within_bounds():
     seen = []
 
@@ -96,6 +144,12 @@ def test_a_second_pass_that_reads_the_form_of_the_output_stays_within_bounds():
     assert adapt(probabilities, X, bounds=BOX).form == "binary-probability"
     assert min(low for low, _ in seen) >= 0
     assert max(high for _, high in seen) <= 1
+
+
+def test_an_attribute_of_a_users_own_classifier_that_is_called_box_is_no_box_of_searches():
+    own = boxed().inner
+    object.__setattr__(own, "box", "a crate")
+    assert box_of(own) is None
 
 
 def test_a_box_of_tensors_is_moved_to_the_inputs():

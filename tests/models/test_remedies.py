@@ -45,7 +45,7 @@ def test_keyword_inputs_are_named():
 
 
 def test_token_ids_are_told_to_be_embedded():
-    with pytest.raises(ModelError, match="token ids are names"):
+    with pytest.raises(ModelError, match="token ids have no distances"):
         adapt(nn.Embedding(10, 4), X)
 
 
@@ -77,7 +77,9 @@ def test_a_list_of_rows_is_stacked_and_a_tuple_has_its_first_element():
 
 
 def test_weights_alone_are_told_to_be_loaded():
-    with pytest.raises(ModelError, match=r"as of weights without their network; pass the network after net.load_state"):
+    with pytest.raises(
+        ModelError, match=r"of weights without the network; pass the network itself, after net.load_state"
+    ):
         adapt(nn.Linear(3, 2).state_dict(), X)
 
 
@@ -106,6 +108,8 @@ class Session:
 
 def test_a_session_is_a_model_and_one_of_several_inputs_is_one_sentence():
     torch.testing.assert_close(adapt(Session("x"), X).logits(X), logits(X))
-    with pytest.raises(ModelError, match=r"it has 2 inputs \(x, mask\), not one; pass a function over numpy arrays"):
+    with pytest.raises(
+        ModelError, match=r"the ONNX graph has 2 inputs \(x, mask\), expected one; pass a function over numpy arrays"
+    ):
         adapt(Session("x", "mask"), X)
     assert OnnxModel(Session("x"), "net").__name__ == "net"

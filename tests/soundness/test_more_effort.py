@@ -191,3 +191,9 @@ def test_a_fast_run_keeps_its_effort(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run, "_assessed", by_model(run, subject.classifier.forward))
     assert [one.ok for one in run.soundness] == [False]
     assert run.searched.effort == "quick"
+
+
+def test_a_free_search_that_finds_nothing_in_a_box_asks_for_no_more_effort():
+    found = Soundness(name="found-free", family="attack", ok=False, value=0.5, limit=0.95, message="")
+    assert shortfalls([found]) == ("found-free",)
+    assert shortfalls([found], boxed=True) == ()

@@ -13,6 +13,7 @@ from dmmcheck.attacks.margins import largest_other, logit_margin
 from dmmcheck.attacks.minimal_norm.ends import Ends
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace
 from dmmcheck.models.base import Classifier, called, input_gradient
+from dmmcheck.models.boxed import Box
 from dmmcheck.models.memory import batch_results
 
 MARGIN_ROUNDING = 4  # margins below this many rounding errors of the larger logit count as rounding
@@ -70,7 +71,7 @@ class MarginOracle:
         y: Labels (n,).
         targets: Classes (n,) to reach, or None for any other class.
         spaces: Search spaces of the n inputs.
-        bounds: Box (lo, hi) of the inputs, or None.
+        bounds: Box (lo, hi) of the inputs, two numbers or two tensors (D,); or None.
         batch: Most rows in one model call; halved where memory runs out.
         farthest_entry: Largest entry of a perturbation; see `points`.
         ends: Examples of other classes near the inputs, or None.
@@ -88,7 +89,7 @@ class MarginOracle:
         *,
         targets: Tensor | None,
         spaces: Sequence[SearchSpace],
-        bounds: tuple[float, float] | None,
+        bounds: Box | None,
         batch: int = 512,
         farthest_entry: float = math.inf,
         ends: Ends | None = None,

@@ -38,7 +38,7 @@ from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned, spre
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.types import EffortName
 from dmmcheck.models.base import Classifier, evaluating, flat
-from dmmcheck.models.boxed import box_at
+from dmmcheck.models.boxed import Box, box_at
 from dmmcheck.models.memory import batch_results
 from dmmcheck.models.torch import adapt
 
@@ -56,7 +56,7 @@ def boundary_search(
     subspace: Tensor | None = None,
     normal: bool = False,
     space: SearchSpace | None = None,
-    bounds: tuple[float, float] | None = None,
+    bounds: Box | None = None,
     targets: Tensor | None = None,
     examples: tuple[Tensor, Tensor] | None = None,
     effort: EffortName = "default",
@@ -73,7 +73,8 @@ def boundary_search(
         subspace: Orthonormal basis (D, k) for all inputs, or (n, D, k) for each; the search stays in x + its span.
         normal: Search the orthogonal complement of the subspace instead.
         space: A `SearchSpace` of the n inputs, in place of subspace and normal.
-        bounds: Box (lo, hi) that x and the crossing lie in; where None, that of a classifier that has one.
+        bounds: Box (lo, hi) that x and the crossing lie in, two numbers or two tensors (D,);
+            where None, that of a classifier that has one.
         targets: Classes (n,) to reach; any other class where None.
         examples: Labelled examples (m, *input_shape) or (m, D), and their labels (m,), or None. The search also looks
             for label changes on the way to the nearest ones of other classes, which helps where the margin is flat.
@@ -130,7 +131,7 @@ def search_spaces(
     y: Tensor,
     spaces: Sequence[SearchSpace],
     *,
-    bounds: tuple[float, float] | None = None,
+    bounds: Box | None = None,
     targets: Tensor | None = None,
     examples: tuple[Tensor, Tensor] | None = None,
     effort: EffortName = "default",
