@@ -139,7 +139,7 @@ def wrong_call(function: Callable[..., Any], *args: Any, **keywords: Any) -> str
 
 
 FIELD_CONTROLS = ("rotation", "spectrum", "covariance", "same-class", "other-class")
-"""The built-in controls of tangent spaces: C0, C1, one with the data's covariance, and the two forms of C2."""
+"""The built-in controls of tangent spaces."""
 
 CHECKS: Registry[Any] = Registry("check", home="dmmcheck.checks")
 CONTROLS: Registry[Any] = Registry("control", builtin=(*FIELD_CONTROLS, "order"), home="dmmcheck.measurement.nulls")

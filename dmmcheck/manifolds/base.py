@@ -141,7 +141,7 @@ def checked_spaces(manifold: Any, x: Tensor) -> TangentSpaces | None:
     worst = projection_residual(spaces, x, generator=seeded(0, "projection onto tangent spaces"))
     if not worst <= PROJECTION_LIMIT:
         raise ManifoldError(
-            f"the projection onto the manifold's tangent spaces is off orthogonal by {worst:.2g} (limit "
+            f"the projection onto the manifold's tangent spaces differs from an orthogonal one by {worst:.2g} (limit "
             f"{PROJECTION_LIMIT:g}); return P v with a symmetric P for which P P v = P v"
         )
     return spaces

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dmmcheck.errors import ManifoldError, user_code
 from dmmcheck.manifolds.base import fitting_points
-from dmmcheck.manifolds.operators import LOST, ColumnSpaces, are_dense, derivative
+from dmmcheck.manifolds.operators import MOST_IGNORED, ColumnSpaces, are_dense, derivative
 from dmmcheck.models.evaluation import evaluation
 from dmmcheck.models.placement import placement
 from dmmcheck.seeding import seeded
@@ -148,12 +148,12 @@ class Decoder:
         spaces = ColumnSpaces(
             lambda at: self._decoded(at, ambient_dim), codes, ambient_dim, within=partial(evaluation, self.decode)
         )
-        lost = float(spaces.rows(slice(0, 2)).lost(seeded(0, "rank of the decoder's Jacobian")).max())
-        if lost > LOST:
+        ignored = float(spaces.rows(slice(0, 2)).ignored_share(seeded(0, "rank of the decoder's Jacobian")).max())
+        if ignored > MOST_IGNORED:
             raise ManifoldError(
-                f"the decoder's Jacobian is rank-deficient at an input: {lost:.0%} of a random change of the code "
-                f"moves no point (limit {LOST:.0%}), so that the decoder ignores directions of the codes; use smaller "
-                "codes, or decode in float64"
+                f"the decoder's Jacobian is rank-deficient at an input: {ignored:.0%} of a random change of the code "
+                f"moves no point (limit {MOST_IGNORED:.0%}), so that the decoder ignores directions of the codes; "
+                "use smaller codes, or decode in float64"
             )
         return spaces
 

@@ -20,7 +20,7 @@ SLOPE_ROUNDING = 4  # rounding units of |J^T r| beside |J| |r|, at which a resid
 DELAY = 8  # the error of a step is estimated from the next steps of this number
 MOST_STEPS = 1000
 UNFINISHED = 1e-2  # largest error of a projection after the last step
-LOST = 0.01  # largest share of a random change of a code that may move no point
+MOST_IGNORED = 0.01  # largest share of a random change of a code that may move no point
 
 
 class TangentSpaces(Protocol):
@@ -87,7 +87,7 @@ class ColumnSpaces:
             lambda codes: self._decode(codes) / size.to(codes), self._codes, self._ambient_dim, within=self._within
         )
 
-    def lost(self, generator: torch.Generator) -> Tensor:
+    def ignored_share(self, generator: torch.Generator) -> Tensor:
         """Share (n,) of the energy of a random change of each code that moves no point."""
         change = torch.randn(self._codes.shape, generator=generator, dtype=torch.float64).to(self._codes)
 
@@ -195,8 +195,8 @@ class _Error:
         worst = float(torch.where(self.done, 0.0, share).max())
         if not worst <= UNFINISHED:
             raise ManifoldError(
-                f"a projection onto the column space of the decoder's Jacobian is known to {worst:.1g} of its length "
-                f"after {MOST_STEPS} steps (limit {UNFINISHED:g}), since some directions of the codes move points much "
+                f"a projection onto the column space of the decoder's Jacobian still has an error of {worst:.1g} of its "
+                f"length after {MOST_STEPS} steps (limit {UNFINISHED:g}), since some directions of the codes move points much "
                 "less than others; use smaller codes, or decode in float64"
             )
 

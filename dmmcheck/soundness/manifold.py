@@ -42,7 +42,8 @@ def _orthogonal(context: SoundnessContext) -> Soundness:
         "orthonormal",
         worst,
         most=PROJECTION_LIMIT,
-        finding=f"projections onto the tangent spaces are {worst:.1g} off orthogonal (limit {PROJECTION_LIMIT:g})",
+        finding=f"projections onto the tangent spaces differ from orthogonal ones by {worst:.1g} "
+        f"(limit {PROJECTION_LIMIT:g})",
         remedy="return P v with a symmetric P for which P P v = P v",
     )
 

@@ -90,7 +90,7 @@ def basis_of_steps(manifold: Any, x: Tensor) -> Tensor:
     if checked_spaces(manifold, x) is not None:
         raise ManifoldError(
             "the manifold projects vectors onto its tangent spaces and has no bases of them, in which steps could "
-            "be written; run no checks of the tier search, or take a manifold of a smaller dimension"
+            "be written; leave the tier search out of tiers (--dmm-tier), or take a manifold of a smaller dimension"
         )
     return checked_basis(manifold, x)
 

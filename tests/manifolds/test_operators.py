@@ -192,7 +192,7 @@ def test_a_manifold_of_your_own_may_know_its_tangent_spaces_by_their_projection(
 
 
 OWN_FAULTS = {
-    "not idempotent": (Diagonal(lambda v: v / 2), ["off orthogonal by 0.5", "symmetric P"]),
+    "not idempotent": (Diagonal(lambda v: v / 2), ["differs from an orthogonal one by 0.5", "symmetric P"]),
     "raises": (Diagonal(lambda v: v @ v), ["method project of the tangent spaces raised RuntimeError"]),
     "another shape": (Diagonal(lambda v: v[:, :3]), ["method project", "returned (2, 3)", "same shape"]),
     "no tensor": (Diagonal(lambda v: 3), ["method project", "returned int"]),
