@@ -195,9 +195,9 @@ class _Error:
         worst = float(torch.where(self.done, 0.0, share).max())
         if not worst <= UNFINISHED:
             raise ManifoldError(
-                f"a projection onto the column space of the decoder's Jacobian still has an error of {worst:.1g} of its "
-                f"length after {MOST_STEPS} steps (limit {UNFINISHED:g}), since some directions of the codes move points much "
-                "less than others; use smaller codes, or decode in float64"
+                f"a projection onto the column space of the decoder's Jacobian still has an error of {worst:.1g} of "
+                f"its length after {MOST_STEPS} steps (limit {UNFINISHED:g}), since some directions of the codes move "
+                "points much less than others; use smaller codes, or decode in float64"
             )
 
 
