@@ -24,12 +24,11 @@ CHANCE = "off-manifold-energy-controlled-builtin"
 
 
 def pictures(report: Report) -> dict[str, Picture]:
-    """The figures by the name of their file: the portrait of a dimple, the distances, and a claim among its draws."""
+    """The figures by the name of their file: the portrait of a dimple, and a claim among its draws."""
     whole = figures.of_report(report)
     (finding,) = (one for one in report.findings if one.id == CHANCE)
     found = {
         "demo_portrait": whole.get("portrait"),
-        "demo_distances": whole.get("distances"),
         "demo_chance": figures.draws(finding),
     }
     return {name: picture for name, picture in found.items() if picture is not None}

@@ -6,7 +6,7 @@ from dmmcheck.report import figures
 from dmmcheck.report.write import write
 from examples import demo_figures
 
-NAMES = ["demo_portrait", "demo_distances", "demo_chance"]
+NAMES = ["demo_portrait", "demo_chance"]
 
 
 def test_figures_are_written_with_their_alt_texts(tmp_path, capsys):
@@ -15,7 +15,7 @@ def test_figures_are_written_with_their_alt_texts(tmp_path, capsys):
     assert demo_figures.main([str(tmp_path / "r.json"), "--out", str(tmp_path / "out")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(".svg: ")[0] for line in lines] == NAMES
-    assert lines[1].endswith(figures.distances(report.evidence).alt)
+    assert lines[1].endswith(figures.draws(report.findings[2]).alt)
     assert all(b"<svg" in (tmp_path / "out" / f"{name}.svg").read_bytes()[:500] for name in NAMES)
 
 
