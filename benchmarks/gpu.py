@@ -184,6 +184,8 @@ def main() -> None:
     )
     given = parser.parse_args()
     device = "cpu" if given.smoke else given.device
+    if device == "cpu":
+        torch.set_num_threads(1)
     if device.startswith("cuda") and not torch.cuda.is_available():
         sys.exit("torch sees no CUDA device here; run this on a machine with one, or add --device cpu")
     inputs, compared = (9, 8) if given.smoke else (given.inputs, COMPARED)
