@@ -36,7 +36,7 @@ class TangentSpaces(Protocol):
 
 
 class ColumnSpaces:
-    """The column spaces of the Jacobians J of a function at n codes.
+    """The column spaces of the Jacobians J of a decoder at n codes, one space for each code.
 
     The projection of v is J z, where z minimises |J z - v|. It is found by conjugate gradients on the normal equations
     (CGLS), with products J w in forward mode and J^T u in reverse mode, so that no basis is stored. The steps end where

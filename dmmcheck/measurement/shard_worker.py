@@ -51,7 +51,7 @@ class ShardWorker:
         threads: int,
         added: Sequence[tuple[Registry[Any], Mapping[str, Any]]],
     ) -> ShardWorker:
-        """The worker of a session.
+        """Make the worker of this process, which measures shards for the run of another process.
 
         Args:
             make_run: Makes the run, from where its measurements lie.
