@@ -180,6 +180,9 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=200)
     parser.add_argument("--only", default="", help="networks whose names contain this")
     parser.add_argument(
+        "--device-alone", action="store_true", help="leave out the whole runs on the processor, which can take an hour"
+    )
+    parser.add_argument(
         "--smoke", action="store_true", help="fast runs of small networks with few inputs, on the processor"
     )
     given = parser.parse_args()
@@ -192,7 +195,7 @@ def main() -> None:
     costs, agreements = [], []
     for network in [one for one in NETWORKS if given.only in one.name][: 1 if given.smoke else None]:
         images = network.data()
-        for place in dict.fromkeys((device, "cpu")):
+        for place in dict.fromkeys((device,) if given.device_alone else (device, "cpu")):
             row, report = run_row(
                 network.name, suite_subject(network, images, inputs, place), place, inputs, fast=given.smoke
             )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from dmmcheck import geometry
+from dmmcheck.attacks.waiting import may_have
 from dmmcheck.errors import AttackError
 
 CANCELLATION = 0.7  # below this share of the vector, its part in a complement is projected twice (Kahan's criterion)
@@ -79,10 +81,16 @@ class SpanPerInput:
             single = len(self._bases) == 1 and len(v) != 1
             return geometry.project_tangent(v, self._bases[0] if single else self._bases)
         result = torch.empty_like(v)
-        for number in sorted(set(self._inputs.tolist())):
-            here = (self._inputs == number).nonzero().squeeze(1)
+        for number, here in self._members:
             result[here] = geometry.project_tangent(v[here], self._bases[number])
         return result
+
+    @cached_property
+    def _members(self) -> list[tuple[int, Tensor]]:
+        """The number of each basis that is used, and the rows that use it."""
+        assert self._inputs is not None
+        numbers = sorted(set(self._inputs.tolist()))
+        return [(number, (self._inputs == number).nonzero().squeeze(1)) for number in numbers]
 
     def rows(self, index: Tensor | slice) -> SpanPerInput:
         """See `SearchSpace.rows`; copies the bases unless they are too large for that."""
@@ -105,7 +113,7 @@ class Complement:
         """See `SearchSpace.project`; projects twice where most of a vector cancels, which removes its rounding."""
         rest = v - self._space.project(v)
         cancelled = rest.norm(dim=1, keepdim=True) < CANCELLATION * v.norm(dim=1, keepdim=True)
-        if bool(cancelled.any()):
+        if may_have(cancelled):
             rest = torch.where(cancelled, rest - self._space.project(rest), rest)
         return rest
 

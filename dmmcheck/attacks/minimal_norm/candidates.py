@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dmmcheck.attacks.waiting import waits
+
 STATE = ("best", "length", "margin", "optimality", "linearized_distance")  # what a candidate keeps beside its position
 TIE = 1e-6  # perturbations whose lengths differ by less than this share count as equally long
 
@@ -59,13 +61,32 @@ class Candidates:
         length = delta.norm(dim=1) if length is None else length
         known = self.length if at is None else self.length[at]
         better: Tensor = (margin < 0) & (length < known * (1 - TIE))
-        kept = better.nonzero().squeeze(1)
+        new = {
+            "best": delta,
+            "length": length,
+            "margin": margin,
+            "optimality": torch.zeros_like(length) if optimality is None else optimality,
+        }
+        if waits(better):
+            self._replace_where(better, new, at)
+        else:
+            self._replace_at(better.nonzero().squeeze(1), new, at)
+        return better
+
+    def _replace_at(self, kept: Tensor, new: dict[str, Tensor], at: Tensor | None) -> None:
+        """Write the new values of the kept rows only: their number is looked at, and nothing else is copied."""
         if len(kept):
             to = kept if at is None else at[kept]
-            self.best[to] = delta[kept]
-            self.length[to], self.margin[to] = length[kept], margin[kept]
-            self.optimality[to] = 0.0 if optimality is None else optimality[kept]
-        return better
+            for name, values in new.items():
+                getattr(self, name)[to] = values[kept]
+
+    def _replace_where(self, better: Tensor, new: dict[str, Tensor], at: Tensor | None) -> None:
+        """The same by a mask: all values are copied, and nothing is looked at."""
+        for name, values in new.items():
+            column = getattr(self, name)
+            mask = better[:, None] if column.ndim == 2 else better
+            merged = torch.where(mask, values, column if at is None else column[at])
+            setattr(self, name, merged if at is None else column.index_copy(0, at, merged))
 
     def nearest(self, count: int, max_ratio: float) -> Candidates:
         """The `count` shortest candidates of each row that are at most `max_ratio` times as long as its shortest.

@@ -14,6 +14,7 @@ from torch import Tensor
 from dmmcheck.attacks.minimal_norm.candidates import Candidates, joined
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle, NearestClasses
 from dmmcheck.attacks.minimal_norm.projection import finite, nearest_on_plane
+from dmmcheck.attacks.waiting import may_have
 
 OVERSHOOT = 1.02  # steps go this many times as far as the linearised boundary
 FIRST_SHARE = 0.5  # share of the first step that is taken: gradients grow towards the boundary, whole steps overshoot
@@ -89,8 +90,9 @@ def hlrf(oracle: MarginOracle, candidates: Candidates, steps: int) -> None:
         candidates.update_best(candidates.delta, margin)
         level = (g * candidates.delta).sum(1) - toward
         plane = oracle.feasible(nearest_on_plane(oracle, candidates.rows, g, OVERSHOOT * level), candidates.rows)
-        crossed = (level >= 0).nonzero().squeeze(1)  # to first order, the input itself lies beyond the boundary
-        plane[crossed] = candidates.delta[crossed]
+        crossed = level >= 0  # to first order, the input itself lies beyond the boundary
+        if may_have(crossed):
+            plane = torch.where(crossed[:, None], candidates.delta, plane)
         candidates.linearized_distance = plane.norm(dim=1)
         candidates.delta = plane if last else torch.lerp(candidates.delta, plane, DAMPING)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from dmmcheck.attacks.margins import largest_other, logit_margin
 from dmmcheck.attacks.minimal_norm.ends import Ends
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace
+from dmmcheck.attacks.waiting import may_have
 from dmmcheck.models.base import Classifier, called, input_gradient
 from dmmcheck.models.boxed import Box
 from dmmcheck.models.memory import batch_results
@@ -203,7 +204,7 @@ class MarginOracle:
         """Projection of vectors v (m, D) onto the search spaces of rows (m,); zero where it is only rounding of v."""
         length = v.norm(dim=1, keepdim=True)
         known = torch.isfinite(length)
-        result = v if bool(known.all()) else torch.where(known, v, 0.0)
+        result = torch.where(known, v, 0.0) if may_have(~known) else v
         for members, space in self.at(rows).spaces:
             if isinstance(space, Everywhere) or not len(members):
                 continue
@@ -211,7 +212,7 @@ class MarginOracle:
             part, size = (result, length) if whole else (result[members], length[members])
             inside = space.project(part)
             nothing = inside.norm(dim=1) <= PROJECTION_ROUNDING * torch.finfo(v.dtype).eps * size.squeeze(1)
-            if bool(nothing.any()):
+            if may_have(nothing):
                 inside = torch.where(nothing[:, None], 0.0, inside)
             result = inside if whole else result.index_copy(0, members, inside)
         return result
@@ -243,7 +244,7 @@ class MarginOracle:
         """
         most = min(self.farthest_entry, torch.finfo(delta.dtype).max)
         within = torch.linalg.vector_norm(delta, ord=torch.inf, dim=1) <= most
-        if not bool(within.all()):
+        if may_have(~within):
             delta = torch.where(within[:, None], delta, 0.0)
         return x + delta if self.bounds is None else (x + delta).clamp(*self.bounds)
 

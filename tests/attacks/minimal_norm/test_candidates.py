@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from search_cases import distances
 
+from dmmcheck.attacks import waiting
+from dmmcheck.attacks.minimal_norm import candidates as candidates_module
 from dmmcheck.attacks.minimal_norm.candidates import Candidates, joined
 
 LENGTHS = st.sampled_from([0.5, 1.0, 1.1, 1.3, 2.0, float("inf")])
@@ -104,3 +108,11 @@ def test_a_candidate_is_finished_with_its_best_crossing(entries):
     assert len(candidates.unfinished(0.96).rows) == int(found.sum()), "a longer crossing does not change the best one"
     candidates.update_best(candidates.delta, crossing, length=torch.full_like(length, 0.1))
     assert len(candidates.unfinished(0.9).rows) == len(entries), "the optimality of the new best one is unknown"
+
+
+@pytest.mark.parametrize("bounds", [None, (-4.0, 4.0)], ids=["unbounded", "boxed"])
+def test_crossings_are_the_same_whether_masks_are_looked_at_or_not(monkeypatch, bounds):
+    looked = distances(bounds=bounds)
+    monkeypatch.setattr(waiting, "waits", lambda values: True)
+    monkeypatch.setattr(candidates_module, "waits", lambda values: True)
+    torch.testing.assert_close(distances(bounds=bounds), looked, rtol=1e-9, atol=0)
