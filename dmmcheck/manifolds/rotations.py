@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-import numpy as np
 import torch
-from scipy import fft
 from torch import Tensor
 
 from dmmcheck import geometry
+from dmmcheck.manifolds.cosine_transform import cosine_transform
 
 EXACT_UP_TO = 64  # up to this D, the rotation is a matrix that is exactly uniform
 ROUNDS = 3  # of permutation, signs and cosine transform above it
@@ -54,7 +53,7 @@ class Haar:
         if self._matrix is not None:
             return v @ self._matrix.T.to(v)
         for order, signs in zip(self._orders, self._signs, strict=True):
-            v = _transform(v[:, order.to(v.device)] * signs.to(v), (1,), inverse=False)
+            v = cosine_transform(v[:, order.to(v.device)] * signs.to(v), (1,), inverse=False)
         return v
 
     def inverse(self, v: Tensor) -> Tensor:
@@ -62,7 +61,7 @@ class Haar:
         if self._matrix is not None:
             return v @ self._matrix.to(v)
         for order, signs in zip(reversed(self._orders), reversed(self._signs), strict=True):
-            back = _transform(v, (1,), inverse=True) * signs.to(v)
+            back = cosine_transform(v, (1,), inverse=True) * signs.to(v)
             v = torch.empty_like(back)
             v[:, order.to(v.device)] = back
         return v
@@ -117,16 +116,9 @@ class Spectrum:
     def apply(self, v: Tensor) -> Tensor:
         """See `Rotation.apply`."""
         images = v.reshape(-1, *self._shape)
-        spectrum = _transform(images, (-2, -1), inverse=False) * self._signs.to(v)
-        return _transform(spectrum, (-2, -1), inverse=True).reshape(v.shape)
+        spectrum = cosine_transform(images, (-2, -1), inverse=False) * self._signs.to(v)
+        return cosine_transform(spectrum, (-2, -1), inverse=True).reshape(v.shape)
 
     def inverse(self, v: Tensor) -> Tensor:
         """See `Rotation.inverse`."""
         return self.apply(v)
-
-
-def _transform(v: Tensor, axes: tuple[int, ...], *, inverse: bool) -> Tensor:
-    """Orthonormal discrete cosine transform, or its inverse, along axes."""
-    array = v.detach().cpu().numpy()
-    turned = (fft.idctn if inverse else fft.dctn)(array, axes=axes, norm="ortho")
-    return torch.from_numpy(np.ascontiguousarray(turned)).to(v)

@@ -252,8 +252,11 @@ class View:
         The numbers of features that vary in the examples come from a stream of their own, so that constant features
         change none of them.
         """
+        return self.cached(("noise", purpose, self.n), lambda: (self._noise(purpose), 0))
+
+    def _noise(self, purpose: str) -> Tensor:
         examples, x = self.examples.x, self.measurement.sample.x
-        varies = self.cached(("varying features",), lambda: ((examples != examples[:1]).any(0).cpu(), 0))
+        varies = (examples != examples[:1]).any(0).cpu()
         noise = torch.empty((self.n, x.shape[1]), dtype=x.dtype)
         for where, names in ((varies, ()), (~varies, ("constant features",))):
             generator, count = seeded(self.seed, "noise", purpose, *names), int(where.sum())

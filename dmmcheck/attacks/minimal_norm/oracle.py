@@ -168,6 +168,9 @@ class MarginOracle:
     def nearest_classes(self, rows: Tensor, count: int, kept: int) -> tuple[Tensor, NearestClasses]:
         """Margins at the inputs, and the classes whose boundaries are nearest to them.
 
+        The gradients at an input are the same in each search space: they are computed once for all rows of the input,
+        and counted for its row in the first space.
+
         Args:
             rows: (m,) the rows.
             count: Number of classes, those with the largest logits, whose boundaries are compared.
@@ -176,22 +179,23 @@ class MarginOracle:
         Returns:
             Logit margins (m,), and the nearest classes.
         """
-        cache = self.at(rows)
+        inputs, which = torch.unique(rows % self.n, return_inverse=True)
+        own = (self.y if self.targets is None else self.targets)[inputs]
 
         def call(part: slice) -> tuple[Tensor, ...]:
-            own = cache.own[part]
             with torch.enable_grad():
-                points = cache.x[part].clone().requires_grad_(True)
+                points = self.x[inputs[part]].clone().requires_grad_(True)
                 logits = self._logits(points)
-                classes = self._likely_classes(logits.detach(), own, count)
-                towards = [self._toward(logits, own, j) for j in classes.unbind(1)]
+                classes = self._likely_classes(logits.detach(), own[part], count)
+                towards = [self._toward(logits, own[part], j) for j in classes.unbind(1)]
                 raw = [self._gradient(toward, points, keep=True) for toward in towards]
-            margin, noise = self._margin(logits.detach(), own), self._noise(logits.detach(), own)
+            margin, noise = self._margin(logits.detach(), own[part]), self._noise(logits.detach(), own[part])
             return margin, noise, classes, torch.stack(towards, 1).detach(), torch.stack(raw, 1)
 
-        margin, noise, classes, towards, raw = self._in_batches(len(rows), call)
-        self._count(self.forwards, rows)
-        self._count(self.backwards, rows, classes.shape[1])
+        found = self._in_batches(len(inputs), call)
+        self._count(self.forwards, inputs)
+        self._count(self.backwards, inputs, found[2].shape[1])
+        margin, noise, classes, towards, raw = (column[which] for column in found)
         scale = (towards.abs() / raw.norm(dim=2)).nan_to_num(nan=torch.inf).amin(1)
         g = torch.stack([self.project(one, rows) for one in raw.unbind(1)], 1)
         distances = (towards.abs() / g.norm(dim=2)).nan_to_num(nan=torch.inf)
