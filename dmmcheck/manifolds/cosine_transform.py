@@ -17,8 +17,8 @@ def cosine_transform(v: Tensor, axes: tuple[int, ...], *, inverse: bool) -> Tens
     Example:
         >>> import torch
         >>> from dmmcheck.manifolds.cosine_transform import cosine_transform
-        >>> cosine_transform(torch.ones(1, 4), (1,), inverse=False)[:, 0]
-        tensor([2.])
+        >>> cosine_transform(torch.ones(1, 4), (1,), inverse=False)[:, :1]
+        tensor([[2.0000]])
     """
     v = v.detach()
     if v.device.type == "cpu":
