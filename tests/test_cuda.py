@@ -140,3 +140,22 @@ def test_each_kind_of_manifold_works_on_the_gpu(recipe):
     report = run(dmmcheck.Subject(model=model, x=x[:40], y=y[:40], manifold=manifold), checks=["off-manifold-suffices"])
     assert report.complete
     assert not report.errors
+
+
+def test_crossings_are_confirmed_whatever_the_precision_of_the_process():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        body = [nn.Conv2d(1, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 32, 3, padding=1), nn.ReLU()]
+        model = nn.Sequential(*body, nn.Flatten(), nn.Linear(32 * 64, 4)).cuda().eval()
+    x = torch.rand(40, 1, 8, 8, generator=rng())
+    with torch.no_grad():
+        y = model(x.cuda()).argmax(1).cpu()
+    subject = dmmcheck.Subject(model=model, x=x, y=y, manifold=dmmcheck.manifolds.PCA(dim=3).fit(x.flatten(1)))
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        report = run(subject, checks=["off-manifold-suffices"])
+        assert torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+    assert {one.name: one.value for one in report.soundness}["labels-confirmed"] == 1

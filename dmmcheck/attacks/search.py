@@ -15,9 +15,11 @@ from dmmcheck.attacks.search_space import SearchSpace, spanned
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.types import EffortName
 from dmmcheck.models.base import flat, is_differentiable
+from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.torch import adapt
 
 
+@neutral_state()
 def boundary_search(
     model: Any,
     x: Tensor,

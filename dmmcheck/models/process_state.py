@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ _CPU, _FLOAT = torch.device("cpu"), torch.float32
 def neutral_state() -> Iterator[None]:
     """A context in which torch is in its initial state, whatever the process has set; on exit all is as before.
 
-    Gradients are on; inference mode and autocast are off; the default dtype is float32 and the default device the CPU.
+    Gradients are on; inference mode and autocast are off; the default dtype is float32 and the default device the CPU;
+    products of float32 numbers are exact in float32, not TF32 or bfloat16, also in the model: a GPU rounds these in
+    another way for each size of a batch, so that a crossing would not be confirmed.
     The user's code that is called inside, through `errors.user_code`, sees the default dtype and device of the process.
     The global generators of Python, numpy and torch are restored on exit, also after an error.
 
@@ -36,6 +39,7 @@ def neutral_state() -> Iterator[None]:
     defaults = _Defaults()
     with ExitStack() as stack:
         stack.callback(_random_states())
+        stack.callback(_exact_products())
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         for device in {"cpu", _accelerator()}:
@@ -89,6 +93,37 @@ class _UsersDefaults:
     def __exit__(self, *raised: object) -> None:
         self._defaults.leave()
         USERS_STATE.reset(self._token)
+
+
+def _exact_products() -> Callable[[], None]:
+    """Let products of float32 numbers be exact in float32; the function returned restores what the process has set."""
+    cudnn: Any = torch.backends.cudnn
+    matmul: Any = torch.backends.cuda.matmul
+    try:
+        convolutions, products = cudnn.allow_tf32, torch.get_float32_matmul_precision()
+    except RuntimeError:  # the process has set these by their newer names, and torch refuses to mix the two
+        return _exact_by_newer_names((cudnn.conv, cudnn.rnn, matmul))
+
+    def put(allowed: bool, precision: str) -> None:
+        if cudnn.allow_tf32 != allowed:
+            cudnn.allow_tf32 = allowed
+        if torch.get_float32_matmul_precision() != precision:
+            torch.set_float32_matmul_precision(precision)
+
+    put(False, "highest")
+    return partial(put, convolutions, products)
+
+
+def _exact_by_newer_names(operations: Sequence[Any]) -> Callable[[], None]:
+    before = [operation.fp32_precision for operation in operations]
+
+    def restore() -> None:
+        for operation, precision in zip(operations, before, strict=True):
+            operation.fp32_precision = precision
+
+    for operation in operations:
+        operation.fp32_precision = "ieee"
+    return restore
 
 
 def _accelerator() -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import random
+import subprocess
+import sys
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
@@ -197,3 +199,45 @@ def test_a_report_made_under_inference_mode_is_that_of_the_initial_state(arrays)
     expected = verdicts()
     with torch.inference_mode():
         assert verdicts() == expected
+
+
+PRECISIONS = """
+import torch
+from dmmcheck.models.process_state import neutral_state
+
+cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+
+def precisions():
+    return cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision, matmul.fp32_precision
+
+for change in {changes}:
+    exec(change)
+    before = precisions()
+    with neutral_state():
+        assert set(precisions()) <= {{"none", "ieee"}}, (change, precisions())
+    assert precisions() == before, (change, precisions(), before)
+"""
+OLDER = ["pass", "torch.set_float32_matmul_precision('medium')", "cudnn.allow_tf32 = not cudnn.allow_tf32"]
+NEWER = ["cudnn.conv.fp32_precision = 'ieee'", "matmul.fp32_precision = 'tf32'", "cudnn.rnn.fp32_precision = 'none'"]
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="this torch has the older names alone")
+@pytest.mark.parametrize("changes", [OLDER, NEWER], ids=["older names", "newer names"])
+def test_products_are_exact_and_their_precision_is_as_before_in_a_process_of_its_own(changes):
+    subprocess.run([sys.executable, "-c", PRECISIONS.format(changes=changes)], check=True)
+
+
+def test_products_are_exact_while_a_model_is_measured():
+    seen = []
+
+    def model(x):
+        seen.append(torch.get_float32_matmul_precision())
+        return x[:, :2]
+
+    torch.set_float32_matmul_precision("medium")
+    try:
+        dmmcheck.boundary_search(model, torch.eye(2), torch.tensor([0, 1]), generator=torch.Generator())
+        assert set(seen) == {"highest"}
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
