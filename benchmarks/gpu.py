@@ -34,6 +34,7 @@ from dmmcheck.attacks.minimal_norm.search import search_spaces
 from dmmcheck.attacks.search_space import Everywhere, spanned
 from dmmcheck.manifolds import PCA
 from dmmcheck.models.base import flat
+from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.torch import adapt
 from dmmcheck.report.model import Report
 
@@ -144,6 +145,7 @@ def suite_subject(network: Network, images: Images, inputs: int, device: str) ->
     )
 
 
+@neutral_state()
 def distances(network: Network, images: Images, device: str, dtype: torch.dtype, inputs: int) -> dict[str, Tensor]:
     """Distances (n,) of the three searches by arm, on a device in a dtype, of the first correctly classified inputs."""
     model = copy.deepcopy(trained(network, images)).to(device, dtype)
