@@ -152,7 +152,7 @@ def _inwards(function: NumpyFunction, x: Tensor, sizes: Tensor, number: Tensor) 
 
 def called_with_array(function: Callable[[Any], Any], x: Tensor) -> Any:
     """What a function returns for inputs ``(n, *input_shape)`` as a numpy array, as an array."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():  # a tensor that needs a gradient does not become an array
         warnings.filterwarnings("ignore", message=".*valid feature names")  # it was fitted on a frame
         return np.asarray(function(x.detach().cpu().numpy()))
 
