@@ -62,6 +62,7 @@ BUILT_IN = (
     ),
     *("flatness", "box", "segment-probe", "random-ray-probe", "transfer", "independent-attack"),
     *("planted-boundaries", "orthonormal", "residual", "label-agreement", "effective-rank", "linearity"),
+    *("tangent-angles", "intrinsic-dimension"),
     *(
         "in-place",
         "tangent-repeats",
