@@ -16,7 +16,7 @@ from dmmcheck.loading.model_files import is_model_file, load_model_file
 from dmmcheck.loading.references import UserCodeError, is_reference, load, resolve
 from dmmcheck.loading.skops_file import SUFFIX, load_estimator
 from dmmcheck.manifolds import builtin
-from dmmcheck.manifolds.adapt import is_points
+from dmmcheck.manifolds.adapt import is_generator, is_points
 from dmmcheck.subject import Subject
 
 REQUIRED = ("model", "data", "manifold")
@@ -109,6 +109,8 @@ def _manifold(manifold: Any, options: Mapping[str, Any] | None, examples: tuple[
         return builtin.build(manifold, _loaded(options or {}, root), *examples)
     if is_points(manifold):
         return builtin.build(DEFAULT_MANIFOLD, options or {}, manifold)
+    if options and is_generator(manifold):
+        return builtin.build("generator", {"decode": manifold, **options})
     if options:
         raise ConfigError(
             f"manifold-options are set ({', '.join(options)}), but the manifold is an object of your own, "

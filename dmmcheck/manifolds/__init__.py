@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dmmcheck.manifolds.class_pca import ClassPCA as ClassPCA
     from dmmcheck.manifolds.decoder import Decoder as Decoder
     from dmmcheck.manifolds.dimension import two_nn as two_nn
+    from dmmcheck.manifolds.generator import Generator as Generator
     from dmmcheck.manifolds.kernel_pca import KernelPCA as KernelPCA
     from dmmcheck.manifolds.local_pca import LocalPCA as LocalPCA
     from dmmcheck.manifolds.transformer import TransformerManifold as TransformerManifold
@@ -30,6 +31,7 @@ _HOMES = {
     "BUILTIN": "builtin",
     "ClassPCA": "class_pca",
     "Decoder": "decoder",
+    "Generator": "generator",
     "KernelPCA": "kernel_pca",
     "LocalPCA": "local_pca",
     "Manifold": "base",

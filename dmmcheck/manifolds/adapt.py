@@ -1,19 +1,21 @@
-"""From what users hold to a manifold: a transformer, an encoder and a decoder, points, or a manifold itself."""
+"""From what users hold to a manifold: a transformer, an encoder and a decoder, a generator, points, or a manifold."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, cast
+import functools
+import inspect
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor, nn
 
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.decoder import Decoder
+from dmmcheck.manifolds.generator import Generator
 from dmmcheck.manifolds.local_pca import LocalPCA
 from dmmcheck.manifolds.transformer import TransformerManifold
 
-_Function = Callable[[Tensor], Any]
 MEMBERS = ("project_point", "tangent_basis")
 
 
@@ -23,12 +25,14 @@ def as_manifold(value: Any, input_shape: tuple[int, ...], **options: Any) -> Any
     Args:
         value: A manifold, which is returned as it is, as is anything of another kind; a fitted transformer with
             ``inverse_transform``; a pair (encoder, decoder); a module with the methods ``encode`` and ``decode``, or
-            with the parts ``encoder`` and ``decoder``; or points ``(m, *input_shape)``, on which local PCA is fitted.
+            with the parts ``encoder`` and ``decoder``; any other module, or a function, which is a generator; or points
+            ``(m, *input_shape)``, on which local PCA is fitted.
         input_shape: Shape of one input.
         **options: Of `LocalPCA`, for points.
 
     Raises:
-        ManifoldError: A transformer has no inverse, or no manifold can be fitted on the points.
+        ManifoldError: A transformer has no inverse, the size of a generator's codes is not known, or no manifold can be
+            fitted on the points.
 
     Example:
         >>> import numpy as np
@@ -42,24 +46,33 @@ def as_manifold(value: Any, input_shape: tuple[int, ...], **options: Any) -> Any
         return value
     if is_points(value):
         return LocalPCA(**options).fit(value)
-    if isinstance(value, (tuple, list)) and len(value) == 2 and all(map(callable, value)):
-        return Decoder(*value, input_shape=input_shape)
-    if isinstance(value, nn.Module):
-        return _of_module(value, input_shape)
+    if parts := _parts(value):
+        return Decoder(*parts, input_shape=input_shape)
+    if is_generator(value):
+        return Generator(value)
     if callable(getattr(value, "transform", None)) or callable(getattr(value, "fit_transform", None)):
         return _of_transformer(value)
     return value
 
 
-def _of_module(value: nn.Module, input_shape: tuple[int, ...]) -> Decoder:
+def is_generator(value: Any) -> bool:
+    """Whether a value is a function, or a module without an encoder that is no manifold itself."""
+    if isinstance(value, nn.Module):
+        return not _parts(value) and not hasattr(value, "project_point")
+    return inspect.isroutine(value) or isinstance(value, functools.partial)
+
+
+def _parts(value: Any) -> Sequence[Any]:
+    """The encoder and the decoder of a pair or of a module; nothing where there are none."""
+    if isinstance(value, (tuple, list)) and len(value) == 2 and all(map(callable, value)):
+        return value
+    if not isinstance(value, nn.Module):
+        return ()
     for names in (("encode", "decode"), ("encoder", "decoder")):
         parts = [getattr(value, name, None) for name in names]
         if all(map(callable, parts)):
-            return Decoder(*cast(list[_Function], parts), input_shape=input_shape)
-    raise ManifoldError(
-        f"the manifold is a {type(value).__name__} without the methods encode and decode, and without the parts "
-        "encoder and decoder; pass (encoder, decoder), two functions or modules"
-    )
+            return parts
+    return ()
 
 
 def is_points(value: Any) -> bool:

@@ -58,6 +58,13 @@ BUILTIN: Mapping[str, Builtin] = {
         required=("encode", "decode"),
         needs_points=False,
     ),
+    "generator": Builtin(
+        "dmmcheck.manifolds.generator",
+        "Generator",
+        {"decode": FUNCTION, "dim": WHOLE, "seed": SEED},
+        required=("decode",),
+        needs_points=False,
+    ),
 }
 """The built-in manifolds by name."""
 
@@ -118,6 +125,7 @@ def check(name: str, options: Mapping[str, Any]) -> Builtin:
     if missing:
         raise ManifoldError(
             f"the manifold {name!r} needs {_listed(missing, 'and')}; set them in manifold-options, each {FUNCTION}"
+            + ", or set manifold = 'generator', which needs decode alone" * ("encode" in missing)
         )
     return builtin
 

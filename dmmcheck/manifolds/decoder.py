@@ -40,6 +40,11 @@ class Decoder:
     """
 
     name, note = "decoder", ""
+    _what = "decoder"
+    _remedy = (
+        "give input_shape if the encoder expects inputs that are not flat, and pass modules themselves, which get "
+        "values in their dtype and on their device"
+    )
 
     def __init__(
         self,
@@ -64,7 +69,7 @@ class Decoder:
         Raises:
             ManifoldError: One of the two cannot be called.
         """
-        for what, function in (("encoder", encode), ("decoder", decode)):
+        for what, function in (("encoder", encode), (self._what, decode)):
             if not callable(function):
                 raise ManifoldError(
                     f"the {what} is a {type(function).__name__}, which cannot be called; "
@@ -179,7 +184,7 @@ class Decoder:
         """Codes (n, ...) of points (n, D), on the encoder's device."""
         device, dtype = placement(self.encode, x, what="encoder", error=ManifoldError)
         shaped = x.detach().to(device, dtype).reshape(-1, *(self.input_shape or x.shape[1:])).clone()
-        output = _output(self.encode, "encoder", shaped)
+        output = _output(self.encode, "encoder", shaped, self._remedy)
         codes = _tensor(_mean(output), "encoder")
         if codes is not output:
             self.note = "codes are the means of a variational encoder"
@@ -203,12 +208,12 @@ class Decoder:
 
     def _decoded(self, codes: Tensor, ambient_dim: int) -> Tensor:
         """Points (n, D) of codes (n, ...)."""
-        output = _output(self.decode, "decoder", codes.clone())
-        points = _tensor(getattr(output, "sample", output), "decoder")
+        output = _output(self.decode, self._what, codes.clone(), self._remedy)
+        points = _tensor(getattr(output, "sample", output), self._what)
         if len(points) != len(codes) or points[0].numel() != ambient_dim:
             raise ManifoldError(
-                f"the decoder returned shape {tuple(points.shape)} for {len(codes)} codes, expected as many points of "
-                f"{ambient_dim} values; decode to the shape of the inputs"
+                f"the {self._what} returned shape {tuple(points.shape)} for {len(codes)} codes, expected as many "
+                f"points of {ambient_dim} values; decode to the shape of the inputs"
             )
         return points.reshape(len(points), -1)
 
@@ -255,12 +260,8 @@ def orthonormalised(jacobian: Tensor) -> Tensor:
     return basis
 
 
-def _output(function: Callable[[Tensor], Any], what: str, values: Tensor) -> Any:
+def _output(function: Callable[[Tensor], Any], what: str, values: Tensor, remedy: str) -> Any:
     where = f"on values of shape {tuple(values.shape)}, {values.dtype}, on {values.device}"
-    remedy = (
-        "give input_shape if the encoder expects inputs that are not flat, and pass modules themselves, which get "
-        "values in their dtype and on their device"
-    )
     with user_code(f"the {what}", remedy, ManifoldError, where=where):
         return function(values)
 

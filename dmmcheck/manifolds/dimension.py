@@ -72,12 +72,13 @@ class DimensionEstimate:
 
     def dim(self, ambient_dim: int) -> int:
         """The mean of both as a whole number of at least 1, and at most half of D, or 1 where D is below 4."""
-        return max(1, min(round((self.two_nn + self.likelihood) / 2), ambient_dim // 2))
+        return max(1, round(min((self.two_nn + self.likelihood) / 2, ambient_dim // 2)))
 
     @property
     def note(self) -> str:
         """Both in a few words, and whether they disagree."""
-        apart = max(self.two_nn, self.likelihood) / min(self.two_nn, self.likelihood) - 1
+        low, high = sorted((self.two_nn, self.likelihood))
+        apart = high / low - 1 if low < math.inf else 0.0
         disagree = f", which disagree by {apart:.0%}" if apart > DISAGREE else ""
         return f"k estimated: {self.two_nn:.1f} by TwoNN and {self.likelihood:.1f} by maximum likelihood{disagree}"
 
@@ -123,7 +124,8 @@ def estimated(points: Tensor) -> DimensionEstimate:
 def _by_ratio(logs: Tensor, size: int) -> float:
     """From the ratios of the distances to neighbours n and 2n, whose logarithms have the mean (H_2n-1 - H_n-1) / k."""
     expected = sum([1 / number for number in range(size, 2 * size)])
-    return expected / float((logs[:, 2 * size - 1] - logs[:, size - 1]).mean())
+    mean = float((logs[:, 2 * size - 1] - logs[:, size - 1]).mean())
+    return expected / mean if mean > 0 else math.inf  # equally far neighbours, as of one-hot rows
 
 
 def _by_likelihood(logs: Tensor, count: int) -> float:

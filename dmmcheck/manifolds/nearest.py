@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-STEPS = 20  # most steps
+STEPS = 20  # most steps, where the search begins at an encoder's code
 ENOUGH = 1e-6  # a step below this share of the code's length ends the search of a point; of rounding in float32
 DAMPING = 1e-3  # at the first step, as a share of the mean square of the Jacobian's columns
 LESS, MORE = 0.1, 10.0  # factors of the damping after a step that shortens the distance, and after another one
@@ -16,7 +16,12 @@ _VALUES = 1 << 22  # most values of the Jacobians that are held at a time
 
 
 def nearest_codes(
-    x: Tensor, codes: Tensor, decode: Callable[[Tensor], Tensor], jacobian: Callable[[Tensor], Tensor]
+    x: Tensor,
+    codes: Tensor,
+    decode: Callable[[Tensor], Tensor],
+    jacobian: Callable[[Tensor], Tensor],
+    *,
+    steps: int = STEPS,
 ) -> Tensor:
     """Codes (n, k) at which the L2 distance of the decoded points to points is a local minimum.
 
@@ -29,22 +34,23 @@ def nearest_codes(
         codes: Codes (n, k) where the search begins.
         decode: From codes (n, k) to points (n, D).
         jacobian: From codes (n, k) to Jacobians (n, D, k) of the decoded points.
+        steps: Most steps.
 
     Source: Marquardt, An algorithm for least-squares estimation of nonlinear parameters, SIAM J. Appl. Math. 11, 1963.
     """
     size = max(1, _VALUES // (x.shape[1] * codes.shape[1]))
     pieces = zip(torch.split(x, size), torch.split(codes, size), strict=True)
-    return torch.cat([_nearest(some, start, decode, jacobian) for some, start in pieces])
+    return torch.cat([_nearest(some, start, decode, jacobian, steps) for some, start in pieces])
 
 
 def _nearest(
-    x: Tensor, codes: Tensor, decode: Callable[[Tensor], Tensor], jacobian: Callable[[Tensor], Tensor]
+    x: Tensor, codes: Tensor, decode: Callable[[Tensor], Tensor], jacobian: Callable[[Tensor], Tensor], steps: int
 ) -> Tensor:
     """The codes of so few points that their Jacobians can be held at a time."""
     codes, damping = codes.clone(), torch.full((len(codes),), DAMPING).to(codes)
     offset = x - decode(codes)
     active = torch.arange(len(codes), device=codes.device)
-    for _ in range(STEPS):
+    for _ in range(steps):
         if not len(active):
             break
         at, rest, damped = codes[active], offset[active], damping[active]

@@ -92,9 +92,9 @@ def over_arrays(model: Any, x: Tensor, *, bounds: tuple[Any, Any] | None = None)
 
 
 def _holds_arrays(output: Any) -> bool:
-    """Whether an output is an array, or a list of arrays."""
-    is_list = isinstance(output, (list, tuple)) and len(output) > 0
-    return isinstance(output, np.ndarray) or (is_list and all(isinstance(part, np.ndarray) for part in output))
+    """Whether an output is an array, of numpy or of another library such as jax, or a list of arrays."""
+    parts = output if isinstance(output, (list, tuple)) else [output]
+    return len(parts) > 0 and all(hasattr(part, "__array__") and not isinstance(part, Tensor) for part in parts)
 
 
 class _Differences(torch.autograd.Function):
@@ -152,7 +152,7 @@ def _inwards(function: NumpyFunction, x: Tensor, sizes: Tensor, number: Tensor) 
 
 def called_with_array(function: Callable[[Any], Any], x: Tensor) -> Any:
     """What a function returns for inputs ``(n, *input_shape)`` as a numpy array, as an array."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():  # a tensor that needs a gradient does not become an array
         warnings.filterwarnings("ignore", message=".*valid feature names")  # it was fitted on a frame
         return np.asarray(function(x.detach().cpu().numpy()))
 

@@ -88,7 +88,7 @@ def test_each_section_has_both_files_and_is_expected_to_say_something():
     assert f"`{ONE}`" in " ".join(read(PAGE).split())
 
 
-@pytest.mark.parametrize("heading", map(row, SAID))
+@pytest.mark.parametrize("heading", list(map(row, SAID)))
 def test_what_a_section_holds_is_measured(heading, tmp_path, monkeypatch):
     write(heading, tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))

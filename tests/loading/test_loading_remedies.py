@@ -230,7 +230,7 @@ CASES = {
     "built-in-manifold": Case(
         subject,
         {"manifold-options": {"dim": 1}},
-        "or set a built-in manifold (pca, local-pca, class-pca, kernel-pca, autoencoder, decoder)",
+        "or set a built-in manifold (pca, local-pca, class-pca, kernel-pca, autoencoder, decoder, generator)",
         {"manifold-options": {"dim": 1}, "manifold": "pca", "manifold-data": X},
         lambda made: made.manifold.dim == 1,
     ),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds import BUILTIN, PCA, Autoencoder, ClassPCA, Decoder, KernelPCA, LocalPCA, build
+from dmmcheck.manifolds import BUILTIN, PCA, Autoencoder, ClassPCA, Decoder, Generator, KernelPCA, LocalPCA, build
 
 POINTS = torch.randn((60, 2, 5), generator=torch.Generator().manual_seed(0))
 CLASSES = {
@@ -21,6 +21,7 @@ CLASSES = {
     "kernel-pca": KernelPCA,
     "autoencoder": Autoencoder,
     "decoder": Decoder,
+    "generator": Generator,
 }
 CODE = {"encode": nn.Sequential(nn.Flatten(), nn.Linear(10, 3)), "decode": nn.Linear(3, 10)}
 
@@ -35,6 +36,7 @@ CODE = {"encode": nn.Sequential(nn.Flatten(), nn.Linear(10, 3)), "decode": nn.Li
         ("pca", {"dim": "estimate"}, PCA(dim="estimate")),
         ("autoencoder", {"dim": 3, "steps": 2, "seed": 0}, Autoencoder(dim=3, steps=2)),
         ("decoder", CODE, Decoder(**CODE)),
+        ("generator", {"decode": CODE["decode"], "seed": 1}, Generator(CODE["decode"], seed=1)),
     ],
 )
 def test_a_name_and_options_make_what_the_class_makes(name, options, direct):
@@ -84,7 +86,8 @@ def test_the_options_of_the_list_are_those_of_the_class(name):
         ("local-pca", {"dim": 16}, POINTS, ["dim is 16", "D = 10"]),
         ("pca", {"dim": 3}, POINTS[:, :, :1].expand(-1, -1, 5), ["rank 2", "dim <= 2"]),
         ("decoder", {"encode": len}, POINTS, ["'decoder' needs decode", "manifold-options"]),
-        ("decoder", {}, POINTS, ["needs encode and decode"]),
+        ("decoder", {}, POINTS, ["needs encode and decode", "manifold = 'generator', which needs decode alone"]),
+        ("generator", {"dim": 3}, None, ["'generator' needs decode; set them in manifold-options, each a function"]),
         ("decoder", {**CODE, "encode": "shop.model:encode"}, POINTS, ["'encode'", "a function or torch module"]),
         ("decoder", {**CODE, "input-shape": 10}, POINTS, ["'input_shape'", "10", "a list of whole numbers"]),
         ("decoder", {**CODE, "input_shape": []}, POINTS, ["[]", "a list of whole numbers"]),

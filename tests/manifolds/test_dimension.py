@@ -89,6 +89,12 @@ def test_the_dimension_is_the_mean_and_at_most_half_of_all_dimensions(two, other
     assert DimensionEstimate(two, other).dim(ambient) == dim
 
 
+def test_equally_far_points_have_as_many_dimensions_as_are_allowed():
+    found = estimated(torch.eye(20))
+    assert found.dim(20) == 10
+    assert found.note == "k estimated: inf by TwoNN and inf by maximum likelihood"
+
+
 def test_a_disagreement_is_named():
     assert DimensionEstimate(5.0, 5.5).note == "k estimated: 5.0 by TwoNN and 5.5 by maximum likelihood"
     assert DimensionEstimate(3.0, 4.5).note.endswith("4.5 by maximum likelihood, which disagree by 50%")

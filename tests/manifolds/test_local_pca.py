@@ -11,7 +11,7 @@ from sklearn.datasets import make_swiss_roll
 
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds import LocalPCA
+from dmmcheck.manifolds import LocalPCA, analytic
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -182,10 +182,36 @@ def test_neighbours_follow_the_dimension_unless_given():
     assert LocalPCA(dim=3).fit(points).neighbour_count == 12
     assert LocalPCA(dim=1).fit(points).neighbour_count == 4
     assert LocalPCA(dim=20).fit(points).neighbour_count == 50
+    counts = {(1, 2000): 36, (2, 2000): 13, (2, 1122): 8, (2, 1123): 9, (5, 10_000): 20, (8, 100_000): 32}
+    assert {of: LocalPCA(dim=of[0]).fit(torch.zeros(of[1], 9)).neighbour_count for of in counts} == counts
     assert LocalPCA(dim=3).fit(points).refit(5).neighbour_count == 20
     assert LocalPCA(dim=3, neighbours=9).fit(points).refit(5).neighbour_count == 9
     assert LocalPCA(dim=3).fit(points).name == "local-pca"
     torch.testing.assert_close(LocalPCA(dim=3).fit(points.reshape(50, 5, 6)).training_points, points)
+
+
+NOISY = [
+    (analytic.sphere(1, 50, generator=seeded()), 2000, 5),
+    (analytic.affine(1, 50, generator=seeded()), 2000, 5),
+    (analytic.sphere(2, 50, generator=seeded()), 2000, 5),
+    (analytic.affine(2, 50, generator=seeded()), 2000, 5),
+    (analytic.torus(50, generator=seeded()), 2000, 5),
+    (analytic.swiss_roll(50, generator=seeded()), 2000, 5),
+    (analytic.sphere(5, 50, generator=seeded()), 10_000, 5),
+    (analytic.sphere(10, 50, generator=seeded()), 10_000, 15),
+]
+
+
+@pytest.mark.parametrize(("manifold", "count", "most"), NOISY, ids=[f"{of.name}-{of.dim}" for of, *_ in NOISY])
+def test_planes_of_noisy_points_are_within_few_degrees_of_the_tangent_spaces(manifold, count, most):
+    """The noise is 0.5 % of the extent of the manifold, in 50 dimensions."""
+    points = manifold.sample(count, generator=seeded(1))
+    noise = 0.01 * float((points - points.mean(0)).abs().max()) / 50**0.5
+    points = points + noise * torch.randn(points.shape, generator=seeded(2), dtype=torch.float64)
+    x = manifold.sample(100, generator=seeded(3))
+    basis = LocalPCA(dim=manifold.dim).fit(points).tangent_basis(x)
+    cosines = torch.linalg.svdvals(manifold.tangent_basis(x).mT @ basis).clamp(max=1)
+    assert float(torch.rad2deg(cosines.acos()).median()) < most
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -17,6 +17,7 @@ from dmmcheck.manifolds import (
     Autoencoder,
     ClassPCA,
     Decoder,
+    Generator,
     KernelPCA,
     LocalPCA,
     Subspace,
@@ -55,6 +56,17 @@ def check(manifold):
 
 def noisy(x):
     return x + torch.rand(x.shape, generator=GENERATOR)
+
+
+def waves(z):
+    return torch.cat([z, z.square(), z.sin(), z.cos(), (2 * z).sin()], 1)
+
+
+class Waves(nn.Module):
+    latent_dim = K
+
+    def forward(self, z):
+        return waves(z)
 
 
 def images(x):
@@ -185,8 +197,8 @@ CASES = {
     ),
     "an unknown name": (
         lambda: build("umap", {}, POINTS),
-        "manifold 'umap' is not built in; choose autoencoder, class-pca, decoder, kernel-pca, local-pca or pca, "
-        "or give your own as pkg.mod:attr",
+        "manifold 'umap' is not built in; choose autoencoder, class-pca, decoder, generator, kernel-pca, local-pca or "
+        "pca, or give your own as pkg.mod:attr",
         lambda: [
             build("pca", {"dim": K}, POINTS),
             build("local-pca", {"dim": K}, POINTS),
@@ -194,6 +206,7 @@ CASES = {
             build("kernel-pca", {"dim": K}, POINTS),
             build("autoencoder", {"dim": K, "steps": 1}, POINTS),
             build("decoder", {"encode": encode, "decode": decode}),
+            build("generator", {"decode": nn.Linear(K, D)}),
         ],
     ),
     "an unknown option": (
@@ -210,6 +223,26 @@ CASES = {
         lambda: build("decoder", {"encode": encode}),
         "needs decode; set them in manifold-options, each a function or torch module",
         lambda: [build("decoder", {"encode": encode, "decode": decode})],
+    ),
+    "a generator without an encoder": (
+        lambda: build("decoder", {"decode": nn.Linear(K, D)}),
+        "or set manifold = 'generator', which needs decode alone",
+        lambda: [build("generator", {"decode": nn.Linear(K, D)})],
+    ),
+    "codes of unknown size": (
+        lambda: Generator(waves),
+        "give it as dim, e.g. manifold-options = { dim = 64 } or dmmcheck.manifolds.Generator(decode, dim=64), or as",
+        lambda: [Generator(waves, dim=K), build("generator", {"decode": waves, "dim": K}), Generator(Waves())],
+    ),
+    "an autoencoder in place of a generator": (
+        lambda: Generator(nn.Sequential(nn.Linear(D, K), nn.Linear(K, D))).tangent_basis(X),
+        "of an autoencoder, pass (encoder, decoder), two functions or modules",
+        lambda: [decoder(encode=nn.Linear(D, K), decode=nn.Linear(K, D))],
+    ),
+    "a generator that takes a label": (
+        lambda: Generator(lambda z, label: waves(z) + label, dim=K).tangent_basis(X),
+        "pass a function of the codes (n, k) alone, and its k as dim",
+        lambda: [Generator(lambda z: waves(z) + 1, dim=K)],
     ),
     "nothing to fit on": (
         lambda: build("pca", {"dim": K}),

@@ -95,12 +95,8 @@ def test_dtype_and_batches_make_no_difference():
         (PCA(K), "fit it on training inputs first"),
         (KernelPCA(K).fit(POINTS), "fit it with fit_inverse_transform=True"),
         (PCA(K).fit(POINTS[:, :4]), "fit it on flat inputs (n, D) of the same D"),
-        (
-            torch.nn.Linear(6, 2),
-            "the manifold is a Linear without the methods encode and decode, and without the parts encoder",
-        ),
     ],
-    ids=["no-inverse", "no-reduction", "unfitted", "unfitted-remedy", "kernel", "features", "module"],
+    ids=["no-inverse", "no-reduction", "unfitted", "unfitted-remedy", "kernel", "features"],
 )
 def test_a_transformer_that_cannot_be_used_is_one_clear_error(given, words):
     with pytest.raises(ManifoldError, match=re.escape(words)):

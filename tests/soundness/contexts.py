@@ -134,7 +134,7 @@ def context_of(
     )
 
 
-def digits_context(model: nn.Module, n: int = INPUTS, effort: str = "default") -> SoundnessContext:
+def digits_context(model: Any, n: int = INPUTS, effort: str = "default") -> SoundnessContext:
     split = digits()
     pool = (split.train.x, split.train.y)
     return context_of(model, split.test.x, split.test.y, pca(), pool=pool, n=n, effort=effort)

@@ -62,6 +62,7 @@ BUILT_IN = (
     ),
     *("flatness", "box", "segment-probe", "random-ray-probe", "transfer", "independent-attack"),
     *("planted-boundaries", "orthonormal", "residual", "label-agreement", "effective-rank", "linearity"),
+    *("tangent-angles", "intrinsic-dimension"),
     *(
         "in-place",
         "tangent-repeats",
@@ -108,11 +109,29 @@ def assert_sound(items: tuple[Soundness, ...]) -> None:
 @pytest.mark.parametrize(("name", "seed"), [*((name, 0) for name in MASKED), ("ripple", 1), ("noise", 1)])
 def test_a_masked_network_is_caught(name: str, seed: int):
     mask, expected = MASKED[name]
-    context = contexts.digits_context(mask(contexts.network(seed)), 24)
+    assert_caught(mask(contexts.network(seed)), expected)
+
+
+def assert_caught(model: Callable[..., object], expected: dict[str, str], n: int = 24, effort: str = "default") -> None:
+    context = contexts.digits_context(model, n, effort)
     items = {
         item: said for gate in expected.values() for item, said in contexts.asked(GATES[gate].ask, context).items()
     }
     assert contexts.failed(items.values()) >= set(expected)
+
+
+@pytest.mark.parametrize("name", ["ripple", "noise", "rounded logits"])
+def test_a_masked_network_behind_a_function_on_tensors_is_caught(name: str):
+    mask, expected = MASKED[name]
+    network = mask(contexts.network())
+    assert_caught(network.__call__, expected, 8, "quick")
+
+
+@pytest.mark.parametrize("name", ["ripple", "noise"])
+def test_a_masked_network_behind_a_function_over_arrays_is_caught(name: str):
+    mask, expected = MASKED[name]
+    network = mask(contexts.network())
+    assert_caught(lambda x: network(torch.as_tensor(x)).numpy(), expected, 8, "quick")
 
 
 def test_every_item_has_value_and_limit_and_a_failed_one_the_remedy():

@@ -1,0 +1,67 @@
+"""How the manifold estimate turns from point to point, and how its dimension compares with that of the points."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from dmmcheck import geometry
+from dmmcheck.errors import ManifoldError
+from dmmcheck.manifolds.base import checked_basis
+from dmmcheck.manifolds.dimension import estimated
+from dmmcheck.manifolds.neighbours import nearest
+from dmmcheck.report.model import Soundness
+from dmmcheck.soundness.context import SoundnessContext, info, median
+from dmmcheck.soundness.registry import gate
+
+COMPARED = 16  # inputs whose tangent space is compared with that at a neighbour
+MOST_POINTS = 2048  # from which the dimension is estimated
+
+
+@gate("manifold")
+def tangent_angles(context: SoundnessContext) -> Soundness:
+    """Angle between the tangent spaces at an input and at the nearest point of the data, beside random spaces."""
+    if context.basis is None:
+        return info("tangent-angles", "the tangent spaces are known by their projection alone; no angles are measured")
+    if context.basis.ndim == 2:
+        return info("tangent-angles", "all inputs share one tangent space", 0.0)
+    points = context.x_pool if context.training_points is None else context.training_points.to(context.x)
+    basis = context.basis[:COMPARED]
+    _, rows = nearest(context.x[: len(basis)], points, 1)
+    try:
+        angle = _angle(basis, checked_basis(context.manifold, points[rows[:, 0]]).detach().to(basis))
+    except ManifoldError as error:  # it need not answer anywhere but at the inputs
+        return info(
+            "tangent-angles", f"no angles are measured between an input and the nearest point of the data: {error}"
+        )
+    generator = context.random("tangent-angles")
+    random = [geometry.random_basis(*basis.shape[1:], generator=generator) for _ in range(2)]
+    return info(
+        "tangent-angles",
+        f"the tangent spaces at an input and at the nearest point of the data are {angle:.3g} degrees apart (median "
+        f"principal angle of {len(basis)} inputs), two random spaces {_angle(random[0][None], random[1][None]):.3g}",
+        angle,
+    )
+
+
+def _angle(one: Tensor, other: Tensor) -> float:
+    """Median principal angle between subspaces, (n, D, k) each, in degrees."""
+    cosines = torch.linalg.svdvals(one.mT.double() @ other.double()).clamp(max=1)
+    return median(torch.rad2deg(cosines.acos()).flatten())
+
+
+@gate("manifold")
+def intrinsic_dimension(context: SoundnessContext) -> Soundness:
+    """The dimension k of the estimate beside two estimates of the dimension of the points that it was fitted on."""
+    name, k = "intrinsic-dimension", context.manifold.dim
+    if context.training_points is None:
+        return info(name, f"k is {k}; the points that the manifold was fitted on are not known, nor is their dimension")
+    points = context.training_points[:: -(-len(context.training_points) // MOST_POINTS)]
+    try:
+        found = estimated(points)
+    except ManifoldError as error:
+        return info(name, f"k is {k}; {error}")
+    mean = (found.two_nn + found.likelihood) / 2
+    return info(name, f"k is {k}; of {len(points)} points, {found.note}", mean if math.isfinite(mean) else None)
