@@ -115,8 +115,8 @@ def todo(report: Report) -> Iterator[str]:
     for item in report.soundness:
         if item.ok is False:
             yield f"Make the measurement sound first: {item.name}: {item.message}"
-    for name, change in report.regressions.items():
-        yield f"Find out why this changed: {wording.regression(name, change)}"
+    for text in wording.regressions(report).values():
+        yield f"Find out why this changed: {text}"
     for finding in report.failures:
         claim = f"{finding.id}: {wording.statement(finding)}"
         yield f"Look at the refuted claim {claim}; rerun it with {rerun(finding, report)}"
