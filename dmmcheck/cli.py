@@ -18,6 +18,7 @@ from dmmcheck.errors import CheckError, ConfigError, DmmError
 from dmmcheck.errors.text import harmless, shown
 from dmmcheck.report import json, terminal, wording
 from dmmcheck.report.changes import compared
+from dmmcheck.report.headline import beside_baseline
 from dmmcheck.report.model import Change, Report
 from dmmcheck.report.write import check_path, write
 
@@ -164,6 +165,7 @@ def _compare(options: argparse.Namespace) -> int:
     terminal.print_text(f"{options.now} beside {options.before}: {_common(report)} inputs are in both")
     for name, change in changes.items():
         terminal.print_text(f"  {name:<48} {_line(change)}")
+    terminal.print_text(beside_baseline(report))
     for target in targets:
         write(report, target)
     return FAILED if report.regressions else OK

@@ -50,7 +50,7 @@ from dmmcheck.report import json
 from dmmcheck.report.changes import ARMS as CHANGING
 from dmmcheck.report.changes import Comparison, comparison_with
 from dmmcheck.report.claims import with_chance
-from dmmcheck.report.model import DistanceSummary, Finding, InputEvidence, Report, RunCost, Soundness
+from dmmcheck.report.model import Baseline, DistanceSummary, Finding, InputEvidence, Report, RunCost, Soundness
 from dmmcheck.soundness.collect import assess_measurement, assess_quickly, soundness_content, soundness_inputs
 from dmmcheck.soundness.more_effort import Items, assessed_with_enough_effort
 from dmmcheck.subject import Subject, training_role
@@ -542,7 +542,7 @@ class Run:
             distances=distances,
             findings=with_chance(findings),
             evidence=self._within_time(lambda: self.evidence, None),
-            baseline=None if self.comparison is None else self.comparison.baseline(),
+            baseline=self._within_time(self._changes_of_distances, None),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             run=self.id,
             fast=self.settings.fast,
@@ -596,6 +596,10 @@ class Run:
             is_gate=AGAINST_BASELINE in self.settings.gate,
             is_raised=self.searched.effort != self.measure.effort,
         )
+
+    def _changes_of_distances(self) -> Baseline | None:
+        """What the run is compared with, and how each distance changed; None where it is compared with nothing."""
+        return None if self.comparison is None else self.comparison.baseline()
 
     def _beside_model(self) -> Comparison:
         """The comparison with another model, at the inputs that both models classify correctly."""

@@ -33,7 +33,9 @@ def test_run_compare_and_report(shop, capsys):
     assert main(["compare", "deep.json", "deep.json"]) == 0
     capsys.readouterr()
     assert main(["compare", "deep.json", "shallow.json", "--report", "change.html"]) == 1
-    assert "worse 0.70x" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "worse 0.70x" in printed
+    assert "numbers compared with the baseline are worse, and" in printed
     assert "worse 0.70x" in (shop / "change.html").read_text()
     assert main(["report", "deep.json", "deep.md", "deep.csv"]) == 0
     assert len((shop / "deep.csv").read_text().splitlines()) == 97

@@ -525,6 +525,13 @@ def test_after_max_time_nothing_is_measured_and_everything_says_so():
     assert "max-time" in terminal.render(report)
 
 
+def test_after_max_time_nothing_is_said_beside_a_baseline():
+    subject = replace(world().subject, baseline_model=world().subject.model)
+    report = dmmcheck.run(subject, max_time=1e-9, checks=["off-manifold-energy"], tiers=["stated"])
+    assert [finding.out_of_time for finding in report.findings] == [True]
+    assert (report.baseline, report.complete) == (None, False)
+
+
 def test_what_was_measured_before_max_time_keeps_its_verdict(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("dmmcheck.measurement.meter.time.monotonic", lambda: now[0])

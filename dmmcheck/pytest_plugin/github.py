@@ -38,8 +38,8 @@ def annotation_lines(reports: Mapping[str, Report]) -> Iterator[str]:
     for report in map(harmless_report, reports.values()):
         for finding in report.failures:
             yield f"::error title={_property(f'dmmcheck: {finding.id}')}::{_data(wording.failure(finding))}"
-        for name, change in report.regressions.items():
-            yield f"::error title={_property(f'dmmcheck: {name}')}::{_data(wording.regression(name, change))}"
+        for name, text in wording.regressions(report).items():
+            yield f"::error title={_property(f'dmmcheck: {name}')}::{_data(text)}"
 
 
 def _cut(text: bytes, room: int) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 from dmmcheck.checks.plan import Planned
 from dmmcheck.inference.types import SEARCH
 from dmmcheck.pytest_plugin.collection_root import CONFTEST
+from dmmcheck.pytest_plugin.distances import DistanceTest
 from dmmcheck.pytest_plugin.options import ARGUMENT, MARK
 from dmmcheck.pytest_plugin.selection import SELECTION
 from dmmcheck.pytest_plugin.session import SubjectSession
@@ -21,14 +22,14 @@ class ItemInfo:
     """What the plugin knows of one of its own tests.
 
     Attributes:
-        planned: The planned test.
+        planned: The planned test, or that of a distance beside the baseline.
         position: Its position in the report.
         label: The name of the subject: "" for the one that settings and fixtures name, else the node id of the test
             function under `dmmcheck.parametrize`.
         session: The run of the subject; None until the test is set up.
     """
 
-    planned: Planned
+    planned: Planned | DistanceTest
     position: int
     label: str = ""
     session: SubjectSession | None = None
@@ -48,7 +49,7 @@ def item_info(item: pytest.Item) -> ItemInfo | None:
 def is_search(item: pytest.Item) -> bool:
     """Whether a test looks for counterexamples with Hypothesis."""
     info = item_info(item)
-    return info is not None and info.planned.tier == SEARCH
+    return info is not None and isinstance(info.planned, Planned) and info.planned.tier == SEARCH
 
 
 def with_checks(collected: list[pytest.Collector], file_path: Path, parent: pytest.Collector) -> list[pytest.Collector]:
@@ -57,7 +58,7 @@ def with_checks(collected: list[pytest.Collector], file_path: Path, parent: pyte
     if file_path != selection.root_file:
         return collected
     checks = CheckFile.from_parent(parent, path=file_path)
-    checks.planned = selection.selected
+    checks.planned = selection.tests
     return [checks] if file_path.name == CONFTEST else [*collected, checks]
 
 
@@ -80,7 +81,7 @@ def arrange(config: pytest.Config, items: list[pytest.Item]) -> None:
 class CheckFile(pytest.File):
     """The root file as a collector of checks."""
 
-    planned: tuple[Planned, ...] = ()
+    planned: tuple[Planned | DistanceTest, ...] = ()
 
     def collect(self) -> Iterable[CheckItem]:
         """One item for each selected test."""
@@ -91,8 +92,8 @@ class CheckItem(pytest.Function):
     """One planned test."""
 
     @classmethod
-    def of(cls, parent: CheckFile, planned: Planned, position: int) -> CheckItem:
-        """The item of a planned test."""
+    def of(cls, parent: CheckFile, planned: Planned | DistanceTest, position: int) -> CheckItem:
+        """The item of a test."""
 
         def decide(_dmm_session: SubjectSession) -> None:
             _dmm_session.conclude(planned)
@@ -100,7 +101,8 @@ class CheckItem(pytest.Function):
         item: CheckItem = cls.from_parent(parent, name=planned.id, callobj=decide)
         item.stash[ITEM_INFO] = ItemInfo(planned, position)
         item.add_marker(MARK)
-        item.extra_keyword_matches.update((planned.check.id, planned.tier, planned.variant))
+        if isinstance(planned, Planned):
+            item.extra_keyword_matches.update((planned.check.id, planned.tier, planned.variant))
         return item
 
     def setup(self) -> None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from dmmcheck.checks.plan import Planned
 from dmmcheck.errors import CheckError, DmmError
 from dmmcheck.errors.text import harmless, told
 from dmmcheck.pytest_plugin import outcomes, tracebacks
+from dmmcheck.pytest_plugin.distances import DistanceTest
 from dmmcheck.pytest_plugin.items import CheckItem, ItemInfo, item_info
 from dmmcheck.pytest_plugin.options import rerun_command
 from dmmcheck.pytest_plugin.progress import progress_line
 from dmmcheck.pytest_plugin.results import TestRecord
+from dmmcheck.report.model import Report
 
 UNUSABLE = pytest.StashKey[dict[str, str]]()
 """Messages of wrong settings and unusable subjects, by label of the subject, in the process where they were raised."""
@@ -46,7 +49,7 @@ def add_record(
         _set_message(report, item, raised.value)
     found = None if info.session is None else info.session.report(info.planned)
     if found is not None and report.when == "call" and report.skipped and not hasattr(report, "wasxfail"):
-        vars(report)["dmmcheck_word"] = outcomes.outcome_word(found.findings[0])
+        vars(report)["dmmcheck_word"] = _outcome_word(info.planned, found)
     record = TestRecord(
         test=info.planned.id,
         label=info.label,
@@ -61,8 +64,17 @@ def add_record(
     vars(report)["dmmcheck_record"] = record.dump()
 
 
+def _outcome_word(test: Planned | DistanceTest, report: Report) -> str:
+    """The outcome word of a test that ends without failing."""
+    if isinstance(test, Planned):
+        return outcomes.outcome_word(report.findings[0])
+    return outcomes.INCONCLUSIVE if test.name in report.distance_changes else ""
+
+
 def _gates(info: ItemInfo) -> bool:
-    """Whether the test gates; where its subject is known, that is what the subject says."""
+    """Whether the test is of a claim that gates; where its subject is known, that is what the subject says."""
+    if not isinstance(info.planned, Planned):
+        return False
     return info.planned.gating if info.session is None else info.session.gates(info.planned)
 
 

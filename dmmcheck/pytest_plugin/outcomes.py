@@ -11,8 +11,9 @@ from dmmcheck.config.settings import Settings
 from dmmcheck.errors.text import harmless
 from dmmcheck.inference.types import SEARCH
 from dmmcheck.report import wording
+from dmmcheck.report.figures import NAMES
 from dmmcheck.report.harmless import harmless_report
-from dmmcheck.report.model import Finding
+from dmmcheck.report.model import Change, Finding
 
 ADVISORY, INCONCLUSIVE = "refuted (advisory)", "inconclusive"
 
@@ -36,7 +37,7 @@ class UnexpectedlySupportedError(AssertionError):
 
 
 class RegressedError(AssertionError):
-    """A claim has changed for the worse beside the baseline, and `gate` holds ``"baseline"``."""
+    """A claim or a distance has changed for the worse beside the baseline, and `gate` holds ``"baseline"``."""
 
     __module__ = "builtins"
 
@@ -48,7 +49,14 @@ class NoVerdict(pytest.skip.Exception):  # type: ignore[name-defined, misc]  # m
     """Ends a test without failing it: advisory, inconclusive or not run."""
 
 
-def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_refuted: Callable[[], bool]) -> None:
+def conclude(
+    finding: Finding,
+    planned: Planned,
+    settings: Settings,
+    *,
+    others_refuted: Callable[[], bool],
+    accepted: str = "",
+) -> None:
     """Return if the claim is supported; raise what pytest shows for all other verdicts.
 
     Args:
@@ -57,6 +65,7 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
         settings: How to judge.
         others_refuted: Says whether a gating test of the same check is refuted. It is called only for a check with an
             expected failure, which is met if any gating test of the check is refuted.
+        accepted: What accepts a change for the worse, see `wording.acceptance`.
 
     Raises:
         RegressedError: The claim has changed for the worse, and that fails the run.
@@ -69,7 +78,7 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
     __tracebackhide__ = True
     finding = harmless_report(finding)
     if finding.change is not None and finding.change.gating and finding.change.word == "worse":
-        raise RegressedError(f"{wording.regression(finding.id, finding.change)}\n{describe(finding)}")
+        raise RegressedError(f"{wording.regression(finding.id, finding.change, accepted)}\n{describe(finding)}")
     own = settings.checks.get(finding.check)
     expected = "" if own is None else harmless(own.expected_failure)
     if finding.verdict == "not-run":
@@ -89,6 +98,36 @@ def conclude(finding: Finding, planned: Planned, settings: Settings, *, others_r
             f"{headline(finding)}, which was expected to fail ({expected}); remove expected-failure from "
             f"checks.{planned.check.id}\n{describe(finding)}"
         )
+
+
+def conclude_distance(name: str, change: Change | None, accepted: str, *, has_baseline: bool) -> None:
+    """Return if a distance is not shorter than in the baseline.
+
+    Args:
+        name: The search space of the distance.
+        change: How it changed; None where it was not compared.
+        accepted: What accepts a change for the worse, see `wording.acceptance`.
+        has_baseline: Whether there is a baseline to compare with.
+
+    Raises:
+        RegressedError: The distance is shorter.
+        NoVerdict: Nothing could be compared, or the interval holds both a change and none.
+    """
+    __tracebackhide__ = True
+    if change is None and has_baseline:
+        raise NoVerdict("not compared: max-time was over before all inputs were measured; set a longer max-time")
+    if change is None:
+        raise NoVerdict("not compared: set baseline to a report, or baseline-model to another model")
+    text = harmless(wording.regression(f"distance {name}", change, accepted))
+    if change.word == "worse":
+        share = "" if change.confidence is None else f"{change.confidence * 100:.4g} % interval, "
+        raise RegressedError(
+            f"{text}\n"
+            f"{'claim':<11}the nearest label change {NAMES[name]} is not nearer than in the baseline\n"
+            f"{'statistic':<11}L2 distance now over that in the baseline, of each input ({share}{change.n} inputs)"
+        )
+    if change.word == "not-told":
+        raise NoVerdict(f"not told whether it is worse than in the baseline: {harmless(change.reason)}")
 
 
 def outcome_word(finding: Finding) -> str:

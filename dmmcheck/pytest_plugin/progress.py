@@ -85,6 +85,6 @@ def show_workers(config: pytest.Config, decided: int, start: float) -> None:
 
     if SELECTION not in config.stash:
         return
-    whole, spent = len(config.stash[SELECTION].selected), time.monotonic() - start
+    whole, spent = len(config.stash[SELECTION].tests), time.monotonic() - start
     share, left = decided / whole, spent * max(0, whole - decided) / decided
     progress_line(config)(f"{decided} of {whole} claims decided, {share:.0%} done, about {duration(left)} left")

@@ -23,7 +23,7 @@ class TestRecord:
             function under `dmmcheck.parametrize`.
         nodeid: Node id of the test.
         position: Its position in the report.
-        gating: Whether a refutation fails the run.
+        gating: Whether it tests a claim whose refutation fails the run.
         selected: How many tests of dmmcheck pytest selected for this run.
         usage_error: The message of an error in the settings or the subject, if this phase raised one; else "".
         error: The message of any other error that left the test without a finding; else "".

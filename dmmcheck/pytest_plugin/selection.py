@@ -14,6 +14,7 @@ from dmmcheck.checks.plan import Planned, plan, select
 from dmmcheck.config.settings import Config, Settings, load_config
 from dmmcheck.errors import BaselineError, ConfigError, DmmError, ReportError
 from dmmcheck.pytest_plugin import collection_root, options
+from dmmcheck.pytest_plugin.distances import DistanceTest, distance_tests
 
 CONFIG = pytest.StashKey[Config]()
 BASELINE_PATH = pytest.StashKey[Path]()
@@ -28,11 +29,18 @@ class Selection:
         root_file: The file that the tests appear below.
         planned: Every test, in report order.
         selected: The tests that the options of dmmcheck select.
+        distances: The tests of distances beside the baseline, which come after those of the claims.
     """
 
     root_file: Path
     planned: tuple[Planned, ...]
     selected: tuple[Planned, ...]
+    distances: tuple[DistanceTest, ...] = ()
+
+    @property
+    def tests(self) -> tuple[Planned | DistanceTest, ...]:
+        """All tests that pytest collects, in this order."""
+        return (*self.selected, *self.distances)
 
 
 SELECTION = pytest.StashKey[Selection]()
@@ -119,7 +127,8 @@ def prepare(config: pytest.Config) -> None:
         )
         _check_manifold_name(loaded)
         _check_baseline(config, loaded)
-    config.stash[SELECTION] = Selection(root_file, planned, selected)
+    distances = () if BASELINE_PATH in config.stash else distance_tests(loaded.settings)
+    config.stash[SELECTION] = Selection(root_file, planned, selected, distances)
     collection_root.extend_args(config, root_file, only=config.getoption("--dmm-only"))
 
 

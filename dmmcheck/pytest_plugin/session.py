@@ -13,9 +13,11 @@ import pytest
 from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError, ReportError
-from dmmcheck.pytest_plugin.outcomes import conclude
+from dmmcheck.pytest_plugin.distances import DistanceTest
+from dmmcheck.pytest_plugin.outcomes import conclude, conclude_distance
 from dmmcheck.pytest_plugin.progress import progress_line
 from dmmcheck.pytest_plugin.selection import SELECTION, loaded_config
+from dmmcheck.report import wording
 from dmmcheck.report.json import as_json
 from dmmcheck.report.model import Finding, Report
 
@@ -58,28 +60,48 @@ class SubjectSession:
     def _empty_report(self) -> Report:
         return self.run.report([])
 
-    def report(self, planned: Planned) -> Report | None:
-        """The report with the finding of one test; None where the test has not been decided."""
+    def report(self, planned: Planned | DistanceTest) -> Report | None:
+        """The report with the finding of one test; None where the test has not been decided.
+
+        For the test of a distance it has no finding: the distances stand in every report.
+        """
         found = self._findings.get(planned.id)
+        if isinstance(planned, DistanceTest):
+            return self._empty_report
         if found is None:
             return None
         self._first = self._first or planned.id
         evidence = self._empty_report.evidence if planned.id == self._first else None  # once a process: it is large
         return replace(self._empty_report, findings=(found,), evidence=evidence, cost=self.run.cost)
 
+    @property
+    def _accepted(self) -> str:
+        """What accepts a change for the worse; "" where nothing is compared with a baseline."""
+        baseline = self._empty_report.baseline
+        return "" if baseline is None else wording.acceptance(baseline.name, baseline.run)
+
     def gates(self, planned: Planned) -> bool:
         """Whether the refutation of a test fails the run, which can depend on the subject."""
         return any(own.gating for own in self.run.planned if own.id == planned.id)
 
-    def conclude(self, planned: Planned) -> None:
-        """Return if the claim of a test is supported; see `outcomes.conclude` for all other verdicts."""
+    def conclude(self, planned: Planned | DistanceTest) -> None:
+        """Return if the claim of a test is supported, or a distance is not shorter than in the baseline.
+
+        See `outcomes.conclude` and `outcomes.conclude_distance` for all other ends.
+        """
         __tracebackhide__ = True
+        if isinstance(planned, DistanceTest):
+            change = self._empty_report.distance_changes.get(planned.name)
+            is_given = self.settings.baseline is not None or self.run.subject.baseline_model is not None
+            conclude_distance(planned.name, change, self._accepted, has_baseline=is_given)
+            return
+        check, found = planned.check.id, self.finding(planned)
 
         def others_refuted() -> bool:
-            siblings = [other for other in self.run.planned if other.check.id == planned.check.id and other.gating]
+            siblings = [other for other in self.run.planned if other.check.id == check and other.gating]
             return any(self.finding(other).verdict == "refuted" for other in siblings)
 
-        conclude(self.finding(planned), planned, self.settings, others_refuted=others_refuted)
+        conclude(found, planned, self.settings, others_refuted=others_refuted, accepted=self._accepted)
 
 
 def start_session(

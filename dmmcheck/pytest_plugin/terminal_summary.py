@@ -16,7 +16,7 @@ from dmmcheck.inference.types import SEARCH
 from dmmcheck.pytest_plugin import github, options
 from dmmcheck.pytest_plugin.results import Results, read
 from dmmcheck.pytest_plugin.selection import BASELINE_PATH, SELECTION, loaded_config
-from dmmcheck.report import terminal, wording
+from dmmcheck.report import terminal
 from dmmcheck.report.model import Finding, Report
 from dmmcheck.report.write import write
 
@@ -61,9 +61,9 @@ class RunSummary:
         """A report with the ids of all tests that were selected, and the errors that kept some from a finding."""
         planned = [finding.id for finding in report.findings]
         if not label and SELECTION in self._config.stash:
-            selected = [item.id for item in self._config.stash[SELECTION].selected]
-            if len(selected) == self._results.selected:  # none of them was deselected by a node id, -k or -m
-                planned = selected
+            selection = self._config.stash[SELECTION]
+            if len(selection.tests) == self._results.selected:  # none was deselected by a node id, -k or -m
+                planned = [item.id for item in selection.selected]
         found = {finding.id for finding in report.findings}
         late = any(finding.out_of_time for finding in report.findings)
         erred = self._results.errors(label)
@@ -86,10 +86,8 @@ class RunSummary:
                 "no gating check reached a verdict, so nothing was tested and the run fails; the reasons are above"
             )
             status = pytest.ExitCode.TESTS_FAILED
-        for report in self._reports.values():
-            for name, change in report.regressions.items():
-                self._notes.append(wording.regression(name, change))
-                status = pytest.ExitCode.TESTS_FAILED
+        if any(report.regressions for report in self._reports.values()):  # also a distance whose test was not selected
+            status = pytest.ExitCode.TESTS_FAILED
         results = self._results
         for message in (
             *results.usage_errors,
@@ -120,7 +118,7 @@ class RunSummary:
         selected = max((record.selected for record in of_settings), default=0)
         chosen = any(self._config.getoption(name, None) for name in NARROWING)
         by_id = any("::" in arg for arg in self._config.args)
-        return selected < len(self._config.stash[SELECTION].selected) and not chosen and not by_id
+        return selected < len(self._config.stash[SELECTION].tests) and not chosen and not by_id
 
     def _unused_settings(self) -> Iterator[str]:
         """A message for each check that has settings and did not run; nothing unless every planned test ended."""

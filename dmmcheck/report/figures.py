@@ -342,19 +342,27 @@ def _source(draw: Callable[[Any], None], *, width: float, height: float) -> str:
     import matplotlib  # noqa: PLC0415  # an extra, and it takes a second to load
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    with matplotlib.rc_context(STYLE), _garbage_kept():
+    with matplotlib.rc_context(STYLE), garbage_kept():
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(bottom=0.5 / height, top=1 - 0.25 / height)  # an automatic layout is slow
         draw(figure)
         for axes in figure.axes:
             axes.locator_params(nbins=4)
+        figure.subplots_adjust(left=max(STYLE["figure.subplot.left"], _room_for_numbers(figure) / width))
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return f"data:image/svg+xml;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
 
 
+def _room_for_numbers(figure: Any) -> float:
+    """Inches to the left of the axes that the longest number of a vertical axis with a label takes, and the label."""
+    labelled = [axes.yaxis for axes in figure.axes if axes.get_ylabel()]
+    texts = [text for axis in labelled for text in axis.get_major_formatter().format_ticks(axis.get_majorticklocs())]
+    return 0.31 + 0.08 * max(map(len, texts), default=0)
+
+
 @contextmanager
-def _garbage_kept() -> Iterator[None]:
+def garbage_kept() -> Iterator[None]:
     """Collect no garbage meanwhile: to search the many objects of a figure for it again and again is slow."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,4 +1,4 @@
-"""The first sentence of every format: what holds, what a meaningless manifold passes, and what exceeds chance."""
+"""The first sentences of every format: what holds, what a meaningless manifold passes, and what exceeds chance."""
 
 from __future__ import annotations
 
@@ -11,16 +11,30 @@ FAST = "Fast run: stated claims only, searched with quick effort."
 
 
 def headline(report: Report) -> str:
-    """How many claims hold, how many a meaningless manifold passes, how many exceed chance, and what was unsound.
+    """How many claims hold, a meaningless manifold passes or exceed chance, what got worse, and what was unsound.
 
     Only claims that were measured are counted. The meaningless manifold consists of the same tangent spaces, rotated at
     random, on the same model.
     """
     ran = [claim for claim in claims(report.findings) if claim.finding.verdict != "not-run"]
     fast = FAST if report.fast else ""
+    changes = beside_baseline(report)
     if not ran:
-        return " ".join(filter(None, (fast, "No claim was tested.")))
-    return " ".join(filter(None, (fast, _stated(ran), _others(ran), _beside_chance(ran), _soundness(report))))
+        return " ".join(filter(None, (fast, "No claim was tested.", changes)))
+    claimed = (_stated(ran), _others(ran), _beside_chance(ran))
+    return " ".join(filter(None, (fast, *claimed, changes, _soundness(report))))
+
+
+def beside_baseline(report: Report) -> str:
+    """How many distances and claims are worse than in the baseline, and how many of these fail; "" without one."""
+    if report.baseline is None:
+        return ""
+    found = [*report.distance_changes.values(), *(one.change for one in report.findings if one.change is not None)]
+    worse, failing = sum(change.word == "worse" for change in found), len(report.regressions)
+    if not worse:
+        return f"None of {len(found)} numbers compared with the baseline is worse."
+    fails = f", and {failing} of these {'fails' if failing == 1 else 'fail'}" if failing else ""
+    return f"{worse} of {len(found)} numbers compared with the baseline {_are(worse)} worse{fails}."
 
 
 def _stated(ran: list[Claim]) -> str:

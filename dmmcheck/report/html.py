@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from dmmcheck.report.headline import headline
 from dmmcheck.report.model import Finding, Report, Soundness
 
 TEMPLATE, STYLE = "page.html.jinja", "page.css"
+COMMAND = r"(pytest --.*?(?= accepts it|$))"
+"""A command of the shell in a line of what to do."""
 WORDS = {"supported": "good", "refuted": "bad", "inconclusive": "open", "not-run": "idle"}
 
 
@@ -48,15 +51,19 @@ def render(report: Report) -> str:
     from jinja2 import Environment, StrictUndefined  # noqa: PLC0415  # an extra
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    with figures.garbage_kept():  # once for all figures
+        return _page(environment, harmless_report(report))
+
+
+def _page(environment: Any, report: Report) -> str:
     style = _resource(STYLE)
-    report = harmless_report(report)
     pictures = dict(figures.of_report(report))
     top = pictures.pop("portrait", None) or pictures.pop("distances", None)
     page: str = environment.from_string(_resource(TEMPLATE)).render(
         report=report,
         headline=headline(report),
         questions=list(_questions(report)),
-        todo=list(todo(report)),
+        todo=[_with_commands(line) for line in todo(report)],
         top=top,
         pictures=list(pictures.values()),
         missing="" if figures.is_available() else figures.MISSING,
@@ -115,14 +122,22 @@ def todo(report: Report) -> Iterator[str]:
     for item in report.soundness:
         if item.ok is False:
             yield f"Make the measurement sound first: {item.name}: {item.message}"
-    for name, change in report.regressions.items():
-        yield f"Find out why this changed: {wording.regression(name, change)}"
+    for text in wording.regressions(report).values():
+        yield f"Find out why this changed: {text}"
     for finding in report.failures:
         claim = f"{finding.id}: {wording.statement(finding)}"
         yield f"Look at the refuted claim {claim}; rerun it with {rerun(finding, report)}"
     for names, reason in wording.reasons((claim.finding for claim in claims(report.findings)), "inconclusive"):
         yield f"To decide {names}: {reason}"
-    yield "Keep this report; write a baseline with --dmm-update-baseline to see what changes."
+    if report.baseline is None:
+        yield "Keep this report; write a baseline with --dmm-update-baseline to see what changes."
+    else:
+        yield f"Keep this report; it was compared with {report.baseline.name}."
+
+
+def _with_commands(line: str) -> list[tuple[str, bool]]:
+    """The parts of a line, each with whether it is a command of the shell."""
+    return [(part, part.startswith("pytest --")) for part in re.split(COMMAND, line) if part]
 
 
 def rerun(finding: Finding, report: Report) -> str:

@@ -115,7 +115,7 @@ def _open_questions(report: Report) -> Iterator[str]:
 
 def _failures(report: Report) -> Iterator[str]:
     lines = [f"**failed**: {_escaped(wording.failure(finding))}" for finding in report.failures]
-    lines += [f"**worse**: {_escaped(wording.regression(name, one))}" for name, one in report.regressions.items()]
+    lines += [f"**worse**: {_escaped(text)}" for text in wording.regressions(report).values()]
     if lines:
         yield _listed(lines)
 

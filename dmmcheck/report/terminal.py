@@ -147,8 +147,8 @@ def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: boo
 
     Only pytest gives commands, and pytest lists the failed tests itself.
     """
-    for name, change in report.regressions.items():
-        first, *more = _line("worse", wording.regression(name, change), width)
+    for text in wording.regressions(report).values():
+        first, *more = _line("worse", text, width)
         yield from (table.coloured(first, table.FAILURE_COLOUR) if colour else first, *more)
     for finding in report.failures:
         if finding.id in reruns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
 from dmmcheck.inference.types import BUILTIN, ChanceWord, ChangeWord, Verdict
@@ -341,12 +342,39 @@ def baseline(report: Report) -> str:
     return f"{found.name}{made}, {found.common} inputs in both; distances: {distances}; claims: {counted or 'none'}"
 
 
-def regression(name: str, found: Change) -> str:
-    """A change for the worse that fails the run: the claim or distance, the change with its interval, the remedy."""
-    return (
-        f"{name} is {change(found)} beside the baseline, on {found.n} inputs that both have; "
-        "--dmm-update-baseline accepts it"
-    )
+def acceptance(name: str, run: str) -> str:
+    """What accepts a change for the worse.
+
+    Args:
+        name: Path of the baseline, or name of its model.
+        run: Id of the run that made the baseline; "" where that is another model of the same run.
+
+    Example:
+        >>> acceptance("main.json", "9f3a")
+        'pytest --dmm-only --dmm-baseline main.json --dmm-update-baseline accepts it'
+    """
+    if not run:
+        return f"remove baseline from gate to accept it, or compare with another model than {name}"
+    return f"{shlex.join(['pytest', '--dmm-only', '--dmm-baseline', name, '--dmm-update-baseline'])} accepts it"
+
+
+def regression(name: str, found: Change, accepted: str) -> str:
+    """A change for the worse that fails the run: the claim or distance, the change with its interval, the remedy.
+
+    Args:
+        name: Id of the claim, or ``distance NAME``.
+        found: The change.
+        accepted: What accepts it, see `acceptance`.
+    """
+    return f"{name} is {change(found)} beside the baseline, on {found.n} inputs that both have; {accepted}"
+
+
+def regressions(report: Report) -> dict[str, str]:
+    """The sentence of each change for the worse that fails the run, by id of the claim or by ``distance NAME``."""
+    if report.baseline is None:
+        return {}
+    accepted = acceptance(report.baseline.name, report.baseline.run)
+    return {name: regression(name, found, accepted) for name, found in report.regressions.items()}
 
 
 def failure(finding: Finding) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -37,6 +38,12 @@ def dimples(pytester, registries):
     return pytester
 
 
+def junit(pytester) -> dict[str, str]:
+    """From the name of each test case to what GitLab shows of it: the kind of its end, and the text."""
+    cases = ElementTree.parse(pytester.path / "junit.xml").getroot().iter("testcase")
+    return {case.get("name"): " ".join(f"{child.tag}: {child.text}" for child in case) for case in cases}
+
+
 def test_a_regression_fails_with_claim_change_and_the_command_that_accepts_it(dimples):
     missing = dimples.runpytest_inprocess(*CHECKS)
     assert missing.ret == pytest.ExitCode.USAGE_ERROR
@@ -56,8 +63,17 @@ def test_a_regression_fails_with_claim_change_and_the_command_that_accepts_it(di
     assert worse.ret == pytest.ExitCode.TESTS_FAILED
     text = " ".join(worse.stdout.str().split())
     assert "boundary-clings-stated-builtin is worse 0.70x [0.70, 0.70] beside the baseline" in text
-    assert "--dmm-update-baseline accepts it" in text
-    assert "worse 0.70x" in (dimples.path / "junit.xml").read_text()
+    assert "pytest --dmm-only --dmm-baseline main.json --dmm-update-baseline accepts it" in text
+    cases = junit(dimples)
+    assert cases["boundary-clings-stated-builtin"].startswith("failure: ")
+    assert cases["off-manifold-energy-stated-builtin"] == ""
+    for name in ("free", "off"):
+        changed = cases[f"distance-{name}-baseline"]
+        assert changed.startswith(f"failure: distance {name} is worse 0.7")
+        assert "on 96 inputs that both have" in changed
+        assert "pytest --dmm-only --dmm-baseline main.json --dmm-update-baseline accepts it" in changed
+        assert f"pyproject.toml::distance-{name}-baseline" in changed  # how to rerun it
+    assert cases["distance-on-baseline"] == ""
 
     assert dimples.runpytest_inprocess(*CHECKS, "--dmm-effort", "quick").ret == 0  # the baseline's effort is higher
     other = dimples.runpytest_inprocess(*CHECKS, "--dmm-effort", "thorough")
@@ -74,6 +90,13 @@ def test_a_model_is_compared_with_another_one_in_the_same_run(dimples):
     assert report["baseline"]["name"] == "the model Dimples"
     change = next(one["change"] for one in report["findings"] if one["check"] == "boundary-clings")
     assert (change["word"], round(change["estimate"], 3)) == ("worse", 0.7)
+
+
+def test_distances_are_not_compared_where_the_gate_asks_for_it_and_there_is_no_baseline(dimples):
+    dimples.makefile(".toml", pyproject=SETTINGS.replace('baseline = "main.json"', ""))
+    found = dimples.runpytest_inprocess("--dmm", "pyproject.toml::distance-free-baseline", "-rs")
+    assert found.ret == 0
+    assert "not compared: set baseline to a report, or baseline-model to another model" in found.stdout.str()
 
 
 def test_a_path_for_the_baseline_is_required(dimples):

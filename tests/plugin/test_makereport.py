@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 from projects import FIXTURES, ID, ONE, SUFFICES, printed
+
+from dmmcheck.pytest_plugin.distances import DistanceTest
+from dmmcheck.pytest_plugin.makereport import _outcome_word
 
 
 def test_a_failure_says_what_was_found_and_how_to_repeat_it(project):
@@ -45,6 +50,11 @@ def test_an_error_of_one_subject_leaves_the_others_alone(project):
     )
     result = project.runpytest_inprocess("--dmm", "--dmm-checks", SUFFICES)
     assert result.parseoutcomes() == {"passed": 1, "errors": 1, "skipped": 1}
+
+
+def test_a_distance_of_which_nothing_is_told_is_inconclusive_and_one_without_a_baseline_is_skipped():
+    report = SimpleNamespace(distance_changes={"free": "a change"})
+    assert [_outcome_word(DistanceTest(name), report) for name in ("free", "off")] == ["inconclusive", ""]
 
 
 def test_a_skipped_check_is_located_at_the_root_file(project):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import replace
 from xml.etree import ElementTree
@@ -15,13 +16,15 @@ from dmmcheck.pytest_plugin.outcomes import (
     InconclusiveError,
     NoVerdict,
     RefutedError,
+    RegressedError,
     UnexpectedlySupportedError,
     conclude,
+    conclude_distance,
     describe,
     headline,
     outcome_word,
 )
-from dmmcheck.report.model import Control, Finding
+from dmmcheck.report.model import Change, Control, Finding
 
 FEW = ("--dmm-only", "--dmm-checks", f"{SUFFICES},off-manifold-energy,adversarial-training-deepens")
 EXPECTED = f'[tool.dmmcheck.checks.{SUFFICES}]\nexpected-failure = "tracked in #12"\n'
@@ -123,6 +126,38 @@ def test_a_finding_is_described_line_by_line():
         f"more       pytest --dmm-explain {SUFFICES}",
     ]
     assert "note" not in describe(replace(FINDING, verdict="inconclusive"))
+
+
+ACCEPTED = "pytest --dmm-update-baseline accepts it"
+SHORTER = Change(word="worse", estimate=0.7, interval=(0.68, 0.73), confidence=0.99, n=96, worse="less", gating=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "words"),
+    [
+        (SHORTER, RegressedError, "distance off is worse 0.70x [0.68, 0.73] beside the baseline, on 96 inputs"),
+        (SHORTER, RegressedError, f"that both have; {ACCEPTED}\nclaim      the nearest label change off the manifold"),
+        (SHORTER, RegressedError, "of each input (99 % interval, 96 inputs)"),
+        (
+            replace(SHORTER, word="not-told", reason="too few"),
+            NoVerdict,
+            "not told whether it is worse than in the baseline: too few",
+        ),
+        (replace(SHORTER, word="no-change"), None, ""),
+        (replace(SHORTER, word="better"), None, ""),
+        (None, NoVerdict, "not compared: set baseline to a report, or baseline-model to another model"),
+    ],
+    ids=["worse", "the remedy", "the statistic", "not told", "no change", "better", "no baseline"],
+)
+def test_the_change_of_a_distance_ends_its_test(change, kind, words):
+    raised = contextlib.nullcontext() if kind is None else pytest.raises(kind, match=re.escape(words))
+    with raised:
+        conclude_distance("off", change, ACCEPTED, has_baseline=False)
+
+
+def test_a_distance_that_max_time_did_not_suffice_for_says_so():
+    with pytest.raises(NoVerdict, match="max-time was over before all inputs were measured"):
+        conclude_distance("off", None, "", has_baseline=True)
 
 
 def test_each_verdict_has_its_word_and_junit(project):

@@ -52,4 +52,6 @@ def with_evidence(n: int = INPUTS, *, factor: float = 1.0, first: int = 0) -> Re
         ),
     )
     controlled = replace(reports.ENERGY_CONTROLLED, draws=tuple(rng.normal(0.88, 0.01, 199).tolist()))
-    return reports.report(own, reports.ENERGY, controlled, reports.ENERGY_SPECTRUM, reports.DEPTH, evidence=evidence)
+    return reports.report(
+        own, reports.ENERGY, controlled, reports.ENERGY_SPECTRUM, reports.DEPTH, evidence=evidence, run="a1b2"
+    )

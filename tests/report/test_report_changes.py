@@ -15,6 +15,7 @@ from dmmcheck.config.settings import Settings
 from dmmcheck.errors import BaselineError
 from dmmcheck.report import json, markdown, terminal
 from dmmcheck.report.changes import compared
+from dmmcheck.report.headline import headline
 from dmmcheck.report.model import EFFORT_USED, Soundness
 from dmmcheck.report.write import write
 from dmmcheck.run import Run
@@ -36,6 +37,21 @@ def test_a_shorter_distance_is_worse_and_fails_where_that_is_asked():
         words = " ".join(text.split())
         assert "boundary-clings-stated-builtin is worse 0.70x [0.70, 0.70] beside the baseline" in words
         assert "--dmm-update-baseline accepts it" in words
+
+
+@pytest.mark.parametrize(
+    ("factor", "is_gate", "sentence"),
+    [
+        (0.7, True, "4 of 4 numbers compared with the baseline are worse, and 4 of these fail."),
+        (0.7, False, "4 of 4 numbers compared with the baseline are worse."),
+        (1.0, True, "None of 4 numbers compared with the baseline is worse."),
+    ],
+    ids=["failing", "told", "unchanged"],
+)
+def test_the_headline_says_what_got_worse(factor, is_gate, sentence):
+    found = compared(with_evidence(factor=factor), BEFORE, is_gate=is_gate)
+    assert sentence in headline(found)
+    assert headline(with_evidence()) in headline(found).replace(f" {sentence}", "")
 
 
 def test_what_is_worse_by_less_than_its_interval_does_not_fail():

@@ -94,6 +94,13 @@ def test_the_page_shows_the_picture_in_the_row_of_its_claim():
     assert html.render(report).count("Input 7 with the label 3, the step magnified") == 1
 
 
+@pytest.mark.parametrize(("off", "is_wider"), [(2.0, False), (0.00072, True)], ids=["short", "long"])
+def test_numbers_with_many_digits_leave_room_for_the_name_of_the_axis(off, is_wider):
+    found = replace(with_evidence().evidence.portrait, extent=(3.0, 1.5 * off), off=off)
+    (first,) = re.findall(r'<g id="patch_2">\s*<path d="M ([0-9.]+)', source(figures.portrait(found)))
+    assert (float(first) > 0.12 * figures.WIDTH * 72) == is_wider
+
+
 def test_a_histogram_counts_as_numpy_does_with_values_beyond_the_ends_in_the_outermost_bars():
     values = np.random.default_rng(0).normal(size=500)
     counts, edges = figures._histogram(values.tolist(), (-1.0, 2.0))

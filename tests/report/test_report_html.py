@@ -68,8 +68,15 @@ def test_the_page_answers_five_questions_and_loads_nothing():
 def test_the_page_states_the_change_and_the_command_that_accepts_it():
     text = html.render(compared(with_evidence(factor=0.7), with_evidence(), is_gate=True))
     assert "boundary-clings-stated-builtin is worse 0.70x [0.70, 0.70] beside the baseline" in text
-    assert "--dmm-update-baseline accepts it" in text
+    assert "--dmm-update-baseline</code> accepts it" in text
+    assert "Keep this report; it was compared with the first report." in text
     assert "4 of 4 numbers that were compared" in text
+
+
+def test_a_refuted_claim_is_to_be_looked_at_with_a_command_that_reruns_it():
+    text = html.render(reports.report(reports.DISTANCE))
+    command = "pytest --dmm-only --dmm-checks on-manifold-distance --dmm-tier stated --dmm-seed 0"
+    assert f"rerun it with <code>{command}</code></li>" in text
 
 
 def test_without_evidence_figures_are_left_out_and_not_faked():
