@@ -1,90 +1,234 @@
-"""Do the tests notice changed code? Mutants of one module, made by cosmic-ray, and how many the tests kill.
+"""Do the tests notice changed code? Mutants of the modules that decide, made by cosmic-ray, and how many the tests kill.
+
+    python -m benchmarks.mutation                                # a sample of 50 mutants of each module; an hour
+    python -m benchmarks.mutation inference/stats.py --most 100  # one module
+    python -m benchmarks.mutation geometry.py --seed 1           # another sample
 
 Each mutant has one change, such as `+` for `-`, in a copy of the project; the module's own tests run on it. A mutant
-survives where they all pass. Name one module of `dmmcheck/inference`, `dmmcheck/geometry.py` or `dmmcheck/judge.py`, by
-its path in `MODULES`; each takes minutes to hours, so that none of this is part of CI.
-Needs `pip install 'dmmcheck[mutation]'`.
+survives where they all pass. Mutants that behave like the original by construction are not drawn: those whose change is
+in an annotation alone, and those that Python or `ruff` refuses. torch is imported once, and each mutant is tested in a
+fork of that process. The tests that killed most mutants run first, and of the others the fast ones. The share that is
+killed has a Clopper-Pearson interval of 95 %. `benchmarks/MUTATION.md` keeps the outcome and explains the survivors.
+
+Needs `pip install 'dmmcheck[mutation]'` and a system that can fork.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
+import difflib
+import importlib
+import multiprocessing
 import os
 import random
-import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import pytest
+from scipy import stats
 from tabulate import tabulate
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("dmmcheck", "tests", "examples", "conftest.py", "pyproject.toml")
-TIMEOUT = 120.0  # seconds for the tests of one mutant, which may never end
+TIMEOUT = 300.0  # seconds for the tests of one mutant, which may never end
+PRELOADED = ("torch", "scipy.stats", "hypothesis", "sklearn.decomposition")
+REFUSED_BY_RUFF = "E711,F632"  # `== None`, and `is` beside a literal
+OPTIONS = ("-q", "-x", "-p", "no:cacheprovider")
 MODULES = {
-    "geometry.py": "tests/test_geometry.py",
-    "judge.py": "tests/test_judge.py",
+    "geometry.py": ("tests/test_geometry.py",),
+    "judge.py": ("tests/test_judge.py",),
+    "inference/decide.py": ("tests/inference/test_decide.py", "tests/inference/test_inference_remedies.py"),
     **{
-        f"inference/{name}.py": f"tests/inference/test_{name}.py"
-        for name in ("chance", "decide", "evidence", "paired", "search_error", "stats", "types")
+        f"inference/{name}.py": (f"tests/inference/test_{name}.py",)
+        for name in ("chance", "evidence", "paired", "search_error", "stats", "types")
     },
 }
-"""The modules, and the fast tests of each."""
+"""The modules, and the tests of each."""
+FORK = multiprocessing.get_context("fork")
 
 
-def mutants(module: str) -> list[Any]:
-    """All mutations of a module, a path below `dmmcheck`."""
+@dataclass
+class Order:
+    """A plugin of pytest that runs the tests first that killed most mutants, and of the others the fast ones.
+
+    Attributes:
+        kills: The number of mutants that each test killed.
+        seconds: How long each test took without a mutation.
+        failed: The tests of this process that failed.
+    """
+
+    kills: Counter[str] = field(default_factory=Counter)
+    seconds: Counter[str] = field(default_factory=Counter)
+    failed: list[str] = field(default_factory=list)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: (-self.kills[item.nodeid], self.seconds[item.nodeid]))
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.seconds[report.nodeid] += report.duration
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+
+def mutants(module: Path) -> list[str]:
+    """The sources of all mutants of a module that can behave otherwise than the original."""
     from cosmic_ray.commands import init  # noqa: PLC0415  # of the extra
+    from cosmic_ray.mutating import mutate_code  # noqa: PLC0415
+    from cosmic_ray.plugins import get_operator  # noqa: PLC0415
     from cosmic_ray.work_db import WorkDB, use_db  # noqa: PLC0415
 
+    source = module.read_text(encoding="utf-8")
     with use_db("mutants.sqlite", WorkDB.Mode.create) as db:
-        init([Path("dmmcheck") / module], db, {})
-        return [item.mutations for item in db.work_items]
+        init([module], db, {})
+        specs = [item.mutations[0] for item in db.work_items]
+    made = [mutate_code(source, get_operator(one.operator_name)(), one.occurrence) for one in specs]
+    own = behaviour(source)
+    return [code for code in dict.fromkeys(made) if code is not None and behaviour(code) not in (None, own)]
 
 
-def outcome(mutations: Sequence[Any], command: str) -> tuple[str, str]:
-    """Whether a mutant is killed, survives or cannot be made; and the difference that it makes."""
-    from cosmic_ray.mutating import mutate_and_test  # noqa: PLC0415  # of the extra
+def behaviour(source: str) -> str | None:
+    """A program without its annotations, as text; None where Python cannot compile it without a warning."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            compile(source, "mutant", "exec")
+        tree = ast.parse(source)
+    except (SyntaxError, SyntaxWarning):
+        return None
+    for node in ast.walk(tree):
+        for name in ("annotation", "returns"):
+            if getattr(node, name, None) is not None:
+                setattr(node, name, ast.Constant(None))
+    return ast.dump(tree)
 
-    result = mutate_and_test(mutations, command, TIMEOUT)
-    word = result.test_outcome.value if result.test_outcome is not None else result.worker_outcome.value
-    return str(word), str(result.diff or "")
+
+def is_refused_by_ruff(source: str) -> bool:
+    """Whether the project's linter refuses a comparison of the program."""
+    command = ["ruff", "check", "--isolated", "--select", REFUSED_BY_RUFF, "--quiet", "-"]
+    return bool(subprocess.run(command, input=source.encode(), stdout=subprocess.DEVNULL, check=False).returncode)
+
+
+def sample(known: Sequence[str], most: int, seed: int) -> list[str]:
+    """As many mutants that the linter accepts, drawn at random; all of these where there are no more."""
+    drawn: list[str] = []
+    for code in random.Random(seed).sample(known, len(known)):
+        if len(drawn) == most:
+            break
+        if not is_refused_by_ruff(code):
+            drawn.append(code)
+    return drawn
+
+
+def _run(tests: Sequence[str], order: Order, end: Connection) -> None:
+    """Run tests in this process, which is a fork, and send what came of it."""
+    os.setsid()
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), 1)
+        os.dup2(null.fileno(), 2)
+    status = int(pytest.main([*OPTIONS, *tests], plugins=[order]))
+    if not str(sys.modules["dmmcheck"].__file__).startswith(os.getcwd()):
+        os._exit(1)
+    end.send((status, order.failed[:1], order.seconds))
+    os._exit(0)
+
+
+def outcome(tests: Sequence[str], order: Order) -> tuple[int | None, Sequence[str], Counter[str]]:
+    """The exit status of tests in a fork, None where they never end; the first that failed; and their times."""
+    here, there = FORK.Pipe(duplex=False)
+    process = FORK.Process(target=_run, args=(tests, order, there))
+    process.start()
+    there.close()
+    try:
+        if not here.poll(TIMEOUT):
+            return None, (), Counter()
+        return here.recv()  # type: ignore[no-any-return]
+    except EOFError:
+        return -1, (), Counter()  # the process died
+    finally:
+        process.kill()
+        process.join()
+
+
+def survivors(path: Path, drawn: Sequence[str], tests: Sequence[str]) -> list[str]:
+    """The mutants of a module that the tests let pass."""
+    source = path.read_text(encoding="utf-8")
+    status, failed, seconds = outcome(tests, Order())
+    if status:
+        sys.exit(f"{', '.join(tests)}: without a mutation, the exit status is {status} ({failed}); mend it first")
+    for cached in path.parent.glob(f"__pycache__/{path.stem}.*"):
+        cached.unlink()
+    kills: Counter[str] = Counter()
+    alive = []
+    for number, code in enumerate(drawn):
+        path.write_text(code, encoding="utf-8")
+        status, failed, _ = outcome(tests, Order(kills, seconds.copy()))
+        kills.update(failed)
+        alive += [code] * (status == 0)
+        print(f"{path.name} {number + 1}/{len(drawn)}: {failed or status or 'survived'}", file=sys.stderr, flush=True)
+    path.write_text(source, encoding="utf-8")
+    return alive
+
+
+def difference(source: str, code: str) -> str:
+    """The changed lines of a mutant."""
+    lines = difflib.unified_diff(source.splitlines(), code.splitlines(), lineterm="", n=0)
+    return "\n".join(line for line in lines if not line.startswith(("---", "+++")))
+
+
+def row(module: str, known: int, drawn: int, alive: int) -> list[Any]:
+    """The counts of a module and the interval of the share that is killed."""
+    ends = stats.binomtest(drawn - alive, drawn).proportion_ci(0.95, method="exact")
+    return [module, known, drawn, drawn - alive, f"{1 - alive / drawn:.0%}", f"{ends.low:.0%} to {ends.high:.0%}"]
+
+
+def copied(folder: Path) -> None:
+    """Copy the project into a folder, and make it the one that is imported, with its heavy libraries loaded."""
+    for part in COPIED:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
+        copy(ROOT / part, folder / part)
+    os.chdir(folder)
+    os.environ.update(PYTHONPATH=str(folder), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
+    sys.path[0] = str(folder)
+    sys.dont_write_bytecode = True  # a mutant of the same second and size would be taken for the one before
+    for library in PRELOADED:
+        importlib.import_module(library)
 
 
 def main() -> None:
-    """Mutate a module in a copy of the project, and print the counts and the survivors."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("module", choices=sorted(MODULES))
-    parser.add_argument("--most", type=int, default=None, help="as many mutants, drawn at random; all by default")
+    """Mutate the modules in a copy of the project, and print the counts and the survivors."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(MODULES)}; all by default")
+    parser.add_argument("--most", type=int, default=50, help="as many mutants of each module, drawn at random")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw")
     options = parser.parse_args()
+    if set(options.modules) - set(MODULES):
+        parser.error(f"MODULE is one of {', '.join(MODULES)}")
+    rows, start = [], time.monotonic()
     with tempfile.TemporaryDirectory() as name:
-        for part in COPIED:
-            copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-            copy(ROOT / part, Path(name) / part)
-        os.chdir(name)
-        os.environ["PYTHONPATH"] = name
-        command = f"{sys.executable} -m pytest -x -q -p no:cacheprovider {MODULES[options.module]}"
-        if subprocess.run(shlex.split(command), check=False, stdout=subprocess.DEVNULL).returncode:
-            sys.exit(f"{MODULES[options.module]} fails without a mutation; mend it first")
-        known = mutants(options.module)
-        chosen = known
-        if options.most is not None and options.most < len(known):
-            chosen = random.Random(0).sample(known, options.most)
-        start = time.monotonic()
-        ends = [outcome(one, command) for one in chosen]
+        folder = Path(name).resolve()
+        copied(folder)
+        for module in options.modules or MODULES:
+            path = folder / "dmmcheck" / module
+            source, known = path.read_text(encoding="utf-8"), mutants(path)
+            drawn = sample(known, options.most, options.seed)
+            alive = survivors(path, drawn, MODULES[module])
+            rows.append(row(module, len(known), len(drawn), len(alive)))
+            for code in alive:
+                print(f"{module} survived\n{difference(source, code)}\n", flush=True)
         os.chdir(ROOT)
-    counts = Counter(word for word, _ in ends)
-    print(tabulate(sorted(counts.items()), headers=[options.module, f"of {len(known)} mutants"]))
-    print(f"{time.monotonic() - start:.0f} s")
-    for word, diff in ends:
-        if word == "survived":
-            print(diff)
+    print(tabulate(rows, headers=["module", "mutants", "drawn", "killed", "share", "interval"], tablefmt="github"))
+    print(f"seed {options.seed}, {time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":
