@@ -1,14 +1,15 @@
-"""Do the tests notice changed code? Mutants of the modules that decide, made by cosmic-ray, and how many the tests kill.
+"""Do the tests notice changed code? Mutants of the modules that decide, and how many of them the tests kill.
 
     python -m benchmarks.mutation                                # a sample of 50 mutants of each module; an hour
     python -m benchmarks.mutation inference/stats.py --most 100  # one module
     python -m benchmarks.mutation geometry.py --seed 1           # another sample
 
-Each mutant has one change, such as `+` for `-`, in a copy of the project; the module's own tests run on it. A mutant
-survives where they all pass. Mutants that behave like the original by construction are not drawn: those whose change is
-in an annotation alone, and those that Python or `ruff` refuses. torch is imported once, and each mutant is tested in a
-fork of that process. The tests that killed most mutants run first, and of the others the fast ones. The share that is
-killed has a Clopper-Pearson interval of 95 %. `benchmarks/MUTATION.md` keeps the outcome and explains the survivors.
+Each mutant has one change by cosmic-ray, such as `+` for `-`, in a copy of the project; the module's own tests run on
+it. A mutant survives where they all pass. Three kinds are not drawn: those that differ in annotations alone, or in
+which arguments are passed by name; those that Python or `ruff` refuses; and those that order words by the alphabet.
+torch is imported once, and each mutant is tested in a fork of that process. The tests that killed most mutants run
+first, and of the others the fast ones. The share that is killed has a Clopper-Pearson interval of 95 %.
+`benchmarks/MUTATION.md` keeps the outcome and explains the survivors.
 
 Needs `pip install 'dmmcheck[mutation]'` and a system that can fork.
 """
@@ -28,7 +29,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -69,7 +70,7 @@ class Order:
     """
 
     kills: Counter[str] = field(default_factory=Counter)
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     failed: list[str] = field(default_factory=list)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
@@ -94,23 +95,41 @@ def mutants(module: Path) -> list[str]:
         specs = [item.mutations[0] for item in db.work_items]
     made = [mutate_code(source, get_operator(one.operator_name)(), one.occurrence) for one in specs]
     own = behaviour(source)
-    return [code for code in dict.fromkeys(made) if code is not None and behaviour(code) not in (None, own)]
+    return [code for code in dict.fromkeys(made) if code is not None and behaviour(code) not in ("", own)]
 
 
-def behaviour(source: str) -> str | None:
-    """A program without its annotations, as text; None where Python cannot compile it without a warning."""
+def behaviour(source: str) -> str:
+    """A program as text, without annotations and without the marks of arguments that are passed by name.
+
+    It is empty where Python cannot compile the program without a warning, or where it orders words by the alphabet.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             compile(source, "mutant", "exec")
-        tree = ast.parse(source)
     except (SyntaxError, SyntaxWarning):
-        return None
+        return ""
+    tree = ast.parse(source)
     for node in ast.walk(tree):
+        if isinstance(node, ast.Compare) and orders_words(node):
+            return ""
+        if isinstance(node, ast.arguments):
+            first = [*node.posonlyargs, *node.args]
+            defaults = [*[None] * (len(first) - len(node.defaults)), *node.defaults, *node.kw_defaults]
+            node.args, node.posonlyargs, node.kwonlyargs = [*first, *node.kwonlyargs], [], []
+            node.defaults, node.kw_defaults = [one or ast.Constant("none") for one in defaults], []
         for name in ("annotation", "returns"):
             if getattr(node, name, None) is not None:
                 setattr(node, name, ast.Constant(None))
     return ast.dump(tree)
+
+
+def orders_words(node: ast.Compare) -> bool:
+    """Whether a comparison asks which of two words comes first in the alphabet."""
+    words = any(
+        isinstance(side, ast.Constant) and isinstance(side.value, str) for side in (node.left, *node.comparators)
+    )
+    return words and any(isinstance(op, (ast.Lt, ast.LtE, ast.Gt, ast.GtE)) for op in node.ops)
 
 
 def is_refused_by_ruff(source: str) -> bool:
@@ -139,11 +158,11 @@ def _run(tests: Sequence[str], order: Order, end: Connection) -> None:
     status = int(pytest.main([*OPTIONS, *tests], plugins=[order]))
     if not str(sys.modules["dmmcheck"].__file__).startswith(os.getcwd()):
         os._exit(1)
-    end.send((status, order.failed[:1], order.seconds))
+    end.send((status, order.failed[:1], dict(order.seconds)))
     os._exit(0)
 
 
-def outcome(tests: Sequence[str], order: Order) -> tuple[int | None, Sequence[str], Counter[str]]:
+def outcome(tests: Sequence[str], order: Order) -> tuple[int | None, Sequence[str], dict[str, float]]:
     """The exit status of tests in a fork, None where they never end; the first that failed; and their times."""
     here, there = FORK.Pipe(duplex=False)
     process = FORK.Process(target=_run, args=(tests, order, there))
@@ -151,17 +170,17 @@ def outcome(tests: Sequence[str], order: Order) -> tuple[int | None, Sequence[st
     there.close()
     try:
         if not here.poll(TIMEOUT):
-            return None, (), Counter()
+            return None, (), {}
         return here.recv()  # type: ignore[no-any-return]
     except EOFError:
-        return -1, (), Counter()  # the process died
+        return -1, (), {}  # the process died
     finally:
         process.kill()
         process.join()
 
 
-def survivors(path: Path, drawn: Sequence[str], tests: Sequence[str]) -> list[str]:
-    """The mutants of a module that the tests let pass."""
+def survivors(path: Path, drawn: Sequence[str], tests: Sequence[str]) -> int:
+    """How many mutants of a module the tests let pass; each is printed."""
     source = path.read_text(encoding="utf-8")
     status, failed, seconds = outcome(tests, Order())
     if status:
@@ -169,13 +188,15 @@ def survivors(path: Path, drawn: Sequence[str], tests: Sequence[str]) -> list[st
     for cached in path.parent.glob(f"__pycache__/{path.stem}.*"):
         cached.unlink()
     kills: Counter[str] = Counter()
-    alive = []
+    alive = 0
     for number, code in enumerate(drawn):
         path.write_text(code, encoding="utf-8")
-        status, failed, _ = outcome(tests, Order(kills, seconds.copy()))
+        status, failed, _ = outcome(tests, Order(kills, defaultdict(float, seconds)))
         kills.update(failed)
-        alive += [code] * (status == 0)
+        alive += status == 0
         print(f"{path.name} {number + 1}/{len(drawn)}: {failed or status or 'survived'}", file=sys.stderr, flush=True)
+        if status == 0:
+            print(f"{path.name} survived\n{difference(source, code)}\n", flush=True)
     path.write_text(source, encoding="utf-8")
     return alive
 
@@ -206,7 +227,7 @@ def copied(folder: Path) -> None:
 
 
 def main() -> None:
-    """Mutate the modules in a copy of the project, and print the counts and the survivors."""
+    """Mutate the modules in a copy of the project, and print the survivors and the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"of {', '.join(MODULES)}; all by default")
     parser.add_argument("--most", type=int, default=50, help="as many mutants of each module, drawn at random")
@@ -220,12 +241,10 @@ def main() -> None:
         copied(folder)
         for module in options.modules or MODULES:
             path = folder / "dmmcheck" / module
-            source, known = path.read_text(encoding="utf-8"), mutants(path)
+            known = mutants(path)
             drawn = sample(known, options.most, options.seed)
             alive = survivors(path, drawn, MODULES[module])
-            rows.append(row(module, len(known), len(drawn), len(alive)))
-            for code in alive:
-                print(f"{module} survived\n{difference(source, code)}\n", flush=True)
+            rows.append(row(module, len(known), len(drawn), alive))
         os.chdir(ROOT)
     print(tabulate(rows, headers=["module", "mutants", "drawn", "killed", "share", "interval"], tablefmt="github"))
     print(f"seed {options.seed}, {time.monotonic() - start:.0f} s")
