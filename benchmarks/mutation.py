@@ -113,6 +113,8 @@ def behaviour(source: str) -> str:
     for node in ast.walk(tree):
         if isinstance(node, ast.Compare) and orders_words(node):
             return ""
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dataclass":
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg != "kw_only"]
         if isinstance(node, ast.arguments):
             first = [*node.posonlyargs, *node.args]
             defaults = [*[None] * (len(first) - len(node.defaults)), *node.defaults, *node.kw_defaults]

@@ -125,3 +125,9 @@ def test_an_unknown_change_of_a_rate_counts_on_either_side():
 def test_an_error_bar_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         SearchError(0.5, 2.0, True).low = 1.0
+
+
+def test_as_many_inputs_of_both_searches_are_compared_however_many():
+    own = Evidence.of(np.ones(300))
+    error = search_error(own, Evidence.of(np.full(300, 0.5)), 0.05, is_ratio=True)
+    assert (error.low, error.high) == (0.5, 1.0)

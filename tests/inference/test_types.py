@@ -14,6 +14,7 @@ from dmmcheck.inference.types import (
     ARMS,
     BEYOND_CHANCE,
     GATES,
+    MIN_INPUTS,
     SEARCH,
     TIERS,
     ArmName,
@@ -33,7 +34,7 @@ def test_the_public_words():
 
 
 def test_a_cost_starts_at_nothing():
-    assert (Cost().gradient_evaluations, Cost().seconds) == (0, 0.0)
+    assert (Cost().gradient_evaluations, Cost().forward_evaluations, Cost().seconds) == (0, 0, 0.0)
 
 
 def test_the_types_need_the_standard_library_alone():
@@ -45,10 +46,10 @@ def test_the_types_need_the_standard_library_alone():
 
 
 def test_costs_add_up_and_a_part_is_taken_off():
-    one = Cost(gradient_evaluations=5, forward_evaluations=7, seconds=2.5)
-    other = Cost(gradient_evaluations=2, forward_evaluations=3, seconds=1.0)
-    assert one.plus(other) == Cost(gradient_evaluations=7, forward_evaluations=10, seconds=3.5)
-    assert one.minus(other) == Cost(gradient_evaluations=3, forward_evaluations=4, seconds=1.5)
+    one = Cost(gradient_evaluations=13, forward_evaluations=10, seconds=2.5)
+    other = Cost(gradient_evaluations=6, forward_evaluations=3, seconds=1.0)
+    assert one.plus(other) == Cost(gradient_evaluations=19, forward_evaluations=13, seconds=3.5)
+    assert one.minus(other) == Cost(gradient_evaluations=7, forward_evaluations=7, seconds=1.5)
     assert one.plus(Cost()) == one == one.minus(Cost())
     assert Cost(seconds=1.0).minus(Cost(seconds=1.5)).seconds == 0.0  # clocks differ; no time is below nothing
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -58,3 +59,4 @@ def test_costs_add_up_and_a_part_is_taken_off():
 def test_what_can_gate_is_each_tier_and_the_two_comparisons():
     assert GATES == get_args(Gate) == (*TIERS, BEYOND_CHANCE, AGAINST_BASELINE)
     assert SEARCH in TIERS
+    assert MIN_INPUTS == 8  # as the messages and docs/reading_a_report.md say
