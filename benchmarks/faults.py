@@ -2,7 +2,8 @@
 
 Each run begins with a whole report of an earlier run in its place, and ends by a signal after a time that is drawn at
 random, up to the time that an undisturbed run takes. The table counts what then lies there. A report of an earlier run
-is left only where the signal came before the run's tests began.
+is left only where the signal came before pytest had read its options. "set aside": how often a hidden file lies beside
+it, which is the earlier report or a part of the new one.
 """
 
 from __future__ import annotations
@@ -70,8 +71,11 @@ def left_behind(path: Path, earlier: str) -> str:
         return "half-written"
 
 
-def disturbed(folder: Path, by: signal.Signals, after: float, whole: bytes) -> tuple[str, int]:
-    """Put an earlier report in place, start a run, send it a signal; what is left behind, and the exit status."""
+def disturbed(folder: Path, by: signal.Signals, after: float, whole: bytes) -> tuple[str, int, bool]:
+    """Put an earlier report in place, start a run, send it a signal; what is left, the exit status, and any file beside.
+
+    The seconds until the signal and what is left are shown on the error output.
+    """
     path = folder / REPORT
     path.write_bytes(whole)
     run = started(folder)
@@ -80,7 +84,12 @@ def disturbed(folder: Path, by: signal.Signals, after: float, whole: bytes) -> t
     except subprocess.TimeoutExpired:
         run.send_signal(by)
         run.wait()
-    return left_behind(path, json.loads(whole)["run"]), run.returncode
+    beside = list(folder.glob(".dmmcheck-*"))
+    for file in beside:
+        file.unlink()
+    what = left_behind(path, json.loads(whole)["run"])
+    print(f"{by.name} after {after:.1f} s: {what}", file=sys.stderr, flush=True)
+    return what, run.returncode, bool(beside)
 
 
 def main() -> None:
@@ -105,12 +114,12 @@ def main() -> None:
         rows = []
         for by, count in ((signal.SIGKILL, kills), (signal.SIGINT, interrupts), (signal.SIGTERM, terminations)):
             ends = [disturbed(folder, by, generator.uniform(0, longest), whole) for _ in range(count)]
-            found, statuses = Counter(what for what, _ in ends), Counter(status for _, status in ends)
+            found, statuses = Counter(what for what, _, _ in ends), Counter(status for _, status, _ in ends)
             said = ", ".join(f"{status}: {statuses[status]}" for status in sorted(statuses))
-            rows.append([by.name, count, *(found[outcome] for outcome in OUTCOMES), said])
+            rows.append([by.name, count, *(found[outcome] for outcome in OUTCOMES), sum(b for *_, b in ends), said])
     print(f"an undisturbed run takes {longest:.1f} s")
-    print(tabulate(rows, headers=["signal", "runs", *OUTCOMES, "exit statuses"]))
-    if any(row[-2] for row in rows):
+    print(tabulate(rows, headers=["signal", "runs", *OUTCOMES, "set aside", "exit statuses"]))
+    if any(row[-3] for row in rows):
         sys.exit("a report is half-written")
 
 

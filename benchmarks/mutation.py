@@ -8,8 +8,8 @@ Each mutant has one change by cosmic-ray, such as `+` for `-`, in a copy of the 
 it. A mutant survives where they all pass. Three kinds are not drawn: those that differ in annotations alone, or in
 which arguments are passed by name; those that Python or `ruff` refuses; and those that order words by the alphabet.
 torch is imported once, and each mutant is tested in a fork of that process. The tests that killed most mutants run
-first, and of the others the fast ones. The share that is killed has a Clopper-Pearson interval of 95 %.
-`benchmarks/MUTATION.md` keeps the outcome and explains the survivors.
+first, and of the others the fast ones; what only a test of more than 10 s would kill survives. The share that is killed
+has a Clopper-Pearson interval of 95 %. `benchmarks/MUTATION.md` keeps the outcome and explains the survivors.
 
 Needs `pip install 'dmmcheck[mutation]'` and a system that can fork.
 """
@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import gc
 import importlib
 import multiprocessing
 import os
@@ -43,7 +44,8 @@ from tabulate import tabulate
 ROOT = Path(__file__).parents[1]
 COPIED = ("dmmcheck", "tests", "examples", "conftest.py", "pyproject.toml")
 TIMEOUT = 300.0  # seconds for the tests of one mutant, which may never end
-PRELOADED = ("torch", "scipy.stats", "hypothesis", "sklearn.decomposition")
+SLOWEST = 10.0  # seconds; a test that takes longer without a mutation is left out of the others
+PRELOADED = ("torch", "scipy.stats", "hypothesis", "sklearn.decomposition", "_pytest.pytester")
 REFUSED_BY_RUFF = "E711,F632"  # `== None`, and `is` beside a literal
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider")
 MODULES = {
@@ -74,6 +76,7 @@ class Order:
     failed: list[str] = field(default_factory=list)
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items[:] = [item for item in items if self.seconds[item.nodeid] <= SLOWEST]
         items.sort(key=lambda item: (-self.kills[item.nodeid], self.seconds[item.nodeid]))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -154,6 +157,7 @@ def sample(known: Sequence[str], most: int, seed: int) -> list[str]:
 def _run(tests: Sequence[str], order: Order, end: Connection) -> None:
     """Run tests in this process, which is a fork, and send what came of it."""
     os.setsid()
+    sys.dont_write_bytecode = bool(order.seconds)  # the first run keeps that of the tests
     with open(os.devnull, "w") as null:
         os.dup2(null.fileno(), 1)
         os.dup2(null.fileno(), 2)
@@ -222,10 +226,12 @@ def copied(folder: Path) -> None:
         copy(ROOT / part, folder / part)
     os.chdir(folder)
     os.environ.update(PYTHONPATH=str(folder), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
+    os.environ.update(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_PLUGINS="dmmcheck.pytest_plugin")
     sys.path[0] = str(folder)
     sys.dont_write_bytecode = True  # a mutant of the same second and size would be taken for the one before
     for library in PRELOADED:
         importlib.import_module(library)
+    gc.freeze()  # so that a fork spends no time on collecting what the libraries made
 
 
 def main() -> None:
