@@ -72,9 +72,10 @@ def left_behind(path: Path, earlier: str) -> str:
 
 
 def disturbed(folder: Path, by: signal.Signals, after: float, whole: bytes) -> tuple[str, int, bool]:
-    """Put an earlier report in place, start a run, send it a signal; what is left, the exit status, and any file beside.
+    """Put an earlier report in place, start a run, and send it a signal.
 
-    The seconds until the signal and what is left are shown on the error output.
+    Returns:
+        What is left behind, the exit status, and whether a hidden file lies beside it.
     """
     path = folder / REPORT
     path.write_bytes(whole)

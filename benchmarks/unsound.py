@@ -19,7 +19,7 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -183,6 +183,13 @@ class Tally:
         return f"| {' | '.join(map(str, cells))} |"
 
 
+Groups = dict[str, dict[str, Tally]]
+GROUPS: dict[str, tuple[Sequence[str], Callable[[Any, int], tuple[dmmcheck.Subject, Changes]]]] = {
+    "Faulty parts": (tuple(FAULTS), faulty),
+    "Masked models": (worlds.KINDS, masked),
+}
+
+
 def state(subject: dmmcheck.Subject, network: Any) -> dict[str, bytes]:
     """Everything of the user's and of the process, as bytes by name."""
     modules = list(network.modules()) if isinstance(network, nn.Module) else []
@@ -250,14 +257,15 @@ def numbers(report: Report) -> list[tuple[Any, ...]]:
     return [(found.id, found.verdict, found.estimate, found.interval) for found in report.findings]
 
 
-def tallies(kinds: dict[str, Callable[[str, int], tuple[dmmcheck.Subject, Changes]]], tries: int) -> dict[str, Tally]:
-    """Spread the tries over the kinds."""
-    found = {name: Tally() for name in kinds}
+def rounds(tries: int) -> Iterator[Groups]:
+    """The counts after each round, which is one try of a faulty part and one of a masked model."""
+    found: Groups = {title: {kind: Tally() for kind in kinds} for title, (kinds, _) in GROUPS.items()}
     for seed in range(tries):
-        name = list(kinds)[seed % len(kinds)]
-        attempt(found[name], *kinds[name](name, seed), seed)
-        print(f"{seed + 1}/{tries} {name}: {dict(found[name].ends)}", file=sys.stderr, flush=True)
-    return found
+        for title, (kinds, make) in GROUPS.items():
+            kind = kinds[seed % len(kinds)]
+            attempt(found[title][kind], *make(kind, seed), seed)
+            print(f"{seed + 1}/{tries} {kind}: {dict(found[title][kind].ends)}", file=sys.stderr, flush=True)
+        yield found
 
 
 def table(found: dict[str, Tally]) -> str:
@@ -265,7 +273,8 @@ def table(found: dict[str, Tally]) -> str:
     columns = "kind", "tries", *RIGHT, "otherwise", "changed", "items that failed"
     head = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
     right, total = (sum(getattr(one, name) for one in found.values()) for name in ("right", "tries"))
-    return "\n".join([head, *(one.row(name) for name, one in found.items()), f"\n{right} of {total} as they should."])
+    rows = [one.row(name) for name, one in found.items() if one.tries]
+    return "\n".join([head, *rows, f"\n{right} of {total} as they should."])
 
 
 def main() -> None:
@@ -274,14 +283,13 @@ def main() -> None:
     parser.add_argument("--tries", type=int, default=200)
     parser.add_argument("--smoke", action="store_true", help="three tries of either group")
     options = parser.parse_args()
-    start = time.monotonic()
-    groups = {"Faulty parts": dict.fromkeys(FAULTS, faulty), "Masked models": dict.fromkeys(worlds.KINDS, masked)}
-    found = {title: tallies(kinds, 3 if options.smoke else options.tries) for title, kinds in groups.items()}
-    text = "\n\n".join(f"## {title}\n\n{table(rows)}" for title, rows in found.items())
-    print(text, f"\n\n{time.monotonic() - start:.0f} s")
-    if not options.smoke:
-        RESULTS.write_text(f"{HEAD}{text}\n", encoding="utf-8")
-    every = [one for rows in found.values() for one in rows.values()]
+    start, found = time.monotonic(), {}
+    for found in rounds(3 if options.smoke else options.tries):
+        text = "\n\n".join(f"## {title}\n\n{table(kinds)}" for title, kinds in found.items())
+        if not options.smoke:
+            RESULTS.write_text(f"{HEAD}{text}\n", encoding="utf-8")
+    print(f"{text}\n\n{time.monotonic() - start:.0f} s")
+    every = [one for kinds in found.values() for one in kinds.values()]
     if any(one.right < one.tries or one.changed for one in every):
         sys.exit("a try ended otherwise, or changed what is the user's")
 
