@@ -19,9 +19,6 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
-import gc
-import importlib
-import multiprocessing
 import os
 import random
 import shutil
@@ -41,11 +38,12 @@ import pytest
 from scipy import stats
 from tabulate import tabulate
 
+from benchmarks.forked import FORK, preload, silent_pytest
+
 ROOT = Path(__file__).parents[1]
 COPIED = ("dmmcheck", "tests", "examples", "conftest.py", "pyproject.toml")
 TIMEOUT = 300.0  # seconds for the tests of one mutant, which may never end
 SLOWEST = 10.0  # seconds; a test that takes longer without a mutation is left out of the others
-PRELOADED = ("torch", "scipy.stats", "hypothesis", "sklearn.decomposition", "_pytest.pytester")
 REFUSED_BY_RUFF = "E711,F632"  # `== None`, and `is` beside a literal
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider")
 MODULES = {
@@ -58,7 +56,6 @@ MODULES = {
     },
 }
 """The modules, and the tests of each."""
-FORK = multiprocessing.get_context("fork")
 
 
 @dataclass
@@ -156,12 +153,8 @@ def sample(known: Sequence[str], most: int, seed: int) -> list[str]:
 
 def _run(tests: Sequence[str], order: Order, end: Connection) -> None:
     """Run tests in this process, which is a fork, and send what came of it."""
-    os.setsid()
     sys.dont_write_bytecode = bool(order.seconds)  # the first run keeps that of the tests
-    with open(os.devnull, "w") as null:
-        os.dup2(null.fileno(), 1)
-        os.dup2(null.fileno(), 2)
-    status = int(pytest.main([*OPTIONS, *tests], plugins=[order]))
+    status = silent_pytest([*OPTIONS, *tests], [order])
     if not str(sys.modules["dmmcheck"].__file__).startswith(os.getcwd()):
         os._exit(1)
     end.send((status, order.failed[:1], dict(order.seconds)))
@@ -225,13 +218,8 @@ def copied(folder: Path) -> None:
         copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy2
         copy(ROOT / part, folder / part)
     os.chdir(folder)
-    os.environ.update(PYTHONPATH=str(folder), OMP_NUM_THREADS="1", PYTHONDONTWRITEBYTECODE="1")
-    os.environ.update(PYTEST_DISABLE_PLUGIN_AUTOLOAD="1", PYTEST_PLUGINS="dmmcheck.pytest_plugin")
-    sys.path[0] = str(folder)
-    sys.dont_write_bytecode = True  # a mutant of the same second and size would be taken for the one before
-    for library in PRELOADED:
-        importlib.import_module(library)
-    gc.freeze()  # so that a fork spends no time on collecting what the libraries made
+    os.environ["PYTHONPATH"] = sys.path[0] = str(folder)
+    preload()  # and so without bytecode: a mutant of the same second and size would be taken for the one before
 
 
 def main() -> None:
