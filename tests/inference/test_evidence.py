@@ -176,14 +176,17 @@ def test_what_is_no_number_is_named():
 def test_evidence_made_by_hand_has_double_precision(dtype):
     with pytest.raises(CheckError, match="expected a float64 array"):
         Evidence(np.ones(3, dtype=dtype))
-    with pytest.raises(CheckError, match="expected a float64 array"):
-        Evidence(np.ones((3, 1)))
+    for shape in ((3, 1), ()):
+        with pytest.raises(CheckError, match="expected a float64 array"):
+            Evidence(np.ones(shape))
 
 
 def test_one_number_is_evidence_and_so_are_rows_of_one():
     assert Evidence.of(2.5).values.tolist() == [2.5]
     assert Evidence.of(np.ones((1, 1, 4))).values.tolist() == [1.0] * 4
-    assert Evidence.of([]).values.tolist() == []
+    assert Evidence.of([]).values.tolist() == Evidence.of(np.ones((0, 3))).values.tolist() == []
+    for many in (np.ones(300), np.ones((300, 1)), np.ones((1, 300))):
+        assert Evidence.of(many).values.tolist() == [1.0] * 300
 
 
 def test_counts_and_levels_may_be_numbers_of_numpy():

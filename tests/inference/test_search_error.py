@@ -40,12 +40,13 @@ def test_the_error_bar_holds_the_interval_of_the_median_change():
     assert high < 1
 
 
-def test_a_rate_changes_by_the_shares_of_inputs_that_change():
-    own = Evidence.of(np.r_[np.zeros(32), np.ones(32)], summary="mean")
-    thorough = Evidence.of(np.r_[np.ones(4), np.zeros(28), np.ones(32)], summary="mean")
-    error = search_error(own, thorough, 0.05, is_ratio=False)
-    up = stats.rate_interval(np.r_[np.ones(4), np.zeros(60)], 0.05)[1]
-    down = stats.rate_interval(np.zeros(64), 0.05)[1]
+@pytest.mark.parametrize(("rises", "falls"), [(4, 0), (0, 4), (3, 7)])
+def test_a_rate_changes_by_the_shares_of_inputs_that_change(rises, falls):
+    own = Evidence.of(np.repeat([0.0, 1.0], 32), summary="mean")
+    changed = own.values.copy()
+    changed[:rises], changed[64 - falls :] = 1.0, 0.0
+    error = search_error(own, Evidence.of(changed, summary="mean"), 0.05, is_ratio=False)
+    up, down = (stats.rate_interval(np.repeat([1.0, 0.0], [n, 64 - n]), 0.05)[1] for n in (rises, falls))
     assert (error.low, error.high) == pytest.approx((-down, up))
 
 
