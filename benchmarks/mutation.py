@@ -8,7 +8,7 @@ Each mutant has one change by cosmic-ray, such as `+` for `-`, in a copy of the 
 it. A mutant survives where they all pass. Three kinds are not drawn: those that differ in annotations alone, or in
 which arguments are passed by name; those that Python or `ruff` refuses; and those that order words by the alphabet.
 torch is imported once, and each mutant is tested in a fork of that process. The tests that killed most mutants run
-first, and of the others the fast ones; what only a test of more than 10 s would kill survives. The share that is killed
+first, and of the others the fast ones; what only a test of more than 8 s would kill survives. The share that is killed
 has a Clopper-Pearson interval of 95 %. `benchmarks/MUTATION.md` keeps the outcome and explains the survivors.
 
 Needs `pip install 'dmmcheck[mutation]'` and a system that can fork.
@@ -21,6 +21,7 @@ import ast
 import difflib
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -28,7 +29,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -42,8 +43,8 @@ from benchmarks.forked import FORK, preload, silent_pytest
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("dmmcheck", "tests", "examples", "conftest.py", "pyproject.toml")
-TIMEOUT = 300.0  # seconds for the tests of one mutant, which may never end
-SLOWEST = 10.0  # seconds; a test that takes longer without a mutation is left out of the others
+MOST_SECONDS = 120  # of a processor, for the tests of one mutant, which may never end
+SLOWEST = 8.0  # seconds of a processor; a test that takes longer without a mutation is left out of the others
 REFUSED_BY_RUFF = "E711,F632"  # `== None`, and `is` beside a literal
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider")
 MODULES = {
@@ -64,7 +65,7 @@ class Order:
 
     Attributes:
         kills: The number of mutants that each test killed.
-        seconds: How long each test took without a mutation.
+        seconds: The processor time that each test took without a mutation.
         failed: The tests of this process that failed.
     """
 
@@ -76,8 +77,15 @@ class Order:
         items[:] = [item for item in items if self.seconds[item.nodeid] <= SLOWEST]
         items.sort(key=lambda item: (-self.kills[item.nodeid], self.seconds[item.nodeid]))
 
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        start = time.process_time()
+        try:
+            return (yield)
+        finally:
+            self.seconds[item.nodeid] += time.process_time() - start
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.seconds[report.nodeid] += report.duration
         if report.failed:
             self.failed.append(report.nodeid)
 
@@ -153,6 +161,7 @@ def sample(known: Sequence[str], most: int, seed: int) -> list[str]:
 
 def _run(tests: Sequence[str], order: Order, end: Connection) -> None:
     """Run tests in this process, which is a fork, and send what came of it."""
+    resource.setrlimit(resource.RLIMIT_CPU, (MOST_SECONDS, MOST_SECONDS))
     sys.dont_write_bytecode = bool(order.seconds)  # the first run keeps that of the tests
     status = silent_pytest([*OPTIONS, *tests], [order])
     if not str(sys.modules["dmmcheck"].__file__).startswith(os.getcwd()):
@@ -161,18 +170,16 @@ def _run(tests: Sequence[str], order: Order, end: Connection) -> None:
     os._exit(0)
 
 
-def outcome(tests: Sequence[str], order: Order) -> tuple[int | None, Sequence[str], dict[str, float]]:
-    """The exit status of tests in a fork, None where they never end; the first that failed; and their times."""
+def outcome(tests: Sequence[str], order: Order) -> tuple[int, Sequence[str], dict[str, float]]:
+    """The exit status of tests in a fork, -1 where they never end; the first that failed; and their times."""
     here, there = FORK.Pipe(duplex=False)
     process = FORK.Process(target=_run, args=(tests, order, there))
     process.start()
     there.close()
     try:
-        if not here.poll(TIMEOUT):
-            return None, (), {}
         return here.recv()  # type: ignore[no-any-return]
     except EOFError:
-        return -1, (), {}  # the process died
+        return -1, (), {}  # the process was killed
     finally:
         process.kill()
         process.join()

@@ -303,11 +303,15 @@ def test_the_point_estimate_is_the_middle_of_what_nan_values_allow(values, summa
     assert estimate == pytest.approx(expected, nan_ok=True)
 
 
-@pytest.mark.parametrize(("beyond", "verdict"), [(1e-7, "inconclusive"), (-1e-7, "inconclusive"), (1e-4, "supported")])
-def test_rounding_of_a_statistic_at_its_limit_is_a_tie(beyond, verdict):
+@pytest.mark.parametrize("limit", [0.5, 4.0, -4.0])
+@pytest.mark.parametrize(
+    ("beyond", "verdict"),
+    [(5e-6, "inconclusive"), (-5e-6, "inconclusive"), (2e-5, "supported"), (-2e-5, "refuted")],
+)
+def test_rounding_of_a_statistic_at_its_limit_is_a_tie(limit, beyond, verdict):
     """Every input has the statistic 0.5 up to rounding, as where a boundary meets the manifold at 45 degrees."""
-    evidence = Evidence.of(np.full(64, 0.5 * (1 + beyond)))
-    assert decide(evidence, limit=0.5, direction="greater", alpha=0.05).verdict == verdict
+    evidence = Evidence.of(np.full(64, limit + abs(limit) * beyond))
+    assert decide(evidence, limit=limit, direction="greater", alpha=0.05).verdict == verdict
 
 
 def spread(below, above, n=8):
