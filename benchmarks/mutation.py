@@ -19,6 +19,7 @@ from __future__ import annotations
 import argparse
 import ast
 import difflib
+import itertools
 import os
 import random
 import resource
@@ -29,7 +30,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -90,8 +91,8 @@ class Order:
             self.failed.append(report.nodeid)
 
 
-def mutants(module: Path) -> list[str]:
-    """The sources of all mutants of a module that can behave otherwise than the original."""
+def mutants(module: Path, seed: int) -> tuple[int, Iterator[str]]:
+    """How many changes of a module cosmic-ray knows, and the sources that can behave otherwise, in random order."""
     from cosmic_ray.commands import init  # noqa: PLC0415  # of the extra
     from cosmic_ray.mutating import mutate_code  # noqa: PLC0415
     from cosmic_ray.plugins import get_operator  # noqa: PLC0415
@@ -101,9 +102,18 @@ def mutants(module: Path) -> list[str]:
     with use_db("mutants.sqlite", WorkDB.Mode.create) as db:
         init([module], db, {})
         specs = [item.mutations[0] for item in db.work_items]
-    made = [mutate_code(source, get_operator(one.operator_name)(), one.occurrence) for one in specs]
-    own = behaviour(source)
-    return [code for code in dict.fromkeys(made) if code is not None and behaviour(code) not in ("", own)]
+    random.Random(seed).shuffle(specs)
+
+    def made() -> Iterator[str]:
+        seen = {"", behaviour(source)}
+        for one in specs:
+            code = mutate_code(source, get_operator(one.operator_name)(), one.occurrence) or source
+            does = behaviour(code)
+            if does not in seen and not is_refused_by_ruff(code):
+                seen.add(does)
+                yield code
+
+    return len(specs), made()
 
 
 def behaviour(source: str) -> str:
@@ -146,17 +156,6 @@ def is_refused_by_ruff(source: str) -> bool:
     """Whether the project's linter refuses a comparison of the program."""
     command = ["ruff", "check", "--isolated", "--select", REFUSED_BY_RUFF, "--quiet", "-"]
     return bool(subprocess.run(command, input=source.encode(), stdout=subprocess.DEVNULL, check=False).returncode)
-
-
-def sample(known: Sequence[str], most: int, seed: int) -> list[str]:
-    """As many mutants that the linter accepts, drawn at random; all of these where there are no more."""
-    drawn: list[str] = []
-    for code in random.Random(seed).sample(known, len(known)):
-        if len(drawn) == most:
-            break
-        if not is_refused_by_ruff(code):
-            drawn.append(code)
-    return drawn
 
 
 def _run(tests: Sequence[str], order: Order, end: Connection) -> None:
@@ -244,12 +243,12 @@ def main() -> None:
         copied(folder)
         for module in options.modules or MODULES:
             path = folder / "dmmcheck" / module
-            known = mutants(path)
-            drawn = sample(known, options.most, options.seed)
+            known, made = mutants(path, options.seed)
+            drawn = list(itertools.islice(made, options.most))
             alive = survivors(path, drawn, MODULES[module])
-            rows.append(row(module, len(known), len(drawn), alive))
+            rows.append(row(module, known, len(drawn), alive))
         os.chdir(ROOT)
-    print(tabulate(rows, headers=["module", "mutants", "drawn", "killed", "share", "interval"], tablefmt="github"))
+    print(tabulate(rows, headers=["module", "changes", "drawn", "killed", "share", "interval"], tablefmt="github"))
     print(f"seed {options.seed}, {time.monotonic() - start:.0f} s")
 
 
