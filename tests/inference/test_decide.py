@@ -144,6 +144,8 @@ def test_too_few_inputs_to_decide_a_median_are_said_to_be(count, told):
     assert (decision.verdict == "inconclusive") is told
     needed = "; 9 inputs cannot decide a median at an alpha of 0.002, at least 10 are needed"
     assert decision.reason.endswith(needed) is told
+    mixed = decide(Evidence.of(np.arange(float(count))), limit=0.5, direction="greater", alpha=0.002)
+    assert ("cannot decide" in mixed.reason) is told
 
 
 def test_the_number_of_inputs_counts_against_the_far_end_of_an_uncertain_limit():
