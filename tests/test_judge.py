@@ -377,6 +377,7 @@ def test_the_stricter_of_control_and_chance_level_is_the_limit_on_either_side(se
         )
         finding = judged(seen, f"{name}-controlled-builtin")
         assert finding.threshold == (limit if level == chance else 99.0)
+        assert "cannot show" not in finding.reason  # 199 draws are enough at this alpha
 
 
 def test_each_look_has_its_share_of_alpha_and_half_of_it_beside_an_error_bar(seen):
