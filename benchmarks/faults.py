@@ -1,17 +1,18 @@
 """What a run leaves behind when it is killed or interrupted: no report, a whole one, or half of one?
 
 Each run begins with a whole report of an earlier run in its place, and ends by a signal after a time that is drawn at
-random, up to the time that an undisturbed run takes. The table counts what then lies there. A report of an earlier run
-is left only where the signal came before the run's tests began.
+random, up to the time that an undisturbed run takes; torch is imported before all of them. The table counts what then
+lies there. A report of an earlier run is left only where the signal came before pytest had read its options. "set
+aside": how often a hidden file lies beside it, which is the earlier report or a part of the new one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +20,8 @@ from collections import Counter
 from pathlib import Path
 
 from tabulate import tabulate
+
+from benchmarks.forked import preload, started
 
 SUBJECT = """
 import torch
@@ -46,15 +49,9 @@ manifold-data = "subject:test"
 manifold-options = { dim = 2 }
 samples = 24
 """
-COMMAND = (sys.executable, "-m", "pytest", "--dmm-only", "--dmm-checks", "off-manifold-suffices", "-q")
 REPORT = "report.json"
+ARGUMENTS = ("--dmm-only", "--dmm-checks", "off-manifold-suffices", "-q", "--dmm-report", REPORT)
 OUTCOMES = ("whole", "partial, and says so", "none", "of an earlier run", "half-written")
-
-
-def started(folder: Path) -> subprocess.Popen[bytes]:
-    """A run that writes a report into a folder."""
-    command = [*COMMAND, "--dmm-report", REPORT]
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def left_behind(path: Path, earlier: str) -> str:
@@ -70,17 +67,25 @@ def left_behind(path: Path, earlier: str) -> str:
         return "half-written"
 
 
-def disturbed(folder: Path, by: signal.Signals, after: float, whole: bytes) -> tuple[str, int]:
-    """Put an earlier report in place, start a run, send it a signal; what is left behind, and the exit status."""
+def disturbed(folder: Path, by: signal.Signals, after: float, whole: bytes) -> tuple[str, int, bool]:
+    """Put an earlier report in place, start a run, and send it a signal.
+
+    Returns:
+        What is left behind, the exit status, and whether a hidden file lies beside it.
+    """
     path = folder / REPORT
     path.write_bytes(whole)
-    run = started(folder)
-    try:
-        run.wait(after)
-    except subprocess.TimeoutExpired:
-        run.send_signal(by)
-        run.wait()
-    return left_behind(path, json.loads(whole)["run"]), run.returncode
+    run = started(ARGUMENTS, folder)
+    run.join(after)
+    if run.exitcode is None:
+        os.kill(int(run.pid or 0), by)
+        run.join()
+    beside = list(folder.glob(".dmmcheck-*"))
+    for file in beside:
+        file.unlink()
+    what = left_behind(path, json.loads(whole)["run"])
+    print(f"{by.name} after {after:.1f} s: {what}", file=sys.stderr, flush=True)
+    return what, int(run.exitcode or 0), bool(beside)
 
 
 def main() -> None:
@@ -99,18 +104,19 @@ def main() -> None:
         folder = Path(name)
         (folder / "subject.py").write_text(SUBJECT, encoding="utf-8")
         (folder / "pyproject.toml").write_text(SETTINGS, encoding="utf-8")
+        preload()
         start = time.monotonic()
-        started(folder).wait()
+        started(ARGUMENTS, folder).join()
         longest, whole = time.monotonic() - start, (folder / REPORT).read_bytes()
         rows = []
         for by, count in ((signal.SIGKILL, kills), (signal.SIGINT, interrupts), (signal.SIGTERM, terminations)):
             ends = [disturbed(folder, by, generator.uniform(0, longest), whole) for _ in range(count)]
-            found, statuses = Counter(what for what, _ in ends), Counter(status for _, status in ends)
+            found, statuses = Counter(what for what, _, _ in ends), Counter(status for _, status, _ in ends)
             said = ", ".join(f"{status}: {statuses[status]}" for status in sorted(statuses))
-            rows.append([by.name, count, *(found[outcome] for outcome in OUTCOMES), said])
+            rows.append([by.name, count, *(found[outcome] for outcome in OUTCOMES), sum(b for *_, b in ends), said])
     print(f"an undisturbed run takes {longest:.1f} s")
-    print(tabulate(rows, headers=["signal", "runs", *OUTCOMES, "exit statuses"]))
-    if any(row[-2] for row in rows):
+    print(tabulate(rows, headers=["signal", "runs", *OUTCOMES, "set aside", "exit statuses"]))
+    if any(row[-3] for row in rows):
         sys.exit("a report is half-written")
 
 

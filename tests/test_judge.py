@@ -16,7 +16,7 @@ from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ModelError
 from dmmcheck.inference import stats
 from dmmcheck.inference.evidence import Evidence
-from dmmcheck.judge import draft, judge
+from dmmcheck.judge import draft, judge, values_of
 from dmmcheck.measurement.nulls import BUDGETS
 from dmmcheck.run import Run
 
@@ -283,3 +283,157 @@ def test_a_verdict_stays_that_of_the_look_at_which_it_was_clear():
     assert seen == [32, 64, 128]
     assert (finding.verdict, finding.n, finding.interval[1] < 0) == ("refuted", 32, True)
     assert finding.chance.word == "not-told"
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """The measurement of a subject of 128 inputs, which tests of own statistics share."""
+    return Run(views.subject(samples=128), Settings(samples=128)).measure
+
+
+def judged(seen, id="mine-stated-builtin", *, alpha=0.06, settings=None, **options):
+    return judge(planned(id), lambda: seen, settings or CheckSettings(), alpha=alpha, **options)
+
+
+def test_a_check_may_leave_inputs_out_and_not_add_any(seen):
+    own(lambda view: Evidence.of(np.arange(view.n - 1.0) + 9))
+    finding = judged(seen)
+    assert (finding.verdict, finding.n, finding.values) == ("supported", 31, ())
+    dmmcheck.check("more", statement="s", threshold=0.5, direction="greater")(
+        lambda view: Evidence.of(np.ones(view.n + 1))
+    )
+    with pytest.raises(CheckError, match="the check returned 33 numbers for 32 inputs; return one number per input"):
+        judged(seen, "more-stated-builtin")
+
+
+def test_a_finding_keeps_the_numbers_that_it_follows_from(seen):
+    own(lambda view: Evidence.of(np.arange(view.n) + 9.0, censored=view.n // 4, note="a note"), worse="less")
+    finding = judged(seen)
+    assert finding.values == tuple(np.arange(32) + 9.0)
+    assert (finding.n, finding.censored, finding.reason, finding.worse) == (32, 8, "a note", "less")
+    assert (finding.unit_of_replication, finding.replicates) == ("input", 32)
+    assert (finding.confidence, finding.draws, finding.chance, finding.control) == (0.94, (), None, None)
+    assert finding.estimate == np.median(finding.values)
+    assert finding.p_value == stats.sign_test(np.array(finding.values), 0.5, "greater")
+
+
+def test_values_of_a_baseline_are_those_of_claims_about_each_input_alone(seen):
+    own(lambda view: Evidence.of(np.arange(view.n)), controls=("rotation",))
+    assert values_of(planned("mine-stated-builtin"), seen).values.tolist() == list(range(128))
+    assert values_of(planned("mine-controlled-builtin"), seen) is None
+    for name, ask, options in (
+        ("fewer", lambda view: Evidence.of(np.arange(view.n - 1)), {}),
+        ("trainings", lambda view: Evidence.of(np.arange(view.n), unit="training"), {}),
+        ("searched", lambda view: Evidence.of(np.arange(view.n)), {"draw_cost": "search"}),
+        ("paired", lambda view: Evidence.of(np.arange(view.n)), {"needs": ("pair",)}),
+    ):
+        dmmcheck.check(name, statement="s", threshold=0.5, direction="greater", **options)(ask)
+        assert values_of(planned(f"{name}-stated-builtin"), seen) is None
+    dmmcheck.check("examples", statement="s", threshold=0.5, direction="greater", needs=("examples",))(
+        lambda view: Evidence.of(np.arange(view.n))
+    )
+    assert len(values_of(planned("examples-stated-builtin"), seen).values) == 128
+
+
+@pytest.mark.parametrize(("direction", "level", "end"), [("greater", 1.0, "above 1"), ("less", 0.0, "below 0")])
+def test_a_control_at_the_end_of_the_range_leaves_nothing_beyond_it(seen, direction, level, end):
+    own(
+        lambda view: Evidence.of(np.full(view.n, level), summary="mean"),
+        unit="rate",
+        controls=("rotation",),
+        min_effect=0.05,
+        direction=direction,
+    )
+    finding = judged(seen, "mine-controlled-builtin")
+    assert (finding.verdict, finding.threshold) == ("inconclusive", level)
+    assert finding.reason == f"the control is at {level:.0f}, and no rate lies {end}, so nothing can be beyond it"
+
+
+def test_a_control_is_the_middle_of_its_draws_with_the_central_95_per_cent(seen):
+    """The statistic of draw i is i; there are 199 draws, and the claim exceeds all of them by far."""
+    own(
+        lambda view: Evidence.of(np.full(view.n, 1e4 if view.draw is None else float(view.draw[1]))),
+        controls=("rotation",),
+        min_effect=1.0,
+    )
+    finding = judged(seen, "mine-controlled-builtin")
+    assert finding.draws == tuple(float(i) for i in range(199))
+    assert (finding.control.estimate, finding.control.interval) == (99.0, (5.0, 193.0))
+    assert (finding.threshold, finding.p_value) == (100.0, 1 / 200)
+    assert (finding.verdict, finding.chance.word, finding.chance.draws) == ("supported", "more", 199)
+    assert (finding.unit_of_replication, finding.replicates, finding.values) == ("draw", 199, ())
+    low, high = stats.median_interval(np.arange(199.0), 0.06 / 3)
+    assert finding.chance.interval == (1e4 - high, 1e4 - low)
+
+
+@pytest.mark.parametrize(("direction", "chance", "limit"), [("greater", 150.0, 150.0), ("less", 50.0, 50.0)])
+def test_the_stricter_of_control_and_chance_level_is_the_limit_on_either_side(seen, direction, chance, limit):
+    for level in (chance, 99.0):
+        name = f"at-{level:.0f}"
+        dmmcheck.check(name, statement="s", threshold=0.5, direction=direction, controls=("rotation",))(
+            lambda view, level=level: Evidence.of(
+                np.full(view.n, 99.0 if view.draw is None else float(view.draw[1])), chance=level
+            )
+        )
+        finding = judged(seen, f"{name}-controlled-builtin")
+        assert finding.threshold == (limit if level == chance else 99.0)
+        assert "cannot show" not in finding.reason  # 199 draws are enough at this alpha
+
+
+def test_each_look_has_its_share_of_alpha_and_half_of_it_beside_an_error_bar(seen):
+    asked = []
+
+    def ask(view):
+        asked.append((view.n, view.measurement.effort, view.alpha))
+        return Evidence.of(np.arange(view.n) + 9.0)
+
+    own(ask)
+    judged(seen)
+    assert asked == [(32, "default", pytest.approx(0.02))]
+    asked.clear()
+    judged(seen, widen=True)
+    assert asked == [(32, effort, pytest.approx(0.01)) for effort in ("default", "default", "thorough")]
+
+
+def test_an_error_bar_is_known_from_32_inputs_and_asked_for_where_the_verdict_is_clear(seen):
+    asked = []
+
+    def ask(view):
+        asked.append((view.n, view.measurement.effort))
+        return Evidence.of(np.arange(view.n) + (9.0 if len(asked) < 9 else 0.0))
+
+    own(ask, draw_cost="forward")
+    assert judged(seen, widen=True).search_error == (0.0, 0.0)
+    assert asked == [(64, "default"), (32, "default"), (32, "thorough")]
+    dmmcheck.check("open", statement="s", threshold=16.0, direction="greater")(
+        lambda view: Evidence.of(np.arange(33.0)[: view.n])
+    )
+    assert judged(seen, "open-stated-builtin", widen=True).search_error is None
+
+
+def test_other_manifolds_are_judged_on_32_inputs_with_the_whole_alpha(seen):
+    asked = []
+
+    def ask(view):
+        view.tangent_share(view.delta())
+        asked.append(view.n)
+        return Evidence.of(np.full(view.n, 9.0))
+
+    own(ask)
+    finding = judged(seen)
+    assert asked == [32, 32]
+    assert (finding.verdict, finding.meaningless) == ("supported", "supported")
+
+
+@pytest.mark.parametrize(("cost", "is_advised"), [("energy", True), ("forward", False)])
+def test_the_advice_goes_up_to_the_inputs_that_are_there_and_that_the_test_takes(cost, is_advised):
+    """41 of 64 inputs lie above the limit: 125 would decide at an alpha of 0.02, and 128 are labelled."""
+
+    def ask(view):
+        return Evidence.of(np.where(np.arange(view.n) % 64 < 41 if view.n > 32 else np.arange(32) % 2 == 0, 1.0, -1.0))
+
+    own(ask, draw_cost=cost)
+    measure = Run(views.subject(samples=128), Settings(samples=64)).measure
+    finding = judged(measure, alpha=0.04 if cost == "energy" else 0.02)
+    advice = "; about 125 inputs would likely decide" * is_advised
+    assert finding.reason == f"the interval holds the limit 0.5{advice}"

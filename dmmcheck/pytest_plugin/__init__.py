@@ -167,13 +167,15 @@ class Recorder:
 
                 show_workers(self._config, len(self._texts), self._start)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtestloop(self, session: pytest.Session) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
         """Remove reports of earlier runs, so that none of them is mistaken for that of this run if it is killed."""
-        if self._config.getoption("--dmm-report") and not self._config.getoption("collectonly"):
-            from dmmcheck.pytest_plugin.selection import remove_old_reports
+        if not self._config.getoption("--dmm-report") or self._config.getoption("collectonly"):
+            return (yield)
+        from dmmcheck.pytest_plugin.selection import without_old_reports
 
-            remove_old_reports(self._config)
+        with without_old_reports(self._config):
+            return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:

@@ -124,25 +124,32 @@ def _refuse_name(target: Path) -> None:
         raise ReportError(f"the report's path {shown(str(target))} has control characters; choose another path")
 
 
-def remove_old(path: str | os.PathLike[str], *, kept: Path | None = None) -> None:
-    """Remove the report of an earlier run before a new one is made, so that a killed run leaves none.
+def set_aside(path: str | os.PathLike[str], *, kept: Path | None = None) -> Path | None:
+    """Rename the report of an earlier run before a new one is made, so that a killed run leaves none.
 
     Args:
         path: The file that the new report is to be written to.
         kept: The baseline of the new run, which is read later and stays.
 
+    Returns:
+        The file that the old report is now, in the same folder; None where there is no old one, or where it stays.
+
     Raises:
-        ReportError: The file cannot be removed.
+        ReportError: The file cannot be renamed.
     """
     target = Path(path)
     if kept is not None and target.exists() and kept.exists() and target.samefile(kept):
-        return
+        return None
+    aside = _beside(target)
     try:
-        target.unlink(missing_ok=True)
+        target.rename(aside)
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise ReportError(
             f"the old report {target} cannot be replaced ({error.strerror or error}); choose another path"
         ) from error
+    return aside
 
 
 def _rendered(report: Report, suffix: str) -> str:
@@ -162,9 +169,14 @@ def _rendered(report: Report, suffix: str) -> str:
 
 def _replace(target: Path, text: str) -> None:
     """Write a file beside the target and rename it, so that no reader sees half a report."""
-    part = target.with_name(f".dmmcheck-{uuid.uuid4().hex}.tmp")  # short, and no other run's
+    part = _beside(target)
     try:
         part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         os.replace(part, target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _beside(target: Path) -> Path:
+    """A hidden file in the folder of a target, whose name is short and no other run's."""
+    return target.with_name(f".dmmcheck-{uuid.uuid4().hex}.tmp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -102,3 +103,75 @@ def test_an_estimate_that_is_one_more_draw_is_like_chance_and_seldom_more_or_les
     assert words.count("more") <= 0.05 * 400 + 3 * math.sqrt(0.05 * 0.95 * 400)
     assert words.count("less") <= 0.05 * 400 + 3 * math.sqrt(0.05 * 0.95 * 400)
     assert words.count("like") >= 0.85 * 400
+
+
+EVEN = np.linspace(0.0, 1.0, 33)  # fewer than 39, so that what chance does reaches from the first to the last
+
+
+def quarter(value, side):
+    return value + (0.25 if side == "greater" else -0.25)
+
+
+def placed(low, high, draws=EVEN, direction="greater", **changes):
+    """What is said of an interval beside draws, with a margin of 1/4."""
+    options = {"moved": quarter, "is_ratio": False, "is_more": False, "p_less": 0.01, "alpha": 0.05, **changes}
+    return beside_chance((low + high) / 2, (low, high), draws, direction=direction, **options)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "word"),
+    [
+        (-0.25, 1.25, "like"),
+        (-0.25, -0.25, "like"),
+        (1.25, 1.25, "like"),
+        (-0.2501, 1.25, "not-told"),
+        (-0.25, 1.2501, "not-told"),
+    ],
+)
+def test_an_interval_may_reach_both_ends_of_what_chance_does(low, high, word):
+    found = placed(low, high, p_less=1.0)
+    assert (found.word, bool(found.reason)) == (word, word == "not-told")
+
+
+def test_less_needs_the_whole_interval_of_the_control_and_the_margin_on_the_other_side():
+    low, high = stats.median_interval(EVEN, 0.05)
+    assert [placed(-1.0, end).word for end in (low - 0.26, low - 0.25, low - 0.24)] == ["less", "not-told", "not-told"]
+    mirrored = [placed(end, 2.0, direction="less").word for end in (high + 0.26, high + 0.25, high + 0.24)]
+    assert mirrored == ["less", "not-told", "not-told"]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "control", "effect"),
+    [(0.0, 0.0, 1.0), (2.0, 0.0, math.inf), (math.inf, math.inf, 1.0), (1.0, math.inf, 0.0), (3.0, 4.0, 0.75)],
+)
+def test_a_ratio_to_a_control_at_zero_or_infinity(estimate, control, effect):
+    found = placed(estimate, estimate, draws=np.full(39, control), is_ratio=True, moved=relative)
+    assert (found.effect, found.interval) == (effect, (effect, effect))
+
+
+def test_without_a_value_nothing_is_known_of_the_effect():
+    found = placed(0.0, 1.0, draws=np.array([1.0] * 4 + [math.nan] * 5))
+    assert (found.word, found.interval, math.isnan(found.effect)) == ("not-told", (-math.inf, math.inf), True)
+    assert found.reason == "5 of 9 draws have no value (NaN)"
+
+
+@pytest.mark.parametrize(
+    ("draws", "direction", "is_named"),
+    [(1.0, "greater", True), (1.0 + 1e-7, "greater", True), (0.75, "greater", False), (1.0, "less", False)],
+    ids=["at the largest", "above it by rounding", "below it", "claimed on the other side"],
+)
+def test_the_largest_value_is_the_reason_where_the_claim_lies_beyond_it(draws, direction, is_named):
+    found = placed(0.5, 1.5, draws=np.full(39, draws), direction=direction, largest=1.0, p_less=1.0)
+    assert found.word == "not-told"
+    assert ("the statistic cannot exceed 1" in found.reason) is is_named
+    assert placed(1.0, 1.0, draws=np.full(39, 1.0), largest=1.0).reason == ""
+
+
+def test_the_control_is_one_of_its_draws():
+    assert placed(2.0, 2.0, draws=np.array([0.0, 1.0, 4.0])).effect == 1.0
+    assert placed(2.0, 2.0, draws=np.array([0.0, 1.0])).effect in {1.0, 2.0}
+
+
+def test_a_comparison_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        placed(0.0, 1.0).word = "more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 
@@ -14,6 +15,7 @@ from scipy import stats as scipy_stats
 from dmmcheck.inference import stats
 from dmmcheck.inference.decide import MonteCarloTest, decide, point_estimate
 from dmmcheck.inference.evidence import Evidence
+from dmmcheck.inference.search_error import SearchError
 
 SPREAD = np.linspace(-1, 1, 64)
 
@@ -142,6 +144,8 @@ def test_too_few_inputs_to_decide_a_median_are_said_to_be(count, told):
     assert (decision.verdict == "inconclusive") is told
     needed = "; 9 inputs cannot decide a median at an alpha of 0.002, at least 10 are needed"
     assert decision.reason.endswith(needed) is told
+    mixed = decide(Evidence.of(np.arange(float(count))), limit=0.5, direction="greater", alpha=0.002)
+    assert ("cannot decide" in mixed.reason) is told
 
 
 def test_the_number_of_inputs_counts_against_the_far_end_of_an_uncertain_limit():
@@ -301,8 +305,139 @@ def test_the_point_estimate_is_the_middle_of_what_nan_values_allow(values, summa
     assert estimate == pytest.approx(expected, nan_ok=True)
 
 
-@pytest.mark.parametrize(("beyond", "verdict"), [(1e-7, "inconclusive"), (-1e-7, "inconclusive"), (1e-4, "supported")])
-def test_rounding_of_a_statistic_at_its_limit_is_a_tie(beyond, verdict):
+@pytest.mark.parametrize("limit", [0.5, 4.0, -4.0])
+@pytest.mark.parametrize(
+    ("beyond", "verdict"),
+    [(5e-6, "inconclusive"), (-5e-6, "inconclusive"), (2e-5, "supported"), (-2e-5, "refuted")],
+)
+def test_rounding_of_a_statistic_at_its_limit_is_a_tie(limit, beyond, verdict):
     """Every input has the statistic 0.5 up to rounding, as where a boundary meets the manifold at 45 degrees."""
-    evidence = Evidence.of(np.full(64, 0.5 * (1 + beyond)))
-    assert decide(evidence, limit=0.5, direction="greater", alpha=0.05).verdict == verdict
+    evidence = Evidence.of(np.full(64, limit + abs(limit) * beyond))
+    assert decide(evidence, limit=limit, direction="greater", alpha=0.05).verdict == verdict
+
+
+def spread(below, above, n=8):
+    """Evidence whose interval reaches from one value to the other, by eight values at an alpha of 0.05."""
+    return Evidence.of(np.repeat([below, above], [n // 2, n - n // 2]))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [
+        (1.5, 1.75, "supported"),
+        (1.0, 1.75, "inconclusive"),
+        (-1.0, 0.5, "inconclusive"),
+        (-2.0, -1.5, "refuted"),
+        (-2.0, -1.0, "inconclusive"),
+        (-3.0, 3.0, "inconclusive"),
+    ],
+)
+def test_an_interval_that_touches_either_end_of_the_limit_decides_nothing(low, high, verdict):
+    opposite = {"supported": "refuted", "refuted": "supported"}.get(verdict, verdict)
+    for ends in ((-1.0, 1.0), (1.0, -1.0)):
+        for direction, expected in (("greater", verdict), ("less", opposite)):
+            found = decide(spread(low, high), limit=0.0, limit_ends=ends, direction=direction, alpha=0.05)
+            assert (found.verdict, found.interval) == (expected, (low, high))
+            known = "the interval holds the limit 0 (known within -1 and 1)"
+            assert found.reason.startswith(known) is (verdict == "inconclusive")
+
+
+def test_a_limit_of_minus_infinity_is_exceeded_by_every_number_and_infinity_by_none():
+    assert decide(spread(1.0, 2.0), limit=-math.inf, direction="greater", alpha=0.05).verdict == "supported"
+    assert decide(spread(1.0, math.inf), limit=math.inf, direction="greater", alpha=0.05).verdict == "inconclusive"
+
+
+@pytest.mark.parametrize("unknown", ["limit", "ends"])
+def test_what_is_not_a_number_is_undefined(unknown):
+    limit, ends = (math.nan, None) if unknown == "limit" else (0.0, (0.0, math.nan))
+    found = decide(spread(1.0, 2.0), limit=limit, limit_ends=ends, direction="greater", alpha=0.05)
+    assert (found.verdict, found.reason) == ("inconclusive", "the statistic or its control is undefined (NaN)")
+
+
+def test_with_an_error_bar_the_interval_has_half_of_alpha():
+    values = np.arange(32.0)
+    none = SearchError(0.0, 0.0, is_ratio=False)
+    plain = decide(Evidence.of(values), limit=-9.0, direction="greater", alpha=0.04)
+    shared = decide(Evidence.of(values), limit=-9.0, direction="greater", alpha=0.04, error=none)
+    assert plain.interval == stats.median_interval(values, 0.04)
+    assert shared.interval == stats.median_interval(values, 0.02) != plain.interval
+    assert "widened" not in decide(spread(-1.0, 1.0), limit=0.0, direction="less", alpha=0.1, error=none).reason
+
+
+def test_the_p_value_is_that_of_the_test_of_what_the_claim_is_about():
+    values = np.array([1.0] * 12 + [0.0] * 4)
+    median, rate = Evidence.of(values), Evidence.of(values, summary="mean")
+    for direction in ("greater", "less"):
+        found = [decide(one, limit=0.6, direction=direction, alpha=0.05).p_value for one in (median, rate)]
+        expected = stats.sign_test(values, 0.6, direction), stats.rate_test(values, 0.6, direction)
+        assert tuple(found) == expected
+    test = MonteCarloTest(p_value=0.3)
+    assert decide(median, limit=0.6, direction="less", alpha=0.05, monte_carlo=test).p_value == 0.3
+
+
+def test_too_few_draws_are_the_reason_on_either_side_where_the_claim_could_be_supported():
+    """More inputs decide against the claim, which needs no draws; they do not decide for it."""
+    above = np.array([1.0] * 40 + [-1.0] * 24)
+    for sign, direction in ((1, "greater"), (-1, "less")):
+        claimed, against = (
+            decide(Evidence.of(side * above), limit=0, direction=direction, alpha=0.01, monte_carlo=TOO_FEW).reason
+            for side in (sign, -sign)
+        )
+        assert claimed == f"the interval holds the limit 0; {CANNOT}"
+        assert re.fullmatch(rf"the interval holds the limit 0; about \d+ inputs would likely decide; {CANNOT}", against)
+
+
+def test_as_many_inputs_as_are_there_are_not_advised_and_the_most_is():
+    values = np.array([1.0] * 40 + [-1.0] * 24)
+
+    def advised(**changes):
+        reason = decide(Evidence.of(values), limit=0, direction="greater", alpha=0.01, **changes).reason
+        found = re.search(r"; about (\d+) inputs would likely decide$", reason)
+        return found and int(found[1])
+
+    needed = advised()
+    assert needed == stats.inputs_to_decide(values, 0, 0.01, "median")
+    assert (advised(most=needed), advised(most=needed - 1)) == (needed, None)
+    assert advised(inputs=100) == math.ceil(needed * 100 / 64)
+    clear = np.array([1.0] * 48 + [-1.0] * 16)  # 29 inputs would do, and more do not help against a weak search
+    weak = SearchError(-1.5, 0.0, is_ratio=False)
+    reason = decide(Evidence.of(clear), limit=0, direction="greater", alpha=0.05, error=weak).reason
+    assert reason == "the interval holds the limit 0, once it is widened by the error of the search"
+
+
+def test_the_advice_counts_for_the_nearer_end_of_the_limit_on_either_side():
+    for sign, ends in ((1, (-9.0, 0.0)), (-1, (0.0, 9.0))):
+        values = sign * np.array([1.0] * 40 + [-1.0] * 24)
+        found = decide(Evidence.of(values), limit=0.0, limit_ends=ends, direction="greater", alpha=0.01)
+        needed = stats.inputs_to_decide(values, 0.0, 0.01, "median")
+        assert found.reason.endswith(f"; about {needed} inputs would likely decide")
+
+
+def test_networks_that_do_not_decide_say_why():
+    def reason(values, limit=1.0, alpha=0.05):
+        evidence = Evidence.of(values, unit="training")
+        return decide(evidence, limit=limit, direction="greater", alpha=alpha).reason.split("; ", 1)[1]
+
+    assert reason([2.0] * 5) == "an alpha of 0.05 needs at least 6 trainings, and there are 5"
+    assert reason([2.0] * 6 + [0.5] * 2).startswith("only 6 of 8 trainings lie above it, and about ")
+    assert reason([0.5] * 6 + [2.0] * 2).startswith("only 6 of 8 trainings lie below it, and about ")
+    assert reason([2.0] * 4 + [0.5] * 4) == "only 4 of 8 trainings lie above it"
+    assert reason([2.0] * 5 + [1.0] * 2 + [math.nan]).startswith("only 5 of 8 trainings lie above it")
+
+
+def test_networks_with_inputs_of_their_own_need_a_tenth_of_alpha_for_these():
+    """At an alpha of 1/32, six values decide by 2 * 0.5^6 = 1/32; nine tenths of it need seven networks."""
+    rows = tuple(np.full(64, 2.0) for _ in range(6))
+    values, networks = Evidence.of([2.0] * 6, unit="training"), Evidence.of(rows[0], replicates=rows, unit="training")
+    assert decide(values, limit=1.0, direction="greater", alpha=1 / 32).verdict == "supported"
+    assert decide(networks, limit=1.0, direction="greater", alpha=1 / 32).reason.endswith(
+        "; an alpha of 0.031 needs at least 7 trainings, and there are 6, since networks that are alike count once: "
+        "make each from a seed of its own"
+    )
+
+
+def test_a_decision_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        decide(spread(0.0, 1.0), limit=0, direction="less", alpha=0.05).verdict = "supported"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        MonteCarloTest(p_value=0.5).p_value = 0.1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -156,3 +157,75 @@ def test_evidence_against_networks_needs_their_numbers(others):
 def test_a_ratio_needs_as_many_numbers_of_each():
     with pytest.raises(CheckError, match="a ratio of 2 and 3 numbers"):
         Evidence.ratio([1, 2], [1, 2, 3])
+
+
+def test_what_is_no_number_is_named():
+    for given, words in (
+        (None, r"the evidence is None, .*\(TypeError: None\)"),
+        (1j, r"\(TypeError: complex numbers\)"),
+    ):
+        with pytest.raises(CheckError, match=words):
+            Evidence.of(given)
+    with pytest.raises(CheckError, match=r"\(TypeError: complex numbers\)"):
+        Evidence.of(torch.tensor([1j, 2.0]))
+    with pytest.raises(CheckError, match=r"the evidence has the shape \(1, 2, 2\), expected one number"):
+        Evidence.of(np.zeros((1, 2, 2)))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.longdouble, np.int64])
+def test_evidence_made_by_hand_has_double_precision(dtype):
+    with pytest.raises(CheckError, match="expected a float64 array"):
+        Evidence(np.ones(3, dtype=dtype))
+    for shape in ((3, 1), ()):
+        with pytest.raises(CheckError, match="expected a float64 array"):
+            Evidence(np.ones(shape))
+
+
+def test_one_number_is_evidence_and_so_are_rows_of_one():
+    assert Evidence.of(2.5).values.tolist() == [2.5]
+    assert Evidence.of(np.ones((1, 1, 4))).values.tolist() == [1.0] * 4
+    assert Evidence.of([]).values.tolist() == Evidence.of(np.ones((0, 3))).values.tolist() == []
+    for many in (np.ones(300), np.ones((300, 1)), np.ones((1, 300))):
+        assert Evidence.of(many).values.tolist() == [1.0] * 300
+
+
+def test_counts_and_levels_may_be_numbers_of_numpy():
+    evidence = Evidence.of([1.0], censored=np.int32(0), chance=np.float32(0.5))
+    assert (evidence.censored, evidence.chance) == (0, 0.5)
+    for chance in (math.inf, -math.inf):
+        with pytest.raises(CheckError, match="expected a finite number, or None"):
+            Evidence.of([1.0], chance=chance)
+
+
+def test_the_mean_is_of_zeros_and_ones_and_values_that_are_not_known():
+    assert Evidence.of([0, 1, math.nan], summary="mean").summary == "mean"
+    for other in (2.0, -1.0, 0.5, math.inf):
+        with pytest.raises(CheckError, match="which is of values 0 and 1"):
+            Evidence.of([0, 1, other], summary="mean")
+        assert Evidence.of([0, 1, other]).summary == "median"
+
+
+def test_evidence_is_the_same_only_as_itself_and_cannot_be_changed():
+    one, other = Evidence.of([1.0, 2.0]), Evidence.of([1.0, 2.0])
+    assert one == one  # noqa: PLR0124
+    assert one != other
+    for thing in (one, Claim(threshold=0.0, direction="less")):
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            thing.threshold = 1.0
+
+
+def test_a_ratio_counts_the_inputs_with_a_censored_distance_once():
+    evidence = Evidence.ratio([math.inf, math.inf, 1.0, 0.0, 6.0], [math.inf, 1.0, math.inf, 4.0, 4.0])
+    assert evidence.censored == 3
+    assert evidence.values.tolist()[1:] == [math.inf, 0.0, 0.0, 1.5]
+
+
+def test_networks_with_as_many_numbers_each_are_compared_one_by_one():
+    evidence = Evidence.against([3.0, 8.0], [[1.0, 2.0]])
+    assert (evidence.values.tolist(), evidence.replicates[0].tolist()) == ([3.0, 4.0], [3.0, 4.0])
+    with pytest.raises(CheckError, match=r"the untrained networks have 2, 3 numbers, expected .* under test \(2\)"):
+        Evidence.against([1, 2], [[1, 2], [1, 2, 3]])
+    with pytest.raises(CheckError, match="the untrained networks have no numbers"):
+        Evidence.against([1, 2], [])
+    with pytest.raises(CheckError, match=r"the untrained networks have 3, 3 numbers"):
+        Evidence.against([1, 2], [[1, 2, 3], [1, 2, 3]])

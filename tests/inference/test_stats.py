@@ -253,3 +253,104 @@ def test_inputs_to_decide_gives_a_rate_the_power_it_promises(rate, limit):
     counts = np.random.default_rng(4).binomial(needed, rate, 1000)
     ends = [stats.rate_interval(np.repeat([1.0, 0.0], [count, needed - count]), 0.05) for count in counts]
     assert 0.7 < np.mean([not low <= limit <= high for low, high in ends]) < 0.95
+
+
+def test_an_order_statistic_may_err_as_often_as_alpha_says_and_no_oftener():
+    """P(Bin(8, 1/2) = 0) is 1/256, and P(Bin(8, 1/2) <= 1) is 9/256."""
+    values = np.arange(8.0)
+    for tails, expected in ((1, (0.0, 7.0)), (8, (0.0, 7.0)), (9, (1.0, 6.0)), (0.99, (-math.inf, math.inf))):
+        assert stats.median_interval(values, 2 * tails / 256) == expected
+
+
+def test_a_rate_without_hits_or_misses_has_the_closed_form():
+    """Where all n values are alike, the other end is (alpha / 2)^(1 / n)."""
+    none, all_ = stats.rate_interval(np.zeros(7), 0.05), stats.rate_interval(np.ones(7), 0.05)
+    assert none == (0.0, pytest.approx(1 - 0.025 ** (1 / 7)))
+    assert all_ == (pytest.approx(0.025 ** (1 / 7)), 1.0)
+
+
+@pytest.mark.parametrize("direction", ["greater", "less"])
+@pytest.mark.parametrize("threshold", [0.1, 0.5, 0.75])
+def test_a_rate_is_tested_by_the_binomial_test_and_what_is_unknown_counts_against(direction, threshold):
+    values = np.array([1.0] * 7 + [0.0] * 4 + [math.nan] * 2)
+    hits = 7 if direction == "greater" else 9
+    expected = scipy_stats.binomtest(hits, 13, threshold, alternative=direction).pvalue
+    assert stats.rate_test(values, threshold, direction) == pytest.approx(expected)
+
+
+def test_a_threshold_outside_zero_and_one_is_compared_as_the_nearest_rate():
+    values = np.array([1.0, 1.0, 0.0])  # of a rate of 1 or 0, they are impossible
+    assert (stats.rate_test(values, 1.5, "greater"), stats.rate_test(values, 1.5, "less")) == (1.0, 0.0)
+    assert (stats.rate_test(values, -0.5, "greater"), stats.rate_test(values, -0.5, "less")) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize("direction", ["greater", "less"])
+def test_a_rank_counts_draws_that_tie_and_draws_without_a_value(direction):
+    draws = np.array([1.0, 2.0, 2.0, 3.0, math.nan])
+    assert stats.rank_p_value(2.0, draws, direction) == (1 + 4) / 6
+    assert stats.rank_p_value(2.5, draws, direction) == (1 + (2 if direction == "greater" else 4)) / 6
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("greater", 1), ("less", -1)])
+def test_the_tail_beyond_all_draws_has_the_closed_form(direction, sign):
+    """The logarithms of 39 draws are 0 to 38: nine of them, 5 above the tenth on average, belong to the tail."""
+
+    def beyond(distance):
+        return stats.tail_p_value(math.exp(sign * (38 + distance)), np.exp(sign * np.arange(39.0)), direction)
+
+    for distance in (7, 20):
+        assert beyond(distance) == pytest.approx(10 / 40 * (1 + (9 + distance) / (9 * 5)) ** -9)
+    assert beyond(0.01) == 1 / 40  # the tail is above what the rank says
+    assert beyond(600) == stats.TAIL_FLOOR / 40 == 1 / 400
+    assert beyond(0) == 2 / 40  # a tie
+    assert beyond(-2.5) == 4 / 40
+
+
+@pytest.mark.parametrize("observed", [0.0, math.inf, -1.0])
+def test_no_tail_is_fitted_for_what_has_no_logarithm(observed):
+    for direction in ("greater", "less"):
+        rank = stats.rank_p_value(observed, np.arange(1.0, 40.0), direction)
+        assert stats.tail_p_value(observed, np.arange(1.0, 40.0), direction) == rank
+
+
+def test_four_draws_have_an_outermost_quarter():
+    assert [stats.can_fit_tail(np.arange(1.0, count + 1), "greater") for count in (3, 4)] == [False, True]
+
+
+def test_inputs_to_decide_is_the_textbook_number():
+    """0.6 against 0.5, two-sided 5 %, power 80 %: (1.96 * 0.5 + 0.8416 * 0.4899)^2 / 0.1^2 = 193.8."""
+    for above, below in ((60, 40), (40, 60)):
+        rate, median = np.repeat([1.0, 0.0], [above, below]), np.repeat([3.0, 1.0], [above, below])
+        assert stats.inputs_to_decide(rate, 0.5, 0.05, "mean") == 194
+        assert stats.inputs_to_decide(median, 2.0, 0.05, "median") == 194
+    assert stats.inputs_to_decide(np.repeat([1.0, 0.0], [20, 80]), 0.1, 0.05, "mean") == 86  # (0.588 + 0.3366)^2 / 0.01
+
+
+def test_values_at_the_limit_or_unknown_count_against_either_side():
+    for other in (2.0, math.nan):
+        assert stats.inputs_to_decide(np.repeat([3.0, other], [60, 40]), 2.0, 0.05, "median") == 194
+        assert stats.inputs_to_decide(np.repeat([1.0, other], [60, 40]), 2.0, 0.05, "median") == 194
+        assert stats.inputs_to_decide(np.repeat([3.0, other, 1.0], [40, 20, 40]), 2.0, 0.05, "median") is None
+    assert stats.inputs_to_decide(np.repeat([1.0, math.nan], [60, 40]), 0.5, 0.05, "mean") == 194
+    assert stats.inputs_to_decide(np.repeat([1.0, math.nan, 0.0], [40, 20, 40]), 0.5, 0.05, "mean") is None
+
+
+@pytest.mark.parametrize(
+    ("hits", "limit"), [(0, 0.0), (10, 1.0), (0, 1.0), (10, 0.0), (5, 0.5)], ids=["0", "1", "far", "far too", "at it"]
+)
+def test_no_number_of_inputs_decides_a_rate_at_its_limit_or_against_the_end_of_the_range(hits, limit):
+    values = np.repeat([1.0, 0.0], [hits, 10 - hits])
+    assert stats.inputs_to_decide(values, limit, 0.05, "mean") is None
+
+
+def test_above_a_million_inputs_none_are_advised_and_without_values_neither():
+    shares = [0.5 + 0.5 * excess for excess in (0.0028, 0.0029)]
+    counts = [
+        stats.inputs_to_decide(
+            np.repeat([1.0, 0.0], [round(share * 10**5), round((1 - share) * 10**5)]), 0.5, 0.05, "mean"
+        )
+        for share in shares
+    ]
+    assert counts[0] is None
+    assert 930_000 < counts[1] <= 1_000_000
+    assert stats.inputs_to_decide(np.array([]), 0.5, 0.05, "median") is None

@@ -83,20 +83,36 @@ def test_a_fault_in_the_summary_for_github_hides_nothing(project, monkeypatch, t
     assert "1 passed" in text
 
 
-def test_an_old_report_does_not_outlive_the_start_of_a_run(project):
-    """A killed run leaves no report, and none of an earlier run either."""
+STOPS = {
+    "killed in collection": ("def pytest_collection_modifyitems():\n    os._exit(9)\n", 9),
+    "killed in a test": ("def pytest_runtest_setup(item):\n    os._exit(9)\n", 9),
+    "interrupted in collection": ("def pytest_collection_modifyitems():\n    raise KeyboardInterrupt\n", 2),
+}
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_an_old_report_does_not_outlive_the_start_of_a_run(project, stop):
+    """A run that is killed or interrupted before its first test leaves no report, and none of an earlier run either."""
     for name in ("r.json", "r.md"):
         (project.path / name).write_text("old")
-    project.makeconftest("import os\n\ndef pytest_runtest_setup(item):\n    os._exit(9)\n")
+    code, status = STOPS[stop]
+    project.makeconftest(f"import os\n\n{code}")
     result = project.runpytest_subprocess(*ONE, "--dmm-report", "r.json", "--dmm-report", "r.md")
-    assert result.ret == 9
+    assert result.ret == status
     assert not [name for name in ("r.json", "r.md") if (project.path / name).exists()]
 
 
-def test_an_old_report_stays_where_nothing_is_run(project):
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [(["--collect-only"], 0), (["none.py"], 4), (["-k", "a b"], 4), (["--dmm-checks", "none"], 4)],
+    ids=["collect only", "no such file", "wrong -k", "no such check"],
+)
+def test_an_old_report_stays_where_nothing_is_run(project, options, status):
     (project.path / "r.json").write_text("old")
-    project.runpytest_inprocess(*ONE, "--dmm-report", "r.json", "--collect-only")
+    result = project.runpytest_inprocess(*ONE, "--dmm-report", "r.json", *options)
+    assert result.ret == status
     assert (project.path / "r.json").read_text() == "old"
+    assert not list(project.path.glob(".dmmcheck-*"))
 
 
 NAMES = {

@@ -90,20 +90,22 @@ def test_two_writers_of_one_report_leave_a_whole_one(tmp_path: Path):
     assert os.listdir(tmp_path) == ["r.json"]
 
 
-def test_an_old_report_is_removed_but_for_the_baseline(tmp_path: Path):
+def test_an_old_report_is_set_aside_but_for_the_baseline(tmp_path: Path):
     path, other = tmp_path / "r.json", tmp_path / "other.json"
     for file in (path, other):
         file.write_text("old")
-    write.remove_old(path, kept=tmp_path / "." / "r.json")
-    write.remove_old(other, kept=path)
-    write.remove_old(tmp_path / "none.json", kept=path)
-    assert os.listdir(tmp_path) == ["r.json"]
+    assert write.set_aside(path, kept=tmp_path / "." / "r.json") is None
+    assert write.set_aside(tmp_path / "none.json", kept=path) is None
+    aside = write.set_aside(other, kept=path)
+    assert aside is not None
+    assert aside.read_text() == "old"
+    assert sorted(os.listdir(tmp_path)) == sorted(["r.json", aside.name])
 
 
-def test_an_old_report_that_cannot_be_removed_is_an_error(tmp_path: Path):
-    (tmp_path / "r.json").mkdir()
-    with pytest.raises(ReportError, match=r"the old report .* cannot be replaced"):
-        write.remove_old(tmp_path / "r.json")
+def test_an_old_report_that_cannot_be_set_aside_is_an_error(tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(ReportError, match=r"the old report .* cannot be replaced \(Not a directory\)"):
+        write.set_aside(tmp_path / "file" / "r.json")
 
 
 @pytest.mark.parametrize("name", ["x" * 300 + ".json", "a\0.json", "a\n.json", "x/" * 2500 + "r.json"])
