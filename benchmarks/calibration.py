@@ -175,7 +175,9 @@ CASES: Mapping[str, Case] = {
         make=partial(worlds.hyperplane, angle=limits.SUFFICES, **SMALL), only=("dimples-shallow",), is_clear=False
     ),
     "85 x 6 copies, found": Case(make=partial(AT_LIMITS, copies=6, samples=510), samples=512, needs="groups"),
-    "11 x 6 copies, found": Case(make=partial(AT_LIMITS, copies=6, samples=66), samples=512, needs="groups"),
+    "11 x 6 copies, found": Case(  # 11 inputs need not decide a claim whose values spread around 1.13 times its limit
+        make=partial(AT_LIMITS, copies=6, samples=66), samples=512, needs="groups", is_clear=False
+    ),
     "85 x 6 copies, declared": Case(
         make=partial(AT_LIMITS, copies=6, samples=510, noise=0.5, declared_groups=True), samples=512, needs="groups"
     ),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
+
 from dmmcheck.checks.base import claim, declare
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.measurement.geodesic import geodesic_distance
@@ -48,8 +50,13 @@ def boundary_clings_mechanism(view: View) -> Evidence:
 
 
 def dimples_shallow(view: View) -> Evidence:
-    """d_off / distance along the manifold to the nearest example of another class."""
-    return Evidence.ratio(view.distance("normal"), geodesic_distance(view))
+    """d_off / distance along the manifold to the nearest example of another class.
+
+    That distance is at least the straight one and at most that along the neighbour graph, whose paths make detours.
+    """
+    off, along, (straight, _) = view.distance("normal"), geodesic_distance(view), view.nearest_other_class()
+    most = Evidence.ratio(off, np.minimum(straight, along))
+    return replace(Evidence.ratio(off, along), at_most=most.values)
 
 
 def dimples_deeper_at_training_points(view: View) -> Evidence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -95,7 +95,8 @@ def _p_value(evidence: Evidence, limit: float, direction: Direction) -> float:
     if evidence.replicates is not None:
         return stats.sign_test(_estimates(evidence), limit, direction)
     test = stats.rate_test if evidence.summary == "mean" else stats.sign_test
-    return test(evidence.values, limit, direction)
+    values = evidence.values if evidence.at_most is None or direction == "greater" else evidence.at_most
+    return test(values, limit, direction)
 
 
 def _among_draws(verdict: Verdict, reason: str, test: MonteCarloTest, alpha: float) -> tuple[Verdict, str]:
@@ -118,7 +119,9 @@ def _interval(evidence: Evidence, alpha: float) -> tuple[float, float]:
     """The interval over inputs or, where the claim is about networks, over these and their inputs."""
     if evidence.replicates is not None:
         return stats.replicated_interval(evidence.replicates, alpha, evidence.summary)
-    return (stats.rate_interval if evidence.summary == "mean" else stats.median_interval)(evidence.values, alpha)
+    of_values = stats.rate_interval if evidence.summary == "mean" else stats.median_interval
+    low, high = of_values(evidence.values, alpha)
+    return low, high if evidence.at_most is None else of_values(evidence.at_most, alpha)[1]
 
 
 def _estimates(evidence: Evidence) -> Floats:
@@ -197,6 +200,14 @@ def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, input
     least = stats.replicates_needed(alpha)
     if evidence.summary == "median" and count < least:
         return f"; {count} inputs cannot decide a median at an alpha of {alpha:.2g}, at least {least} are needed"
+    if evidence.at_most is not None:
+        highest = _summary(evidence.at_most, evidence.summary)
+        if estimate < max(ends) and highest > min(ends):
+            return (
+                f"; the statistic is known only between {estimate:.3g} and {highest:.3g}, whatever the number of inputs"
+            )
+        evidence = replace(evidence, values=evidence.at_most if highest < min(ends) else evidence.values)
+        estimate = point_estimate(evidence)
     if not (estimate > max(ends) or estimate < min(ends)):
         return ""
     end = max(ends) if estimate > max(ends) else min(ends)

@@ -37,6 +37,8 @@ class Evidence:
         unit: What the claim is about. ``"input"``: each value is an input, and the claim is about this network.
             ``"training"`` or ``"untrained network"``: each row of `replicates` is one of these or, without
             `replicates`, each value is.
+        at_most: If the statistic of each input is known only to lie between its value and a larger number: that number
+            (n,). A verdict then holds whatever lies between, and no number of inputs can replace that knowledge.
 
     Raises:
         CheckError: A field has a value that it cannot have, or `replicates` comes without a unit.
@@ -56,6 +58,7 @@ class Evidence:
     replicates: Sequence[Floats] | None = None
     note: str = ""
     unit: Unit = "input"
+    at_most: Floats | None = None
 
     def __post_init__(self) -> None:
         _refuse_junk(self)
@@ -196,6 +199,12 @@ def _refuse_junk(evidence: Evidence) -> None:
         ("note", evidence.note, isinstance(evidence.note, str), "a text"),
         ("unit", evidence.unit, evidence.unit in get_args(Unit), " or ".join(map(repr, get_args(Unit)))),
         ("replicates", evidence.replicates, _is_rows(evidence.replicates), "a row of numbers for each network"),
+        (
+            "at_most",
+            evidence.at_most,
+            is_array and _is_above(evidence),
+            "an array of numbers that values do not exceed",
+        ),
     )
     for name, value, is_right, expected in fields:
         if not is_right:
@@ -205,6 +214,15 @@ def _refuse_junk(evidence: Evidence) -> None:
             "the evidence has the summary 'mean', which is of values 0 and 1 (a rate), and other values; return 0 and "
             "1, or use summary='median'"
         )
+
+
+def _is_above(evidence: Evidence) -> bool:
+    """Whether the upper bounds of the values, if there are any, are as many numbers as these and not below them."""
+    bound = evidence.at_most
+    if bound is None:
+        return True
+    is_array = isinstance(bound, np.ndarray) and bound.dtype == np.float64 and bound.shape == evidence.values.shape
+    return is_array and evidence.replicates is None and not bool((bound < evidence.values).any())
 
 
 def _is_rows(replicates: Any) -> bool:

@@ -17,7 +17,9 @@ def geodesic_distance(view: View) -> Floats:
     """Length (n,) of the shortest path from each input to an example of another class, in units of x.
 
     Paths run along the 10-nearest-neighbour graph of the inputs and at most 4096 examples, evenly spaced in the given
-    order. Where the graph connects an input to no such example, its distance is the straight one.
+    order. Where the graph connects an input to no such example, its distance is the straight one. Paths make detours
+    through the points that there are: also on a flat manifold they are longer than the straight way, the more so the
+    fewer points and the more dimensions there are.
 
     Source: Tenenbaum, de Silva, Langford, Science 290 (2000).
     """

@@ -67,7 +67,20 @@ def test_untrained_networks_that_are_all_the_same_count_once():
 
 def test_dimples_shallow_divides_by_the_distance_along_the_manifold(seen):
     expected = seen.distance("normal") / geodesic_distance(seen)
-    assert distance.dimples_shallow(seen).values == pytest.approx(expected, rel=1e-6)
+    found = distance.dimples_shallow(seen)
+    assert found.values == pytest.approx(expected, rel=1e-6)
+    straight, _ = seen.nearest_other_class()
+    assert found.at_most == pytest.approx(seen.distance("normal") / straight, rel=1e-6)
+
+
+def test_detours_of_the_neighbour_graph_support_nothing():
+    """On a flat manifold the straight way is the distance, at which d_off / distance lies above the limit of 1/4."""
+    world = worlds.hyperplane(ambient_dim=32, dim=4, angle=53.0, samples=256, seed=2)
+    seen = views.view(world.subject)
+    found = distance.dimples_shallow(seen)
+    assert np.median(found.values) < 0.25 < np.median(found.at_most)
+    finding = views.finding(world.subject, "dimples-shallow-stated-builtin")
+    assert finding.verdict != "supported"
 
 
 def test_training_points_are_searched_like_held_out_ones():

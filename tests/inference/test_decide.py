@@ -441,3 +441,34 @@ def test_a_decision_cannot_be_changed():
         decide(spread(0.0, 1.0), limit=0, direction="less", alpha=0.05).verdict = "supported"
     with pytest.raises(dataclasses.FrozenInstanceError):
         MonteCarloTest(p_value=0.5).p_value = 0.1
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "direction", "verdict"),
+    [
+        (1.0, 2.0, "greater", "supported"),
+        (1.0, 2.0, "less", "refuted"),
+        (-2.0, -1.0, "less", "supported"),
+        (-2.0, -1.0, "greater", "refuted"),
+        (-2.0, 2.0, "less", "inconclusive"),
+        (-2.0, 2.0, "greater", "inconclusive"),
+    ],
+)
+def test_a_statistic_between_two_bounds_is_decided_where_both_agree(low, high, direction, verdict):
+    between = dataclasses.replace(Evidence.of(SPREAD / 8 + low), at_most=SPREAD / 8 + high)
+    decision = decide(between, limit=0.0, direction=direction, alpha=0.05)
+    assert decision.verdict == verdict
+    alone = [decide(Evidence.of(SPREAD / 8 + end), limit=0.0, direction=direction, alpha=0.05) for end in (low, high)]
+    assert decision.interval == (alone[0].interval[0], alone[1].interval[1])
+    assert decision.p_value == max(one.p_value for one in alone), "the p-value holds wherever the statistic lies"
+    assert decision.estimate == alone[0].estimate
+    assert ("known only between -2 and 2, whatever the number of inputs" in decision.reason) is (low < 0 < high)
+
+
+def test_more_inputs_are_advised_where_both_bounds_lie_on_one_side():
+    between = dataclasses.replace(Evidence.of(SPREAD[:16] + 0.9), at_most=SPREAD[:16] + 1.1)
+    decision = decide(between, limit=0.0, direction="greater", alpha=0.05)
+    assert decision.verdict == "inconclusive"
+    alone = decide(Evidence.of(SPREAD[:16] + 0.9), limit=0.0, direction="greater", alpha=0.05)
+    assert "inputs would likely decide" in alone.reason
+    assert decision.reason == alone.reason

@@ -229,3 +229,17 @@ def test_networks_with_as_many_numbers_each_are_compared_one_by_one():
         Evidence.against([1, 2], [])
     with pytest.raises(CheckError, match=r"the untrained networks have 3, 3 numbers"):
         Evidence.against([1, 2], [[1, 2, 3], [1, 2, 3]])
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [np.array([0.5, 3.0]), np.array([2.0]), [2.0, 3.0], np.array([2, 3])],
+    ids=["below", "few", "list", "whole"],
+)
+def test_an_upper_bound_is_an_array_that_no_value_exceeds(bound):
+    evidence = Evidence.of([1.0, 2.0])
+    with pytest.raises(
+        CheckError, match=r"at_most of the evidence is .* expected an array of numbers that values do not"
+    ):
+        dataclasses.replace(evidence, at_most=bound)
+    assert dataclasses.replace(evidence, at_most=np.array([1.0, np.nan])).at_most is not None
