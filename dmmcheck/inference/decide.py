@@ -203,9 +203,7 @@ def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, input
     if evidence.at_most is not None:
         highest = _summary(evidence.at_most, evidence.summary)
         if estimate < max(ends) and highest > min(ends):
-            return (
-                f"; the statistic is known only between {estimate:.3g} and {highest:.3g}, whatever the number of inputs"
-            )
+            return f"; its statistic lies between {estimate:.3g} and {highest:.3g}"
         evidence = replace(evidence, values=evidence.at_most if highest < min(ends) else evidence.values)
         estimate = point_estimate(evidence)
     if not (estimate > max(ends) or estimate < min(ends)):

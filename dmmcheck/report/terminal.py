@@ -88,7 +88,7 @@ def _text(report: Report, width: int, reruns: Mapping[str, str], colour: bool, f
     drawn = table.render(report, width, colour=colour, verbose=form.verbose, brief=form.brief_table)
     gap = "\n" if form.brief_table else "\n\n"
     below = gap.join(filter(None, ("\n".join(lines) for lines in parts)))
-    return "\n\n".join((textwrap.fill(headline(report), width), drawn, below))
+    return f"{textwrap.fill(headline(report), width)}\n\n{drawn}{gap}{below}"
 
 
 def _facts(report: Report, width: int, form: Form) -> Iterator[str]:
