@@ -196,6 +196,7 @@ class _Trial:
         """The finding of one look at level alpha, with as many draws of the control; as many as alpha needs if None."""
         view = replace(view, alpha=alpha / 2 if self.widen else alpha)  # the error bar has the other half
         test, evidence = self.test, _asked(self.test, view)
+        evidence = replace(evidence, at_most=None) if test.control else evidence  # the control has values alone
         control, null = _null(test, view, draws or BUDGETS[test.draw_cost].draws(alpha))
         limit = _limit(test, evidence, self.draft, control)
         decided = partial(

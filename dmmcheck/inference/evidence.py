@@ -38,7 +38,8 @@ class Evidence:
             ``"training"`` or ``"untrained network"``: each row of `replicates` is one of these or, without
             `replicates`, each value is.
         at_most: If the statistic of each input is known only to lie between its value and a larger number: that number
-            (n,). A verdict then holds whatever lies between, and no number of inputs can replace that knowledge.
+            (n,). A verdict on a threshold then holds whatever lies between. Comparisons with a control and with a
+            baseline are of the values alone.
 
     Raises:
         CheckError: A field has a value that it cannot have, or `replicates` comes without a unit.
@@ -91,6 +92,7 @@ class Evidence:
         replicates: Sequence[Floats] | None = None,
         note: str = "",
         unit: Unit = "input",
+        at_most: Any = None,
         draws: Sequence[Floats] | None = None,
     ) -> Evidence:
         """Evidence from a list, an array or a tensor with one number for each input.
@@ -103,6 +105,7 @@ class Evidence:
             replicates: See `Evidence`.
             note: See `Evidence`.
             unit: See `Evidence`.
+            at_most: See `Evidence`; a list, an array or a tensor like the values.
             draws: The former name of `replicates`, deprecated.
         """
         if draws is not None:
@@ -110,7 +113,8 @@ class Evidence:
             replicates = draws
         if isinstance(replicates, Iterable) and not isinstance(replicates, (str, bytes)):
             replicates = tuple(_row(row) if np.ndim(row) else row for row in replicates)
-        return cls(_row(values), censored, summary, chance, replicates, note, unit)
+        bound = None if at_most is None else _row(at_most)
+        return cls(_row(values), censored, summary, chance, replicates, note, unit, bound)
 
     @classmethod
     def ratio(cls, numerator: Any, denominator: Any) -> Evidence:
@@ -203,7 +207,7 @@ def _refuse_junk(evidence: Evidence) -> None:
             "at_most",
             evidence.at_most,
             is_array and _is_above(evidence),
-            "an array of numbers that values do not exceed",
+            "one number for each value, not below it, and without replicates; use Evidence.of(values, at_most=...)",
         ),
     )
     for name, value, is_right, expected in fields:
@@ -222,7 +226,9 @@ def _is_above(evidence: Evidence) -> bool:
     if bound is None:
         return True
     is_array = isinstance(bound, np.ndarray) and bound.dtype == np.float64 and bound.shape == evidence.values.shape
-    return is_array and evidence.replicates is None and not bool((bound < evidence.values).any())
+    if not is_array or evidence.replicates is not None or bool((bound < evidence.values).any()):
+        return False
+    return evidence.summary != "mean" or bool(np.isin(bound[~np.isnan(bound)], (0.0, 1.0)).all())
 
 
 def _is_rows(replicates: Any) -> bool:

@@ -63,8 +63,8 @@ def _inverse_cosine(v: Tensor) -> Tensor:
 @lru_cache(maxsize=16)
 def _turns(size: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The turns exp(-i pi k / 2 N) of the frequencies k = 0 to N / 2, and the factors (N,) to make them orthonormal."""
-    frequency = torch.arange(size // 2 + 1, device=device, dtype=torch.float64)
+    frequency = torch.arange(size // 2 + 1, dtype=torch.float64)  # on the processor: not every device has float64
     turn = torch.polar(torch.ones_like(frequency), -math.pi / (2 * size) * frequency)
-    scale = torch.full((size,), math.sqrt(2 / size), device=device, dtype=dtype)
+    scale = torch.full((size,), math.sqrt(2 / size), dtype=dtype)
     scale[0] = math.sqrt(1 / size)
-    return turn.to(torch.complex64 if dtype == torch.float32 else torch.complex128), scale
+    return turn.to(torch.complex64 if dtype == torch.float32 else torch.complex128).to(device), scale.to(device)

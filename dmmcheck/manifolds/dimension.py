@@ -78,9 +78,12 @@ class DimensionEstimate:
     def note(self) -> str:
         """Both in a few words, and whether they disagree."""
         low, high = sorted((self.two_nn, self.likelihood))
-        apart = high / low - 1 if low < math.inf else 0.0
+        apart = high / low - 1 if high < math.inf else 0.0
         disagree = f", which disagree by {apart:.0%}" if apart > DISAGREE else ""
-        return f"k estimated: {self.two_nn:.1f} by TwoNN and {self.likelihood:.1f} by maximum likelihood{disagree}"
+        two_nn, likelihood = (
+            f"{one:.1f}" if one < math.inf else "no finite number" for one in (self.two_nn, self.likelihood)
+        )
+        return f"k estimated: {two_nn} by TwoNN and {likelihood} by maximum likelihood{disagree}"
 
 
 def estimated(points: Tensor) -> DimensionEstimate:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dmmcheck.errors import ManifoldError
+from dmmcheck.errors.text import shown
 from dmmcheck.manifolds.base import fitting_points
 from dmmcheck.manifolds.decoder import Decoder
 from dmmcheck.manifolds.nearest import nearest_codes
@@ -149,7 +150,8 @@ def latent_shape(decode: Any, dim: int | None = None) -> tuple[int, ...]:
         dim: Size k of one code, where it is known.
 
     Raises:
-        ManifoldError: The size is not given, and neither an attribute of the module nor a layer says it.
+        ManifoldError: The size is no whole number of at least 1; or it is not given, and neither an attribute of the
+            module nor a layer says it.
 
     Example:
         >>> from torch import nn
@@ -157,6 +159,8 @@ def latent_shape(decode: Any, dim: int | None = None) -> tuple[int, ...]:
         >>> latent_shape(nn.ConvTranspose2d(100, 8, 4)), latent_shape(nn.Linear(2, 8)), latent_shape(len, 3)
         ((100, 1, 1), (2,), (3,))
     """
+    if dim is not None and (isinstance(dim, bool) or not isinstance(dim, Integral) or dim < 1):
+        raise ManifoldError(f"dim of the generator is {shown(dim)}; give the size k of one code, a whole number >= 1")
     module = module_of(decode)
     parts = [] if module is None else list(module.modules())
     layer = next((part for part in parts if isinstance(part, (nn.Linear, *_CONVOLUTIONS))), None)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 
 from dmmcheck.errors import USERS_STATE
 
+NEWER_NAME, EXACT = "fp32_precision", ("none", "ieee")
 _CPU, _FLOAT = torch.device("cpu"), torch.float32
 
 
@@ -96,34 +96,41 @@ class _UsersDefaults:
 
 
 def _exact_products() -> Callable[[], None]:
-    """Let products of float32 numbers be exact in float32; the function returned restores what the process has set."""
-    cudnn: Any = torch.backends.cudnn
-    matmul: Any = torch.backends.cuda.matmul
-    try:
-        convolutions, products = cudnn.allow_tf32, torch.get_float32_matmul_precision()
-    except RuntimeError:  # the process has set these by their newer names, and torch refuses to mix the two
-        return _exact_by_newer_names((cudnn.conv, cudnn.rnn, matmul))
+    """Let products of float32 numbers be exact in float32; the function returned restores what the process has set.
 
-    def put(allowed: bool, precision: str) -> None:
-        if cudnn.allow_tf32 != allowed:
-            cudnn.allow_tf32 = allowed
-        if torch.get_float32_matmul_precision() != precision:
-            torch.set_float32_matmul_precision(precision)
-
-    put(False, "highest")
-    return partial(put, convolutions, products)
-
-
-def _exact_by_newer_names(operations: Sequence[Any]) -> Callable[[], None]:
-    before = [operation.fp32_precision for operation in operations]
+    torch has older and newer names for this. Those of the process are used where they can be read, and what is still
+    not exact then, or not as before afterwards, is set by the newer names.
+    """
+    backends: Any = torch.backends
+    kinds = (backends.cudnn, "conv"), (backends.cudnn, "rnn"), (backends.cuda, "matmul"), (backends.mkldnn, "matmul")
+    newer = [getattr(backend, name) for backend, name in kinds if hasattr(getattr(backend, name, None), NEWER_NAME)]
+    before = [operation.fp32_precision for operation in newer]
+    older = None
+    with suppress(RuntimeError):  # where the process has used the newer names, torch refuses the older ones
+        older = backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
 
     def restore() -> None:
-        for operation, precision in zip(operations, before, strict=True):
-            operation.fp32_precision = precision
+        if older is not None:
+            with suppress(RuntimeError):
+                _put(*older)
+        for operation, precision in zip(newer, before, strict=True):
+            if operation.fp32_precision != precision:
+                operation.fp32_precision = precision
 
-    for operation in operations:
-        operation.fp32_precision = "ieee"
+    if older is not None:
+        _put(False, "highest")
+    for operation in newer:
+        if operation.fp32_precision not in EXACT:
+            operation.fp32_precision = "ieee"
     return restore
+
+
+def _put(allowed: bool, precision: str) -> None:
+    """Set by the older names whether convolutions may be inexact, and how exact other products are."""
+    if torch.backends.cudnn.allow_tf32 != allowed:
+        torch.backends.cudnn.allow_tf32 = allowed
+    if torch.get_float32_matmul_precision() != precision:
+        torch.set_float32_matmul_precision(precision)
 
 
 def _accelerator() -> str:

@@ -169,7 +169,7 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Remove reports of earlier runs, so that none of them is mistaken for that of this run if it is killed."""
+        """Set reports of earlier runs aside, so that none is mistaken for that of this run if it is killed."""
         if not self._config.getoption("--dmm-report") or self._config.getoption("collectonly"):
             return (yield)
         from dmmcheck.pytest_plugin.selection import without_old_reports

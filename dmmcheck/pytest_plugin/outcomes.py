@@ -100,24 +100,22 @@ def conclude(
         )
 
 
-def conclude_distance(name: str, change: Change | None, accepted: str, *, has_baseline: bool) -> None:
+def conclude_distance(name: str, change: Change | None, accepted: str, *, why_not: str) -> None:
     """Return if a distance is not shorter than in the baseline.
 
     Args:
         name: The search space of the distance.
         change: How it changed; None where it was not compared.
         accepted: What accepts a change for the worse, see `wording.acceptance`.
-        has_baseline: Whether there is a baseline to compare with.
+        why_not: Why it was not compared, where it was not.
 
     Raises:
         RegressedError: The distance is shorter.
         NoVerdict: Nothing could be compared, or the interval holds both a change and none.
     """
     __tracebackhide__ = True
-    if change is None and has_baseline:
-        raise NoVerdict("not compared: max-time was over before all inputs were measured; set a longer max-time")
     if change is None:
-        raise NoVerdict("not compared: set baseline to a report, or baseline-model to another model")
+        raise NoVerdict(f"not compared: {why_not}")
     text = harmless(wording.regression(f"distance {name}", change, accepted))
     if change.word == "worse":
         share = "" if change.confidence is None else f"{change.confidence * 100:.4g} % interval, "

@@ -66,19 +66,28 @@ class SubjectSession:
         For the test of a distance it has no finding: the distances stand in every report.
         """
         found = self._findings.get(planned.id)
-        if isinstance(planned, DistanceTest):
-            return self._empty_report
-        if found is None:
+        is_distance = isinstance(planned, DistanceTest)
+        if "_empty_report" not in vars(self) if is_distance else found is None:  # its making has failed, or not begun
             return None
         self._first = self._first or planned.id
         evidence = self._empty_report.evidence if planned.id == self._first else None  # once a process: it is large
-        return replace(self._empty_report, findings=(found,), evidence=evidence, cost=self.run.cost)
+        findings = () if found is None else (found,)
+        return replace(self._empty_report, findings=findings, evidence=evidence, cost=self.run.cost)
 
     @property
     def _accepted(self) -> str:
         """What accepts a change for the worse; "" where nothing is compared with a baseline."""
         baseline = self._empty_report.baseline
         return "" if baseline is None else wording.acceptance(baseline.name, baseline.run)
+
+    @property
+    def _why_not_compared(self) -> str:
+        """Why a distance is not compared with a baseline, where it is not."""
+        if self._empty_report.baseline is not None:
+            return "one of the two reports has no such distances; measure both with the same settings"
+        if self.settings.baseline is None and self.run.subject.baseline_model is None:
+            return "set baseline to a report, or baseline-model to another model"
+        return "max-time was over before all inputs were measured; set a longer max-time"
 
     def gates(self, planned: Planned) -> bool:
         """Whether the refutation of a test fails the run, which can depend on the subject."""
@@ -92,8 +101,7 @@ class SubjectSession:
         __tracebackhide__ = True
         if isinstance(planned, DistanceTest):
             change = self._empty_report.distance_changes.get(planned.name)
-            is_given = self.settings.baseline is not None or self.run.subject.baseline_model is not None
-            conclude_distance(planned.name, change, self._accepted, has_baseline=is_given)
+            conclude_distance(planned.name, change, self._accepted, why_not=self._why_not_compared)
             return
         check, found = planned.check.id, self.finding(planned)
 

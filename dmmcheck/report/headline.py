@@ -26,15 +26,18 @@ def headline(report: Report) -> str:
 
 
 def beside_baseline(report: Report) -> str:
-    """How many distances and claims are worse than in the baseline, and how many of these fail; "" without one."""
+    """How many distances and claims are worse than in the baseline, and how many of these fail; "" without any."""
     if report.baseline is None:
         return ""
     found = [*report.distance_changes.values(), *(one.change for one in report.findings if one.change is not None)]
+    if not found:
+        return ""
     worse, failing = sum(change.word == "worse" for change in found), len(report.regressions)
-    if not worse:
-        return f"None of {len(found)} numbers compared with the baseline is worse."
+    open_ones = sum(change.word == "not-told" for change in found)
     fails = f", and {failing} of these {'fails' if failing == 1 else 'fail'}" if failing else ""
-    return f"{worse} of {len(found)} numbers compared with the baseline {_are(worse)} worse{fails}."
+    left = f"; for {open_ones} it is not told" if open_ones else ""
+    some = f"{worse} of {len(found)}" if worse else f"None of {len(found)}"
+    return f"{some} numbers compared with the baseline {_are(worse or 1)} worse{fails}{left}."
 
 
 def _stated(ran: list[Claim]) -> str:

@@ -29,9 +29,9 @@ def tangent_angles(context: SoundnessContext) -> Soundness:
         return info("tangent-angles", "all inputs share one tangent space", 0.0)
     points = context.x_pool if context.training_points is None else context.training_points.to(context.x)
     basis = context.basis[:COMPARED]
-    _, rows = nearest(context.x[: len(basis)], points, 1)
+    others = _nearest_others(context.x[: len(basis)], points)
     try:
-        angle = _angle(basis, checked_basis(context.manifold, points[rows[:, 0]]).detach().to(basis))
+        angle = _angle(basis, checked_basis(context.manifold, others).detach().to(basis))
     except ManifoldError as error:  # it need not answer anywhere but at the inputs
         return info(
             "tangent-angles", f"no angles are measured between an input and the nearest point of the data: {error}"
@@ -46,6 +46,13 @@ def tangent_angles(context: SoundnessContext) -> Soundness:
     )
 
 
+def _nearest_others(x: Tensor, points: Tensor) -> Tensor:
+    """The nearest of points (m, D) to each input (n, D), the input itself left out where it is one of the points."""
+    _, rows = nearest(x, points, min(2, len(points)))
+    first, last = points[rows[:, 0]], points[rows[:, -1]]
+    return torch.where((first == x).all(1, keepdim=True), last, first)
+
+
 def _angle(one: Tensor, other: Tensor) -> float:
     """Median principal angle between subspaces, (n, D, k) each, in degrees."""
     cosines = torch.linalg.svdvals(one.mT.double() @ other.double()).clamp(max=1)
@@ -54,7 +61,7 @@ def _angle(one: Tensor, other: Tensor) -> float:
 
 @gate("manifold")
 def intrinsic_dimension(context: SoundnessContext) -> Soundness:
-    """The dimension k of the estimate beside two estimates of the dimension of the points that it was fitted on."""
+    """The dimension k of the estimate beside two estimates of the dimension of the training points."""
     name, k = "intrinsic-dimension", context.manifold.dim
     if context.training_points is None:
         return info(name, f"k is {k}; the points that the manifold was fitted on are not known, nor is their dimension")

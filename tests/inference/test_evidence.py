@@ -239,7 +239,13 @@ def test_networks_with_as_many_numbers_each_are_compared_one_by_one():
 def test_an_upper_bound_is_an_array_that_no_value_exceeds(bound):
     evidence = Evidence.of([1.0, 2.0])
     with pytest.raises(
-        CheckError, match=r"at_most of the evidence is .* expected an array of numbers that values do not"
+        CheckError, match=r"at_most of the evidence is .* expected one number for each value, not below"
     ):
         dataclasses.replace(evidence, at_most=bound)
     assert dataclasses.replace(evidence, at_most=np.array([1.0, np.nan])).at_most is not None
+
+
+def test_the_upper_bound_of_a_rate_is_a_rate():
+    assert Evidence.of([0, 1], summary="mean", at_most=[1, 1]).at_most.tolist() == [1, 1]
+    with pytest.raises(CheckError, match="at_most of the evidence"):
+        Evidence.of([0, 1], summary="mean", at_most=[0.5, 1])

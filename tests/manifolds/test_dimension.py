@@ -92,7 +92,7 @@ def test_the_dimension_is_the_mean_and_at_most_half_of_all_dimensions(two, other
 def test_equally_far_points_have_as_many_dimensions_as_are_allowed():
     found = estimated(torch.eye(20))
     assert found.dim(20) == 10
-    assert found.note == "k estimated: inf by TwoNN and inf by maximum likelihood"
+    assert found.note == "k estimated: no finite number by TwoNN and no finite number by maximum likelihood"
 
 
 def test_a_disagreement_is_named():

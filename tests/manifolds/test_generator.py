@@ -185,3 +185,11 @@ def test_a_generator_that_cannot_be_used_is_one_clear_error(make, words):
     with pytest.raises(ManifoldError) as error:
         make().tangent_basis(X)
     assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize("dim", [0, -3, 64.0, "64", True], ids=repr)
+def test_a_size_that_is_no_whole_number_is_refused_whatever_the_module_says(dim):
+    with pytest.raises(
+        ManifoldError, match=r"dim of the generator is .*; give the size k of one code, a whole number >= 1"
+    ):
+        Generator(nn.Linear(2, 8), dim=dim)

@@ -218,11 +218,12 @@ for change in {changes}:
     assert precisions() == before, (change, precisions(), before)
 """
 OLDER = ["pass", "torch.set_float32_matmul_precision('medium')", "cudnn.allow_tf32 = not cudnn.allow_tf32"]
+BOTH = ["torch.backends.fp32_precision = 'tf32'; torch.set_float32_matmul_precision('high')"]
 NEWER = ["cudnn.conv.fp32_precision = 'ieee'", "matmul.fp32_precision = 'tf32'", "cudnn.rnn.fp32_precision = 'none'"]
 
 
 @pytest.mark.skipif(not hasattr(torch.backends.cudnn, "conv"), reason="this torch has the older names alone")
-@pytest.mark.parametrize("changes", [OLDER, NEWER], ids=["older names", "newer names"])
+@pytest.mark.parametrize("changes", [OLDER, BOTH, NEWER], ids=["older names", "both", "newer names"])
 def test_products_are_exact_and_their_precision_is_as_before_in_a_process_of_its_own(changes):
     subprocess.run([sys.executable, "-c", PRECISIONS.format(changes=changes)], check=True)
 

@@ -99,6 +99,15 @@ def test_distances_are_not_compared_where_the_gate_asks_for_it_and_there_is_no_b
     assert "not compared: set baseline to a report, or baseline-model to another model" in found.stdout.str()
 
 
+def test_a_baseline_that_cannot_be_compared_with_is_refused_by_the_test_of_a_distance_alone(dimples):
+    dimples.runpytest_inprocess(*CHECKS, "--dmm-update-baseline")
+    alone = dimples.runpytest_inprocess("--dmm-only", "--dmm-samples", "40", "-k", "distance-free-baseline")
+    assert alone.ret == pytest.ExitCode.USAGE_ERROR
+    text = alone.stdout.str() + alone.stderr.str()
+    assert "INTERNALERROR" not in text
+    assert "inputs are in both (at least 64)" in " ".join(text.split())
+
+
 def test_a_path_for_the_baseline_is_required(dimples):
     dimples.makefile(".toml", pyproject=SETTINGS.replace('baseline = "main.json"', ""))
     found = dimples.runpytest_inprocess(*CHECKS, "--dmm-update-baseline")

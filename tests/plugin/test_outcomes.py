@@ -145,19 +145,14 @@ SHORTER = Change(word="worse", estimate=0.7, interval=(0.68, 0.73), confidence=0
         ),
         (replace(SHORTER, word="no-change"), None, ""),
         (replace(SHORTER, word="better"), None, ""),
-        (None, NoVerdict, "not compared: set baseline to a report, or baseline-model to another model"),
+        (None, NoVerdict, "not compared: set baseline to a report"),
     ],
     ids=["worse", "the remedy", "the statistic", "not told", "no change", "better", "no baseline"],
 )
 def test_the_change_of_a_distance_ends_its_test(change, kind, words):
     raised = contextlib.nullcontext() if kind is None else pytest.raises(kind, match=re.escape(words))
     with raised:
-        conclude_distance("off", change, ACCEPTED, has_baseline=False)
-
-
-def test_a_distance_that_max_time_did_not_suffice_for_says_so():
-    with pytest.raises(NoVerdict, match="max-time was over before all inputs were measured"):
-        conclude_distance("off", None, "", has_baseline=True)
+        conclude_distance("off", change, ACCEPTED, why_not="set baseline to a report")
 
 
 def test_each_verdict_has_its_word_and_junit(project):

@@ -10,7 +10,8 @@ from projects import SUFFICES, findings_in, printed
 
 import dmmcheck
 from dmmcheck.config.settings import Settings
-from dmmcheck.errors import SubjectError
+from dmmcheck.errors import BaselineError, SubjectError
+from dmmcheck.pytest_plugin.distances import DistanceTest
 from dmmcheck.pytest_plugin.outcomes import RefutedError
 from dmmcheck.pytest_plugin.session import SubjectSession, start_session
 
@@ -78,3 +79,15 @@ def test_a_device_that_does_not_exist_is_an_error(project):
     result = project.runpytest_inprocess("--dmm-only", "--dmm-checks", SUFFICES, "--dmm-device", "cuda:99")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "device 'cuda:99' cannot be used here" in printed(result)
+
+
+def test_a_distance_has_no_report_where_the_report_cannot_be_made(world, monkeypatch):
+    session = start_session(subject_of(world), Settings(samples=24), lambda line: None)
+
+    def fails(findings):
+        raise BaselineError("the baseline is of other data")
+
+    monkeypatch.setattr(session.run, "report", fails)
+    with pytest.raises(BaselineError):
+        session.conclude(DistanceTest("free"))
+    assert session.report(DistanceTest("free")) is None, "makereport asks for it after the error"

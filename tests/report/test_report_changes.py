@@ -54,6 +54,15 @@ def test_the_headline_says_what_got_worse(factor, is_gate, sentence):
     assert headline(with_evidence()) in headline(found).replace(f" {sentence}", "")
 
 
+def test_the_headline_counts_what_is_not_told_and_says_nothing_of_nothing():
+    found = compared(with_evidence(), BEFORE)
+    open_one = replace(found.baseline.distances["free"], word="not-told")
+    some = replace(found, baseline=replace(found.baseline, distances={**found.baseline.distances, "free": open_one}))
+    assert "None of 4 numbers compared with the baseline is worse; for 1 it is not told." in headline(some)
+    nothing = replace(found, findings=(), baseline=replace(found.baseline, distances={}))
+    assert "baseline" not in headline(nothing)
+
+
 def test_what_is_worse_by_less_than_its_interval_does_not_fail():
     """Each input changes on its own, by a factor whose median is 0.95: the interval holds no change as well."""
     factors = 0.95 * np.random.default_rng(1).lognormal(sigma=0.5, size=128)

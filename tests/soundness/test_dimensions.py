@@ -84,10 +84,17 @@ def test_the_dimension_of_a_torus_is_found_beside_k_from_at_most_2048_points():
 
 @pytest.mark.parametrize(
     ("points", "words"),
-    [(torch.zeros(50, 64), "1 distinct points cannot be estimated"), (torch.eye(64), "inf by TwoNN")],
+    [(torch.zeros(50, 64), "1 distinct points cannot be estimated"), (torch.eye(64), "no finite number by TwoNN")],
     ids=["one", "equally-far"],
 )
 def test_points_whose_dimension_cannot_be_estimated_are_named(points, words):
     _, dimension = asked(replace(contexts.plain(), training_points=points))
     assert dimension.value is None
     assert words in dimension.message
+
+
+def test_an_input_that_is_a_point_of_the_data_is_compared_with_the_next_one():
+    context = on_a_circle(10.0)
+    both = torch.cat([context.x, context.training_points])
+    angles, _ = asked(replace(context, training_points=both))
+    assert angles.value == pytest.approx(10.0, rel=1e-6)

@@ -46,10 +46,7 @@ from dmmcheck.models.torch import adapt
 FARTHEST_ENTRY = 1e4  # largest entry of a perturbation, in ranges of the values of the inputs
 RADIUS = 1e4  # how far the search looks, in first-order distances to the boundary
 BATCH = (512, 1 << 22)  # most rows, and most values of x, in one model call
-GPU_BATCH = (
-    4096,
-    1 << 24,
-)  # the same on a GPU, where a call takes nearly as long for few rows; halved where it is full
+GPU_BATCH = (4096, 1 << 24)  # the same on a GPU, where a call takes nearly as long for few rows
 
 
 def boundary_search(
@@ -86,8 +83,8 @@ def boundary_search(
         generator: Source of the random directions.
         radius: How far to search, in units of x; by default 10^4 times the first-order distance to the boundary, and at
             most 10^4 times the range of the values of x.
-        batch_size: Most rows in one model call, halved where memory runs out; where None, 512
-            or fewer, and 4,096 or fewer on a GPU.
+        batch_size: Most rows in one model call, halved where memory runs out; where None, 512, on a
+            GPU 4,096, and fewer where an input has many values.
 
     Returns:
         Distances in units of x that are upper bounds of the true ones, and inf where no label change was found.
