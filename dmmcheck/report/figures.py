@@ -147,7 +147,7 @@ def by_dimension(finding: Finding, subject: SubjectSummary | None) -> Picture | 
         axes.plot(dims, chance, "s:", color=CHANCE, label="chance, 1 - k / D")
         if finding.threshold is not None:
             axes.axhline(finding.threshold, color=LIMIT, linestyle="--", label=f"asked: {wording.threshold(finding)}")
-        axes.set(xlabel="dimension k of the manifold estimate", ylabel=finding.statistic[:40], xticks=dims)
+        axes.set(xlabel="dimension k of the manifold estimate", ylabel="estimate", xticks=dims)
         axes.legend(frameon=False, fontsize=8)
 
     points = ", ".join(f"{wording.number(value)} at k = {k}" for k, value in known)
