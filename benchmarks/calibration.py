@@ -339,7 +339,7 @@ def source_of() -> str:
 
 
 def measured(todo: list[Job], *, workers: int, kept: Path | None) -> list[Outcome]:
-    """What is there already, and the rest run now, with progress on stderr."""
+    """The outcomes of all jobs: those that earlier runs of this source kept are read, and the others are run now."""
     source = source_of()
     done = [outcome for outcome in _read(kept) if outcome.source == source] if kept else []
     known = {(outcome.case, outcome.seed, outcome.kind) for outcome in done}

@@ -437,3 +437,15 @@ def test_the_advice_goes_up_to_the_inputs_that_are_there_and_that_the_test_takes
     finding = judged(measure, alpha=0.04 if cost == "energy" else 0.02)
     advice = "; about 125 inputs would likely decide" * is_advised
     assert finding.reason == f"the interval holds the limit 0.5{advice}"
+
+
+def test_upper_bounds_count_beside_a_threshold_and_not_beside_a_control_which_has_none():
+    def ask(view):
+        values = np.linspace(0.25, 0.35, view.n)
+        return Evidence.of(values, at_most=values + 0.4)
+
+    stated, controlled, *_ = own(ask, direction="less", controls=("rotation",), unit="share")
+    beside_threshold, beside_control = decided(stated), decided(controlled)
+    assert (beside_threshold.verdict, beside_threshold.interval[1] > 0.5) == ("inconclusive", True)
+    assert "its statistic lies between 0.3 and 0.7" in beside_threshold.reason
+    assert beside_control.interval[1] < 0.35

@@ -1,4 +1,4 @@
-"""From the parts of what is under test to one validated Subject."""
+"""Builds one validated `Subject` from the parts that settings and fixtures give: model, data, manifold and others."""
 
 from __future__ import annotations
 

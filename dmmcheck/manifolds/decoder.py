@@ -267,7 +267,7 @@ def _output(function: Callable[[Tensor], Any], what: str, values: Tensor, remedy
 
 
 def _mean(output: Any) -> Any:
-    """What an encoder returned, or the means of the distributions where it is a variational one."""
+    """The codes in the output of an encoder; of a variational encoder, the means of its distributions."""
     if isinstance(output, (tuple, list)) and len(output) == 2:
         first, second = output
         if isinstance(first, Tensor) and isinstance(second, Tensor) and first.shape == second.shape:

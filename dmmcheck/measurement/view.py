@@ -121,7 +121,7 @@ class View:
         return self.measurement.seed
 
     def whole(self) -> View:
-        """The same view with all inputs of the measurement."""
+        """This view, extended to all inputs of the measurement."""
         return replace(self, n=len(self.measurement.sample.x))
 
     def crossing(self, arm: ArmName) -> Crossing:
@@ -266,6 +266,9 @@ class View:
 
     def nearest_other_class(self) -> tuple[Floats, Tensor]:
         """Distance (n,) to the nearest example of another class, and that example (n, D); inf where there is none."""
+        return self.cached(("nearest other class", self.n), lambda: (self._nearest_other_class(), 0))
+
+    def _nearest_other_class(self) -> tuple[Floats, Tensor]:
         examples, x, y = self.examples, self.x, self.y
 
         def index(rows: slice) -> Tensor:

@@ -53,7 +53,7 @@ def is_search(item: pytest.Item) -> bool:
 
 
 def with_checks(collected: list[pytest.Collector], file_path: Path, parent: pytest.Collector) -> list[pytest.Collector]:
-    """The collectors of a file, with that of the checks if it is the root file."""
+    """Add the collector of the checks to the collectors of a file, if it is the root file."""
     selection = parent.config.stash[SELECTION]
     if file_path != selection.root_file:
         return collected

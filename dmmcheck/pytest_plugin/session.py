@@ -66,8 +66,9 @@ class SubjectSession:
         For the test of a distance it has no finding: the distances stand in every report.
         """
         found = self._findings.get(planned.id)
-        is_distance = isinstance(planned, DistanceTest)
-        if "_empty_report" not in vars(self) if is_distance else found is None:  # its making has failed, or not begun
+        if "_empty_report" not in vars(self):  # its making has failed, or not begun
+            return None
+        if found is None and not isinstance(planned, DistanceTest):
             return None
         self._first = self._first or planned.id
         evidence = self._empty_report.evidence if planned.id == self._first else None  # once a process: it is large

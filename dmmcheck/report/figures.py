@@ -299,7 +299,7 @@ def counterexample(finding: Finding) -> Picture | None:
 
 
 def _moved(image: Sequence[float], step: Sequence[float], shape: Sequence[int]) -> Any:
-    """The pixels of an image after a step."""
+    """Add a step to an image, both as values in a row, and return the sum as rows of pixels."""
     return _rows([a + b for a, b in zip(image, step, strict=True)], shape)
 
 

@@ -52,7 +52,7 @@ STRICT = Settings(on_inconclusive="fail")
 
 
 def junit(pytester) -> dict[str, str]:
-    """From the name of each test case to the kind and message of its elements."""
+    """The kinds and messages of the elements of each test case, by the name of the case."""
     cases = ElementTree.parse(pytester.path / "junit.xml").getroot().iter("testcase")
     return {case.get("name"): " ".join(f"{child.tag}: {child.get('message')}" for child in case) for case in cases}
 
