@@ -10,7 +10,7 @@ import numpy as np
 from dmmcheck.inference import stats
 from dmmcheck.inference.evidence import Evidence, Floats, Summary
 from dmmcheck.inference.search_error import SearchError
-from dmmcheck.inference.types import Direction, Verdict
+from dmmcheck.inference.types import HOLDS_LIMIT, Direction, Verdict
 
 ROUNDING = 1e-5  # relative; statistics nearer to a limit than this are ties with it
 
@@ -181,7 +181,7 @@ def _compare(
     above, below = interval[0] > max(ends) + _rounding(max(ends)), interval[1] < min(ends) - _rounding(min(ends))
     if not (above or below):
         known = "" if ends == (limit, limit) else f" (known within {min(ends):.4g} and {max(ends):.4g})"
-        return "inconclusive", f"the interval holds the limit {limit:.4g}{known}"
+        return "inconclusive", f"{HOLDS_LIMIT} {limit:.4g}{known}"
     return ("supported" if above == (direction == "greater") else "refuted"), ""
 
 

@@ -173,17 +173,18 @@ class RunSummary:
         """Print the table of each subject, then the files written and the notes on the whole run."""
         if self._config.getoption("collectonly"):
             return
+        named = terminal.written(self._written, _known_width(self._config))
         for label, report in self._reports.items():
             reporter.write_sep("=", harmless(f"dmmcheck: {label}") if label else "dmmcheck")
             try:
-                reporter.write_line(self._drawn(label, report))
+                reporter.write_line(self._drawn(label, report, len(named) + len(self._notes)))
             except Exception as error:  # the findings are in the reports, and pytest lists what failed
                 self._notes.append(f"the table cannot be shown ({told(error)}); {BUG}")
         if not self._reports:
             reporter.write_sep("=", "dmmcheck")
             reporter.write_line(self._results.counts())
-        for path in self._written:
-            reporter.write_line(harmless(f"report       {path}"))
+        for line in named:
+            reporter.write_line(line)
         for line in self._notes:
             reporter.write_line(harmless(f"dmmcheck: {line}"), red=True)
         if github.is_active():
@@ -197,11 +198,18 @@ class RunSummary:
         for line in self._notes:
             print(harmless(f"dmmcheck: {line}"), file=sys.stderr)
 
-    def _drawn(self, label: str, report: Report) -> str:
-        """The table of a subject."""
+    def _drawn(self, label: str, report: Report, lines_below: int) -> str:
+        """The table of a subject, above a number of lines of the whole run."""
         nodeids = self._results.nodeids(label)
-        reruns = {test: options.rerun_command(self._config, nodeid) for test, nodeid in nodeids.items()}
-        return _table(self._config, report, reruns)
+        return terminal.render(
+            report,
+            colour=self._config.get_terminal_writer().hasmarkup,
+            width=_known_width(self._config),
+            reruns={test: options.rerun_command(self._config, nodeid) for test, nodeid in nodeids.items()},
+            encoding=getattr(sys.__stdout__, "encoding", None) or "utf-8",
+            verbose=self._config.get_verbosity() > 0,
+            lines_below=lines_below,
+        )
 
 
 def _has_searched(finding: Finding) -> bool:
@@ -217,17 +225,10 @@ def _path_for(path: str, label: str, *, alone: bool) -> Path:
     return target.with_stem(f"{target.stem}-{label.rpartition('::')[2]}")
 
 
-def _table(config: pytest.Config, report: Report, reruns: dict[str, str]) -> str:
-    writer = config.get_terminal_writer()
-    known_width = sys.stdout.isatty() or "COLUMNS" in os.environ
-    return terminal.render(
-        report,
-        colour=writer.hasmarkup,
-        width=writer.fullwidth if known_width else None,
-        reruns=reruns,
-        encoding=getattr(sys.__stdout__, "encoding", None) or "utf-8",
-        verbose=config.get_verbosity() > 0,
-    )
+def _known_width(config: pytest.Config) -> int | None:
+    """The columns of the terminal, or what the environment says of them; None where neither is known."""
+    known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return config.get_terminal_writer().fullwidth if known else None
 
 
 def _report_to_github(reporter: pytest.TerminalReporter, reports: dict[str, Report]) -> None:

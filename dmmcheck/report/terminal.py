@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tabulate import tabulate
 
@@ -58,11 +59,12 @@ def render(
     reruns: Mapping[str, str] | None = None,
     encoding: str = "utf-8",
     verbose: bool = False,
+    lines_below: int = 0,
 ) -> str:
     """The headline, the table, and below it the facts, the open questions and the failures.
 
-    Where that takes more than 50 lines, what stands below the table is shortened; where it still takes more, each claim
-    has one line without its statement, and then notes are left out.
+    Where that takes more than 50 lines with those that are printed below it, what stands below the table is shortened.
+    Where it still takes more, each claim has one line without its statement, and then notes are left out.
 
     Args:
         report: The report.
@@ -71,11 +73,12 @@ def render(
         reruns: From the id of a finding to the command that reruns it; used for gating failures.
         encoding: Encoding of the output; characters that it lacks are replaced by ASCII.
         verbose: Show everything, with a row for each control and the reasons why nothing is told of chance.
+        lines_below: How many lines the caller prints below the text, for example the names of written files.
     """
     report, width = harmless_report(report), width or DEFAULT_WIDTH
     forms = (VERBOSE,) if verbose else FORMS
     texts = [_text(report, width, reruns or {}, colour, form) for form in forms]
-    short = (text for text in texts if len(text.splitlines()) <= MOST_LINES)
+    short = (text for text in texts if len(text.splitlines()) + lines_below <= MOST_LINES)
     return encodable(next(short, texts[-1]), encoding)
 
 
@@ -125,7 +128,7 @@ def _open_questions(report: Report, width: int, form: Form) -> Iterator[str]:
     shown = list(report.findings) if form.verbose else [claim.finding for claim in claims(report.findings)]
     for names, note in wording.notes(shown, brief=form.brief_below) if form.notes else ():
         yield from _line("note", f"{names}: {note}", width)
-    for names, reason in wording.reasons(shown, "inconclusive"):
+    for names, reason in wording.reasons(shown, "inconclusive", brief=form.brief_below):
         yield from _line("inconclusive", f"{names}: {reason}", width)
     if form.verbose:
         for name, reason in wording.not_told(shown):
@@ -169,6 +172,18 @@ def _line(label: str, text: str, width: int, indent: int = LABEL) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def written(paths: Iterable[Path], width: int | None = None) -> list[str]:
+    """The lines that name the files of a report.
+
+    Example:
+        >>> from pathlib import Path
+        >>> written([Path("report.json"), Path("report.html")])
+        ['report       report.json, report.html']
+    """
+    names = ", ".join(harmless(str(path)) for path in paths)
+    return _line("report", names, width or DEFAULT_WIDTH) if names else []
 
 
 def print_text(text: str) -> None:

@@ -6,7 +6,7 @@ import math
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
-from dmmcheck.inference.types import BUILTIN, ChanceWord, ChangeWord, Verdict
+from dmmcheck.inference.types import BUILTIN, HOLDS_LIMIT, ChanceWord, ChangeWord, Verdict
 from dmmcheck.report.model import (
     EFFORT_USED,
     Chance,
@@ -153,14 +153,23 @@ def _paired(group: list[Finding]) -> list[Finding]:
     return sorted(group, key=position)
 
 
-def reasons(findings: Iterable[Finding], verdict: Verdict) -> Iterator[tuple[str, str]]:
-    """(names, reason) of the findings with a verdict, one for each reason."""
+def reasons(findings: Iterable[Finding], verdict: Verdict, *, brief: bool = False) -> Iterator[tuple[str, str]]:
+    """(names, reason) of the findings with a verdict, one for each reason.
+
+    In brief, the findings whose interval holds the limit share one reason, since the table shows each limit.
+    """
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         if finding.verdict == verdict:
-            groups.setdefault(finding.reason or "no reason given", []).append(finding)
+            reason = finding.reason or "no reason given"
+            groups.setdefault(HOLDS_LIMIT if brief and _is_only_limit(reason) else reason, []).append(finding)
     for reason, group in groups.items():
         yield names_of(group), reason
+
+
+def _is_only_limit(reason: str) -> bool:
+    """Whether a reason says that the interval holds the limit, and nothing else."""
+    return reason.startswith(f"{HOLDS_LIMIT} ") and " " not in reason[len(HOLDS_LIMIT) + 1 :]
 
 
 def not_told(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
@@ -203,7 +212,10 @@ def name_in_check(finding: Finding) -> str:
 
 
 def facts(report: Report, *, brief: bool = False) -> Iterator[tuple[str, str]]:
-    """(label, text) of each line below the table; in brief, the counts and the parts of the cost are left out."""
+    """(label, text) of each line below the table.
+
+    In brief, the counts and the parts of the cost are left out, and the cost stands beside the run.
+    """
     if report.subject is None:
         yield "subject", "not measured"
     else:
@@ -217,11 +229,14 @@ def facts(report: Report, *, brief: bool = False) -> Iterator[tuple[str, str]]:
         yield "baseline", baseline(report)
     if report.soundness:
         yield "soundness", soundness(report.soundness)
+    has_cost = bool(report.cost.total.seconds)
+    if brief:
+        yield "run", _run(report) + f", {cost(report.cost, brief=True)}" * has_cost
+        return
     yield "run", _run(report)
-    if not brief:
-        yield "counts", counts(report)
-    if report.cost.total.seconds:
-        yield "cost", cost(report.cost, brief=brief)
+    yield "counts", counts(report)
+    if has_cost:
+        yield "cost", cost(report.cost)
 
 
 def _subject(subject: SubjectSummary) -> str:

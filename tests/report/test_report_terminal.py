@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import reports
@@ -61,9 +62,42 @@ def test_a_long_table_has_a_line_for_each_claim_and_fits_fifty_lines():
     assert reports.ENERGY.statement not in "".join(text)
     assert "note         " + ", ".join(f"claim-{number}" for number in range(3)) in "\n".join(text)
     assert "second part" not in "".join(text)
-    assert "cost         7 gradients, 9 forward passes, 3.0 s" in text
+    assert row_of("\n".join(text), "run ", "seed").endswith(", 7 gradients, 9 forward passes, 3.0 s")
     assert any("-v adds each claim in words" in line for line in text)
     assert max(map(len, text)) <= 120
+
+
+@pytest.mark.parametrize("lines_below", [0, 4, 20])
+def test_lines_that_the_caller_prints_below_count_towards_the_fifty(lines_below):
+    text = terminal.render(many(16), width=120, lines_below=lines_below)
+    assert len(text.splitlines()) + lines_below <= 50
+    assert (reports.ENERGY.statement in text) == (lines_below == 0)
+
+
+def test_files_stand_on_one_line_that_is_wrapped_between_their_names():
+    names = [Path(f"build/{name}") for name in ("report.json", "report.html", "report\nx.md")]
+    (line,) = terminal.written(names, 120)
+    assert line.startswith("report       build/report.json, build/report.html, build/report")
+    assert "\n" not in line
+    assert [text[:13].strip() for text in terminal.written(names * 3, 80)] == ["report", "", ""]
+    assert terminal.written([]) == []
+
+
+def test_in_brief_the_claims_whose_interval_holds_the_limit_share_one_line():
+    undecided = [
+        replace(reports.ENERGY, check=name, verdict="inconclusive", reason=reason)
+        for name, reason in (
+            ("first", "the interval holds the limit 0.5"),
+            ("second", "the interval holds the limit 1"),
+            ("third", "the interval holds the limit 1; 40 inputs would decide"),
+        )
+    ]
+    short, long = (
+        terminal.render(reports.report(*undecided), width=120, lines_below=lines_below) for lines_below in (30, 0)
+    )
+    assert "inconclusive first (stated), second (stated): the interval holds the limit\n" in short
+    assert "third (stated): the interval holds the limit 1; 40 inputs" in short
+    assert "first (stated): the interval holds the limit 0.5" in long
 
 
 def test_what_stands_below_the_table_is_shortened_before_the_statements():
@@ -75,7 +109,7 @@ def test_what_stands_below_the_table_is_shortened_before_the_statements():
 
 
 def test_notes_give_way_last_and_a_verbose_text_is_never_brief():
-    plain, verbose = (terminal.render(many(34), width=120, verbose=verbose) for verbose in (False, True))
+    plain, verbose = (terminal.render(many(35), width=120, verbose=verbose) for verbose in (False, True))
     assert len(plain.splitlines()) <= 50
     assert "note  " not in plain
     assert "and its second part" in verbose
