@@ -10,15 +10,16 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.planted import planted
+from dmmcheck.attacks.planted import FOUND_WITHIN, planted
 from dmmcheck.attacks.probe import along, nearer, nothing, random_rays
 from dmmcheck.attacks.torchattacks import TorchAttack
 from dmmcheck.errors import AttackError
+from dmmcheck.inference.stats import median_interval
 from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.measurement.measure import NEXT_EFFORT
 from dmmcheck.models.base import Classifier, called, is_differentiable
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.attack import are_masked
+from dmmcheck.soundness.attack import NOT_CONVERGED, are_masked
 from dmmcheck.soundness.context import (
     BEATEN,
     TOLERATED,
@@ -46,6 +47,7 @@ PLANTED_INPUTS = 32
 PLANT_AT = 0.5  # of the distance that the search found
 RECALL = 0.98
 RECALL_ALPHA = 0.05
+MISSES_BY = 1 / (1 - NOT_CONVERGED)  # a crossing at most so many times as far as planted has a bounded shortfall
 MASKED = "gradients mislead the search: remove what masks them (saturation, quantisation, rounding, noise)"
 NO_EXAMPLE = "the model recognises no example of another class near the inputs; give labelled x_train of all classes"
 
@@ -185,7 +187,10 @@ def _is_ahead_of_more_effort(context: SoundnessContext, found: Mapping[ArmName, 
 def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
     """G8: the search finds boundaries that are planted at half the known distance, in T and in N.
 
-    The item fails where an exact binomial test shows a recall below 98 %: a single miss proves nothing.
+    A planted boundary is found by a crossing at most 2 % farther. The search falls short where an exact binomial test
+    shows a recall below 98 %: a single miss proves nothing. The shortfall is bounded where the median crossing is shown
+    to lie at most 2 % farther than planted, and the other ones not to miss by more than a third. Such misses are local
+    minima: intervals then include what a more thorough search changes. Otherwise the item fails.
     """
     n = min(PLANTED_INPUTS, len(context.x))
     ends = torch.nonzero(context.segments.found[:n]).reshape(-1)
@@ -193,25 +198,45 @@ def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
         if not len(ends):
             yield info(f"planted-{arm}", f"not planted: {NO_EXAMPLE}")
             continue
-        found, has_room = _planted_hits(context, arm, n)
-        hits = found[ends][has_room[ends]]
-        missed, total = int((~hits).sum()), len(hits)
-        if not total:
+        times, has_room = _planted(context, arm, n)
+        times = times[ends][has_room[ends]]
+        if not len(times):
             yield info(
                 f"planted-{arm}",
                 f"not planted: every boundary that could be planted {WHERE[arm]} would lie outside the box",
             )
             continue
-        p = binomtest(missed, total, 1 - RECALL, alternative="greater").pvalue
-        yield judged(
+        yield _recalled(context, arm, times)
+
+
+def _recalled(context: SoundnessContext, arm: str, times: Tensor) -> Soundness:
+    """The item of planted boundaries, from the distances of the crossings found, as multiples of those planted (m,)."""
+    found = int((times <= FOUND_WITHIN).sum())
+    p = _recall_p_value(times, FOUND_WITHIN)
+    recall = f"the search finds {found} of {len(times)} boundaries planted {WHERE[arm]}"
+    _, middle = median_interval(times.double().cpu().numpy(), RECALL_ALPHA)
+    if p <= RECALL_ALPHA and middle <= FOUND_WITHIN and _recall_p_value(times, MISSES_BY) > RECALL_ALPHA:
+        return widening(
             f"planted-{arm}",
-            p > RECALL_ALPHA,
-            1 - missed / total,
+            found / len(times),
             RECALL,
-            finding=f"the search finds {total - missed} of {total} boundaries planted {WHERE[arm]} "
-            f"(at least {RECALL:.0%}, p = {p:.2g})",
-            remedy=_why_beaten(context),
+            f"{recall}; below {RECALL:.0%} (p = {p:.2g}), intervals include what a {NEXT_EFFORT[context.effort]} "
+            "search changes",
         )
+    return judged(
+        f"planted-{arm}",
+        p > RECALL_ALPHA,
+        found / len(times),
+        RECALL,
+        finding=f"{recall} (at least {RECALL:.0%}, p = {p:.2g})",
+        remedy=_why_beaten(context),
+    )
+
+
+def _recall_p_value(times: Tensor, most: float) -> float:
+    """P-value of a recall of at least 98 %, where a crossing at most so many times as far as planted (m,) counts."""
+    missed = int((times > most).sum())
+    return float(binomtest(missed, len(times), 1 - RECALL, alternative="greater").pvalue)
 
 
 def _why_beaten(context: SoundnessContext) -> str:
@@ -221,8 +246,8 @@ def _why_beaten(context: SoundnessContext) -> str:
     return f"the search did not converge here: {more_effort(context)}"
 
 
-def _planted_hits(context: SoundnessContext, arm: str, n: int) -> tuple[Tensor, Tensor]:
-    """Which of the planted boundaries of an arm the search found, and which could be planted, (n,) bool each."""
+def _planted(context: SoundnessContext, arm: str, n: int) -> tuple[Tensor, Tensor]:
+    """How many times as far as planted the search crosses a boundary in an arm, (n,), and which could be planted."""
     distance, end = context.distance(arm, n), context.segments
     radius = PLANT_AT * torch.where(torch.isfinite(distance), distance, end.distance[:n])
 

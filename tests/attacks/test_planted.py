@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,8 @@ from torch import Tensor, nn
 
 import dmmcheck
 from dmmcheck.attacks.base import Crossing
-from dmmcheck.attacks.planted import SEPARATION, PlantedClassifier, Plants, planted
+from dmmcheck.attacks.planted import FOUND_WITHIN, SEPARATION, PlantedClassifier, Plants, planted
+from dmmcheck.attacks.probe import nothing
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.attacks.torchattacks.attack import TorchAttack
 from dmmcheck.geometry import random_basis
@@ -51,7 +53,8 @@ def plant(model: TorchClassifier, normal: bool, x: Tensor) -> Tensor:
     end[:, 0] = 3.0
     space = spanned(random_basis(D, 5, generator=generator(2)), normal=normal)
     radius, search = torch.full((len(x),), 0.1), gradient_search(x, space)
-    return planted(model, x, radius=radius, end=end, space=space, search=search, generator=generator(3))[0]
+    times, _ = planted(model, x, radius=radius, end=end, space=space, search=search, generator=generator(3))
+    return times <= FOUND_WITHIN
 
 
 @pytest.mark.parametrize("size", [0.2, 0.02], ids=["apart", "crowded"])
@@ -77,10 +80,25 @@ def test_a_search_that_ends_farther_than_the_plant_has_not_found_it():
         return Crossing(**{**vars(found), "distance": found.distance * lazy[rows]})
 
     radius = torch.full((5,), 0.2)
-    hits, _ = planted(
+    times, _ = planted(
         classifier(plane), x, radius=radius, end=end, space=Everywhere(), search=search, generator=generator()
     )
-    assert hits.tolist() == [True, True, False, True, False]
+    assert (times <= FOUND_WITHIN).tolist() == [True, True, False, True, False]
+    assert (times[lazy == 30] > 5).all()
+
+
+def test_a_search_that_finds_nothing_is_infinitely_far_from_the_plant():
+    x = torch.rand(2, D, generator=generator()) * 0.2
+
+    def search(model: Classifier, rows: Tensor) -> Crossing:
+        del model
+        return nothing(x[rows], zeros(len(rows)))
+
+    end, radius = torch.full_like(x, 3.0), torch.full((2,), 0.2)
+    times, _ = planted(
+        classifier(plane), x, radius=radius, end=end, space=Everywhere(), search=search, generator=generator()
+    )
+    assert times.tolist() == [math.inf, math.inf]
 
 
 def plants() -> tuple[TorchClassifier, Plants]:

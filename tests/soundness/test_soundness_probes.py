@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from typing import Any
@@ -97,6 +98,33 @@ def test_without_examples_of_another_class_segments_and_plants_are_left_out():
     }
     items = contexts.asked(probes.planted_boundaries, replace(one_class, crossings=crossings))
     assert [item.ok for item in items.values()] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("misses", "ok", "widens"),
+    [
+        ([], True, False),
+        ([1.1], True, False),  # one miss of 32 proves nothing
+        ([1.1, 1.2, 1.3], None, True),  # three local minima, each at most a third farther
+        ([1.1] * 9, None, True),  # 23 of 32 found: the median crossing is shown to be the planted one
+        ([1.1] * 10, False, False),  # the median crossing is not shown to be the planted one
+        ([1.1, 1.4, 1.4], None, True),  # two farther misses of 32 do not show that more than 2 % are as far
+        ([1.4] * 3, False, False),
+        ([math.inf] * 3, False, False),
+    ],
+)
+def test_missed_plants_widen_intervals_where_the_shortfall_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, misses: list[float], ok: bool | None, widens: bool
+):
+    context = contexts.plain()
+    n = min(probes.PLANTED_INPUTS, len(context.x))
+    times = torch.tensor([*misses, *[1.0] * (n - len(misses))])
+    monkeypatch.setattr(probes, "_planted", lambda *_: (times, torch.ones(n, dtype=torch.bool)))
+    item = contexts.asked(probes.planted_boundaries, context)["planted-normal"]
+    assert (item.ok, item.widens) == (ok, widens)
+    assert item.value == pytest.approx(1 - len(misses) / n)
+    if widens:
+        assert item.message.endswith("intervals include what a thorough search changes")
 
 
 def test_the_surrogate_of_the_labels_points_to_other_classes():
