@@ -21,7 +21,7 @@ from dmmcheck.soundness.context import (
     WHERE,
     SoundnessContext,
     bounded,
-    in_two_steps,
+    in_steps,
     info,
     median,
     more_effort,
@@ -150,8 +150,8 @@ def found(context: SoundnessContext) -> Iterator[Soundness]:
 
 @gate("attack")
 def effort(context: SoundnessContext) -> Soundness:
-    """G4: a more thorough search finds the same distances, at 8 inputs or, where that is not enough, at 16."""
-    again = in_two_steps(context, min(EFFORT_INPUTS, len(context.x)), lambda rows: _searched_again(context, rows))
+    """G4: a more thorough search finds the same distances, at 4 inputs or, where that is not enough, at 8 or 16."""
+    again = in_steps(context, min(EFFORT_INPUTS, len(context.x)), lambda rows: _searched_again(context, rows))
     n = len(again["free"])
     moved = {arm: max(0.0, 1 - median(ratio(again[arm], context.distance(arm, n)))) for arm in ARMS}
     worst = max(moved, key=lambda arm: moved[arm])

@@ -25,7 +25,7 @@ from dmmcheck.seeding import seeded
 WHERE = {"free": "anywhere", "tangent": "in the tangent space", "normal": "in the normal space"}
 BEATEN = 0.98  # a probe beats the search where its distance is more than 2 % shorter
 TOLERATED = 0.02  # a shortfall of the search, in the median, that intervals need not include
-FIRST_INPUTS = 8  # inputs of a second search, which are all where it finds the same distances
+FIRST_STEPS = ((4, 0), (8, 1))  # inputs of a second search, and the most shorter distances with which it stops
 CHANCE_ALPHA = 0.01  # error rate of the tests against chance
 
 
@@ -147,26 +147,32 @@ class SoundnessContext:
         return seeded(self.seed, "soundness", *names)
 
 
-def in_two_steps(
+def in_steps(
     context: SoundnessContext, n: int, distances: Callable[[slice], dict[ArmName, Tensor]]
 ) -> dict[ArmName, Tensor]:
-    """The distances that a second search finds, by arm: at 8 inputs, and at all n of them where that is not enough.
+    """The distances that a second search finds, by arm: at 4 inputs, at 8, or at all n of them.
 
-    It is enough if at most one of the 8 has a distance that is shorter than the context's by over 2 %, in each arm. If
-    the median distance of an arm were shorter, this would happen with a probability below 4 %.
+    It stops after 4 inputs if none of them has a distance that is shorter than the context's by over 2 %, in each arm,
+    and after 8 if at most one has. Were the median distance of an arm shorter by as much, it would stop after the 4
+    with a probability of at most 1/16, and after the 8 with one of at most 1/64.
 
     Args:
         context: The context, whose distances are compared.
         n: Most inputs.
         distances: From rows of the inputs to the distances of the second search.
     """
-    first = slice(0, min(FIRST_INPUTS, n))
-    found = distances(first)
-    shorter = [int((ratio(one, context.distance(arm)[first]) < 1 - TOLERATED).sum()) for arm, one in found.items()]
-    if n <= FIRST_INPUTS or max(shorter) <= 1:
-        return found
-    rest = distances(slice(FIRST_INPUTS, n))
-    return {arm: torch.cat([one, rest[arm]]) for arm, one in found.items()}
+    found: dict[ArmName, Tensor] = {}
+    done = 0
+    for size, most in (*FIRST_STEPS, (n, n)):
+        rows = slice(done, min(size, n))
+        more = distances(rows)
+        found = {arm: torch.cat([found[arm], one]) if found else one for arm, one in more.items()}
+        done = rows.stop
+        of = {arm: context.distance(arm)[:done] for arm in found}
+        shorter = [int((ratio(one, of[arm]) < 1 - TOLERATED).sum()) for arm, one in found.items()]
+        if done == n or max(shorter) <= most:
+            break
+    return found
 
 
 def info(name: str, message: str, value: float | None = None) -> Soundness:

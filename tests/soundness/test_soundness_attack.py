@@ -63,12 +63,12 @@ def test_the_effort_is_compared_with_the_next_higher_one(effort: str, next_effor
 
     context = replace(contexts.plain(), effort=effort, search=recording)
     item = contexts.asked(attack.effort, context)["effort"]
-    assert given == [next_effort] * 6  # 8 inputs in each arm, then 8 more, since the first have shorter distances
+    assert given == [next_effort] * 9  # 4 inputs in each arm, 4 and 8 more, since the first have shorter distances
     assert item.message.startswith(f"{article} {next_effort} search shortens the median distance ")
     assert item.ok is False
 
 
-def test_the_gate_of_effort_stops_after_eight_inputs_whose_distances_hold():
+def test_the_gate_of_effort_stops_after_four_inputs_whose_distances_hold():
     searched: list[int] = []
 
     def recording(classifier: Classifier, x: Tensor, y: Tensor, **arguments: Any) -> Crossing:
@@ -77,8 +77,8 @@ def test_the_gate_of_effort_stops_after_eight_inputs_whose_distances_hold():
 
     item = contexts.asked(attack.effort, replace(contexts.plain(), search=recording))["effort"]
     assert item.ok is True
-    assert searched == [8, 8, 8]
-    assert "8 inputs" in item.message
+    assert searched == [4, 4, 4]
+    assert "4 inputs" in item.message
 
 
 @pytest.mark.parametrize(("shortfall", "ok"), [(0.01, True), (0.1, None), (0.24, None), (0.26, False)])

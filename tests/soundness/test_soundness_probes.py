@@ -50,8 +50,8 @@ def test_the_arm_in_which_a_probe_does_best_is_named():
     assert "in the median in the tangent space (limit 2%, 32 inputs)" in message
 
 
-@pytest.mark.parametrize(("ahead", "expected"), [(1, [8, 8, 8]), (2, [8, 8, 8, 24, 24, 24])])
-def test_the_second_attack_stops_after_eight_inputs_whose_distances_hold(
+@pytest.mark.parametrize(("ahead", "expected"), [(0, [4] * 3), (1, [4] * 6), (2, [4] * 6 + [24] * 3)])
+def test_the_second_attack_stops_after_the_first_inputs_whose_distances_hold(
     monkeypatch: pytest.MonkeyPatch, ahead: int, expected: list[int]
 ):
     attacked: list[int] = []
