@@ -60,7 +60,7 @@ POWER = 0.95
 SAVED = 0.30  # share of 512 inputs that early stopping may use
 SURE = 1e-3  # a bound is broken where the count is this improbable under it
 LEVELS = (0.0036, 0.01, 0.025, 0.05)
-SOUNDNESS_SEEDS = 20
+SOUNDNESS_SEEDS = 10
 FIRST_SEED = 1_000_000
 SMALL = {"ambient_dim": 32, "dim": 4}
 
