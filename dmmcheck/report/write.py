@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tempfile
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -100,8 +101,13 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     folder = next(parent for parent in target.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise ReportError(f"the report cannot be written to {target}: {folder} is a file; choose another path")
-    if not os.access(folder, os.W_OK):
-        raise ReportError(f"the report cannot be written to {target}: {folder} is not writable; choose another path")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()  # some folders that look writable are not, such as /proc
+    except OSError as error:
+        raise ReportError(
+            f"the report cannot be written to {target}: no file can be made in {folder} ({error.strerror}); "
+            "choose another path"
+        ) from error
     return target
 
 

@@ -64,10 +64,14 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path):
         write.write(reports.report(), tmp_path / "a" / "b" / "r.json")
 
 
-def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    with pytest.raises(ReportError, match="is not writable"):
-        write.check_path(tmp_path / "a" / "r.json")
+def test_a_folder_that_may_not_be_written(tmp_path: Path, read_only):
+    (tmp_path / "r.json").write_text("old")
+    read_only(tmp_path)
+    for name in ("r.json", "a/r.json"):
+        with pytest.raises(ReportError, match=r"no file can be made in .* \(Permission denied\); choose another path"):
+            write.write(reports.report(), tmp_path / name)
+    assert os.listdir(tmp_path) == ["r.json"]
+    assert (tmp_path / "r.json").read_text() == "old"
 
 
 def test_checking_a_path_leaves_nothing_behind(tmp_path: Path):
