@@ -449,3 +449,30 @@ def test_upper_bounds_count_beside_a_threshold_and_not_beside_a_control_which_ha
     assert (beside_threshold.verdict, beside_threshold.interval[1] > 0.5) == ("inconclusive", True)
     assert "its statistic lies between 0.3 and 0.7" in beside_threshold.reason
     assert beside_control.interval[1] < 0.35
+
+
+def among_searched_draws(seen, value, *, last, **options):
+    """The finding of a statistic beside 99 searched draws, of 1 to 99, where the last look has this level."""
+    own(
+        lambda view: Evidence.of(np.full(view.n, value if view.draw is None else 1.0 + view.draw[1])),
+        draw_cost="search",
+        controls=("rotation",),
+        **options,
+    )
+    finding = judged(seen, "mine-controlled-builtin", alpha=last / 0.8)
+    assert sorted(finding.draws) == [float(i) for i in range(1, 100)]
+    return finding
+
+
+@pytest.mark.parametrize(("last", "are_too_few"), [(0.01005, False), (0.00995, True)])
+def test_99_draws_are_enough_for_a_level_above_one_in_100(seen, last, are_too_few):
+    finding = among_searched_draws(seen, 50.0, last=last)
+    assert finding.verdict == "inconclusive"
+    assert ("; 99 draws cannot show p < 0.01, alpha here is 0.01" in finding.reason) == are_too_few
+
+
+@pytest.mark.parametrize(("value", "has_tail"), [(0.0, False), (0.5, True)])
+def test_a_ratio_of_zero_has_no_tail_beyond_the_ranks(seen, value, has_tail):
+    """A tail is fitted to logarithms. The level is half of the smallest p-value by rank."""
+    finding = among_searched_draws(seen, value, last=0.005, direction="less", unit="ratio")
+    assert ("99 draws cannot show p < 0.01, alpha here is 0.005" in finding.reason) == (not has_tail)
