@@ -16,8 +16,9 @@ from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ModelError
 from dmmcheck.inference import stats
 from dmmcheck.inference.evidence import Evidence
+from dmmcheck.inference.search_error import search_error
 from dmmcheck.judge import draft, judge, values_of
-from dmmcheck.measurement.nulls import BUDGETS
+from dmmcheck.measurement.nulls import BUDGETS, null_draws
 from dmmcheck.run import Run
 
 pytestmark = pytest.mark.usefixtures("own_registries")
@@ -471,8 +472,41 @@ def test_99_draws_are_enough_for_a_level_above_one_in_100(seen, last, are_too_fe
     assert ("; 99 draws cannot show p < 0.01, alpha here is 0.01" in finding.reason) == are_too_few
 
 
-@pytest.mark.parametrize(("value", "has_tail"), [(0.0, False), (0.5, True)])
-def test_a_ratio_of_zero_has_no_tail_beyond_the_ranks(seen, value, has_tail):
+@pytest.mark.parametrize(
+    ("direction", "value", "has_tail"),
+    [("less", 0.0, False), ("less", 0.5, True), ("greater", math.inf, False), ("greater", 100.0, True)],
+)
+def test_a_ratio_of_zero_or_infinity_has_no_tail_beyond_the_ranks(seen, direction, value, has_tail):
     """A tail is fitted to logarithms. The level is half of the smallest p-value by rank."""
-    finding = among_searched_draws(seen, value, last=0.005, direction="less", unit="ratio")
+    finding = among_searched_draws(seen, value, last=0.005, direction=direction, unit="ratio")
     assert ("99 draws cannot show p < 0.01, alpha here is 0.005" in finding.reason) == (not has_tail)
+
+
+def test_the_error_bar_of_a_search_has_half_of_the_alpha_of_a_look(seen):
+    def values(effort, n):
+        return Evidence.of(np.arange(n) + 9.0 + (np.arange(n) * 7 % 32 / 100 if effort == "thorough" else 0.0))
+
+    own(lambda view: values(view.measurement.effort, view.n), draw_cost="forward")
+    finding = judged(seen, alpha=0.06, widen=True)
+    expected = search_error(values("default", 32), values("thorough", 32), 0.03, is_ratio=False)
+    assert finding.search_error == (expected.low, expected.high)
+    others = {
+        search_error(values("default", 32), values("thorough", 32), alpha, is_ratio=False).high
+        for alpha in (0.06, 0.12)
+    }
+    assert expected.high not in others
+
+
+@pytest.mark.parametrize("id", ["off-manifold-energy", "boundary-parallel", "mine"])
+def test_draws_depend_on_the_measured_model_alone_in_checks_of_the_library(seen, monkeypatch, id):
+    """Their draws are then kept for other runs; the code of a user can use any model."""
+    asked = []
+
+    def draws(*given, own, **options):
+        asked.append(own)
+        return null_draws(*given, own=own, **options)
+
+    monkeypatch.setattr("dmmcheck.judge.null_draws", draws)
+    own(lambda view: Evidence.of(np.arange(view.n) + 0.0), controls=("rotation",))
+    judged(seen, f"{id}-controlled-builtin")
+    assert set(asked) == {id != "mine"}

@@ -210,6 +210,13 @@ def test_the_interval_over_networks_is_unbounded_where_networks_or_inputs_are_to
     assert high > 0.95 if len(rows) == 40 else high == 1.0
 
 
+def test_nine_tenths_of_alpha_are_for_the_networks():
+    """Six networks can show 2 (1/2)^6 = 0.03125, which is 0.9 times 0.0347."""
+    rows = [np.zeros(64)] * 6
+    assert stats.replicated_interval(rows, 0.034, "median") == (-math.inf, math.inf)
+    assert stats.replicated_interval(rows, 0.0355, "median") == (0.0, 0.0)
+
+
 NETWORKS = {
     "normal": lambda rng, size: rng.normal(size=size),
     "exponential": lambda rng, size: rng.exponential(size=size) - math.log(2),
