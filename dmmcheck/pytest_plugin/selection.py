@@ -145,44 +145,6 @@ def check_reports(config: pytest.Config) -> None:
             check_path(config.invocation_params.dir / path)
 
 
-@contextmanager
-def without_old_reports(config: pytest.Config) -> Iterator[None]:
-    """Remove the files that this run is to write, unless one is the baseline that it is compared with.
-
-    Where pytest refuses an option or a path inside the context, nothing is run, and the old files are put back.
-
-    Raises:
-        UsageError: A file cannot be removed.
-    """
-    aside: dict[Path, Path] = {}
-    try:
-        with usage_errors():
-            aside.update(_set_aside(config))
-        yield
-    except pytest.UsageError:
-        for path, old in aside.items():
-            old.replace(path)
-        raise
-    finally:
-        for old in aside.values():
-            old.unlink(missing_ok=True)
-
-
-def _set_aside(config: pytest.Config) -> Iterator[tuple[Path, Path]]:
-    """Rename the files that this run is to write; each of them, and what it is now."""
-    from dmmcheck.report import write  # noqa: PLC0415  # only where a report is asked for
-
-    kept = None
-    if options.is_on(config):
-        loaded = loaded_config(config)
-        kept = None if loaded.settings.baseline is None else loaded.root / loaded.settings.baseline
-    for name in config.getoption("--dmm-report"):
-        path = config.invocation_params.dir / name
-        old = write.set_aside(path, kept=kept)
-        if old is not None:
-            yield path, old
-
-
 def _check_baseline(config: pytest.Config, loaded: Config) -> None:
     """Refuse a baseline that could not be written, or that is not there, before a long run.
 
