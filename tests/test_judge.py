@@ -200,14 +200,14 @@ def test_an_error_of_dmmcheck_that_a_check_raises_keeps_its_words():
 
 
 def test_an_attack_that_often_finds_nothing_gives_no_verdict():
-    def half(model, x, y, *, space, bounds=None, generator):
+    def alternate(model, x, y, *, space, bounds=None, generator):
         found = dmmcheck.boundary_search(model, x, y, space=space, generator=generator)
         missed = torch.arange(len(x)) % 2 == 0
         return dmmcheck.Crossing.at(torch.where(missed[:, None], x, found.point), model, x, y)
 
-    finding = views.finding(views.subject(), "off-manifold-energy-stated-half", attacks=(half,))
+    finding = views.finding(views.subject(), "off-manifold-energy-stated-alternate", attacks=(alternate,))
     assert finding.verdict == "inconclusive"
-    assert "the attack half found a label change for 50% of inputs (at least 95%); give it more steps" in finding.reason
+    assert "the attack alternate found a label change for 50% of inputs (at least 95%); give it more steps" in finding.reason
 
 
 def test_a_note_of_the_evidence_follows_the_reason():
