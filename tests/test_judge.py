@@ -207,7 +207,10 @@ def test_an_attack_that_often_finds_nothing_gives_no_verdict():
 
     finding = views.finding(views.subject(), "off-manifold-energy-stated-alternate", attacks=(alternate,))
     assert finding.verdict == "inconclusive"
-    assert "the attack alternate found a label change for 50% of inputs (at least 95%); give it more steps" in finding.reason
+    assert (
+        "the attack alternate found a label change for 50% of inputs (at least 95%); give it more steps"
+        in finding.reason
+    )
 
 
 def test_a_note_of_the_evidence_follows_the_reason():
