@@ -217,6 +217,12 @@ def _cache(options: argparse.Namespace) -> int:
 
     if options.action == "info":
         print(info(options.folder))
-    else:
+        return OK
+    try:
         print(f"{options.folder}: {clear(options.folder)} measurements removed")
+    except OSError as error:
+        raise ConfigError(
+            f"the measurements in {options.folder} cannot be removed ({error.strerror}); run the command as a user who "
+            "may write there"
+        ) from error
     return OK

@@ -90,6 +90,26 @@ def test_a_wrong_command_is_one_line_and_exit_status_4(shop, capsys, arguments, 
     assert words in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_written_to_is_refused_before_anything_is_measured(shop, capsys, read_only):
+    read_only(shop)
+    arguments = (*RUN, "--model", "shop.py:deep")
+    for more in (["--report", "r.json"], ["--baseline", "b.json", "--update-baseline"]):
+        assert main([*arguments, *more]) == 4
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "(Permission denied); choose another path" in line
+    assert [path.name for path in shop.iterdir() if path.is_file()] == ["shop.py"]
+
+
+def test_a_store_that_cannot_be_written_to_is_not_cleared_and_says_so(shop, capsys, read_only):
+    entry = shop / "kept" / "ab" / "abcd.dmm"
+    entry.parent.mkdir(parents=True)
+    entry.write_bytes(b"")
+    read_only(entry.parent)
+    assert main(["cache", "clear", "kept"]) == 4
+    assert "the measurements in kept cannot be removed (Permission denied); run the" in capsys.readouterr().err
+    assert entry.exists()
+
+
 def test_explain_prints_the_explanation(capsys):
     assert main(["explain", "boundary-clings"]) == 0
     assert "the boundary passes very close to the manifold" in " ".join(capsys.readouterr().out.split())

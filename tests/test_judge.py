@@ -16,8 +16,9 @@ from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ModelError
 from dmmcheck.inference import stats
 from dmmcheck.inference.evidence import Evidence
+from dmmcheck.inference.search_error import search_error
 from dmmcheck.judge import draft, judge, values_of
-from dmmcheck.measurement.nulls import BUDGETS
+from dmmcheck.measurement.nulls import BUDGETS, null_draws
 from dmmcheck.run import Run
 
 pytestmark = pytest.mark.usefixtures("own_registries")
@@ -199,14 +200,17 @@ def test_an_error_of_dmmcheck_that_a_check_raises_keeps_its_words():
 
 
 def test_an_attack_that_often_finds_nothing_gives_no_verdict():
-    def half(model, x, y, *, space, bounds=None, generator):
+    def alternate(model, x, y, *, space, bounds=None, generator):
         found = dmmcheck.boundary_search(model, x, y, space=space, generator=generator)
         missed = torch.arange(len(x)) % 2 == 0
         return dmmcheck.Crossing.at(torch.where(missed[:, None], x, found.point), model, x, y)
 
-    finding = views.finding(views.subject(), "off-manifold-energy-stated-half", attacks=(half,))
+    finding = views.finding(views.subject(), "off-manifold-energy-stated-alternate", attacks=(alternate,))
     assert finding.verdict == "inconclusive"
-    assert "the attack half found a label change for 50% of inputs (at least 95%); give it more steps" in finding.reason
+    assert (
+        "the attack alternate found a label change for 50% of inputs (at least 95%); give it more steps"
+        in finding.reason
+    )
 
 
 def test_a_note_of_the_evidence_follows_the_reason():
@@ -449,3 +453,63 @@ def test_upper_bounds_count_beside_a_threshold_and_not_beside_a_control_which_ha
     assert (beside_threshold.verdict, beside_threshold.interval[1] > 0.5) == ("inconclusive", True)
     assert "its statistic lies between 0.3 and 0.7" in beside_threshold.reason
     assert beside_control.interval[1] < 0.35
+
+
+def among_searched_draws(seen, value, *, last, **options):
+    """The finding of a statistic beside 99 searched draws, of 1 to 99, where the last look has this level."""
+    own(
+        lambda view: Evidence.of(np.full(view.n, value if view.draw is None else 1.0 + view.draw[1])),
+        draw_cost="search",
+        controls=("rotation",),
+        **options,
+    )
+    finding = judged(seen, "mine-controlled-builtin", alpha=last / 0.8)
+    assert sorted(finding.draws) == [float(i) for i in range(1, 100)]
+    return finding
+
+
+@pytest.mark.parametrize(("last", "are_too_few"), [(0.01005, False), (0.00995, True)])
+def test_99_draws_are_enough_for_a_level_above_one_in_100(seen, last, are_too_few):
+    finding = among_searched_draws(seen, 50.0, last=last)
+    assert finding.verdict == "inconclusive"
+    assert ("; 99 draws cannot show p < 0.01, alpha here is 0.01" in finding.reason) == are_too_few
+
+
+@pytest.mark.parametrize(
+    ("direction", "value", "has_tail"),
+    [("less", 0.0, False), ("less", 0.5, True), ("greater", math.inf, False), ("greater", 100.0, True)],
+)
+def test_a_ratio_of_zero_or_infinity_has_no_tail_beyond_the_ranks(seen, direction, value, has_tail):
+    """A tail is fitted to logarithms. The level is half of the smallest p-value by rank."""
+    finding = among_searched_draws(seen, value, last=0.005, direction=direction, unit="ratio")
+    assert ("99 draws cannot show p < 0.01, alpha here is 0.005" in finding.reason) == (not has_tail)
+
+
+def test_the_error_bar_of_a_search_has_half_of_the_alpha_of_a_look(seen):
+    def values(effort, n):
+        return Evidence.of(np.arange(n) + 9.0 + (np.arange(n) * 7 % 32 / 100 if effort == "thorough" else 0.0))
+
+    own(lambda view: values(view.measurement.effort, view.n), draw_cost="forward")
+    finding = judged(seen, alpha=0.06, widen=True)
+    expected = search_error(values("default", 32), values("thorough", 32), 0.03, is_ratio=False)
+    assert finding.search_error == (expected.low, expected.high)
+    others = {
+        search_error(values("default", 32), values("thorough", 32), alpha, is_ratio=False).high
+        for alpha in (0.06, 0.12)
+    }
+    assert expected.high not in others
+
+
+@pytest.mark.parametrize("id", ["off-manifold-energy", "boundary-parallel", "mine"])
+def test_draws_depend_on_the_measured_model_alone_in_checks_of_the_library(seen, monkeypatch, id):
+    """Their draws are then kept for other runs; the code of a user can use any model."""
+    asked = []
+
+    def draws(*given, own, **options):
+        asked.append(own)
+        return null_draws(*given, own=own, **options)
+
+    monkeypatch.setattr("dmmcheck.judge.null_draws", draws)
+    own(lambda view: Evidence.of(np.arange(view.n) + 0.0), controls=("rotation",))
+    judged(seen, f"{id}-controlled-builtin")
+    assert set(asked) == {id != "mine"}

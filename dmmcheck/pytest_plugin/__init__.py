@@ -1,11 +1,11 @@
 """The pytest plugin: options, fixtures and hooks, all of them thin.
 
 The modules in the order in which a run uses them: `options` adds the options, `selection` reads the settings and
-chooses the tests, `collection_root` finds the file that the tests appear below, `items` makes the tests, `fixtures`
-finds what is under test, `session` measures and decides, `outcomes` turns a verdict into an outcome of pytest, and
-`makereport` sends the finding with pytest's report to the controlling process. There `results` keeps the findings, and
-`terminal_summary` prints the table, writes the reports and sets the exit status. `parametrize` does the same for test
-functions of the user.
+chooses the tests, `old_reports` hides the reports of earlier runs, `collection_root` finds the file that the tests
+appear below, `items` makes the tests, `fixtures` finds what is under test, `session` measures and decides, `outcomes`
+turns a verdict into an outcome of pytest, and `makereport` sends the finding with pytest's report to the controlling
+process. There `results` keeps the findings, and `terminal_summary` prints the table, writes the reports and sets the
+exit status. `parametrize` does the same for test functions of the user.
 
 Hooks import their modules when they are called: without ``--dmm`` nothing heavy is loaded.
 """
@@ -24,6 +24,7 @@ from dmmcheck.pytest_plugin import collection_root, options
 from dmmcheck.pytest_plugin.options import ARGUMENT, MARK
 
 if TYPE_CHECKING:
+    from dmmcheck.pytest_plugin.old_reports import OldReports
     from dmmcheck.pytest_plugin.session import SubjectSession
     from dmmcheck.pytest_plugin.terminal_summary import RunSummary
 
@@ -113,6 +114,17 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         skip_if_unusable(item)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Test a distance beside the baseline without the body of a test function under `dmmcheck.parametrize`."""
+    __tracebackhide__ = True
+    if ARGUMENT not in pyfuncitem.fixturenames:
+        return None
+    from dmmcheck.pytest_plugin.parametrize import concluded_distance
+
+    return concluded_distance(pyfuncitem)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
     """Collect what Hypothesis says of a search."""
@@ -155,6 +167,7 @@ class Recorder:
         self._config = config
         self._texts: list[str] = []
         self._summary: RunSummary | None = None
+        self._old: OldReports | None = None
         self._start = time.monotonic()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -169,13 +182,43 @@ class Recorder:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
-        """Set reports of earlier runs aside, so that none is mistaken for that of this run if it is killed."""
+        """Hide reports of earlier runs, so that none is mistaken for that of this run if it is killed.
+
+        Where pytest refuses an option or a path, nothing is run, and they are put back. Workers of pytest-xdist collect
+        later than their controlling process, which has them hidden until one of them refuses, or a test begins.
+        """
         if not self._config.getoption("--dmm-report") or self._config.getoption("collectonly"):
             return (yield)
-        from dmmcheck.pytest_plugin.selection import without_old_reports
+        from dmmcheck.pytest_plugin.old_reports import OldReports
 
-        with without_old_reports(self._config):
-            return (yield)
+        self._old = OldReports(self._config)
+        try:
+            collected = yield
+        except pytest.UsageError:
+            self._old.put_back()
+            raise
+        except BaseException:
+            self.drop_old_reports()
+            raise
+        if self._config.getoption("dist", "no") == "no":
+            self.drop_old_reports()
+        return collected
+
+    def pytest_runtest_logstart(self) -> None:
+        """A test begins."""
+        self.drop_old_reports()
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Put reports of earlier runs back where a worker of pytest-xdist has refused an option or a path."""
+        ended = getattr(node, "workeroutput", {})
+        if self._old and ended.get("exitstatus") == pytest.ExitCode.USAGE_ERROR:
+            self._old.put_back()
+
+    def drop_old_reports(self) -> None:
+        """Remove the reports of earlier runs that are hidden."""
+        if self._old:
+            self._old.remove()
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
@@ -183,6 +226,7 @@ class Recorder:
 
         The status of a usage error is set again at the end: syrupy combines statuses by bits, and 4 and 1 become 5.
         """
+        self.drop_old_reports()
         if self._texts or collection_root.ROOT_FILE in self._config.stash:
             from dmmcheck.pytest_plugin.terminal_summary import RunSummary
 

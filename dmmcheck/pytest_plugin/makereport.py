@@ -46,7 +46,7 @@ def add_record(
         error = "" if usage_error or not report.failed else harmless(told(raised.value))
         if usage_error:
             item.config.stash.setdefault(UNUSABLE, {})[info.label] = usage_error
-        _set_message(report, item, raised.value)
+        _set_message(report, item, raised.value, is_own=isinstance(info.planned, DistanceTest))
     found = None if info.session is None else info.session.report(info.planned)
     if found is not None and report.when == "call" and report.skipped and not hasattr(report, "wasxfail"):
         vars(report)["dmmcheck_word"] = _outcome_word(info.planned, found)
@@ -84,9 +84,16 @@ def _usage_error(error: BaseException) -> str:
     return str(error) if is_usage_error else ""
 
 
-def _set_message(report: pytest.TestReport, item: pytest.Item, error: BaseException) -> None:
-    """Show the message without frames of this package, and the root file as the location."""
-    is_check = isinstance(item, CheckItem)
+def _set_message(report: pytest.TestReport, item: pytest.Item, error: BaseException, *, is_own: bool) -> None:
+    """Show the message without frames of this package, and the file of the test as the location.
+
+    Args:
+        report: pytest's report of the test; it is changed.
+        item: The test.
+        error: What it raised.
+        is_own: Whether the test has no function of the user's, though a test function of the user's made it.
+    """
+    is_check = isinstance(item, CheckItem) or is_own
     if isinstance(error, (DmmError, pytest.UsageError)) or (is_check and isinstance(error, outcomes.FAILURES)):
         style = item.config.getoption("tbstyle", "auto")
         rerun = f"\nrerun      {rerun_command(item.config, item.nodeid)}" * isinstance(error, outcomes.FAILURES)

@@ -13,10 +13,11 @@ from dmmcheck.config.settings import Settings
 from dmmcheck.errors import ConfigError, user_code
 from dmmcheck.loading.references import UserCodeError
 from dmmcheck.pytest_plugin import fixtures
+from dmmcheck.pytest_plugin.distances import DistanceTest, distance_tests
 from dmmcheck.pytest_plugin.items import item_info
 from dmmcheck.pytest_plugin.options import ARGUMENT, MARK
 from dmmcheck.pytest_plugin.progress import progress_line
-from dmmcheck.pytest_plugin.selection import in_this_process, loaded_config, usage_errors
+from dmmcheck.pytest_plugin.selection import BASELINE_PATH, in_this_process, loaded_config, usage_errors
 from dmmcheck.pytest_plugin.session import SubjectSession, cache_folder, start_session
 from dmmcheck.report.model import Finding
 
@@ -29,13 +30,13 @@ class BoundTest:
     """One planned test of one subject, before the subject is made.
 
     Attributes:
-        planned: The planned test.
+        planned: The planned test, or that of a distance beside the baseline.
         position: Its position in the report.
         subject: A Subject, a function without arguments that returns one, or the name of a fixture that does.
         settings: How to judge.
     """
 
-    planned: Planned
+    planned: Planned | DistanceTest
     position: int
     subject: Any
     settings: Settings
@@ -55,14 +56,16 @@ def generate(metafunc: pytest.Metafunc) -> None:
         chosen = in_this_process(metafunc.config, settings.but(**mark.kwargs["overrides"]))
         selection = {name: mark.kwargs[name] for name in ("checks", "exclude", "tiers")}
         selected = select(plan(chosen), **selection)
+    distances = () if BASELINE_PATH in metafunc.config.stash else distance_tests(chosen)
+    tests: list[Planned | DistanceTest] = [*selected, *distances]
     bounds = [
         BoundTest(planned=planned, position=position, subject=mark.kwargs["subject"], settings=chosen)
-        for position, planned in enumerate(selected)
+        for position, planned in enumerate(tests)
     ]
     metafunc.parametrize(ARGUMENT, bounds, ids=[bound.planned.id for bound in bounds], indirect=True)
 
 
-def resolve(request: pytest.FixtureRequest) -> Callable[[], Finding]:
+def resolve(request: pytest.FixtureRequest) -> Callable[[], Finding | None]:
     """The value of the fixture ``dmm_check``: a function that tests one claim and returns the finding.
 
     Raises:
@@ -75,14 +78,30 @@ def resolve(request: pytest.FixtureRequest) -> Callable[[], Finding]:
             f"{request.node.name} asks for {ARGUMENT} without @dmmcheck.parametrize(subject, checks=...); "
             "add the decorator above it"
         )
-    session = info.session = _session(request, bound)
+    planned, session = bound.planned, _session(request, bound)
+    info.session = session
 
-    def dmm_check() -> Finding:
+    def dmm_check() -> Finding | None:
         __tracebackhide__ = True
-        session.conclude(bound.planned)
-        return session.finding(bound.planned)
+        session.conclude(planned)
+        return session.finding(planned) if isinstance(planned, Planned) else None
 
     return dmm_check
+
+
+def concluded_distance(item: pytest.Function) -> bool | None:
+    """Test a distance beside the baseline without the body of the test function, which expects a finding.
+
+    Returns:
+        Whether that was done; None where the test is another one, whose body is to be called.
+    """
+    __tracebackhide__ = True
+    info = item_info(item)
+    if info is None or not isinstance(info.planned, DistanceTest) or ARGUMENT not in item.fixturenames:
+        return None
+    if info.session is not None:  # it was made when the test was set up
+        info.session.conclude(info.planned)
+    return True
 
 
 def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession:
@@ -100,7 +119,8 @@ def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession
     progress, cache = progress_line(request.config), cache_folder(request.config)
     asked = [item.callspec.params.get(ARGUMENT) for item in request.session.items if hasattr(item, "callspec")]
     same = [other for other in asked if isinstance(other, BoundTest) and other.settings == bound.settings]
-    ids = [other.planned.id for other in same if other.subject is bound.subject]
+    claims = [other.planned for other in same if other.subject is bound.subject]
+    ids = [planned.id for planned in claims if isinstance(planned, Planned)]
     session = start_session(subject, bound.settings, progress, root=root, cache=cache, ids=ids, keep=progress.keep)
     known.append((given, bound.settings, session))
     return session

@@ -73,7 +73,7 @@ def progress_line(config: pytest.Config) -> ProgressLine:
 
 
 def show_workers(config: pytest.Config, decided: int, start: float) -> None:
-    """Show in the controlling process how many claims the workers of pytest-xdist have decided, and the time left.
+    """Show in the controlling process how many tests the workers of pytest-xdist have decided, and the time left.
 
     Args:
         config: Of the controlling process.
@@ -87,4 +87,4 @@ def show_workers(config: pytest.Config, decided: int, start: float) -> None:
         return
     whole, spent = len(config.stash[SELECTION].tests), time.monotonic() - start
     share, left = decided / whole, spent * max(0, whole - decided) / decided
-    progress_line(config)(f"{decided} of {whole} claims decided, {share:.0%} done, about {duration(left)} left")
+    progress_line(config)(f"{decided} of {whole} tests decided, {share:.0%} done, about {duration(left)} left")

@@ -12,7 +12,7 @@ import pytest
 
 from dmmcheck.checks.plan import Planned, plan, select
 from dmmcheck.config.settings import Config, Settings, load_config
-from dmmcheck.errors import BaselineError, ConfigError, DmmError, ReportError
+from dmmcheck.errors import BaselineError, ConfigError, DmmError
 from dmmcheck.pytest_plugin import collection_root, options
 from dmmcheck.pytest_plugin.distances import DistanceTest, distance_tests
 
@@ -142,45 +142,7 @@ def check_reports(config: pytest.Config) -> None:
 
     with usage_errors():
         for path in config.getoption("--dmm-report"):
-            _try_to_write_beside(check_path(config.invocation_params.dir / path))
-
-
-@contextmanager
-def without_old_reports(config: pytest.Config) -> Iterator[None]:
-    """Remove the files that this run is to write, unless one is the baseline that it is compared with.
-
-    Where pytest refuses an option or a path inside the context, nothing is run, and the old files are put back.
-
-    Raises:
-        UsageError: A file cannot be removed.
-    """
-    aside: dict[Path, Path] = {}
-    try:
-        with usage_errors():
-            aside.update(_set_aside(config))
-        yield
-    except pytest.UsageError:
-        for path, old in aside.items():
-            old.replace(path)
-        raise
-    finally:
-        for old in aside.values():
-            old.unlink(missing_ok=True)
-
-
-def _set_aside(config: pytest.Config) -> Iterator[tuple[Path, Path]]:
-    """Rename the files that this run is to write; each of them, and what it is now."""
-    from dmmcheck.report import write  # noqa: PLC0415  # only where a report is asked for
-
-    kept = None
-    if options.is_on(config):
-        loaded = loaded_config(config)
-        kept = None if loaded.settings.baseline is None else loaded.root / loaded.settings.baseline
-    for name in config.getoption("--dmm-report"):
-        path = config.invocation_params.dir / name
-        old = write.set_aside(path, kept=kept)
-        if old is not None:
-            yield path, old
+            check_path(config.invocation_params.dir / path)
 
 
 def _check_baseline(config: pytest.Config, loaded: Config) -> None:
@@ -196,25 +158,11 @@ def _check_baseline(config: pytest.Config, loaded: Config) -> None:
         target = config.stash[BASELINE_PATH]
         if target.suffix.lower() != ".json":
             raise BaselineError(f"the baseline {target} is a report in JSON; end its name in .json")
-        _try_to_write_beside(check_path(target))
+        check_path(target)
     elif loaded.settings.baseline is not None and not (loaded.root / loaded.settings.baseline).exists():
         raise BaselineError(
             f"there is no baseline {loaded.root / loaded.settings.baseline}; write it first, with --dmm-update-baseline"
         )
-
-
-def _try_to_write_beside(target: Path) -> None:
-    """Make a file in the folder of a report and remove it: some folders that look writable are not, such as /proc."""
-    import tempfile  # noqa: PLC0415  # only where a report is asked for
-
-    folder = next(parent for parent in target.absolute().parents if parent.exists())
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise ReportError(
-            f"the report cannot be written to {target}: no file can be made in {folder} ({error.strerror}); "
-            "choose another path"
-        ) from error
 
 
 def _check_manifold_name(loaded: Config) -> None:

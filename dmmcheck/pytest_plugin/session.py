@@ -172,4 +172,9 @@ def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
 def cache_folder(config: pytest.Config) -> Path | None:
     """The folder of dmmcheck in the cache of pytest; None where that is switched off (``-p no:cacheprovider``)."""
     cache = getattr(config, "cache", None)
-    return None if cache is None else Path(cache.mkdir("dmmcheck"))
+    if cache is None:
+        return None
+    try:
+        return Path(cache.mkdir("dmmcheck"))
+    except OSError:  # the cost of the report says why it cannot be used, as it does of every such folder
+        return Path(config.rootpath, config.getini("cache_dir"), "d", "dmmcheck")

@@ -16,7 +16,8 @@ from dmmcheck.inference.types import SEARCH
 from dmmcheck.pytest_plugin import github, options
 from dmmcheck.pytest_plugin.results import Results, read
 from dmmcheck.pytest_plugin.selection import BASELINE_PATH, SELECTION, loaded_config
-from dmmcheck.report import terminal
+from dmmcheck.report import terminal, wording
+from dmmcheck.report.harmless import harmless_report
 from dmmcheck.report.model import Finding, Report
 from dmmcheck.report.write import write
 
@@ -194,8 +195,13 @@ class RunSummary:
                 reporter.write_line(harmless(f"dmmcheck: GitHub's summary cannot be made ({told(error)}); {BUG}"))
 
     def complain(self) -> None:
-        """Print the notes on the whole run on the error output."""
-        for line in self._notes:
+        """Print what fails the run, and the notes on the whole run, on the error output."""
+        lines = list(self._notes)
+        try:
+            lines[:0] = _failures(self._reports.values())
+        except Exception as error:
+            lines.append(f"what fails the run cannot be shown ({told(error)}); {BUG}")
+        for line in lines:
             print(harmless(f"dmmcheck: {line}"), file=sys.stderr)
 
     def _drawn(self, label: str, report: Report, lines_below: int) -> str:
@@ -210,6 +216,14 @@ class RunSummary:
             verbose=self._config.get_verbosity() > 0,
             lines_below=lines_below,
         )
+
+
+def _failures(reports: Iterable[Report]) -> list[str]:
+    """One line for each refuted claim, and each change for the worse, that fails the run."""
+    found: list[str] = []
+    for report in map(harmless_report, reports):
+        found += [*map(wording.failure, report.failures), *wording.regressions(report).values()]
+    return found
 
 
 def _has_searched(finding: Finding) -> bool:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import tempfile
+import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +20,7 @@ from dmmcheck.report import csv, html, json, markdown
 from dmmcheck.report.model import Report
 
 Render = Callable[[Report], str]
+ABANDONED = 3600.0  # seconds after which a part of a report belongs to a process that was killed
 
 
 def report_format(suffix: str) -> Callable[[Render], Render]:
@@ -100,8 +105,13 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     folder = next(parent for parent in target.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise ReportError(f"the report cannot be written to {target}: {folder} is a file; choose another path")
-    if not os.access(folder, os.W_OK):
-        raise ReportError(f"the report cannot be written to {target}: {folder} is not writable; choose another path")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()  # some folders that look writable are not, such as /proc
+    except OSError as error:
+        raise ReportError(
+            f"the report cannot be written to {target}: no file can be made in {folder} ({error.strerror}); "
+            "choose another path"
+        ) from error
     return target
 
 
@@ -132,7 +142,8 @@ def set_aside(path: str | os.PathLike[str], *, kept: Path | None = None) -> Path
         kept: The baseline of the new run, which is read later and stays.
 
     Returns:
-        The file that the old report is now, in the same folder; None where there is no old one, or where it stays.
+        The file that the old report is now, in the same folder, which a killed run may have left there; None where
+        there is no old one, or where it stays.
 
     Raises:
         ReportError: The file cannot be renamed.
@@ -140,11 +151,11 @@ def set_aside(path: str | os.PathLike[str], *, kept: Path | None = None) -> Path
     target = Path(path)
     if kept is not None and target.exists() and kept.exists() and target.samefile(kept):
         return None
-    aside = _beside(target)
+    aside = target.with_name(f".dmmcheck-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]}.old")
     try:
-        target.rename(aside)
+        target.replace(aside)
     except FileNotFoundError:
-        return None
+        return aside if aside.exists() else None
     except OSError as error:
         raise ReportError(
             f"the old report {target} cannot be replaced ({error.strerror or error}); choose another path"
@@ -169,7 +180,8 @@ def _rendered(report: Report, suffix: str) -> str:
 
 def _replace(target: Path, text: str) -> None:
     """Write a file beside the target and rename it, so that no reader sees half a report."""
-    part = _beside(target)
+    _remove_abandoned(target.parent)
+    part = target.with_name(f".dmmcheck-{uuid.uuid4().hex}.tmp")  # short, and no other run's
     try:
         part.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
         os.replace(part, target)
@@ -177,6 +189,9 @@ def _replace(target: Path, text: str) -> None:
         part.unlink(missing_ok=True)
 
 
-def _beside(target: Path) -> Path:
-    """A hidden file in the folder of a target, whose name is short and no other run's."""
-    return target.with_name(f".dmmcheck-{uuid.uuid4().hex}.tmp")
+def _remove_abandoned(folder: Path) -> None:
+    """Remove parts of reports whose run was killed while it wrote them."""
+    for part in folder.glob(".dmmcheck-*.tmp"):
+        with suppress(OSError):  # another run may have removed it, and another user's may not be removed
+            if time.time() - part.stat().st_mtime > ABANDONED:
+                part.unlink()

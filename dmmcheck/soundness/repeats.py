@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from dmmcheck.manifolds.operators import UNFINISHED
 from dmmcheck.manifolds.protected import protected
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext, bounded, changes, judged, percent
 from dmmcheck.soundness.registry import gate
 
-TURNED = 0.01  # a tangent space has changed where this share of its energy lies outside the other one
+TURNED = 1e-5  # a tangent space has changed where this share of its energy lies outside the other one: a turn by 0.3 %
+TURNED_IN_STEPS = 4 * UNFINISHED**2  # the same where a projection is found in steps, which may end with an error
 MOVED = 0.01  # a projection has changed where it moves by this share of the distance to the boundary
 CHANGED_INPUTS = 0.05  # of the inputs may change: where two principal values are equal, rounding can turn a plane
 ALONE = 8  # inputs that are also asked about one by one
@@ -41,7 +43,7 @@ def in_place(context: SoundnessContext) -> Soundness:
 def tangent_repeats(context: SoundnessContext) -> Soundness:
     """Two calls of `tangent_basis` give the same tangent spaces, though their bases may differ."""
     answer, turned = _spaces(context)
-    share = _share(turned(answer(context.x), answer(context.x)) > TURNED)
+    share = _share(turned(answer(context.x), answer(context.x)) > _limit(context))
     return bounded(
         "tangent-repeats",
         share,
@@ -55,7 +57,7 @@ def tangent_repeats(context: SoundnessContext) -> Soundness:
 @gate("manifold")
 def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]:
     """An input has the same tangent space and the same projection in a batch, in the reversed batch, and alone."""
-    turned = _between_batches(context, *_spaces(context)) > TURNED
+    turned = _between_batches(context, *_spaces(context)) > _limit(context)
     moved = _between_batches(context, lambda x: _projection(context, x), _apart) > MOVED * float(context.length)
     for name, share, what, function in (
         ("tangent-batch", _share(turned), "tangent spaces", _tangent(context)),
@@ -75,6 +77,10 @@ def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]
 def _tangent(context: SoundnessContext) -> str:
     """The name of the manifold's method that gives tangent spaces."""
     return "tangent_basis" if context.spaces is None else "tangent_spaces"
+
+
+def _limit(context: SoundnessContext) -> float:
+    return TURNED if context.spaces is None else TURNED_IN_STEPS
 
 
 def _spaces(
@@ -118,9 +124,15 @@ def _between_batches(
 
 
 def _turned(a: Tensor, b: Tensor) -> Tensor:
-    """Share (n,) of the energy of each tangent space a (n, D, k) that lies outside b, from their projectors."""
-    overlap: Tensor = (a.double().mT @ b.double()).square().sum((1, 2)) / a.shape[-1]
-    return (1 - overlap).clamp_min(0)
+    """Share (n,) of the energy of each tangent basis a (n, D, k) that lies outside the span of b.
+
+    That is |a - b b^T a|^2 / |a|^2, from products with k rows; an error in the orthonormality of b counts squared.
+    """
+    a, b = a.double(), b.double()
+    inside = b.mT @ a
+    energy = a.square().sum((1, 2))
+    outside = energy - 2 * inside.square().sum((1, 2)) + (inside * (b.mT @ b @ inside)).sum((1, 2))
+    return outside.clamp_min(0) / energy
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:

@@ -190,6 +190,10 @@ def test_replicates_needed_are_the_fewest_whose_order_statistics_decide(alpha, s
     assert stats.median_interval(against[:-1], alpha)[0] == (-1.0 if spare else -math.inf)
 
 
+def test_no_replicate_is_spared_where_none_is_named():
+    assert stats.replicates_needed(0.05) == stats.replicates_needed(0.05, spare=0) == 6
+
+
 def test_the_interval_over_networks_is_an_order_statistic_of_their_own_intervals():
     rng = np.random.default_rng(5)
     rows = [rng.normal(size=200) + shift for shift in range(20)]
@@ -208,6 +212,13 @@ def test_the_interval_over_networks_is_unbounded_where_networks_or_inputs_are_to
     low, high = stats.replicated_interval(rows, 0.02, "mean")
     assert low == 0.0
     assert high > 0.95 if len(rows) == 40 else high == 1.0
+
+
+def test_nine_tenths_of_alpha_are_for_the_networks():
+    """Six networks can show 2 (1/2)^6 = 0.03125, which is 0.9 times 0.0347."""
+    rows = [np.zeros(64)] * 6
+    assert stats.replicated_interval(rows, 0.034, "median") == (-math.inf, math.inf)
+    assert stats.replicated_interval(rows, 0.0355, "median") == (0.0, 0.0)
 
 
 NETWORKS = {
@@ -253,6 +264,14 @@ def test_inputs_to_decide_gives_a_rate_the_power_it_promises(rate, limit):
     counts = np.random.default_rng(4).binomial(needed, rate, 1000)
     ends = [stats.rate_interval(np.repeat([1.0, 0.0], [count, needed - count]), 0.05) for count in counts]
     assert 0.7 < np.mean([not low <= limit <= high for low, high in ends]) < 0.95
+
+
+@pytest.mark.parametrize("common", [0.0, 1.0])
+@pytest.mark.parametrize("summary", ["mean", "median"])
+def test_inputs_to_decide_counts_what_is_unknown_against_the_side_of_the_summary(common, summary):
+    known = [common] * 15 + [1 - common] * 2
+    found = stats.inputs_to_decide(np.array([*known, *[math.nan] * 3]), 0.5, 0.05, summary)
+    assert found == stats.inputs_to_decide(np.array([*known, *[1 - common] * 3]), 0.5, 0.05, summary) > 1
 
 
 def test_an_order_statistic_may_err_as_often_as_alpha_says_and_no_oftener():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import random
@@ -206,6 +207,19 @@ def test_a_second_run_reads_everything_and_gives_an_equal_report(tmp_path):
     assert first.cost.parts["nulls"].gradient_evaluations > 0
     assert second.cost.total.gradient_evaluations == 2 * second.subject.inputs  # the probe of the model's speed
     assert "0 written" in second.cost.store
+
+
+@pytest.mark.usefixtures("few_gates")
+def test_a_clock_that_jumps_by_decades_changes_nothing(tmp_path, monkeypatch):
+    expected = untimed(dmmcheck.run(subject(), max_time="10 min", **OPTIONS))
+    clock = itertools.cycle([4e9, 0.0, 1e9])
+    monkeypatch.setattr(time, "time", lambda: next(clock))
+    for number in range(2):
+        report = dmmcheck.run(subject(), max_time="10 min", cache=str(tmp_path), **OPTIONS)
+        assert (untimed(report), report.complete) == (expected, True)
+        assert all(finding.cost.seconds >= 0 for finding in report.findings)
+        assert (", 0 written" in report.cost.store) == (number == 1)
+    assert not list(tmp_path.glob("*/*.tmp"))
 
 
 @pytest.mark.usefixtures("few_gates")

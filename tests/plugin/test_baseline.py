@@ -108,6 +108,63 @@ def test_a_baseline_that_cannot_be_compared_with_is_refused_by_the_test_of_a_dis
     assert "inputs are in both (at least 64)" in " ".join(text.split())
 
 
+PARAMETRIZED = """
+import dimples
+import dmmcheck
+
+x, y = dimples.data
+subject = dmmcheck.Subject(model=dimples.shallow, x=x, y=y, manifold=dimples.manifold)
+
+
+@dmmcheck.parametrize(subject, checks=["off-manifold-energy"], tiers=["stated"])
+def test_geometry(dmm_check):
+    assert dmm_check().estimate > 0.5
+"""
+
+
+KEPT = []
+"""The text of the baseline, once a test has made it."""
+
+
+@pytest.fixture
+def with_baseline(dimples):
+    """The project, with the baseline of the model whose boundary is farther."""
+    if not KEPT:
+        assert dimples.runpytest_inprocess(*CHECKS, "--dmm-update-baseline").ret == 0
+        KEPT.append((dimples.path / "main.json").read_text(encoding="utf-8"))
+    (dimples.path / "main.json").write_text(KEPT[0], encoding="utf-8")
+    return dimples
+
+
+def test_a_shorter_distance_fails_a_test_under_parametrize_too(with_baseline):
+    """The body of the test function, which expects a finding, is not called for it."""
+    with_baseline.makepyfile(test_shop=PARAMETRIZED)
+    found = with_baseline.runpytest_inprocess("--junitxml=junit.xml", "--dmm-report", "r.json")
+    assert found.ret == pytest.ExitCode.TESTS_FAILED
+    found.assert_outcomes(passed=2, failed=2)
+    cases = junit(with_baseline)
+    assert cases["test_geometry[off-manifold-energy-stated-builtin]"] == ""
+    assert cases["test_geometry[distance-on-baseline]"] == ""
+    for name in ("free", "off"):
+        changed = cases[f"test_geometry[distance-{name}-baseline]"]
+        assert changed.startswith(f"failure: distance {name} is worse 0.7")
+        assert f"rerun      pytest 'test_shop.py::test_geometry[distance-{name}-baseline]'" in changed
+        assert "dmmcheck/" not in changed
+    report = json.loads((with_baseline.path / "r.json").read_text(encoding="utf-8"))
+    assert (report["complete"], report["planned"]) == (True, ["off-manifold-energy-stated-builtin"])
+    updated = with_baseline.runpytest_inprocess("--dmm-update-baseline", "--collect-only", "-q")
+    assert "distance-" not in updated.stdout.str()
+
+
+def test_without_a_terminal_a_shorter_distance_is_printed_on_the_error_output(with_baseline):
+    options = ("--dmm-model", "dimples:shallow", "-p", "no:terminal")
+    found = with_baseline.runpytest_inprocess(*CHECKS, *options, "-k", "off-manifold-energy")
+    assert found.ret == pytest.ExitCode.TESTS_FAILED
+    lines = found.stderr.str().splitlines()
+    for name in ("distance free", "distance off"):
+        assert [line for line in lines if line.startswith(f"dmmcheck: {name} is worse 0.7")]
+
+
 def test_a_path_for_the_baseline_is_required(dimples):
     dimples.makefile(".toml", pyproject=SETTINGS.replace('baseline = "main.json"', ""))
     found = dimples.runpytest_inprocess(*CHECKS, "--dmm-update-baseline")

@@ -7,7 +7,7 @@ import json
 import pytest
 from projects import ID, ONE, SETTINGS, SUFFICES, configure, printed
 
-from dmmcheck.pytest_plugin import terminal_summary
+from dmmcheck.pytest_plugin import Recorder, terminal_summary
 from dmmcheck.report import markdown, terminal
 
 OWN = "def test_own():\n    assert 1 == 2, 'the failure of the user'\n"
@@ -115,6 +115,49 @@ def test_an_old_report_stays_where_nothing_is_run(project, options, status):
     assert not list(project.path.glob(".dmmcheck-*"))
 
 
+@pytest.mark.parametrize("runs", [True, False], ids=["a run", "a wrong option"])
+def test_what_a_killed_run_has_hidden_is_removed_by_the_next_run_or_put_back(project, runs):
+    """A run that is killed while it collects leaves the report of an earlier run under a hidden name."""
+    (project.path / "r.json").write_text("old")
+    project.makeconftest(f"import os\n\n{STOPS['killed in collection'][0]}")
+    project.runpytest_subprocess(*ONE, "--dmm-report", "r.json")
+    assert len(list(project.path.glob(".dmmcheck-*"))) == 1
+    project.makeconftest("")
+    wrong = () if runs else ("none.py",)
+    assert project.runpytest_inprocess(*ONE, "--dmm-report", "r.json", *wrong).ret == (0 if runs else 4)
+    assert not list(project.path.glob(".dmmcheck-*"))
+    assert ((project.path / "r.json").read_text() == "old") is not runs
+
+
+class Worker:
+    """A node of pytest-xdist, as far as the end of one is concerned."""
+
+    def __init__(self, **ended: object) -> None:
+        self.workeroutput = ended
+
+
+@pytest.mark.parametrize(
+    ("node", "is_kept"),
+    [(Worker(exitstatus=4), True), (Worker(exitstatus=0), False), (object(), False)],
+    ids=["usage error", "no test", "crash"],
+)
+def test_an_old_report_comes_back_where_a_worker_refuses_an_option(project, node, is_kept):
+    old = project.path / "r.json"
+    old.write_text("old")
+    config = project.parseconfig("--dmm-report", "r.json")
+    config.option.dist = "load"
+    recorder = Recorder(config)
+    collection = recorder.pytest_collection(None)
+    next(collection)
+    with pytest.raises(StopIteration):
+        collection.send(None)
+    assert not old.exists()
+    recorder.pytest_testnodedown(node)
+    recorder.drop_old_reports()
+    assert old.exists() is is_kept
+    assert not list(project.path.glob(".dmmcheck-*"))
+
+
 NAMES = {
     "300 characters": "x" * 300 + ".json",
     "NUL": "a\0b.json",
@@ -142,6 +185,13 @@ def test_without_a_terminal_the_error_output_says_what_is_wrong(project, wrong):
     assert result.ret == (4 if wrong else 0)
     assert ("has no attribute 'none'" in " ".join(result.errlines)) is bool(wrong)
     assert (project.path / "r.json").exists() is not bool(wrong)
+
+
+def test_without_a_terminal_a_refuted_claim_is_printed_on_the_error_output(project):
+    result = project.runpytest_inprocess(*ONE, "-p", "no:terminal", "--dmm-model", "world:on")
+    assert result.ret == 1
+    (line,) = [line for line in result.errlines if line]
+    assert line.startswith(f"dmmcheck: {SUFFICES} (stated): 4.60 ")
 
 
 OPTIONS = {

@@ -65,3 +65,27 @@ def test_nothing_is_kept_where_that_is_switched_off(kept, options):
 def test_a_folder_of_the_settings_starts_from_the_root(kept):
     run(kept, "--dmm-cache", "kept/here")
     assert list((kept.path / "kept/here").glob("??/*.dmm"))
+
+
+@pytest.mark.parametrize("options", [(), ("--dmm-cache", "kept")], ids=["cache of pytest", "folder"])
+def test_a_project_that_cannot_be_written_to_is_tested_and_nothing_is_kept(kept, read_only, options):
+    """Such as a checkout that is mounted read-only in a container."""
+    report = kept.mkdir("out") / "report.json"
+    before = {path.name for path in kept.path.iterdir()}
+    read_only(kept.path)
+    result = kept.runpytest_inprocess(*ONE, "--dmm-report", str(report), *options)
+    assert result.ret == 0, printed(result)
+    content = json.loads(report.read_text(encoding="utf-8"))
+    assert (content["complete"], content["findings"][0]["verdict"]) == (True, "supported")
+    assert "the store cannot be used ([Errno 13] Permission denied: " in content["cost"]["store"]
+    assert {path.name for path in kept.path.iterdir()} <= {*before, "__pycache__"}
+
+
+def test_a_store_that_cannot_be_written_to_any_more_is_still_read(kept, read_only):
+    run(kept, "--dmm-cache", "kept")
+    files = sorted((kept.path / "kept").rglob("*"))
+    for folder in (kept.path / "kept", *(path for path in files if path.is_dir())):
+        read_only(folder)
+    cost, _ = run(kept, "--dmm-cache", "kept")
+    assert cost["parts"]["search"]["gradient_evaluations"] == 0
+    assert sorted((kept.path / "kept").rglob("*")) == files

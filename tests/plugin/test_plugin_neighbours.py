@@ -59,6 +59,8 @@ PLUGINS = {
     "split": Neighbour(("--splits", "1", "--group", "1"), module="pytest_split.plugin"),
     "asyncio": Neighbour(("--asyncio-mode", "auto"), module="pytest_asyncio.plugin"),
     "syrupy": Neighbour(module="syrupy"),
+    "xdist": Neighbour(("-n", "2"), module="xdist.plugin"),
+    "hypothesis": Neighbour(module="_hypothesis_pytestplugin"),
 }
 BESIDE = {"html": ("pytest_metadata.plugin",)}  # plugins that a plugin needs
 
@@ -117,7 +119,7 @@ def test_the_verdicts_are_the_same_and_a_usage_error_stays_one(project, alone, n
     assert verdicts(project) == alone
 
 
-@pytest.mark.parametrize("name", ["no terminal", "warnings are errors", "rerunfailures", "sugar", "syrupy"])
+@pytest.mark.parametrize("name", ["no terminal", "warnings are errors", "rerunfailures", "sugar", "syrupy", "xdist"])
 def test_an_error_of_the_subject_keeps_its_exit_status(project, name):
     """Syrupy combines exit statuses by bits, which made 5 (no tests) of 4 (usage error)."""
     neighbour = {**MODES, **PLUGINS}[name]

@@ -105,10 +105,10 @@ def test_a_process_has_one_line():
     assert progress.progress_line(config) is progress.progress_line(config)
 
 
-def test_the_controlling_process_says_how_many_claims_its_workers_have_decided(clock):
+def test_the_controlling_process_says_how_many_tests_its_workers_have_decided(clock):
     screen = Screen(terminal=True)
     config = Config(screen)
     config.stash[SELECTION] = SimpleNamespace(tests=[None] * 8)
     clock[0] = 130.0
     progress.show_workers(config, 2, 100.0)
-    assert screen.text == "\ndmmcheck: 2 of 8 claims decided, 25% done, about 1.5 min left"
+    assert screen.text == "\ndmmcheck: 2 of 8 tests decided, 25% done, about 1.5 min left"

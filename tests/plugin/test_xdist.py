@@ -308,6 +308,15 @@ def test_one_worker_serves_fixtures_and_pasted_ids_from_a_folder_below(empty, mo
 
 
 @pytest.mark.heavy
+def test_an_old_report_comes_back_where_a_worker_refuses_a_path(project):
+    (project.path / "r.json").write_text("old")
+    options = ("--dmm-only", "--dmm-checks", SUFFICES, "--dmm-report", "r.json", "none.py")
+    project.runpytest_inprocess(*options, *NO_HYPOTHESIS, "-n", "1")
+    assert (project.path / "r.json").read_text() == "old"
+    assert not list(project.path.glob(".dmmcheck-*"))
+
+
+@pytest.mark.heavy
 def test_with_dist_loadfile_a_model_that_differs_between_processes_is_tested_once(empty):
     """The remedy that the message about different models names."""
     empty.makeconftest(f"import torch\n{FEWER_GATES}" + dedent(SUBJECT.replace("world.off,", f"{NEARLY_OFF},")))

@@ -52,6 +52,16 @@ def test_the_old_report_stays_where_the_new_one_fails(tmp_path: Path, monkeypatc
     assert path.read_text() == "old"
 
 
+def test_a_part_of_a_report_whose_run_was_killed_is_removed_by_a_later_run(tmp_path: Path):
+    old, new, other = (tmp_path / f".dmmcheck-{name}" for name in ("old.tmp", "new.tmp", "other.old"))
+    for path in (old, new, other):
+        path.write_text("part")
+        os.utime(path, (0, 0))
+    os.utime(new)
+    write.write(reports.report(), tmp_path / "r.json")
+    assert sorted(os.listdir(tmp_path)) == [".dmmcheck-new.tmp", ".dmmcheck-other.old", "r.json"]
+
+
 def test_a_folder_in_place_of_the_file(tmp_path: Path):
     (tmp_path / "r.json").mkdir()
     with pytest.raises(ReportError, match="is a folder; name a file in it"):
@@ -64,10 +74,14 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path):
         write.write(reports.report(), tmp_path / "a" / "b" / "r.json")
 
 
-def test_a_folder_that_may_not_be_written(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
-    with pytest.raises(ReportError, match="is not writable"):
-        write.check_path(tmp_path / "a" / "r.json")
+def test_a_folder_that_may_not_be_written(tmp_path: Path, read_only):
+    (tmp_path / "r.json").write_text("old")
+    read_only(tmp_path)
+    for name in ("r.json", "a/r.json"):
+        with pytest.raises(ReportError, match=r"no file can be made in .* \(Permission denied\); choose another path"):
+            write.write(reports.report(), tmp_path / name)
+    assert os.listdir(tmp_path) == ["r.json"]
+    assert (tmp_path / "r.json").read_text() == "old"
 
 
 def test_checking_a_path_leaves_nothing_behind(tmp_path: Path):

@@ -37,6 +37,16 @@ def of_the_batch(x):
     return torch.linalg.qr(contexts.pca().basis + 0.2 * turned[:, :, None]).Q
 
 
+def slightly_random(x):
+    """Tangent spaces that are another by about 1 % at every call."""
+    basis = contexts.pca().basis
+    return torch.linalg.qr(basis + 0.01 * basis.std() * torch.randn(len(x), *basis.shape)).Q
+
+
+def slightly_of_the_batch(x):
+    return torch.linalg.qr(contexts.pca().basis + 0.01 * x.mean(0)[:, None]).Q
+
+
 def of_the_first_row(x):
     return torch.linalg.qr(contexts.pca().basis + 5 * x[:1, :, None].expand(1, -1, contexts.DIM).cumsum(2).sin()).Q[0]
 
@@ -54,14 +64,16 @@ def basis_in_place(x):
     return contexts.pca().basis
 
 
-@pytest.mark.parametrize("basis", [random_basis, lambda x: random_basis(x)[0]], ids=["each", "shared"])
+@pytest.mark.parametrize(
+    "basis", [random_basis, lambda x: random_basis(x)[0], slightly_random], ids=["each", "shared", "slightly"]
+)
 def test_random_tangent_spaces_are_named(basis):
     contexts.assert_fails_for_its_own_reason(
         "tangent-repeats", repeats.tangent_repeats, with_manifold(tangent_basis=basis)
     )
 
 
-@pytest.mark.parametrize("basis", [of_the_batch, of_the_first_row])
+@pytest.mark.parametrize("basis", [of_the_batch, slightly_of_the_batch, of_the_first_row])
 def test_tangent_spaces_that_depend_on_the_batch_are_named(basis):
     context = with_manifold(tangent_basis=basis)(contexts.plain())
     items = contexts.asked(repeats.batch_independent_manifold, context)
@@ -84,6 +96,12 @@ def test_other_bases_of_the_same_spaces_are_no_change():
     context = with_manifold(tangent_basis=other_bases_of_the_same_spaces)(contexts.plain())
     assert contexts.asked(repeats.tangent_repeats, context)["tangent-repeats"].value < 1e-3
     assert contexts.failed(contexts.asked(repeats.batch_independent_manifold, context).values()) == set()
+
+
+def test_a_basis_that_is_nearly_orthonormal_repeats():
+    """The item `orthonormal` lets bases pass that are off by 1e-4; that is no change from call to call."""
+    context = with_manifold(tangent_basis=lambda x: 0.99996 * contexts.pca().basis)(contexts.plain())
+    assert contexts.asked(repeats.tangent_repeats, context)["tangent-repeats"].value == 0
 
 
 @pytest.mark.parametrize(
