@@ -119,7 +119,7 @@ class TrainedAutoencoder(Decoder):
         codes, ambient_dim = super()._encoded(x), x.shape[1]
         if not are_dense(ambient_dim, self.dim, codes.element_size()):
             return codes
-        decode = partial(self._decoded, ambient_dim=ambient_dim)
+        decode = partial(self.decoded, ambient_dim=ambient_dim)
         return nearest_codes(x.to(codes), codes, decode, self.network.jacobian)
 
     def _jacobian(self, codes: Tensor, ambient_dim: int) -> Tensor:
