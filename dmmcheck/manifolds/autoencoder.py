@@ -149,8 +149,7 @@ class Autoencoder:
     from the code of the encoder, where a basis takes at most 64 MiB; elsewhere to the decoded point of that code.
 
     Attributes:
-        dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from
-            the points, see `dimension.estimated`.
+        dim: Intrinsic dimension k; estimated from the points where None or ``"estimate"``, see `dimension.chosen_dim`.
         steps: Most steps of training, with 128 points each.
         seed: Seed of the weights and of the order of the points.
 
