@@ -39,7 +39,7 @@ def scores_of(estimator: Any, role: str) -> nn.Module:
         raise ModelError(
             f"the {role} is a {type(estimator).__name__} that is not fitted; call fit(x, y) first"
         ) from error
-    except TypeError as error:
+    except (AttributeError, TypeError) as error:  # an object that scikit-learn does not know as an estimator
         raise NoExactFormError(_unsupported(estimator, role)) from error
     return _scores(estimator, role)
 

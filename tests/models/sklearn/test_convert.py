@@ -227,6 +227,17 @@ class Own(ClassifierMixin, BaseEstimator):
         return np.zeros(len(x), int)
 
 
+class Foreign:
+    """A classifier that scikit-learn does not know as one."""
+
+    def fit(self, x, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, x):
+        return np.zeros(len(x), int)
+
+
 class Turned(LogisticRegression):
     """Scores that are not those of its coefficients."""
 
@@ -239,6 +250,7 @@ class Turned(LogisticRegression):
     [
         (RandomForestClassifier(3, random_state=0), False),
         (Own(), False),
+        (Foreign(), False),
         (scaled(SVC()), True),  # votes broken by a smooth sum of the scores
         (make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()), True),
         (OneVsRestClassifier(GaussianNB()), True),
@@ -251,7 +263,17 @@ class Turned(LogisticRegression):
         (SVC(kernel=lambda a, b: a @ b.T), True),
     ],
     ids=[
-        *("forest", "own", "votes", "step", "one-vs-rest", "probabilities-divided", "isotonic", "calibrated-forest"),
+        *(
+            "forest",
+            "own",
+            "foreign",
+            "votes",
+            "step",
+            "one-vs-rest",
+            "probabilities-divided",
+            "isotonic",
+            "calibrated-forest",
+        ),
         *("class-missing", "neighbours", "threshold", "kernel"),
     ],
 )
