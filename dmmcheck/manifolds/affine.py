@@ -96,8 +96,7 @@ class PCA:
     """Principal component analysis: the k directions of largest variance.
 
     Attributes:
-        dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from
-            the points, see `dimension.estimated`.
+        dim: Intrinsic dimension k; estimated from the points where None or ``"estimate"``, see `dimension.chosen_dim`.
     """
 
     dim: int | str | None = None

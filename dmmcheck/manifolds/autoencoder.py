@@ -119,7 +119,7 @@ class TrainedAutoencoder(Decoder):
         codes, ambient_dim = super()._encoded(x), x.shape[1]
         if not are_dense(ambient_dim, self.dim, codes.element_size()):
             return codes
-        decode = partial(self._decoded, ambient_dim=ambient_dim)
+        decode = partial(self.decoded, ambient_dim=ambient_dim)
         return nearest_codes(x.to(codes), codes, decode, self.network.jacobian)
 
     def _jacobian(self, codes: Tensor, ambient_dim: int) -> Tensor:
@@ -149,8 +149,7 @@ class Autoencoder:
     from the code of the encoder, where a basis takes at most 64 MiB; elsewhere to the decoded point of that code.
 
     Attributes:
-        dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from
-            the points, see `dimension.estimated`.
+        dim: Intrinsic dimension k; estimated from the points where None or ``"estimate"``, see `dimension.chosen_dim`.
         steps: Most steps of training, with 128 points each.
         seed: Seed of the weights and of the order of the points.
 

@@ -107,8 +107,7 @@ class ClassPCA:
     """Estimate a manifold by principal component analysis of each class.
 
     Attributes:
-        dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from
-            the points, see `dimension.estimated`.
+        dim: Intrinsic dimension k; estimated from the points where None or ``"estimate"``, see `dimension.chosen_dim`.
 
     Example:
         >>> import torch

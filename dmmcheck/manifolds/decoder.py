@@ -119,7 +119,7 @@ class Decoder:
         """
         pieces = torch.split(x, max(1, _PAIR_VALUES // x.shape[1]))
         with evaluation(self.encode, self.decode), torch.no_grad():
-            return torch.cat([self._decoded(self._encoded(piece), x.shape[1]) for piece in pieces]).to(x)
+            return torch.cat([self.decoded(self._encoded(piece), x.shape[1]) for piece in pieces]).to(x)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
         """Orthonormal bases (n, D, k) of the column spaces of the decoder's Jacobians at the codes of points x (n, D).
@@ -151,7 +151,7 @@ class Decoder:
             return None
         codes = self.codes(x)
         spaces = ColumnSpaces(
-            lambda at: self._decoded(at, ambient_dim), codes, ambient_dim, within=partial(evaluation, self.decode)
+            lambda at: self.decoded(at, ambient_dim), codes, ambient_dim, within=partial(evaluation, self.decode)
         )
         ignored = float(spaces.rows(slice(0, 2)).ignored_share(seeded(0, "rank of the decoder's Jacobian")).max())
         if ignored > MOST_IGNORED:
@@ -178,7 +178,16 @@ class Decoder:
             ManifoldError: See `project_point`.
         """
         with evaluation(self.encode, self.decode), torch.no_grad():
-            return self._decoded(codes, ambient_dim)
+            return self.decoded(codes, ambient_dim)
+
+    def jacobian(self, codes: Tensor, ambient_dim: int) -> Tensor:
+        """Jacobians (n, D, k) of the decoded points at codes (n, ...).
+
+        Raises:
+            ManifoldError: See `project_point`.
+        """
+        with evaluation(self.decode), torch.no_grad():
+            return self._jacobian(codes, ambient_dim)
 
     def _encoded(self, x: Tensor) -> Tensor:
         """Codes (n, ...) of points (n, D), on the encoder's device."""
@@ -206,8 +215,12 @@ class Decoder:
         self._dim = size
         return codes.to(*placement(self.decode, codes, what="decoder", error=ManifoldError))
 
-    def _decoded(self, codes: Tensor, ambient_dim: int) -> Tensor:
-        """Points (n, D) of codes (n, ...)."""
+    def decoded(self, codes: Tensor, ambient_dim: int) -> Tensor:
+        """Points (n, D) of codes (n, ...), differentiable; the modules are called in the mode that they are in.
+
+        Raises:
+            ManifoldError: See `project_point`.
+        """
         output = _output(self.decode, self._what, codes.clone(), self._remedy)
         points = _tensor(getattr(output, "sample", output), self._what)
         if len(points) != len(codes) or points[0].numel() != ambient_dim:
@@ -223,7 +236,7 @@ class Decoder:
         pairs = torch.cartesian_prod(torch.arange(n), torch.arange(dim)).reshape(-1, 2).to(codes.device)
         columns = [
             derivative(
-                lambda code: self._decoded(code, ambient_dim),
+                lambda code: self.decoded(code, ambient_dim),
                 codes[piece[:, 0]],
                 torch.nn.functional.one_hot(piece[:, 1], dim).to(codes).reshape(-1, *codes.shape[1:]),
             )

@@ -16,10 +16,11 @@ from dmmcheck.manifolds.base import default_dim, fitting_points
 from dmmcheck.manifolds.neighbours import nearest
 
 ESTIMATE = "estimate"
-"""The value of the option ``dim`` that asks for an estimate."""
+"""The value of the option ``dim`` that asks for an estimate, as none does."""
 FALLS = 0.1  # relative; an estimate that falls by more from one scale to the next is still that of the noise
 DISAGREE = 0.2  # relative to the smaller one; a larger difference of the two estimates is named
 FEWEST = 10  # distinct points
+POINTS_PER_DIM = 4  # least m / k for an estimated k
 _QUERIES = 2000  # most points whose neighbours are computed for `two_nn`
 _FEW_QUERIES = 500  # most points whose neighbours are computed at several scales
 _NEIGHBOURS = 512  # most neighbours of each of these
@@ -147,17 +148,22 @@ def chosen_dim(x: Any, dim: int | str | None) -> tuple[int, str]:
 
     Args:
         x: Points ``(m, *input_shape)`` of any kind.
-        dim: The dimension; ``"estimate"`` for an estimate; None for 16, or half of D where that is less.
+        dim: The dimension; None or ``"estimate"`` for an estimate, which is at most half of D and a quarter of m. Where
+            None and too few points differ, the dimension is 16, or half of D where that is less.
 
     Raises:
-        ManifoldError: The dimension cannot be estimated.
+        ManifoldError: The dimension cannot be estimated, though ``"estimate"`` asks for it, or the points are not
+            finite floating-point numbers.
     """
-    if dim is None:
-        return default_dim(x), ""
-    if not isinstance(dim, str):
+    if dim is not None and not isinstance(dim, str):
         return dim, ""
-    if dim != ESTIMATE:
+    if dim not in {None, ESTIMATE}:
         raise ManifoldError(f"dim is {dim!r}; give a whole number of at least 1, or {ESTIMATE!r}")
     points = fitting_points(x, 1)
-    found = estimated(points)
-    return found.dim(points.shape[1]), found.note
+    try:
+        found = estimated(points)
+    except ManifoldError:
+        if dim is None:
+            return default_dim(x), ""
+        raise
+    return min(found.dim(points.shape[1]), max(1, len(points) // POINTS_PER_DIM)), found.note

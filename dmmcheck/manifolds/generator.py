@@ -109,14 +109,14 @@ class Generator(Decoder):
         samples = torch.randn((count, self.dim), generator=seeded(self.seed, "latent samples"), dtype=torch.float64)
         samples = samples.to(x)
         pieces = torch.split(samples, max(1, _VALUES // ambient_dim))
-        decoded = torch.cat([self._decoded(piece, ambient_dim) for piece in pieces])
+        decoded = torch.cat([self.decoded(piece, ambient_dim) for piece in pieces])
         points = torch.split(x, max(1, _VALUES // (STARTS * ambient_dim))) if n else ()
         return torch.cat([samples[:0], *[self._searched(piece, samples, decoded) for piece in points]])
 
     def _searched(self, x: Tensor, samples: Tensor, decoded: Tensor) -> Tensor:
         """Codes (n, k) of points (n, D), from samples (m, k) and their decoded points (m, D)."""
         n, ambient_dim = x.shape
-        decode, jacobian = (partial(f, ambient_dim=ambient_dim) for f in (self._decoded, self._jacobian))
+        decode, jacobian = (partial(f, ambient_dim=ambient_dim) for f in (self.decoded, self._jacobian))
         away = torch.cdist(x, decoded).nan_to_num(nan=torch.inf)
         candidates = samples[away.topk(STARTS, dim=1, largest=False).indices].flatten(0, 1)
         copies = x.repeat_interleave(STARTS, dim=0)
@@ -125,9 +125,9 @@ class Generator(Decoder):
         best = codes.reshape(n, STARTS, -1)[torch.arange(n, device=x.device), rest.argmin(1)]
         return nearest_codes(x, best, decode, jacobian, steps=LAST_STEPS)
 
-    def _decoded(self, codes: Tensor, ambient_dim: int) -> Tensor:
+    def decoded(self, codes: Tensor, ambient_dim: int) -> Tensor:
         """Points (n, D) of codes (n, k)."""
-        return super()._decoded(codes.reshape(len(codes), *self.latent_shape), ambient_dim)
+        return super().decoded(codes.reshape(len(codes), *self.latent_shape), ambient_dim)
 
     def _check_sizes(self, ambient_dim: int) -> None:
         if not self.dim < ambient_dim:

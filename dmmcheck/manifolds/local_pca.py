@@ -142,8 +142,7 @@ class LocalPCA:
     """Estimate a manifold by principal component analysis of the nearest training points at each input.
 
     Attributes:
-        dim: Intrinsic dimension k; 16 where None, or half of D where that is less; ``"estimate"`` for an estimate from
-            the points, see `dimension.estimated`.
+        dim: Intrinsic dimension k; estimated from the points where None or ``"estimate"``, see `dimension.chosen_dim`.
         neighbours: Number K of nearest training points that a plane is fitted to, at least k + 2. Where None, K is 4k:
             few enough to be local, and enough to tell k directions from noise. It is m^(4 / (k + 4)) / 12 of m points
             where that is more, as for k = 1 from 167 points and for k = 2 from 1,123. With this power, what noise and

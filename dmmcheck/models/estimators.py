@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,8 @@ def as_function(
     try:
         return as_module(model, x, role=role)
     except NoExactFormError as error:
+        if isinstance(getattr(estimator, "nb_classes", None), Integral):  # of the Adversarial Robustness Toolbox
+            return numpy_function(estimator.predict, x, type(estimator).__name__, bounds=bounds)
         if not hasattr(estimator, "classes_"):
             raise ModelError(
                 f"the {role} is a {type(estimator).__name__} without classes_, which is no fitted classifier; pass a "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,8 @@ STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # tried sizes of a difference, in standa
 AGREES = 0.02  # differences of two sizes that agree so well, in the median, are derivatives
 SMOOTH = 0.1  # where none agrees better than this, the function has no derivative
 PROBED = 8  # inputs at which that is tried, each in a random direction
-BATCH_VALUES = 1 << 22  # most values of the inputs of one call for a gradient
+BATCH_ROWS = 2048  # most inputs of one call for a gradient, since many at a time leave the processor's cache
+BATCH_VALUES = 1 << 22  # most values of these inputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ def _jacobian(function: NumpyFunction, x: Tensor, scores: Tensor) -> Tensor:
     assert function.steps is not None
     n, width = len(x), x[0].numel()
     points, steps, base = x.reshape(n, width), function.steps.to(x), scores.reshape(n, 1, -1)
-    size = max(1, BATCH_VALUES // max(1, n * width))
+    size = max(1, min(BATCH_ROWS, BATCH_VALUES // width) // max(1, n))
     parts = []
     for start in range(0, width, size):
         number = torch.arange(start, min(start + size, width), device=x.device)
@@ -237,4 +239,7 @@ def difference_steps(function: NumpyFunction, x: Tensor, bounds: tuple[Any, Any]
         if errors[-1] <= AGREES:
             break
     best = min(range(len(errors)), key=errors.__getitem__)
-    return spread * STEPS[best] if errors[best] <= SMOOTH else None
+    if errors[best] > SMOOTH:
+        return None
+    # a step of one feature may be as long as one of all features together, so that rounding decides less
+    return spread * max(STEPS[best], min(STEPS[best] * math.sqrt(points.shape[1]), STEPS[-1]))

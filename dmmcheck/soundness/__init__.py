@@ -5,7 +5,8 @@ of all gates. A check that requires a family with a failed item ends inconclusiv
 built-in gates, in report order.
 """
 
-from dmmcheck.soundness import model, attack, probes, manifold, dimensions, repeats, data, training_data, features  # noqa: F401, I001  # report order
+from dmmcheck.soundness import model, attack, probes, manifold, dimensions, along  # noqa: F401, I001  # report order
+from dmmcheck.soundness import repeats, data, training_data, features  # noqa: F401  # report order
 from dmmcheck.soundness.context import SoundnessContext, bounded, info, judged
 from dmmcheck.soundness.registry import assess, gate
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import math
 
 import torch
 from torch import Tensor
 
 from dmmcheck import geometry
-from dmmcheck.errors import ManifoldError
+from dmmcheck.errors import ManifoldError, one_error
 from dmmcheck.manifolds.base import checked_basis
 from dmmcheck.manifolds.dimension import estimated
 from dmmcheck.manifolds.neighbours import nearest
@@ -71,4 +73,19 @@ def intrinsic_dimension(context: SoundnessContext) -> Soundness:
     except ManifoldError as error:
         return info(name, f"k is {k}; {error}")
     mean = (found.two_nn + found.likelihood) / 2
-    return info(name, f"k is {k}; of {len(points)} points, {found.note}", mean if math.isfinite(mean) else None)
+    said = f"k is {k}; of {len(points)} points, {found.note}{_second_opinion(points)}"
+    return info(name, said, mean if math.isfinite(mean) else None)
+
+
+def _second_opinion(points: Tensor) -> str:
+    """The estimates of scikit-dimension by the same two methods at its own scales; "" where it is not installed."""
+    if importlib.util.find_spec("skdim") is None:
+        return ""
+    array = torch.unique(points, dim=0).cpu().double().numpy()
+    try:
+        with one_error("scikit-dimension", "", ManifoldError):
+            methods = importlib.import_module("skdim.id")
+            two_nn, likelihood = (float(getattr(methods, one)().fit(array).dimension_) for one in ("TwoNN", "MLE"))
+    except ManifoldError as error:
+        return f"; {error}"
+    return f"; scikit-dimension estimates {two_nn:.1f} by TwoNN and {likelihood:.1f} by maximum likelihood"

@@ -50,10 +50,6 @@ def test_labels_may_have_any_form(labels):
     torch.testing.assert_close(ClassPCA(dim=2).fit(POINTS.numpy(), labels).project_point(POINTS), expected)
 
 
-def test_the_dimension_has_a_default():
-    assert ClassPCA().fit(POINTS, LABELS).dim == 4
-
-
 @pytest.mark.parametrize("rows", [[0.5, 0.5, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
 def test_rows_of_labels_that_are_not_one_hot_are_refused(rows):
     with pytest.raises(SubjectError, match="one-hot"):

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from dmmcheck import geometry
+from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds import PCA, Autoencoder, ClassPCA, KernelPCA, LocalPCA, analytic
-from dmmcheck.manifolds.dimension import DimensionEstimate, _settled, estimated, two_nn
+from dmmcheck.manifolds.dimension import DimensionEstimate, _settled, chosen_dim, estimated, two_nn
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -101,11 +102,32 @@ def test_a_disagreement_is_named():
 
 
 @pytest.mark.parametrize("kind", [PCA, LocalPCA, ClassPCA, KernelPCA, Autoencoder], ids=lambda kind: kind.__name__)
-def test_a_manifold_is_fitted_with_the_estimate_and_says_so(kind):
+@pytest.mark.parametrize("dim", [None, "estimate"])
+def test_a_manifold_is_fitted_with_the_estimate_and_says_so(kind, dim):
     points, labels = flat(3)[:200, :12], [torch.arange(200) % 2] * (kind is ClassPCA)
-    made = kind(dim="estimate", **({"steps": 1} if kind is Autoencoder else {})).fit(points, *labels)
+    made = kind(dim=dim, **({"steps": 1} if kind is Autoencoder else {})).fit(points, *labels)
     assert made.dim == estimated(points).dim(12) == 3
     assert made.note.startswith("k estimated: ")
     stretched = points * torch.tensor([1e4] + [1.0] * 11)
     assert made.refit_on(stretched).dim == estimated(stretched).dim(12) < 3
     assert not made.refit(2).note.startswith("k estimated")
+
+
+def test_the_estimate_is_at_most_a_quarter_of_the_points():
+    points = torch.randn((40, 500), generator=seeded(), dtype=torch.float64)
+    assert estimated(points).dim(500) > 10
+    assert chosen_dim(points, None)[0] == chosen_dim(points, "estimate")[0] == 10
+    assert LocalPCA().fit(points).tangent_basis(points[:2]).shape == (2, 500, 10)
+
+
+@pytest.mark.parametrize(("ambient", "dim"), [(12, 6), (50, 16)])
+def test_points_too_few_for_an_estimate_have_the_plain_default(ambient, dim):
+    points = torch.randn((9, ambient), generator=seeded(), dtype=torch.float64).repeat(4, 1)
+    assert chosen_dim(points, None) == (dim, "")
+    with pytest.raises(ManifoldError, match="the dimension of 9 distinct points cannot be estimated"):
+        chosen_dim(points, "estimate")
+
+
+def test_another_text_is_no_dimension():
+    with pytest.raises(ManifoldError, match="dim is 'many'; give a whole number of at least 1, or 'estimate'"):
+        chosen_dim(flat(1), "many")

@@ -37,5 +37,5 @@ def test_a_large_data_set_is_fitted_on_some_of_its_points(monkeypatch):
     assert len(manifold.training_points) == 120
 
 
-def test_the_dimension_has_a_default_and_is_known_before_a_point_is_seen():
-    assert KernelPCA().fit(CIRCLE).dim == 2
+def test_the_dimension_is_estimated_and_is_known_before_a_point_is_seen():
+    assert KernelPCA().fit(CIRCLE).dim == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -102,3 +104,34 @@ def test_a_fitted_manifold_is_refitted_with_another_dimension_and_on_other_point
     assert scaled.dim == K
     torch.testing.assert_close(scaled.project_point(2 * X), 2 * manifold.project_point(X), rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(scaled.training_points, 2 * POINTS)
+
+
+def rotated(name: str, turn: torch.Tensor):
+    """A kind of manifold whose points, or whose maps between points and codes, are turned by a matrix (D, D)."""
+    points = POINTS @ turn.T
+    encode, decode = curved(0)
+    fitted = {
+        "pca": lambda: PCA(dim=K).fit(points),
+        "local-pca": lambda: LocalPCA(dim=K).fit(points),
+        "class-pca": lambda: ClassPCA(dim=K).fit(points, LABELS),
+        "kernel-pca": lambda: KernelPCA(dim=K).fit(points),
+        "decoder": lambda: Decoder(lambda x: encode(x @ turn), lambda z: decode(z) @ turn.T),
+        "generator": lambda: Generator(lambda z: decode(z) @ turn.T, dim=K),
+    }
+    if name in fitted:
+        return fitted[name]()
+    known = KINDS[name]()
+    return replace(known, frame=turn @ known.frame, origin=turn @ known.origin)
+
+
+@pytest.mark.parametrize(
+    "name", sorted({*KINDS} - {"autoencoder"})
+)  # whose first weights are drawn for each coordinate
+def test_a_manifold_of_rotated_points_is_the_rotated_manifold(name):
+    turn = geometry.random_basis(D, D, generator=seeded(4), dtype=torch.float64)
+    plain, turned = KINDS[name](), rotated(name, turn)
+    x = X @ turn.T
+    torch.testing.assert_close(turned.project_point(x), plain.project_point(X) @ turn.T, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        span(turned.tangent_basis(x)), turn @ span(plain.tangent_basis(X)) @ turn.T, rtol=0, atol=1e-5
+    )

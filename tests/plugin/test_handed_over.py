@@ -78,9 +78,11 @@ CASES = {
             "data": "held:test",
             "manifold-data": "held:train",
             "units": "standard",
+            "manifold-options.dim": 2,
             "queries": 3000,
         },
-        r"(?s)subject +RandomForestClassifier, D = 13 \(13\), 3 classes.*soundness +all \d+ ok",
+        r"(?s)off-manifold-energy [^\n]*(supported|refuted)\n.*"
+        r"subject +RandomForestClassifier, D = 13 \(13\), 3 classes.*soundness +all \d+ ok",
     ),
     "endpoint": (
         {"model": "held:endpoint", "data": "held:numbered", "manifold-data": "held:points", "queries": 300},

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
+from types import ModuleType, SimpleNamespace
 
 import contexts
+import numpy as np
 import pytest
 import torch
 
@@ -91,6 +96,50 @@ def test_points_whose_dimension_cannot_be_estimated_are_named(points, words):
     _, dimension = asked(replace(contexts.plain(), training_points=points))
     assert dimension.value is None
     assert words in dimension.message
+
+
+class Fixed:
+    """An estimator of scikit-dimension that finds the same dimension for all points."""
+
+    def __init__(self, dim):
+        self.dimension_ = dim
+
+    def fit(self, points):
+        if len(points) != len(np.unique(points, axis=0)):
+            raise ValueError("points are repeated")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        (
+            {"TwoNN": lambda: Fixed(2.25), "MLE": lambda: Fixed(1.94)},
+            "; scikit-dimension estimates 2.2 by TwoNN and 1.9 by maximum likelihood",
+        ),
+        ({"TwoNN": lambda: Fixed(2)}, "; scikit-dimension raised AttributeError: "),
+    ],
+    ids=["estimates", "other-version"],
+)
+def test_scikit_dimension_adds_its_estimates_where_it_is_installed(monkeypatch, methods, words):
+    library = ModuleType("skdim")
+    library.__spec__ = ModuleSpec("skdim", None)
+    monkeypatch.setitem(sys.modules, "skdim", library)
+    monkeypatch.setitem(sys.modules, "skdim.id", SimpleNamespace(**methods))
+    points = analytic.torus(64, generator=torch.Generator().manual_seed(0)).sample(
+        200, generator=torch.Generator().manual_seed(1)
+    )
+    _, dimension = asked(replace(contexts.plain(), training_points=torch.cat([points, points])))
+    assert words in dimension.message
+
+
+def test_the_estimates_of_scikit_dimension_are_near_those_here():
+    pytest.importorskip("skdim", reason="scikit-dimension is not installed")
+    points = analytic.torus(64, generator=torch.Generator().manual_seed(0)).sample(
+        500, generator=torch.Generator().manual_seed(1)
+    )
+    _, dimension = asked(replace(contexts.plain(), training_points=points))
+    assert re.search(r"; scikit-dimension estimates [12]\.\d by TwoNN and [12]\.\d by maximum", dimension.message)
 
 
 def test_an_input_that_is_a_point_of_the_data_is_compared_with_the_next_one():

@@ -62,7 +62,7 @@ BUILT_IN = (
     ),
     *("flatness", "box", "segment-probe", "random-ray-probe", "transfer", "independent-attack"),
     *("planted-boundaries", "orthonormal", "residual", "label-agreement", "effective-rank", "linearity"),
-    *("tangent-angles", "intrinsic-dimension"),
+    *("tangent-angles", "intrinsic-dimension", "along-manifold"),
     *(
         "in-place",
         "tangent-repeats",

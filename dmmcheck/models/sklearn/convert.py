@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.multiclass import OneVsRestClassifier
@@ -13,8 +15,9 @@ from torch import nn
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.exact import NoExactFormError
-from dmmcheck.models.sklearn import gaussian, kernel, linear, mlp, steps
+from dmmcheck.models.sklearn import calibrated, gaussian, kernel, linear, mlp, steps
 from dmmcheck.models.sklearn.gaussian import OfEachClass
+from dmmcheck.models.sklearn.response import Response
 
 FAMILIES = (linear, gaussian, mlp, kernel)
 
@@ -36,7 +39,7 @@ def scores_of(estimator: Any, role: str) -> nn.Module:
         raise ModelError(
             f"the {role} is a {type(estimator).__name__} that is not fitted; call fit(x, y) first"
         ) from error
-    except TypeError as error:
+    except (AttributeError, TypeError) as error:  # an object that scikit-learn does not know as an estimator
         raise NoExactFormError(_unsupported(estimator, role)) from error
     return _scores(estimator, role)
 
@@ -44,11 +47,15 @@ def scores_of(estimator: Any, role: str) -> nn.Module:
 def _scores(estimator: Any, role: str) -> nn.Module:
     if isinstance(estimator, (GridSearchCV, RandomizedSearchCV)):
         return _scores(estimator.best_estimator_, role)
+    if type(estimator).__name__ == "FrozenEstimator":  # of scikit-learn 1.6 and later
+        return _scores(estimator.estimator, role)
     if isinstance(estimator, Pipeline):
         before = [_step(name, step, role) for name, step in estimator.steps[:-1] if step not in (None, "passthrough")]
         return nn.Sequential(*before, _scores(estimator.steps[-1][1], role))
     if isinstance(estimator, OneVsRestClassifier):
         return _one_vs_rest(estimator, role)
+    if isinstance(estimator, CalibratedClassifierCV):
+        return calibrated.build(estimator, partial(_scores, role=role))
     for family in FAMILIES:
         if isinstance(estimator, family.KINDS):
             module: nn.Module = family.build(estimator)
@@ -60,9 +67,9 @@ def _one_vs_rest(estimator: Any, role: str) -> nn.Module:
     """The score of each class against the others."""
     if estimator.multilabel_:
         raise ModelError(f"the {role} gives several labels to an input, one is supported; fit it on y of shape (n,)")
-    parts = [_scores(part, role) for part in estimator.estimators_]
-    if any(isinstance(part, gaussian.KINDS) for part in estimator.estimators_):
+    if not hasattr(estimator, "decision_function"):  # the probabilities of the classes are divided by their sum
         raise NoExactFormError(_unsupported(estimator, role))
+    parts = [Response(_scores(part, role), probabilities=False) for part in estimator.estimators_]
     return parts[0] if len(parts) == 1 else OfEachClass(parts)
 
 

@@ -31,8 +31,10 @@ from sklearn.preprocessing import (
     StandardScaler,
 )
 from sklearn.svm import SVC, SVR, LinearSVC, NuSVC
+from sklearn.utils._param_validation import InvalidParameterError
 
 from dmmcheck.errors import ModelError
+from dmmcheck.models.numpy_function import NumpyFunction
 from dmmcheck.models.reference import reference_model
 from dmmcheck.models.torch import adapt
 
@@ -57,7 +59,16 @@ KINDS = {
     "naive-bayes": GaussianNB(),
     **{f"mlp-{name}": MLPClassifier(**MLP, activation=name) for name in ("relu", "tanh", "logistic", "identity")},
     "one-vs-rest": OneVsRestClassifier(SVC(gamma=0.1)),
+    "one-vs-rest-densities": OneVsRestClassifier(make_pipeline(QuadraticDiscriminantAnalysis(reg_param=0.1))),
     "grid": GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=2),
+}
+CALIBRATED = {
+    "scores": CalibratedClassifierCV(LogisticRegression(), cv=2),
+    "one-estimator": CalibratedClassifierCV(LinearSVC(random_state=0), cv=2, ensemble=False),
+    "probabilities": CalibratedClassifierCV(MLPClassifier(**MLP), cv=2),
+    "densities": CalibratedClassifierCV(scaled(QuadraticDiscriminantAnalysis(reg_param=0.1)), cv=2),
+    "naive-bayes": CalibratedClassifierCV(GaussianNB(), cv=2),
+    "one-vs-rest": CalibratedClassifierCV(OneVsRestClassifier(LogisticRegression()), cv=2),
 }
 KERNELS = {
     **{kernel: SVC(kernel=kernel, coef0=0.5, degree=2) for kernel in ("linear", "poly", "rbf", "sigmoid")},
@@ -88,7 +99,7 @@ def scores(estimator, x):
     """The scores of an estimator, or the logarithms of its probabilities, by scikit-learn."""
     if hasattr(estimator, "decision_function"):
         return estimator.decision_function(x)
-    return estimator.predict_log_proba(x)
+    return np.log(estimator.predict_proba(x))
 
 
 def assert_alike(estimator, x):
@@ -116,6 +127,40 @@ def assert_alike(estimator, x):
 @pytest.mark.parametrize("name", KINDS)
 def test_a_classifier_behind_a_scaler(name, data):
     assert_alike(scaled(KINDS[name]).fit(*data), data[0])
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("data", [WINE, CANCER], ids=["three-classes", "two-classes"])
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_a_calibrated_classifier(name, data):
+    assert_alike(scaled(CALIBRATED[name]).fit(*data), data[0])
+
+
+@pytest.mark.parametrize("data", [WINE, CANCER], ids=["three-classes", "two-classes"])
+def test_a_calibration_by_temperature(data):
+    fitted = fit_with_temperature(scaled(LogisticRegression()), data)
+    assert_alike(fitted, data[0])
+
+
+def test_a_calibration_of_probabilities_by_temperature_is_called_itself():
+    fitted = fit_with_temperature(GaussianNB(), CANCER)
+    classifier = adapt(fitted, torch.as_tensor(CANCER[0]))
+    assert isinstance(classifier.forward, NumpyFunction)
+
+
+def fit_with_temperature(estimator, data):
+    """An estimator that is calibrated by temperature, where scikit-learn can do so."""
+    calibrated = CalibratedClassifierCV(estimator, method="temperature", cv=2)
+    try:
+        return calibrated.fit(*data)
+    except InvalidParameterError:
+        pytest.skip("this version of scikit-learn has no calibration by temperature")
+
+
+def test_a_calibrated_classifier_that_was_trained_before():
+    frozen = pytest.importorskip("sklearn.frozen", reason="this version of scikit-learn has no frozen estimators")
+    trained = scaled(LogisticRegression()).fit(*WINE)
+    assert_alike(CalibratedClassifierCV(frozen.FrozenEstimator(trained)).fit(*WINE), WINE[0])
 
 
 @pytest.mark.parametrize("name", KERNELS)
@@ -167,8 +212,23 @@ def test_an_estimator_is_the_reference_model_of_a_network_in_its_dtype():
     assert other.logits(x[:3]).shape == (3, 2)
 
 
+WITHOUT_A_CLASS = [(np.flatnonzero(WINE[1] != 1), np.arange(178))]
+"""One split of the wines, whose first part lacks a class."""
+
+
 class Own(ClassifierMixin, BaseEstimator):
     """A classifier of a kind that nobody knows."""
+
+    def fit(self, x, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, x):
+        return np.zeros(len(x), int)
+
+
+class Foreign:
+    """A classifier that scikit-learn does not know as one."""
 
     def fit(self, x, y):
         self.classes_ = np.unique(y)
@@ -190,15 +250,32 @@ class Turned(LogisticRegression):
     [
         (RandomForestClassifier(3, random_state=0), False),
         (Own(), False),
+        (Foreign(), False),
         (scaled(SVC()), True),  # votes broken by a smooth sum of the scores
         (make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()), True),
         (OneVsRestClassifier(GaussianNB()), True),
-        (CalibratedClassifierCV(scaled(LogisticRegression()), cv=2), True),
+        (OneVsRestClassifier(scaled(MLPClassifier(**MLP))), True),
+        (CalibratedClassifierCV(scaled(LogisticRegression()), cv=2, method="isotonic"), False),
+        (CalibratedClassifierCV(RandomForestClassifier(3, random_state=0), cv=2), False),
+        (CalibratedClassifierCV(scaled(LogisticRegression()), cv=WITHOUT_A_CLASS), False),
         (KNeighborsClassifier(), False),
         (FixedThresholdClassifier(LogisticRegression(), threshold=0.9), False),
         (SVC(kernel=lambda a, b: a @ b.T), True),
     ],
-    ids=["forest", "own", "votes", "step", "one-vs-rest", "calibrated", "neighbours", "threshold", "kernel"],
+    ids=[
+        *(
+            "forest",
+            "own",
+            "foreign",
+            "votes",
+            "step",
+            "one-vs-rest",
+            "probabilities-divided",
+            "isotonic",
+            "calibrated-forest",
+        ),
+        *("class-missing", "neighbours", "threshold", "kernel"),
+    ],
 )
 @pytest.mark.filterwarnings("ignore")
 def test_an_estimator_without_an_exact_form_is_called_itself(estimator, differentiable):
