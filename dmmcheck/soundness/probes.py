@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -14,6 +13,7 @@ from dmmcheck.attacks.planted import planted
 from dmmcheck.attacks.probe import along, nearer, nothing, random_rays
 from dmmcheck.attacks.torchattacks import TorchAttack
 from dmmcheck.errors import AttackError
+from dmmcheck.inference.stats import binomial_test
 from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.measurement.measure import NEXT_EFFORT
 from dmmcheck.models.base import Classifier, called, is_differentiable
@@ -202,7 +202,7 @@ def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
                 f"not planted: every boundary that could be planted {WHERE[arm]} would lie outside the box",
             )
             continue
-        p = binomtest(missed, total, 1 - RECALL, alternative="greater").pvalue
+        p = binomial_test(missed, total, 1 - RECALL)
         yield judged(
             f"planted-{arm}",
             p > RECALL_ALPHA,
