@@ -87,7 +87,7 @@ def _usage_error(error: BaseException) -> str:
 def _set_message(report: pytest.TestReport, item: pytest.Item, error: BaseException) -> None:
     """Show the message without frames of this package, and the root file as the location."""
     is_check = isinstance(item, CheckItem)
-    if isinstance(error, (DmmError, pytest.UsageError)) or (is_check and isinstance(error, outcomes.FAILURES)):
+    if isinstance(error, outcomes.SHOWN_ALONE if is_check else (DmmError, pytest.UsageError)):
         style = item.config.getoption("tbstyle", "auto")
         rerun = f"\nrerun      {rerun_command(item.config, item.nodeid)}" * isinstance(error, outcomes.FAILURES)
         style = "long" if style == "auto" else style
