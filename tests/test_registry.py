@@ -139,6 +139,9 @@ assert "torch" in sys.modules
 assert list(GATES)[0] == "evaluation-mode"
 assert list(CHECKS)[0] == "off-manifold-energy"
 assert callable(REPORT_FORMATS[".md"])
+import dmmcheck
+assert callable(dmmcheck.run)
+assert not {"sklearn", "pandas", "scipy.stats", "torchattacks"} & set(sys.modules)  # which take seconds to load
 """
     subprocess.run([sys.executable, "-c", code], check=True)
 

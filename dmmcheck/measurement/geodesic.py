@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import csgraph
-from sklearn.neighbors import kneighbors_graph
 
 from dmmcheck.inference.evidence import Floats
 from dmmcheck.measurement.measure import MAX_EXAMPLES
@@ -23,6 +21,9 @@ def geodesic_distance(view: View) -> Floats:
 
     Source: Tenenbaum, de Silva, Langford, Science 290 (2000).
     """
+    from scipy.sparse import csgraph  # noqa: PLC0415
+    from sklearn.neighbors import kneighbors_graph  # noqa: PLC0415  # takes a second to load
+
     examples = view.examples
     chosen = np.linspace(0, len(examples.x) - 1, min(MAX_EXAMPLES, len(examples.x))).round().astype(int)
     x = view.x.cpu().numpy().astype(np.float64)

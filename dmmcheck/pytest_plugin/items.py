@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from dmmcheck.inference.types import SEARCH
 from dmmcheck.pytest_plugin.collection_root import CONFTEST
 from dmmcheck.pytest_plugin.distances import DistanceTest
 from dmmcheck.pytest_plugin.options import ARGUMENT, MARK
+from dmmcheck.pytest_plugin.outcomes import SHOWN_ALONE
 from dmmcheck.pytest_plugin.selection import SELECTION
 from dmmcheck.pytest_plugin.session import SubjectSession
 
@@ -110,6 +112,12 @@ class CheckItem(pytest.Function):
         super().setup()
         session = self.funcargs["_dmm_session"]
         self.stash[ITEM_INFO].session = session if isinstance(session, SubjectSession) else None
+
+    def _repr_failure_py(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """Draw no frames where `makereport` shows a message in their place: drawing them takes up to a second."""
+        if isinstance(excinfo.value, SHOWN_ALONE):
+            return excinfo.getrepr(style="value", chain=False)
+        return super()._repr_failure_py(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
         """The root file as the location, since the user has not written the test's source."""

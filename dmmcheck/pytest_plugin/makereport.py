@@ -94,7 +94,7 @@ def _set_message(report: pytest.TestReport, item: pytest.Item, error: BaseExcept
         is_own: Whether the test has no function of the user's, though a test function of the user's made it.
     """
     is_check = isinstance(item, CheckItem) or is_own
-    if isinstance(error, (DmmError, pytest.UsageError)) or (is_check and isinstance(error, outcomes.FAILURES)):
+    if isinstance(error, outcomes.SHOWN_ALONE if is_check else (DmmError, pytest.UsageError)):
         style = item.config.getoption("tbstyle", "auto")
         rerun = f"\nrerun      {rerun_command(item.config, item.nodeid)}" * isinstance(error, outcomes.FAILURES)
         style = "long" if style == "auto" else style

@@ -8,6 +8,7 @@ import pytest
 
 from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import Settings
+from dmmcheck.errors import DmmError
 from dmmcheck.errors.text import harmless
 from dmmcheck.inference.types import SEARCH
 from dmmcheck.report import wording
@@ -43,6 +44,8 @@ class RegressedError(AssertionError):
 
 
 FAILURES = (RefutedError, InconclusiveError, UnexpectedlySupportedError, RegressedError)
+SHOWN_ALONE = (DmmError, pytest.UsageError, *FAILURES)
+"""What a check raises whose message is shown without frames of this package."""
 
 
 class NoVerdict(pytest.skip.Exception):  # type: ignore[name-defined, misc]  # mypy sees a function

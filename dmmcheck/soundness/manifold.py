@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from scipy.stats import binomtest
 
+from dmmcheck.inference.stats import binomial_test
 from dmmcheck.manifolds.base import PROJECTION_LIMIT, projection_residual
 from dmmcheck.models.base import called
 from dmmcheck.report.model import Soundness
@@ -74,7 +74,7 @@ def label_agreement(context: SoundnessContext) -> Soundness:
     finding = f"the model gives {percent(share)} of inputs the label of their projection"
     if chance >= 1:
         return info("label-agreement", f"{finding}, and all inputs are of one class", share)
-    p = binomtest(agree, n, chance, alternative="greater").pvalue
+    p = binomial_test(agree, n, chance)
     if p <= CHANCE_ALPHA and share < AGREEMENT:
         return info(
             "label-agreement",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor, nn
 
+from dmmcheck.inference.stats import binomial_test
 from dmmcheck.models.base import called, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, changes, info, judged, percent, too_few
@@ -107,7 +107,7 @@ def above_chance(context: SoundnessContext) -> Soundness:
     """The accuracy exceeds that of always naming the most frequent class (one-sided exact binomial test)."""
     chance = max(context.majority, 1 / context.classifier.classes)
     correct = round(context.accuracy * context.labelled)
-    p = binomtest(correct, context.labelled, min(chance, 1.0), alternative="greater").pvalue
+    p = binomial_test(correct, context.labelled, min(chance, 1.0))
     return judged(
         "above-chance",
         p <= CHANCE_ALPHA,

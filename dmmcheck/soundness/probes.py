@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 
 import torch
-from scipy.stats import binomtest
 from torch import Tensor
 from torch.nn.functional import one_hot
 
@@ -14,7 +13,7 @@ from dmmcheck.attacks.planted import FOUND_WITHIN, planted
 from dmmcheck.attacks.probe import along, nearer, nothing, random_rays
 from dmmcheck.attacks.torchattacks import TorchAttack
 from dmmcheck.errors import AttackError
-from dmmcheck.inference.stats import median_interval
+from dmmcheck.inference.stats import binomial_test, median_interval
 from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.measurement.measure import NEXT_EFFORT
 from dmmcheck.models.base import Classifier, called, is_differentiable
@@ -235,8 +234,7 @@ def _recalled(context: SoundnessContext, arm: str, times: Tensor) -> Soundness:
 
 def _recall_p_value(times: Tensor, most: float) -> float:
     """P-value of a recall of at least 98 %, where a crossing at most so many times as far as planted (m,) counts."""
-    missed = int((times > most).sum())
-    return float(binomtest(missed, len(times), 1 - RECALL, alternative="greater").pvalue)
+    return binomial_test(int((times > most).sum()), len(times), 1 - RECALL)
 
 
 def _why_beaten(context: SoundnessContext) -> str:

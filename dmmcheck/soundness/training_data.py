@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
-from scipy.stats import fisher_exact
 from torch import Tensor
 
 from dmmcheck.models.base import called
@@ -61,6 +59,8 @@ def training_data(context: SoundnessContext) -> Soundness:
     correct, n = int((predicted == y).sum()), len(y)
     expected = round(context.accuracy * context.labelled)
     table = [[correct, n - correct], [expected, context.labelled - expected]]
+    from scipy.stats import fisher_exact  # noqa: PLC0415  # takes a second to load
+
     p = float(fisher_exact(table, alternative="less").pvalue)
     share, limit = correct / n, context.accuracy - MARGIN
     ok = share >= limit or p > CHANCE_ALPHA
@@ -92,6 +92,8 @@ def _renumbered(context: SoundnessContext, y: Tensor, predicted: Tensor) -> Iter
     """The numbering of classes under which the labels agree best with the model, where it is another one."""
     classes = context.classifier.classes
     counts = torch.bincount((y * classes + predicted).cpu(), minlength=classes**2).reshape(classes, classes)
+    from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  # takes long to load
+
     given, meant = linear_sum_assignment(counts.numpy(), maximize=True)
     shift = {int(number) for number in (given - meant) % classes}
     if shift == {0}:

@@ -28,8 +28,8 @@ DEPTH = "adversarial-training-deepens-mechanism-depth"
 MAIN_EFFECT = "adversarial-training-deepens-mechanism-main-effect"
 TURN = "robust-turns-tangential-mechanism-builtin"
 CLAIMS = (DEPTH, MAIN_EFFECT, TURN)
-SMALL = {"ambient_dim": 16, "dim": 3, "samples": 64}
-SHEET = dimples._sheet(16, 3, jitter=0.2, samples=64, noise=0.0, seed=0)
+SMALL = {"ambient_dim": 16, "dim": 3, "samples": 32}
+SHEET = dimples._sheet(16, 3, jitter=0.2, samples=32, noise=0.0, seed=0)
 
 
 def network(depth: float, seed: int, spread: float = 0.2) -> torch.nn.Module:

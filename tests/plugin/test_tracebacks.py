@@ -112,3 +112,18 @@ def test_an_error_of_a_check_shows_the_users_line_and_fails_that_check_only(proj
         assert words in text
     assert "dmmcheck/run.py" not in text
     assert "dmmcheck/judge.py" not in text
+
+
+def test_frames_that_nobody_sees_are_not_drawn(project, monkeypatch):
+    """pytest would read and parse the source of some twenty frames of dmmcheck for each error."""
+    drawn, styles = pytest.ExceptionInfo.getrepr, []
+
+    def noted(info, *arguments, **options):
+        styles.append(options.get("style"))
+        return drawn(info, *arguments, **options)
+
+    monkeypatch.setattr(pytest.ExceptionInfo, "getrepr", noted)
+    unusable = project.runpytest_inprocess(*ONE, "--dmm-model", "world:none")
+    refuted = project.runpytest_inprocess(*ONE, "--dmm-model", "world:on")
+    assert (unusable.ret, refuted.ret) == (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.TESTS_FAILED)
+    assert set(styles) == {"value"}
