@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+
+LONGEST = (
+    "test_known_answers.py",
+    "checks/test_trainings.py",
+    "plugin/test_plugin_neighbours.py",
+    "docs/test_docs_blocks.py",
+    "checks/test_error_control.py",
+    "soundness/test_soundness_attack.py",
+    "plugin/test_xdist.py",
+    "measurement/test_store.py",
+    "plugin/test_handed_over.py",
+    "plugin/test_quick_start.py",
+    "examples/test_digits.py",
+    "plugin/test_search_tier.py",
+    "plugin/test_baseline.py",
+)
+"""The files that take longest. They run first, so that at the end no process works on one of them while others wait."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    first = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    assert all(path.exists() for path in first), "a file of LONGEST does not exist"
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture
