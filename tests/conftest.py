@@ -46,6 +46,16 @@ def own_registries(monkeypatch):
 
 
 @pytest.fixture
+def fewer_gates(own_registries):
+    """The gates that search, which take most of the time of a small run, are left out."""
+    from dmmcheck.registry import GATES
+
+    for name, gate in list(GATES.items()):
+        if gate.ask.__module__ == "dmmcheck.soundness.probes" or name == "effort":
+            del GATES._things[name]
+
+
+@pytest.fixture
 def few_plants(monkeypatch):
     """The gate of planted boundaries plants few: each needs its search where inputs are close, as in small worlds.
 

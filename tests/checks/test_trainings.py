@@ -19,7 +19,6 @@ from dmmcheck.inference.decide import decide
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.measurement import nulls
 from dmmcheck.measurement.trainings import Pair, pairs_needed
-from dmmcheck.registry import GATES
 from dmmcheck.run import Run
 from dmmcheck.soundness.context import widening
 from dmmcheck.worlds import dimples
@@ -198,14 +197,6 @@ def test_the_alpha_of_a_run_is_shared_with_claims_about_training_only_where_ther
     assert twin.gating_alpha == alone.gating_alpha
     gating = round(0.05 / alone.gating_alpha)
     assert several.gating_alpha == pytest.approx(0.05 / (gating + 3))
-
-
-@pytest.fixture
-def fewer_gates(own_registries):
-    """The gates that search take most of the time."""
-    for name, gate in list(GATES.items()):
-        if gate.ask.__module__ == "dmmcheck.soundness.probes" or name == "effort":
-            del GATES._things[name]
 
 
 @pytest.mark.usefixtures("fewer_gates")
