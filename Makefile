@@ -1,7 +1,8 @@
 # Each target does its own set-up: a virtual environment in the checkout, installed once and again only when
 # pyproject.toml or constraints.txt change. Networks this small
 # gain nothing from threads that wait for each other: one thread a process, and the tests in a process a core. The tests
-# of a file share one process, so that what they share (trained networks, whole runs) is made once.
+# of a file share one process, so that what they share (trained networks, whole runs) is made once. The longest files
+# run first, in the order of tests/conftest.py.
 
 PYTHON ?= python3
 VENV := .venv
@@ -22,12 +23,12 @@ demo: $(INSTALLED)
 	  $(BIN)/python -m examples.verdicts $$? $(REPORT) $(JUNIT)
 
 test: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # The tests of `make test` and the heavy ones, with branch coverage over both.
 test-all: $(INSTALLED)
 	@mkdir -p build/coverage && rm -f build/coverage/data*
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "heavy or not heavy" --cov \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "heavy or not heavy" --cov \
 	  --cov-report=term --cov-report=html --cov-fail-under=$(COVERED) $(ARGS)
 
 lint: $(INSTALLED)

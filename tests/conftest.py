@@ -5,10 +5,34 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from pathlib import Path
 
 import pytest
 
 LAYOUT, OVERRIDES = 0x20080522, 0b110  # of Linux's capability sets; root's rights to pass over permissions of files
+LONGEST = (
+    "test_known_answers.py",
+    "checks/test_trainings.py",
+    "plugin/test_plugin_neighbours.py",
+    "docs/test_docs_blocks.py",
+    "checks/test_error_control.py",
+    "soundness/test_soundness_attack.py",
+    "plugin/test_xdist.py",
+    "measurement/test_store.py",
+    "plugin/test_handed_over.py",
+    "plugin/test_quick_start.py",
+    "examples/test_digits.py",
+    "plugin/test_search_tier.py",
+    "plugin/test_baseline.py",
+)
+"""The files that take longest. They run first, so that at the end no process works on one of them while others wait."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    first = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    assert all(path.exists() for path in first), "a file of LONGEST does not exist"
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture
@@ -23,6 +47,16 @@ def own_registries(monkeypatch):
     for registry in (CHECKS, CONTROLS, GATES, REPORT_FORMATS):
         for name in ("_things", "_sources"):
             monkeypatch.setattr(registry, name, dict(getattr(registry, name)))
+
+
+@pytest.fixture
+def fewer_gates(own_registries):
+    """The gates that search, which take most of the time of a small run, are left out."""
+    from dmmcheck.registry import GATES
+
+    for name, gate in list(GATES.items()):
+        if gate.ask.__module__ == "dmmcheck.soundness.probes" or name == "effort":
+            del GATES._things[name]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from dmmcheck.models.base import flat
 from dmmcheck.run import Run
 
 pytestmark = pytest.mark.usefixtures("few_plants")
-SAMPLES = 96
+SAMPLES, MASKED_SAMPLES = 48, 96  # with fewer inputs, gates cannot tell that a ripple masks the gradients
 SOUND = [name for name in worlds.WORLDS if name not in worlds.KINDS]
 
 
@@ -138,7 +138,7 @@ EQUAL = {
 @cache
 def judged(name, **options):
     """A world, and its findings by id."""
-    world = worlds.WORLDS[name](seed=0, samples=SAMPLES)
+    world = worlds.WORLDS[name](seed=0, samples=SAMPLES if name in SOUND else MASKED_SAMPLES)
     return world, {finding.id: finding for finding in dmmcheck.run(world.subject, **options).findings}
 
 

@@ -26,7 +26,7 @@ from dmmcheck.run import Run
 from dmmcheck.subject import Subject
 
 pytestmark = pytest.mark.usefixtures("few_plants")
-SMALL = {"ambient_dim": 16, "dim": 3, "samples": 128}
+SMALL = {"ambient_dim": 16, "dim": 3, "samples": 64}
 
 
 def verdicts(subject: Subject, **settings: object) -> dict[str, str]:
@@ -47,7 +47,7 @@ def test_a_check_of_the_user_is_under_the_same_error_control(own_registries):
         """Norm of the input."""
         return dmmcheck.Evidence.of(view.x.norm(dim=1))
 
-    report = dmmcheck.run(subject, checks=["norm-below-five"], samples=128)
+    report = dmmcheck.run(subject, checks=["norm-below-five"])
     (finding,) = report.findings
     assert (finding.id, finding.verdict, finding.gating) == ("norm-below-five-stated-builtin", "supported", True)
     assert finding.estimate == pytest.approx(float(subject.x.norm(dim=1)[:32].median()), rel=0.2)
@@ -83,16 +83,16 @@ def test_alpha_is_shared_by_the_gating_tests_that_the_subject_allows():
 
 
 def test_a_verdict_does_not_depend_on_what_else_is_asked():
-    subject = views.subject(samples=96, manifold=views.Local())
+    subject = views.subject(samples=40, manifold=views.Local())
     names = ["noise-like", "off-manifold-energy", "projection-restores"]
     ids = [
         [item.id for item in plan(Settings()) if item.id.startswith(name) and item.id.endswith("builtin")]
         for name in names
     ]
-    together = views.judged(subject, *chain(*ids), samples=96)
+    together = views.judged(subject, *chain(*ids))
     separate = {}
     for some in reversed(ids):
-        separate |= views.judged(subject, *some, samples=96)
+        separate |= views.judged(subject, *some)
     assert len(together) >= 2 * len(names)
     assert set(together) == set(separate)
     for id, finding in together.items():
@@ -217,7 +217,7 @@ class Quantised(nn.Module):
 
 
 def test_a_masked_model_of_a_pair_makes_the_pair_inconclusive_and_nothing_else():
-    subject = worlds.hyperplane(angle=80, seed=0, **SMALL | {"samples": 64}).subject
+    subject = worlds.hyperplane(angle=80, seed=0, **SMALL | {"samples": 32}).subject
     subject = replace(subject, robust=Quantised(subject.model))
     findings = views.judged(subject, *PAIR, "off-manifold-energy-stated-builtin", sound=False)
     assert all(findings[name].verdict == "inconclusive" for name in PAIR)
@@ -247,7 +247,8 @@ def test_an_untrained_network_does_not_differ_from_untrained_networks():
     """It differs clearly from any single one, but not from them all."""
     names = ("boundary-clings-mechanism-builtin", "normal-gradient-growth-mechanism-builtin")
     decided = 0
-    for seed in range(6):
-        findings = views.judged(views.subject(seed=50 + seed, samples=64, factory=views.network), *names)
+    for seed in range(4):
+        subject = views.subject(seed=50 + seed, samples=32, factory=views.network)
+        findings = views.judged(subject, *names, effort="quick")
         decided += sum(finding.verdict != "inconclusive" for finding in findings.values())
     assert decided <= 1

@@ -48,6 +48,7 @@ def test_the_alpha_of_a_robust_model_is_shared_by_the_claims_that_gate_it():
     assert run.gating_alpha == 0.05 / len(allowed)
 
 
+@pytest.mark.usefixtures("fewer_gates")
 def test_a_refuted_claim_about_standard_training_says_why_it_is_advisory():
     subject = replace(worlds.hyperplane(angle=0, seed=0, **SMALL).subject, robustly_trained=True)
     report = dmmcheck.run(subject, checks=["off-manifold-energy"], tiers=["stated"])

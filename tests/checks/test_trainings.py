@@ -17,8 +17,8 @@ from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ConfigError
 from dmmcheck.inference.decide import decide
 from dmmcheck.inference.evidence import Evidence
+from dmmcheck.measurement import nulls
 from dmmcheck.measurement.trainings import Pair, pairs_needed
-from dmmcheck.registry import GATES
 from dmmcheck.run import Run
 from dmmcheck.soundness.context import widening
 from dmmcheck.worlds import dimples
@@ -27,9 +27,12 @@ pytestmark = pytest.mark.usefixtures("few_plants")
 DEPTH = "adversarial-training-deepens-mechanism-depth"
 MAIN_EFFECT = "adversarial-training-deepens-mechanism-main-effect"
 TURN = "robust-turns-tangential-mechanism-builtin"
+CONTROLLED = "adversarial-training-deepens-controlled-main-effect"
 CLAIMS = (DEPTH, MAIN_EFFECT, TURN)
 SMALL = {"ambient_dim": 16, "dim": 3, "samples": 32}
 SHEET = dimples._sheet(16, 3, jitter=0.2, samples=32, noise=0.0, seed=0)
+QUICK = {"effort": "quick"}
+"""Settings of runs whose searches need no more: the boundary of a sheet is flat near each input."""
 
 
 def network(depth: float, seed: int, spread: float = 0.2) -> torch.nn.Module:
@@ -60,7 +63,7 @@ def test_as_many_pairs_as_alpha_needs_decide_what_holds_for_all_of_them(standard
 
     run = Run(replace(of, pairs=counted), Settings(seed=3))
     needed = pairs_needed(run.gating_alpha)
-    findings = views.judged(replace(of, pairs=counted), *CLAIMS, seed=3)
+    findings = views.judged(replace(of, pairs=counted), *CLAIMS, seed=3, **QUICK)
     assert {id: finding.verdict for id, finding in findings.items()} == dict.fromkeys(CLAIMS, expected)
     assert made == list(range(3, 3 + needed))
     assert needed in {9, 10}
@@ -120,7 +123,7 @@ def test_the_number_of_pairs_is_said_before_the_first_is_made():
         said.append(f"made {seed}")
         return of.pairs(seed)
 
-    run = Run(replace(of, pairs=pairs), Settings(), said.append)
+    run = Run(replace(of, pairs=pairs), Settings(**QUICK), said.append)
     run.soundness, run.trainings_soundness = (), {}
     run.finding(next(one for one in run.planned if one.id == DEPTH))
     needed = pairs_needed(run.gating_alpha)
@@ -132,7 +135,7 @@ def test_the_number_of_pairs_is_said_before_the_first_is_made():
 def test_a_network_that_is_in_two_pairs_counts_once():
     shared = network(0.1, 0)
     pairs = [(shared, network(0.3, seed)) for seed in range(12)]
-    finding = views.finding(subject(pairs=pairs), DEPTH)
+    finding = views.finding(subject(pairs=pairs), DEPTH, **QUICK)
     assert finding.verdict == "inconclusive"
     assert "trainings, and there are 1" in finding.reason
     assert "pairs 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 do not count" in finding.reason
@@ -144,7 +147,7 @@ def test_a_network_that_is_in_two_pairs_counts_once():
 )
 def test_robust_pairs_must_exceed_the_alternative_training_too(alternative, expected):
     of = subject(alternative=lambda seed: network(alternative, 5000 + seed))
-    finding = views.finding(of, DEPTH)
+    finding = views.finding(of, DEPTH, **QUICK)
     assert finding.verdict == expected
     assert finding.statement == "adversarial training deepens the dimples, and more than by the alternative training"
     assert "median over pairs" in finding.reason
@@ -154,7 +157,7 @@ def test_robust_pairs_must_exceed_the_alternative_training_too(alternative, expe
 def test_an_alternative_can_be_one_model_or_a_list_beside_a_list_of_pairs(kind):
     others = [network(0.1, 7000 + seed) for seed in range(10)]
     of = subject(count=10, alternative=others[0] if kind == "one model" else others)
-    finding = views.finding(of, DEPTH)
+    finding = views.finding(of, DEPTH, **QUICK)
     assert (finding.verdict, finding.n) == ("supported", 10)
 
 
@@ -164,10 +167,11 @@ def test_one_twin_must_exceed_its_alternative_and_stays_advisory():
     assert found == {0.1: "supported", 0.6: "refuted"}
 
 
-def test_one_twin_is_about_this_twin_and_never_gates_and_says_how_many_pairs_would():
+def test_one_twin_is_about_this_twin_and_never_gates_and_says_how_many_pairs_would(monkeypatch):
+    monkeypatch.setitem(nulls.BUDGETS, "search", nulls.DrawBudget(2, 20, 20))  # what is said depends on no draw
     world = worlds.pair(standard=0.1, robust=0.3, seed=0, **SMALL)
     every = ("stated", "controlled", "mechanism", "beyond-chance")
-    findings = views.judged(world.subject, *CLAIMS, "adversarial-training-deepens-controlled-main-effect", gate=every)
+    findings = views.judged(world.subject, *CLAIMS, CONTROLLED, gate=every, **QUICK)
     assert not any(finding.gating for finding in findings.values())
     assert findings[DEPTH].statement == "this robust twin's dimples are deeper"
     assert all("this robust twin's" in finding.statement for finding in findings.values())
@@ -195,14 +199,6 @@ def test_the_alpha_of_a_run_is_shared_with_claims_about_training_only_where_ther
     assert several.gating_alpha == pytest.approx(0.05 / (gating + 3))
 
 
-@pytest.fixture
-def fewer_gates(own_registries):
-    """The gates that search take most of the time."""
-    for name, gate in list(GATES.items()):
-        if gate.ask.__module__ == "dmmcheck.soundness.probes" or name == "effort":
-            del GATES._things[name]
-
-
 @pytest.mark.usefixtures("fewer_gates")
 @pytest.mark.parametrize("name", ["robust", "alternative"])
 def test_an_unsound_model_of_the_first_pair_is_named(name):
@@ -214,7 +210,7 @@ def test_an_unsound_model_of_the_first_pair_is_named(name):
     def pairs(seed):
         return network(0.1, seed), chance if name == "robust" else network(0.3, seed + 1)
 
-    run = Run(replace(of, pairs=pairs, alternative=chance), Settings())
+    run = Run(replace(of, pairs=pairs, alternative=chance), Settings(**QUICK))
     finding = run.finding(next(one for one in run.planned if one.id == DEPTH))
     assert finding.verdict == "inconclusive"
     assert f"{name} model of pair 1: " in finding.reason
@@ -222,7 +218,7 @@ def test_an_unsound_model_of_the_first_pair_is_named(name):
 
 def test_pairs_decide_where_the_search_falls_short_and_as_many_are_made_as_the_wider_interval_needs():
     said = []
-    run = Run(subject(), Settings(samples=16), said.append)
+    run = Run(subject(), Settings(samples=16, **QUICK), said.append)
     run.soundness, run.trainings_soundness = (widening("effort", 0.05, 0.02, "the search falls short"),), {}
     finding = run.finding(next(one for one in run.planned if one.id == DEPTH))
     assert (finding.verdict, finding.search_error is None) == ("supported", False)
@@ -250,7 +246,7 @@ def test_a_masked_model_of_a_later_pair_is_named_without_a_search_in_its_subspac
         robust = network(0.3, 2 * seed + 1)
         return network(0.1, 2 * seed), Masked(robust) if seed == 4 else robust
 
-    run = Run(subject(pairs=[pairs(seed) for seed in range(12)] if is_list else pairs), Settings(), said.append)
+    run = Run(subject(pairs=[pairs(seed) for seed in range(12)] if is_list else pairs), Settings(**QUICK), said.append)
     run.soundness = ()
     finding = run.finding(next(one for one in run.planned if one.id == DEPTH))
     assert finding.verdict == "inconclusive"
@@ -343,7 +339,7 @@ def share_decided(monkeypatch, question, limit, *, alpha, deeper=1.0, runs=400):
 
 
 @pytest.mark.parametrize("id", QUESTIONS)
-@pytest.mark.parametrize(("alpha", "runs"), [(0.05, 1000), (0.05 / 12, 400)])
+@pytest.mark.parametrize(("alpha", "runs"), [(0.05, 600), (0.05 / 12, 400)])
 def test_pairs_trained_alike_are_decided_in_at_most_alpha_of_runs(monkeypatch, id, alpha, runs):
     shares = share_decided(monkeypatch, *QUESTIONS[id], alpha=alpha, runs=runs)
     wrong = round(runs * (1 - shares["inconclusive"]))

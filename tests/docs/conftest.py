@@ -9,12 +9,29 @@ import pytest
 import torch
 
 import dmmcheck
+from dmmcheck.measurement import nulls
+from dmmcheck.soundness import collect, probes
 
 # An inner run takes away again what it was the first to import, and torch cannot be imported twice.
 inner = [module.name for module in pkgutil.walk_packages(dmmcheck.__path__, "dmmcheck.")]
-for name in (*inner, "sklearn.datasets", "sklearn.model_selection"):
+for name in (
+    *inner,
+    "scipy.sparse.csgraph",
+    "sklearn.datasets",
+    "sklearn.model_selection",
+    "sklearn.neighbors",
+    "torchattacks",
+):
     importlib.import_module(name)
 torch.optim.Adam([torch.zeros(1)])  # which imports more of torch, once
+
+
+@pytest.fixture(autouse=True)
+def small_runs(monkeypatch):
+    """Few inputs of the soundness gates and few draws, also where a page's script runs with the settings of users."""
+    monkeypatch.setitem(nulls.BUDGETS, "energy", nulls.DrawBudget(3, 99, 99))
+    monkeypatch.setattr(collect, "SOUNDNESS_INPUTS", 16)
+    monkeypatch.setattr(probes, "PLANTED_INPUTS", 6)
 
 
 @pytest.fixture(autouse=True)

@@ -77,10 +77,16 @@ def test_checkpoints_run_from_untrained_to_the_model():
     assert training.accuracy(subject.checkpoints()[0][1], *subject.split().test) < 0.3
 
 
+def some_digits():
+    """A part of the training digits, where it does not matter how well a network is trained."""
+    train = subject.split().train
+    return train.x[:300], train.y[:300]
+
+
 @pytest.mark.parametrize("recipe", [SHORT, SHORT_ADVERSARIAL], ids=["plain", "adversarial"])
 def test_training_is_a_function_of_data_and_seed(recipe):
-    train = subject.split().train
-    first, again, other = (training.fit(*train, seed, recipe=recipe) for seed in (5, 5, 6))
+    x, y = some_digits()
+    first, again, other = (training.fit(x, y, seed, recipe=recipe) for seed in (5, 5, 6))
     assert _same(first, again)
     assert not _same(first, other)
 
@@ -89,7 +95,7 @@ def test_no_global_generator_is_read_or_set():
     torch_before, numpy_before = torch.get_rng_state(), _numpy_state()
     data.load()
     subject.factory(1)
-    training.fit(*subject.split().train, 0, recipe=SHORT_ADVERSARIAL)
+    training.fit(*some_digits(), 0, recipe=SHORT_ADVERSARIAL)
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert np.array_equal(_numpy_state(), numpy_before)
 

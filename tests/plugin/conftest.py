@@ -17,7 +17,8 @@ from dmmcheck.registry import CHECKS, CONTROLS, GATES, REPORT_FORMATS
 
 # An inner run removes the modules that it was the first to import, and torch cannot be imported twice.
 # Its pytest plugin imports hypothesis at the end of each run, which takes seconds.
-for name in (*(module.name for module in pkgutil.walk_packages(dmmcheck.__path__, "dmmcheck.")), "hypothesis"):
+inner = [module.name for module in pkgutil.walk_packages(dmmcheck.__path__, "dmmcheck.")]
+for name in (*inner, "hypothesis", "scipy.sparse.csgraph", "sklearn.neighbors", "torchattacks"):
     importlib.import_module(name)
 gc.freeze()  # each inner run collects garbage several times, and need not search the modules imported so far
 

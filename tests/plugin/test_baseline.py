@@ -6,6 +6,7 @@ import json
 from xml.etree import ElementTree
 
 import pytest
+from projects import FEWER_GATES
 
 SHALLOW = """
 import dmmcheck
@@ -33,6 +34,7 @@ CHECKS = ("--dmm-only", "--dmm-tier", "stated", "--dmm-checks", "boundary-clings
 
 @pytest.fixture
 def dimples(pytester, registries):
+    exec(FEWER_GATES, {})
     pytester.makepyfile(dimples=SHALLOW)
     pytester.makefile(".toml", pyproject=SETTINGS)
     return pytester

@@ -39,6 +39,10 @@ RUN = (
     "mechanism",
     "--dmm-report",
     "r.json",
+    "--dmm-samples",
+    "12",
+    "--dmm-effort",
+    "quick",
 )
 
 
