@@ -7,8 +7,10 @@ import json
 import pytest
 from projects import ID, ONE, SETTINGS, SUFFICES, configure, printed
 
+from dmmcheck.errors import ReportError
 from dmmcheck.pytest_plugin import Recorder, terminal_summary
-from dmmcheck.report import markdown, terminal
+from dmmcheck.pytest_plugin.old_reports import OldReports
+from dmmcheck.report import markdown, terminal, write
 
 OWN = "def test_own():\n    assert 1 == 2, 'the failure of the user'\n"
 BOTH = ("--dmm", "--dmm-checks", SUFFICES)
@@ -158,6 +160,25 @@ def test_an_old_report_comes_back_where_a_worker_refuses_an_option(project, node
     assert not list(project.path.glob(".dmmcheck-*"))
 
 
+def test_old_reports_are_put_back_where_one_cannot_be_hidden_and_others_may_have_removed_some(project, monkeypatch):
+    for name in ("a.json", "b.json", "c.json"):
+        (project.path / name).write_text("old")
+    reports = [word for name in ("a.json", "b.json", "c.json") for word in ("--dmm-report", name)]
+    config, set_aside = project.parseconfig(*reports), write.set_aside
+
+    def last_fails(path, *, kept):
+        if path.name == "c.json":
+            next(project.path.glob(".dmmcheck-*")).unlink()
+            raise ReportError("c.json cannot be replaced")
+        return set_aside(path, kept=kept)
+
+    monkeypatch.setattr(write, "set_aside", last_fails)
+    with pytest.raises(pytest.UsageError, match="cannot be replaced"):
+        OldReports(config)
+    assert not list(project.path.glob(".dmmcheck-*"))
+    assert len(list(project.path.glob("?.json"))) == 2
+
+
 NAMES = {
     "300 characters": "x" * 300 + ".json",
     "NUL": "a\0b.json",
@@ -192,6 +213,13 @@ def test_without_a_terminal_a_refuted_claim_is_printed_on_the_error_output(proje
     assert result.ret == 1
     (line,) = [line for line in result.errlines if line]
     assert line.startswith(f"dmmcheck: {SUFFICES} (stated): 4.60 ")
+
+
+def test_without_a_terminal_a_fault_in_that_hides_nothing(project, monkeypatch):
+    monkeypatch.setattr(terminal_summary.wording, "failure", fail)
+    result = project.runpytest_inprocess(*ONE, "-p", "no:terminal", "--dmm-model", "world:on")
+    assert result.ret == 1
+    assert "dmmcheck: what fails the run cannot be shown (ZeroDivisionError: a fault" in printed(result)
 
 
 OPTIONS = {
