@@ -12,11 +12,14 @@ import pytest
 LAYOUT, OVERRIDES = 0x20080522, 0b110  # of Linux's capability sets; root's rights to pass over permissions of files
 LONGEST = (
     "test_known_answers.py",
+    "soundness/test_soundness_registry.py",
     "checks/test_trainings.py",
     "plugin/test_plugin_neighbours.py",
     "docs/test_docs_blocks.py",
     "checks/test_error_control.py",
     "soundness/test_soundness_attack.py",
+    "soundness/test_soundness_remedies.py",
+    "test_run.py",
     "plugin/test_xdist.py",
     "measurement/test_store.py",
     "plugin/test_handed_over.py",

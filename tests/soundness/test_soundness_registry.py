@@ -169,7 +169,7 @@ def sound_subject():
     return worlds.hyperplane(angle=85, ambient_dim=16, dim=3, samples=48, seed=0).subject
 
 
-@pytest.mark.usefixtures("own_registries")
+@pytest.mark.usefixtures("fewer_gates")
 @pytest.mark.parametrize("family", ["model", "attack", "manifold"])
 def test_an_own_gate_that_fails_makes_the_checks_inconclusive_that_require_its_family(family):
     @dmmcheck.gate(family)
@@ -197,7 +197,7 @@ def test_an_own_gate_that_fails_makes_the_checks_inconclusive_that_require_its_f
     assert verdicts["only-then"] == ("inconclusive", f"unsound: {item.message}")
 
 
-@pytest.mark.usefixtures("own_registries")
+@pytest.mark.usefixtures("fewer_gates")
 def test_an_own_gate_that_passes_or_informs_changes_no_verdict():
     @dmmcheck.gate("model")
     def several(context):
@@ -221,7 +221,7 @@ def raising_late(context):
     raise ZeroDivisionError("by nothing")
 
 
-@pytest.mark.usefixtures("own_registries")
+@pytest.mark.usefixtures("fewer_gates")
 @pytest.mark.parametrize(
     ("ask", "words"),
     [
