@@ -34,8 +34,9 @@ BEYOND_CHANCE: Gate = "beyond-chance"
 MIN_INPUTS = 8
 """The smallest number of inputs that anything is measured on."""
 BUILTIN = "builtin"
-HOLDS_LIMIT = "the interval holds the limit"
 """The variant of a check without other variants, and the name of the built-in search among the attacks."""
+HOLDS_LIMIT = "the interval holds the limit"
+"""The first words of the reason why a claim is inconclusive whose interval contains what is asked."""
 
 
 @dataclass(frozen=True, kw_only=True)

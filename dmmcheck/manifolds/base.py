@@ -49,7 +49,9 @@ class Manifold(Protocol):
 
 
 def default_dim(x: Any) -> int:
-    """The dimension k where none is given: 16, or half of D in fewer dimensions, which leaves as many off the manifold.
+    """The dimension k where none is given and none can be estimated: 16, or half of D where that is less.
+
+    Half of D leaves as many dimensions off the manifold.
 
     Args:
         x: Points ``(m, *input_shape)`` of any kind.

@@ -15,7 +15,7 @@ from dmmcheck.data.arrays import plain
 from dmmcheck.data.labels import labels_of
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.base import fitting_points
-from dmmcheck.manifolds.dimension import ESTIMATE, chosen_dim
+from dmmcheck.manifolds.dimension import ESTIMATE, POINTS_PER_DIM, chosen_dim
 from dmmcheck.manifolds.principal import principal_plane
 from dmmcheck.models.process_state import neutral_state
 
@@ -129,9 +129,13 @@ class ClassPCA:
                 labels as points.
             SubjectError: Rows of labels are not one-hot.
         """
-        dim, note = chosen_dim(x, self.dim)
-        points = fitting_points(x, dim)
-        return ClassPlanes(points, _numbers(y, len(points)), dim, note=note)
+        points = fitting_points(x, 1)
+        classes = _numbers(y, len(points))
+        smallest = min(
+            len(np.unique(points[classes == one].cpu().numpy(), axis=0)) for one in range(int(classes.max()) + 1)
+        )
+        dim, note = chosen_dim(points, self.dim, most=smallest // POINTS_PER_DIM)
+        return ClassPlanes(fitting_points(points, dim), classes, dim, note=note)
 
 
 def _numbers(y: Any, count: int) -> Tensor:

@@ -16,7 +16,7 @@ from dmmcheck.manifolds.base import default_dim, fitting_points
 from dmmcheck.manifolds.neighbours import nearest
 
 ESTIMATE = "estimate"
-"""The value of the option ``dim`` that asks for an estimate, as none does."""
+"""The value of the option ``dim`` that asks for an estimate, as an option that is not set does."""
 FALLS = 0.1  # relative; an estimate that falls by more from one scale to the next is still that of the noise
 DISAGREE = 0.2  # relative to the smaller one; a larger difference of the two estimates is named
 FEWEST = 10  # distinct points
@@ -66,10 +66,12 @@ class DimensionEstimate:
     Attributes:
         two_nn: By the ratio of the distances to two neighbours.
         likelihood: By maximum likelihood of the distances to all near neighbours.
+        points: The number of distinct points.
     """
 
     two_nn: float
     likelihood: float
+    points: int = 0
 
     def dim(self, ambient_dim: int) -> int:
         """The mean of both as a whole number of at least 1, and at most half of D, or 1 where D is below 4."""
@@ -122,7 +124,7 @@ def estimated(points: Tensor) -> DimensionEstimate:
     sizes = [2**power for power in range(int(math.log2(count)))]
     ratios = [_by_ratio(logs, size) for size in sizes]
     likelihoods = [_by_likelihood(logs, 2 * size) for size in sizes if 2 * size >= _LEAST_LIKELIHOOD]
-    return DimensionEstimate(_settled(ratios), _settled(likelihoods))
+    return DimensionEstimate(_settled(ratios), _settled(likelihoods), len(distinct))
 
 
 def _by_ratio(logs: Tensor, size: int) -> float:
@@ -143,13 +145,15 @@ def _settled(values: Sequence[float]) -> float:
     return next((value for value, following in pairs if following >= (1 - FALLS) * value), values[-1])
 
 
-def chosen_dim(x: Any, dim: int | str | None) -> tuple[int, str]:
+def chosen_dim(x: Any, dim: int | str | None, *, most: int | None = None) -> tuple[int, str]:
     """The dimension k of a manifold that is to be fitted on points, and how it was estimated in a few words.
 
     Args:
         x: Points ``(m, *input_shape)`` of any kind.
-        dim: The dimension; None or ``"estimate"`` for an estimate, which is at most half of D and a quarter of m. Where
-            None and too few points differ, the dimension is 16, or half of D where that is less.
+        dim: The dimension; None or ``"estimate"`` for an estimate, which is at most half of D and a quarter of the
+            number of distinct points. Where None and too few points differ, the dimension is 16, or half of D where
+            that is less.
+        most: The largest estimate that the manifold can take, if there is one.
 
     Raises:
         ManifoldError: The dimension cannot be estimated, though ``"estimate"`` asks for it, or the points are not
@@ -166,4 +170,5 @@ def chosen_dim(x: Any, dim: int | str | None) -> tuple[int, str]:
         if dim is None:
             return default_dim(x), ""
         raise
-    return min(found.dim(points.shape[1]), max(1, len(points) // POINTS_PER_DIM)), found.note
+    limits = [found.points // POINTS_PER_DIM] if most is None else [found.points // POINTS_PER_DIM, most]
+    return max(1, min(found.dim(points.shape[1]), *limits)), found.note

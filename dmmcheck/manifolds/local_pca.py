@@ -168,5 +168,5 @@ class LocalPCA:
         Raises:
             ManifoldError: There are too few points, k is not below D, or neighbours is not in [k + 2, m].
         """
-        dim, note = chosen_dim(x, self.dim)
+        dim, note = chosen_dim(x, self.dim, most=None if self.neighbours is None else self.neighbours - 2)
         return LocalPlanes(fitting_points(x, dim), dim, self.neighbours, note=note)

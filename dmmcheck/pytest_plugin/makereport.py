@@ -37,7 +37,12 @@ def add_record(
         raised: What that phase raised, if anything.
     """
     info = item_info(item)
-    if info is None or report.when == "teardown" or (report.when == "setup" and report.passed):
+    if info is None or (report.when == "setup" and report.passed):
+        return
+    is_own = isinstance(info.planned, DistanceTest)
+    if report.when == "teardown":
+        if raised is not None:
+            _set_message(report, item, raised.value, is_own=is_own)
         return
     progress_line(item.config).close(item.nodeid)
     usage_error = error = ""
@@ -46,7 +51,7 @@ def add_record(
         error = "" if usage_error or not report.failed else harmless(told(raised.value))
         if usage_error:
             item.config.stash.setdefault(UNUSABLE, {})[info.label] = usage_error
-        _set_message(report, item, raised.value, is_own=isinstance(info.planned, DistanceTest))
+        _set_message(report, item, raised.value, is_own=is_own)
     found = None if info.session is None else info.session.report(info.planned)
     if found is not None and report.when == "call" and report.skipped and not hasattr(report, "wasxfail"):
         vars(report)["dmmcheck_word"] = _outcome_word(info.planned, found)

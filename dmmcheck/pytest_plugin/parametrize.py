@@ -93,14 +93,18 @@ def concluded_distance(item: pytest.Function) -> bool | None:
     """Test a distance beside the baseline without the body of the test function, which expects a finding.
 
     Returns:
-        Whether that was done; None where the test is another one, whose body is to be called.
+        True where that was done; None where the test is another one, whose body is to be called.
+
+    Raises:
+        ConfigError: Another fixture than the plugin's gives ``dmm_check``, so that there is no run to take it from.
     """
     __tracebackhide__ = True
     info = item_info(item)
     if info is None or not isinstance(info.planned, DistanceTest) or ARGUMENT not in item.fixturenames:
         return None
-    if info.session is not None:  # it was made when the test was set up
-        info.session.conclude(info.planned)
+    if info.session is None:  # it is made when the fixture of the plugin is set up
+        raise ConfigError(f"the fixture {ARGUMENT} of {item.name} is not that of dmmcheck; give yours another name")
+    info.session.conclude(info.planned)
     return True
 
 

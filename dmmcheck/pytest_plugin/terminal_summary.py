@@ -198,11 +198,28 @@ class RunSummary:
         """Print what fails the run, and the notes on the whole run, on the error output."""
         lines = list(self._notes)
         try:
-            lines[:0] = _failures(self._reports.values())
+            lines[:0] = self._failures()
         except Exception as error:
             lines.append(f"what fails the run cannot be shown ({told(error)}); {BUG}")
         for line in lines:
             print(harmless(f"dmmcheck: {line}"), file=sys.stderr)
+
+    def _failures(self) -> list[str]:
+        """One line for each refuted or changed claim that fails the run, each undecided one, and each error of a test.
+
+        Undecided claims are listed where the setting ``on-inconclusive`` lets them fail the run. The line of a subject
+        begins with its name where there are several.
+        """
+        found: list[str] = []
+        fails = options.is_on(self._config) and loaded_config(self._config).settings.on_inconclusive == "fail"
+        for label, report in self._reports.items():
+            shown = harmless_report(report)
+            undecided = [one for one in shown.findings if fails and one.gating and one.verdict == "inconclusive"]
+            lines = [*map(wording.failure, shown.failures), *wording.regressions(shown).values()]
+            lines += [f"{one.id} is inconclusive: {one.reason}" for one in undecided if one.tier != SEARCH]
+            lines += [error for error in shown.errors if error not in self._results.usage_errors]
+            found += [f"{label}: {line}" if label and len(self._reports) > 1 else line for line in lines]
+        return found
 
     def _drawn(self, label: str, report: Report, lines_below: int) -> str:
         """The table of a subject, above a number of lines of the whole run."""
@@ -216,14 +233,6 @@ class RunSummary:
             verbose=self._config.get_verbosity() > 0,
             lines_below=lines_below,
         )
-
-
-def _failures(reports: Iterable[Report]) -> list[str]:
-    """One line for each refuted claim, and each change for the worse, that fails the run."""
-    found: list[str] = []
-    for report in map(harmless_report, reports):
-        found += [*map(wording.failure, report.failures), *wording.regressions(report).values()]
-    return found
 
 
 def _has_searched(finding: Finding) -> bool:

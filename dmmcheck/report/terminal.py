@@ -182,8 +182,13 @@ def written(paths: Iterable[Path], width: int | None = None) -> list[str]:
         >>> written([Path("report.json"), Path("report.html")])
         ['report       report.json, report.html']
     """
-    names = ", ".join(harmless(str(path)) for path in paths)
-    return _line("report", names, width or DEFAULT_WIDTH) if names else []
+    lines: list[str] = []
+    for name in (harmless(str(path)) for path in paths):
+        if lines and len(lines[-1]) + len(f", {name}") <= (width or DEFAULT_WIDTH):
+            lines[-1] += f", {name}"
+        else:
+            lines.append(("" if lines else "report").ljust(LABEL) + name)
+    return lines
 
 
 def print_text(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -91,14 +92,14 @@ def along_manifold(context: SoundnessContext) -> list[Soundness]:
     except DmmError as error:  # a decoder need not answer far from the codes of the inputs
         return [info(NAME, f"no distance along the manifold is measured: {error}")]
     along, tangent = median(distance), median(context.distance("tangent", len(x)))
-    return [
-        info(
-            NAME,
-            f"along the curved manifold, a quick search of its codes finds a label change at the distance {along:.3g} "
-            f"in the median of {len(x)} inputs; in the tangent spaces it is {tangent:.3g}",
-            along,
-        )
-    ]
+    found = int(torch.isfinite(distance).sum())
+    said = (
+        f"a quick search of the codes finds a label change along the curved manifold for {found} of {len(x)} inputs"
+        if math.isinf(along)
+        else f"along the curved manifold, a quick search of its codes finds a label change at the distance {along:.3g} "
+        f"in the median of {len(x)} inputs; in the tangent spaces it is {tangent:.3g}"
+    )
+    return [info(NAME, said, along)]
 
 
 def _distance(context: SoundnessContext, classifier: CodeClassifier, y: Tensor) -> Tensor:

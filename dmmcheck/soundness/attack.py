@@ -25,6 +25,7 @@ from dmmcheck.soundness.context import (
     info,
     median,
     more_effort,
+    more_thorough,
     percent,
     ratio,
     widening,
@@ -155,9 +156,7 @@ def effort(context: SoundnessContext) -> Soundness:
     n = len(again["free"])
     moved = {arm: max(0.0, 1 - median(ratio(again[arm], context.distance(arm, n)))) for arm in ARMS}
     worst = max(moved, key=lambda arm: moved[arm])
-    effort = NEXT_EFFORT[context.effort]
-    article = "an" if effort == "exhaustive" else "a"
-    shortfall = f"{article} {effort} search shortens the median distance {WHERE[worst]} by {percent(moved[worst])}"
+    shortfall = f"{more_thorough(context)} shortens the median distance {WHERE[worst]} by {percent(moved[worst])}"
     if TOLERATED < moved[worst] <= NOT_CONVERGED:
         return widening(
             "effort",

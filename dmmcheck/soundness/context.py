@@ -18,6 +18,7 @@ from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.inference.types import ArmName, EffortName
 from dmmcheck.manifolds.operators import TangentSpaces
 from dmmcheck.measurement.independence import Independence
+from dmmcheck.measurement.measure import NEXT_EFFORT
 from dmmcheck.models.base import Classifier, called, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.seeding import seeded
@@ -25,7 +26,7 @@ from dmmcheck.seeding import seeded
 WHERE = {"free": "anywhere", "tangent": "in the tangent space", "normal": "in the normal space"}
 BEATEN = 0.98  # a probe beats the search where its distance is more than 2 % shorter
 TOLERATED = 0.02  # a shortfall of the search, in the median, that intervals need not include
-FIRST_STEPS = ((4, 0), (8, 1))  # inputs of a second search, and the most shorter distances with which it stops
+FIRST_STEPS = ((4, 0), (8, 1))  # inputs of a second search, and how many may have a shorter distance where it stops
 CHANCE_ALPHA = 0.01  # error rate of the tests against chance
 
 
@@ -154,7 +155,8 @@ def in_steps(
 
     It stops after 4 inputs if none of them has a distance that is shorter than the context's by over 2 %, in each arm,
     and after 8 if at most one has. Were the median distance of an arm shorter by as much, it would stop after the 4
-    with a probability of at most 1/16, and after the 8 with one of at most 1/64.
+    with a probability of at most 1/16, and after the 8 with one of at most 1/64, so that it would miss the shortfall
+    of an arm with a probability of at most 8 %.
 
     Args:
         context: The context, whose distances are compared.
@@ -192,7 +194,7 @@ def widening(name: str, value: float, limit: float, message: str) -> Soundness:
     Args:
         name: Its public name.
         value: What was measured.
-        limit: The value above which intervals include it.
+        limit: The limit that the value breaks.
         message: What was found.
     """
     return Soundness(name=name, family="", ok=None, value=value, limit=limit, message=message, widens=True)
@@ -240,6 +242,12 @@ def judged(name: str, ok: bool, value: float, limit: float | None, *, finding: s
     """
     message = finding if ok else f"{finding}; {remedy}"
     return Soundness(name=name, family="", ok=bool(ok), value=value, limit=limit, message=message)
+
+
+def more_thorough(context: SoundnessContext) -> str:
+    """The search with the next effort in words, e.g. ``a thorough search``."""
+    effort = NEXT_EFFORT[context.effort]
+    return f"{'an' if effort == 'exhaustive' else 'a'} {effort} search"
 
 
 def more_effort(context: SoundnessContext) -> str:

@@ -30,6 +30,7 @@ from dmmcheck.soundness.context import (
     judged,
     median,
     more_effort,
+    more_thorough,
     percent,
     ratio,
     widening,
@@ -141,7 +142,7 @@ def independent_attack(context: SoundnessContext) -> Soundness:
             "independent-attack",
             ahead[worst],
             TOLERATED,
-            f"{nearer_by} ({n} inputs), but not nearer than a {NEXT_EFFORT[context.effort]} search: intervals include "
+            f"{nearer_by} ({n} inputs), but not nearer than {more_thorough(context)}: intervals include "
             "what that search changes",
         )
     return bounded(
@@ -149,7 +150,7 @@ def independent_attack(context: SoundnessContext) -> Soundness:
         ahead[worst],
         most=TOLERATED,
         finding=f"{nearer_by} (limit {TOLERATED:.0%}, {n} inputs)",
-        remedy=f"the search has missed nearer boundaries, and so does a {NEXT_EFFORT[context.effort]} one; test a "
+        remedy=f"the search has missed nearer boundaries, and so does {more_thorough(context)}; test a "
         f'smoother model, or judge the perturbations of {name} too: attacks = ["{name.lower()}"]',
     )
 
@@ -187,9 +188,10 @@ def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
     """G8: the search finds boundaries that are planted at half the known distance, in T and in N.
 
     A planted boundary is found by a crossing at most 2 % farther. The search falls short where an exact binomial test
-    shows a recall below 98 %: a single miss proves nothing. The shortfall is bounded where the median crossing is shown
-    to lie at most 2 % farther than planted, and the other ones not to miss by more than a third. Such misses are local
-    minima: intervals then include what a more thorough search changes. Otherwise the item fails.
+    shows a recall below 98 %: a single miss proves nothing. The shortfall is bounded where three things hold: the
+    median crossing is shown to lie at most 2 % farther than planted, it is not shown that more than 2 % of the
+    crossings lie more than a third farther, and a more thorough search finds what this one misses. Intervals then
+    include what that search changes. Otherwise the item fails.
     """
     n = min(PLANTED_INPUTS, len(context.x))
     ends = torch.nonzero(context.segments.found[:n]).reshape(-1)
@@ -197,30 +199,35 @@ def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
         if not len(ends):
             yield info(f"planted-{arm}", f"not planted: {NO_EXAMPLE}")
             continue
-        times, has_room = _planted(context, arm, n)
-        times = times[ends][has_room[ends]]
-        if not len(times):
+        times, has_room = _planted(context, arm, n, context.effort)
+        rows = ends[has_room[ends]]
+        if not len(rows):
             yield info(
                 f"planted-{arm}",
                 f"not planted: every boundary that could be planted {WHERE[arm]} would lie outside the box",
             )
             continue
-        yield _recalled(context, arm, times)
+        yield _recalled(context, arm, rows, times[rows])
 
 
-def _recalled(context: SoundnessContext, arm: str, times: Tensor) -> Soundness:
-    """The item of planted boundaries, from the distances of the crossings found, as multiples of those planted (m,)."""
+def _recalled(context: SoundnessContext, arm: str, rows: Tensor, times: Tensor) -> Soundness:
+    """The item of boundaries planted near some inputs.
+
+    Args:
+        context: The context.
+        arm: The arm in which the boundaries were planted.
+        rows: (m,) the inputs.
+        times: (m,) how many times as far as planted the search crosses a boundary.
+    """
     found = int((times <= FOUND_WITHIN).sum())
     p = _recall_p_value(times, FOUND_WITHIN)
     recall = f"the search finds {found} of {len(times)} boundaries planted {WHERE[arm]}"
-    _, middle = median_interval(times.double().cpu().numpy(), RECALL_ALPHA)
-    if p <= RECALL_ALPHA and middle <= FOUND_WITHIN and _recall_p_value(times, MISSES_BY) > RECALL_ALPHA:
+    if p <= RECALL_ALPHA and _misses_are_bounded(context, arm, rows, times):
         return widening(
             f"planted-{arm}",
             found / len(times),
             RECALL,
-            f"{recall}; below {RECALL:.0%} (p = {p:.2g}), intervals include what a {NEXT_EFFORT[context.effort]} "
-            "search changes",
+            f"{recall} (p = {p:.2g}); below {RECALL:.0%}, intervals include what {more_thorough(context)} changes",
         )
     return judged(
         f"planted-{arm}",
@@ -230,6 +237,15 @@ def _recalled(context: SoundnessContext, arm: str, times: Tensor) -> Soundness:
         finding=f"{recall} (at least {RECALL:.0%}, p = {p:.2g})",
         remedy=_why_beaten(context),
     )
+
+
+def _misses_are_bounded(context: SoundnessContext, arm: str, rows: Tensor, times: Tensor) -> bool:
+    """Whether the median crossing is the planted one, few are much farther, and a more thorough search misses few."""
+    _, middle = median_interval(times.double().cpu().numpy(), RECALL_ALPHA)
+    if middle > FOUND_WITHIN or _recall_p_value(times, MISSES_BY) <= RECALL_ALPHA:
+        return False
+    again, _ = _planted(context, arm, min(PLANTED_INPUTS, len(context.x)), NEXT_EFFORT[context.effort])
+    return _recall_p_value(again[rows], FOUND_WITHIN) > RECALL_ALPHA
 
 
 def _recall_p_value(times: Tensor, most: float) -> float:
@@ -244,13 +260,13 @@ def _why_beaten(context: SoundnessContext) -> str:
     return f"the search did not converge here: {more_effort(context)}"
 
 
-def _planted(context: SoundnessContext, arm: str, n: int) -> tuple[Tensor, Tensor]:
-    """How many times as far as planted the search crosses a boundary in an arm, (n,), and which could be planted."""
+def _planted(context: SoundnessContext, arm: str, n: int, effort: str) -> tuple[Tensor, Tensor]:
+    """How many times as far as planted a search crosses a boundary in an arm, (n,), and which could be planted."""
     distance, end = context.distance(arm, n), context.segments
     radius = PLANT_AT * torch.where(torch.isfinite(distance), distance, end.distance[:n])
 
     def search(classifier: Classifier, rows: Tensor) -> Crossing:
-        return context.searched(classifier, arm, rows, context.effort)
+        return context.searched(classifier, arm, rows, effort)
 
     return planted(
         context.classifier,

@@ -83,7 +83,7 @@ def test_alpha_is_shared_by_the_gating_tests_that_the_subject_allows():
 
 
 def test_a_verdict_does_not_depend_on_what_else_is_asked():
-    subject = views.subject(samples=40, manifold=views.Local())
+    subject = views.subject(samples=96, manifold=views.Local())
     names = ["noise-like", "off-manifold-energy", "projection-restores"]
     ids = [
         [item.id for item in plan(Settings()) if item.id.startswith(name) and item.id.endswith("builtin")]
@@ -247,7 +247,7 @@ def test_an_untrained_network_does_not_differ_from_untrained_networks():
     """It differs clearly from any single one, but not from them all."""
     names = ("boundary-clings-mechanism-builtin", "normal-gradient-growth-mechanism-builtin")
     decided = 0
-    for seed in range(4):
+    for seed in range(6):
         subject = views.subject(seed=50 + seed, samples=32, factory=views.network)
         findings = views.judged(subject, *names, effort="quick")
         decided += sum(finding.verdict != "inconclusive" for finding in findings.values())

@@ -128,6 +128,15 @@ def test_points_too_few_for_an_estimate_have_the_plain_default(ambient, dim):
         chosen_dim(points, "estimate")
 
 
+def test_an_estimate_is_one_that_the_manifold_can_take():
+    points = torch.randn((400, 60), generator=torch.Generator().manual_seed(0))
+    assert LocalPCA(neighbours=12).fit(points).dim == 10
+    labels = torch.arange(400) % 20
+    assert ClassPCA().fit(points, labels).dim == 5  # a quarter of the points of a class
+    repeated = points[:12].repeat(30, 1)
+    assert PCA().fit(repeated).dim == 3  # a quarter of those that differ
+
+
 def test_another_text_is_no_dimension():
     with pytest.raises(ManifoldError, match="dim is 'many'; give a whole number of at least 1, or 'estimate'"):
         chosen_dim(flat(1), "many")

@@ -215,6 +215,13 @@ def test_without_a_terminal_a_refuted_claim_is_printed_on_the_error_output(proje
     assert line.startswith(f"dmmcheck: {SUFFICES} (stated): 4.60 ")
 
 
+def test_without_a_terminal_an_undecided_claim_that_fails_the_run_is_printed(project):
+    configure(project, "", SETTINGS + 'on-inconclusive = "fail"\nsamples = 8\nalpha = 0.001\n')
+    result = project.runpytest_inprocess(*ONE, "-p", "no:terminal")
+    assert result.ret == 1
+    assert f"dmmcheck: {SUFFICES}-stated-builtin is inconclusive: " in "\n".join(result.errlines)
+
+
 def test_without_a_terminal_a_fault_in_that_hides_nothing(project, monkeypatch):
     monkeypatch.setattr(terminal_summary.wording, "failure", fail)
     result = project.runpytest_inprocess(*ONE, "-p", "no:terminal", "--dmm-model", "world:on")

@@ -100,8 +100,8 @@ CASES = {
 }
 
 
-ALL_GATES = {"pipeline", "loader", "endpoint", "noise"}
-"""The others leave out gates that search: `test_what_users_hand_over.py` of the soundness asks them of a forest."""
+ALL_GATES = {"pipeline", "loader", "forest", "noise"}
+"""The others leave out gates that search."""
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -75,6 +75,7 @@ def test_on_a_plane_it_is_the_distance_in_the_tangent_space_however_codes_are_sc
 def test_where_the_manifold_does_not_reach_the_boundary_it_is_infinite():
     item = asked(context_at(circle(ANGLES[:, None]), CIRCLE, torch.tensor([0.4, 0, 0])))["along-manifold"]
     assert item.value == float("inf")
+    assert item.message.endswith("finds a label change along the curved manifold for 0 of 5 inputs")
 
 
 def test_a_decoder_that_fails_off_the_data_is_named():

@@ -101,25 +101,30 @@ def test_without_examples_of_another_class_segments_and_plants_are_left_out():
 
 
 @pytest.mark.parametrize(
-    ("misses", "ok", "widens"),
+    ("misses", "still", "ok", "widens"),
     [
-        ([], True, False),
-        ([1.1], True, False),  # one miss of 32 proves nothing
-        ([1.1, 1.2, 1.3], None, True),  # three local minima, each at most a third farther
-        ([1.1] * 9, None, True),  # 23 of 32 found: the median crossing is shown to be the planted one
-        ([1.1] * 10, False, False),  # the median crossing is not shown to be the planted one
-        ([1.1, 1.4, 1.4], None, True),  # two farther misses of 32 do not show that more than 2 % are as far
-        ([1.4] * 3, False, False),
-        ([math.inf] * 3, False, False),
+        ([], [], True, False),
+        ([1.1], [1.1], True, False),  # one miss of 32 proves nothing
+        ([1.1, 1.2, 1.3], [1.1], None, True),  # three misses, each by at most a third
+        ([1.1, 1.2, 1.3], [1.1, 1.2, 1.3], False, False),  # a more thorough search does not show what is missed
+        ([1.1] * 9, [], None, True),  # 23 of 32 found: the median crossing is shown to be the planted one
+        ([1.1] * 10, [], False, False),  # the median crossing is not shown to be the planted one
+        ([1.1, 1.4, 1.4], [], None, True),  # two misses by more than a third do not show that these are above 2 %
+        ([1.4] * 3, [], False, False),
+        ([math.inf] * 3, [], False, False),
     ],
 )
 def test_missed_plants_widen_intervals_where_the_shortfall_is_bounded(
-    monkeypatch: pytest.MonkeyPatch, misses: list[float], ok: bool | None, widens: bool
+    monkeypatch: pytest.MonkeyPatch, misses: list[float], still: list[float], ok: bool | None, widens: bool
 ):
     context = contexts.plain()
     n = min(probes.PLANTED_INPUTS, len(context.x))
-    times = torch.tensor([*misses, *[1.0] * (n - len(misses))])
-    monkeypatch.setattr(probes, "_planted", lambda *_: (times, torch.ones(n, dtype=torch.bool)))
+
+    def crossed(context: SoundnessContext, arm: str, count: int, effort: str) -> tuple[Tensor, Tensor]:
+        missed = misses if effort == context.effort else still
+        return torch.tensor([*missed, *[1.0] * (n - len(missed))]), torch.ones(n, dtype=torch.bool)
+
+    monkeypatch.setattr(probes, "_planted", crossed)
     item = contexts.asked(probes.planted_boundaries, context)["planted-normal"]
     assert (item.ok, item.widens) == (ok, widens)
     assert item.value == pytest.approx(1 - len(misses) / n)
