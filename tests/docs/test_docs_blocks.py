@@ -50,7 +50,7 @@ TUTORIAL = {
     ),
     "pytest test_geometry.py": Command(r"^off-manifold-energy +0\.\d+ \[.* supported$"),
     "python search.py": Command(r"^median distance 0\.\d\d, on the manifold 0\.\d\d$"),
-    "pytest --dmm --dmm-report report.json --dmm-report report.md": heavy(r"^report +report\.json$"),
+    "pytest --dmm --dmm-report report.json --dmm-report report.md": heavy(r"^report +report\.json, .*report\.md, "),
 }
 ONE = "pytest --dmm --dmm-checks off-manifold-energy"
 EXTENDING = {
@@ -62,7 +62,7 @@ EXTENDING = {
     f"{ONE} --dmm-attacks gradient_ray.py:GradientRay": heavy(r"gradient-ray"),
     f"{ONE} --dmm-model linear.py:classifier": heavy(r"^subject +logistic regression, D = 64"),
     f"{ONE},gradient-off-manifold --dmm-report report.txt --dmm-report report.json": Command(
-        r"^report +report\.txt$", VERDICTS
+        r"^report +report\.txt, report\.json$", VERDICTS
     ),
 }
 STRATEGIES = {

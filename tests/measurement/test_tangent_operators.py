@@ -53,7 +53,8 @@ def compared(**settings: object) -> int:
     for one, other in zip(dense.findings, free.findings, strict=True):
         assert (one.id, one.verdict) == (other.id, other.verdict)
         assert (one.estimate or 0.0) == pytest.approx(other.estimate or 0.0, rel=1e-3)
-    for item, other in zip(dense.soundness, free.soundness, strict=True):
+    with_bases = [item for item in dense.soundness if item.name != "along-manifold"]  # a search of codes needs bases
+    for item, other in zip(with_bases, free.soundness, strict=True):
         assert (item.name, item.ok) == (other.name, other.ok), other.message
     return len([finding for finding in dense.findings if finding.estimate is not None])
 

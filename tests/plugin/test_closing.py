@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from projects import ID, ONE, SETTINGS, SUFFICES, configure, printed
+from projects import ID, ONE, OPEN, SETTINGS, SUFFICES, configure, printed
 
 from dmmcheck.errors import ReportError
 from dmmcheck.pytest_plugin import Recorder, terminal_summary
@@ -216,10 +216,12 @@ def test_without_a_terminal_a_refuted_claim_is_printed_on_the_error_output(proje
 
 
 def test_without_a_terminal_an_undecided_claim_that_fails_the_run_is_printed(project):
-    configure(project, "", SETTINGS + 'on-inconclusive = "fail"\nsamples = 8\nalpha = 0.001\n')
-    result = project.runpytest_inprocess(*ONE, "-p", "no:terminal")
+    configure(project, OPEN)
+    options = ("--dmm-only", "--dmm-checks", "boundary-clings", "--dmm-tier", "stated", "-p", "no:terminal")
+    result = project.runpytest_inprocess(*options, "--dmm-on-inconclusive", "fail")
     assert result.ret == 1
-    assert f"dmmcheck: {SUFFICES}-stated-builtin is inconclusive: " in "\n".join(result.errlines)
+    words = "dmmcheck: boundary-clings-stated-builtin is inconclusive: the interval holds the limit"
+    assert words in "\n".join(result.errlines)
 
 
 def test_without_a_terminal_a_fault_in_that_hides_nothing(project, monkeypatch):

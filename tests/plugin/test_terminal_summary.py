@@ -72,7 +72,7 @@ def test_a_report_is_written_in_each_format_and_nothing_else_is(project):
     assert result.ret == 0
     assert "## dmmcheck" in (project.path / "r.md").read_text(encoding="utf-8")
     assert [path.name for path in (project.path / "out").iterdir()] == ["r.json"]
-    assert "report r.md" in printed(result)
+    assert "report out/r.json, r.md" in printed(result)
 
 
 def test_a_report_that_cannot_be_written_is_an_error_of_the_run(project):
@@ -158,6 +158,6 @@ def test_two_subjects_are_two_tables_and_two_files(project):
     text = printed(result)
     assert "= dmmcheck =" in text
     assert "= dmmcheck: test_shop.py::test_geometry =" in text
-    assert "report r.json report r-test_geometry.json" in text
+    assert "report r.json, r-test_geometry.json" in text
     assert '"verdict": "supported"' in (project.path / "r.json").read_text()
     assert '"verdict": "refuted"' in (project.path / "r-test_geometry.json").read_text()
