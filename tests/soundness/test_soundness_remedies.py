@@ -323,7 +323,7 @@ CASES: dict[str, Case] = {
     "second attack": (
         probes.independent_attack,
         "independent-attack",
-        "the search has missed nearer boundaries, and so does a thorough one; test a smoother model, or judge",
+        "the search has missed nearer boundaries, and so does a thorough search; test a smoother model, or judge",
         lambda: contexts.missed(plain(), 1.1, "free"),
         plain,
     ),
