@@ -9,7 +9,8 @@ from dmmcheck.config.schema import KEYS
 from dmmcheck.pytest_plugin.options import given_keys, is_on, names, rerun_command
 
 
-def test_each_key_is_an_option_with_help(pytester):
+def test_each_key_is_an_option_with_help(pytester, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # pytest before 9.2 breaks lines at hyphens
     text = printed(pytester.runpytest_inprocess("--help"))
     for key in KEYS.values():
         assert (f"{key.option} " if key.flag else f"{key.option}={key.metavar}") in text
