@@ -149,7 +149,7 @@ def can_fit_tail(draws: Floats, direction: Direction) -> bool:
 
 
 def _outermost(draws: Floats, direction: Direction) -> Floats:
-    """The outermost quarter of the draws and the next draw, outermost first; a NaN draw counts as extreme."""
+    """Return the outermost quarter of the draws and the next one, outermost first; a NaN draw counts as extreme."""
     ordered = np.sort(np.where(np.isnan(draws), np.inf if direction == "greater" else -np.inf, draws))
     if direction == "greater":
         ordered = ordered[::-1]

@@ -131,9 +131,7 @@ class ClassPCA:
         """
         points = fitting_points(x, 1)
         classes = _numbers(y, len(points))
-        smallest = min(
-            len(np.unique(points[classes == one].cpu().numpy(), axis=0)) for one in range(int(classes.max()) + 1)
-        )
+        smallest = int(torch.bincount(classes).min())
         dim, note = chosen_dim(points, self.dim, most=smallest // POINTS_PER_DIM)
         return ClassPlanes(fitting_points(points, dim), classes, dim, note=note)
 

@@ -121,7 +121,7 @@ class View:
         return self.measurement.seed
 
     def whole(self) -> View:
-        """This view, extended to all inputs of the measurement."""
+        """Return a view of all inputs of the measurement, which is otherwise the same as this one."""
         return replace(self, n=len(self.measurement.sample.x))
 
     def crossing(self, arm: ArmName) -> Crossing:

@@ -205,7 +205,7 @@ class Recorder:
         return collected
 
     def pytest_runtest_logstart(self) -> None:
-        """A test begins."""
+        """Remove the hidden reports of earlier runs once a test begins."""
         self.drop_old_reports()
 
     @pytest.hookimpl(optionalhook=True)

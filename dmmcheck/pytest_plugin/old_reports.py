@@ -1,4 +1,4 @@
-"""The reports of earlier runs: hidden while pytest collects, so that none is mistaken for that of a killed run."""
+"""Hides the reports of earlier runs while pytest collects, so that none is mistaken for that of a killed run."""
 
 from __future__ import annotations
 

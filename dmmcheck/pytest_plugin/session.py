@@ -95,7 +95,7 @@ class SubjectSession:
         return any(own.gating for own in self.run.planned if own.id == planned.id)
 
     def conclude(self, planned: Planned | DistanceTest) -> None:
-        """Return if the claim of a test is supported, or a distance is not shorter than in the baseline.
+        """Return if a claim is supported, or if a distance is not shorter than in the baseline, and raise otherwise.
 
         See `outcomes.conclude` and `outcomes.conclude_distance` for all other ends.
         """

@@ -249,7 +249,7 @@ def _path_for(path: str, label: str, *, alone: bool) -> Path:
 
 
 def _known_width(config: pytest.Config) -> int | None:
-    """The columns of the terminal, or what the environment says of them; None where neither is known."""
+    """Return the number of columns of the terminal, or the one that COLUMNS sets; None where neither is known."""
     known = sys.stdout.isatty() or "COLUMNS" in os.environ
     return config.get_terminal_writer().fullwidth if known else None
 

@@ -363,7 +363,7 @@ def _room_for_numbers(figure: Any) -> float:
 
 @contextmanager
 def garbage_kept() -> Iterator[None]:
-    """Collect no garbage meanwhile: to search the many objects of a figure for it again and again is slow."""
+    """Pause the garbage collector inside the context, since its searches of the many objects of a figure are slow."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -429,7 +429,7 @@ def of_report(report: Report) -> Mapping[str, Picture]:
 
 
 def of_finding(finding: Finding, subject: SubjectSummary | None) -> list[Picture]:
-    """The figures of a finding; those that lack data are left out."""
+    """Draw the figures of a finding, and leave out those whose data the finding lacks."""
     if not is_available():
         return []
     found = (

@@ -1,4 +1,4 @@
-"""How far the boundary is along a curved manifold, by a search among the codes of a decoder."""
+"""Measures how far the boundary is along a curved manifold, by a search among the codes of a decoder."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class CodeClassifier:
         return inverse.to(code)
 
     def inputs(self) -> Tensor:
-        """(n, k + 1) the inputs, as points of this classifier."""
+        """Return the inputs as points (n, k + 1) of this classifier."""
         points = self.x.new_zeros((len(self.x), *self.input_shape))
         points[:, -1] = torch.arange(len(self.x))
         return points
 
     def steps(self, points: Tensor) -> Tensor:
-        """(n, D) how far points (n, k + 1) are from their inputs along the manifold; differentiable."""
+        """Return the steps (n, D) from the inputs to points (n, k + 1) along the manifold; differentiable."""
         number = points[:, -1].round().long()
         steps = torch.einsum("nij,nj->ni", self.scales[number], points[:, :-1].to(self.codes))
         codes = self.codes[number] + steps.reshape(-1, *self.codes.shape[1:])

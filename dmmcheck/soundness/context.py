@@ -245,7 +245,7 @@ def judged(name: str, ok: bool, value: float, limit: float | None, *, finding: s
 
 
 def more_thorough(context: SoundnessContext) -> str:
-    """The search with the next effort in words, e.g. ``a thorough search``."""
+    """Return the words for a search with the next effort, e.g. ``a thorough search``."""
     effort = NEXT_EFFORT[context.effort]
     return f"{'an' if effort == 'exhaustive' else 'a'} {effort} search"
 

@@ -249,7 +249,7 @@ def _misses_are_bounded(context: SoundnessContext, arm: str, rows: Tensor, times
 
 
 def _recall_p_value(times: Tensor, most: float) -> float:
-    """P-value of a recall of at least 98 %, where a crossing at most so many times as far as planted (m,) counts."""
+    """Return the p-value of the hypothesis that at least 98 % of the multiples (m,) are at most a number."""
     return binomial_test(int((times > most).sum()), len(times), 1 - RECALL)
 
 

@@ -44,7 +44,7 @@ def test_a_check_of_the_user_is_under_the_same_error_control(own_registries):
         direction="less",
     )
     def norm_below_five(view):
-        """Norm of the input."""
+        """The L2 norm of each input is below five in the median."""
         return dmmcheck.Evidence.of(view.x.norm(dim=1))
 
     report = dmmcheck.run(subject, checks=["norm-below-five"])

@@ -124,9 +124,7 @@ def rotated(name: str, turn: torch.Tensor):
     return replace(known, frame=turn @ known.frame, origin=turn @ known.origin)
 
 
-@pytest.mark.parametrize(
-    "name", sorted({*KINDS} - {"autoencoder"})
-)  # whose first weights are drawn for each coordinate
+@pytest.mark.parametrize("name", sorted({*KINDS} - {"autoencoder"}))  # it draws first weights for each coordinate
 def test_a_manifold_of_rotated_points_is_the_rotated_manifold(name):
     turn = geometry.random_basis(D, D, generator=seeded(4), dtype=torch.float64)
     plain, turned = KINDS[name](), rotated(name, turn)

@@ -33,7 +33,7 @@ FLAT = Decoder(lambda x: (x - AFFINE.bias) @ torch.linalg.pinv(AFFINE.weight).T,
 
 
 def context_at(x, manifold, normal):
-    """Inputs on one side of a plane, and the label changes that are found in the tangent spaces of a manifold."""
+    """Make a soundness context of inputs on one side of a plane, with their crossings in the tangent spaces."""
 
     def model(x):
         return (x @ normal.to(x) - LIMIT)[:, None] * torch.tensor([1.0, -1.0]).to(x)

@@ -1,4 +1,4 @@
-"""Calibrated classifiers: the logarithms of their probabilities."""
+"""Builds torch modules that compute the logarithms of the probabilities of calibrated classifiers."""
 
 from __future__ import annotations
 

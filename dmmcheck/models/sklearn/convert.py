@@ -1,4 +1,4 @@
-"""From a fitted estimator to a module that computes its scores, by the kind of each of its parts."""
+"""Builds a torch module that computes the scores of a fitted scikit-learn estimator, part by part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a classifier that is made of other classifiers reads from each of them."""
+"""Converts the scores of a classifier to the numbers that a scikit-learn classifier around it reads."""
 
 from __future__ import annotations
 
