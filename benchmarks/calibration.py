@@ -1,6 +1,6 @@
 """How often verdicts are false, and how often true claims are supported: check x world x seed.
 
-    python -m benchmarks.calibration            # 140 seeds, two cores: 90 minutes; writes benchmarks/CALIBRATION.md
+    python -m benchmarks.calibration            # 100 seeds, two cores: 90 minutes; writes benchmarks/CALIBRATION.md
     python -m benchmarks.calibration --only "trained alike" --seeds 60    # some worlds; prints, writes nothing
     python -m benchmarks.calibration --smoke    # about a minute, asserts the same bounds on a few seeds, writes nothing
 
@@ -681,7 +681,7 @@ def tallied(outcomes: Iterable[Outcome]) -> dict[str, Tally]:
 def main() -> None:
     """Measure, write, and exit with an error where a bound is broken."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=140)
+    parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--only", choices=CASES, action="append", help="only these worlds, and nothing is written")
     parser.add_argument("--smoke", action="store_true", help="a few seeds, nothing written")
