@@ -39,6 +39,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture
+def hypothesis_as_in_a_new_process(tmp_path, monkeypatch):
+    """An inner run in this process has Hypothesis's default profile, no seed and an empty database, and leaves none."""
+    from hypothesis import configuration, core, settings
+
+    before = settings.get_current_profile_name()
+    monkeypatch.setattr(core, "global_force_seed", None)
+    settings.load_profile("default")
+    configuration.set_hypothesis_home_dir(tmp_path / "hypothesis")
+    yield
+    settings.load_profile(before)
+    configuration.set_hypothesis_home_dir(None)  # found anew where it is needed
+
+
+@pytest.fixture
+def pytester(hypothesis_as_in_a_new_process, pytester):
+    """A run of pytest within a test changes nothing in Hypothesis for the tests after it."""
+    return pytester
+
+
+@pytest.fixture
 def own_registries(monkeypatch):
     """Checks, controls, gates and report formats that a test adds are gone after it."""
     from dmmcheck import checks, soundness  # so that the built-in ones are there

@@ -8,13 +8,14 @@ randomness are those of Hypothesis's current settings.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import strategies as st
+from hypothesis.database import ExampleDatabase
 from hypothesis.errors import Flaky
 
 from dmmcheck.errors import ModelError
@@ -30,6 +31,38 @@ MOST_SHRINKS = 200  # batches that are labelled, most of them twice, to make a c
 RAY_POINTS, RAY_ROUNDS = 32, 3  # the last search knows the length to 1 / 32^3 of the shrunk step
 SPACING_POINTS = 512
 SHARE_OF_SPACING = 0.1
+
+
+class NamedDatabase(ExampleDatabase):
+    """A database of Hypothesis in which each search has keys of its own.
+
+    Hypothesis keys what it keeps by the source of the test function, which is the same for all searches. Without a name
+    in the key, a search would try what another one has found, and delete it where its own candidates do not fail.
+
+    Args:
+        inner: The database that keeps the examples.
+        name: The name of the search.
+    """
+
+    def __init__(self, inner: ExampleDatabase, name: str) -> None:
+        super().__init__()
+        self.inner, self.name = inner, name.encode(errors="replace")
+
+    def fetch(self, key: bytes) -> Iterable[bytes]:
+        """Yield the examples that this search has kept under a key."""
+        return self.inner.fetch(key + self.name)
+
+    def save(self, key: bytes, value: bytes) -> None:
+        """Keep an example."""
+        self.inner.save(key + self.name, value)
+
+    def delete(self, key: bytes, value: bytes) -> None:
+        """Forget an example."""
+        self.inner.delete(key + self.name, value)
+
+    def move(self, src: bytes, dest: bytes, value: bytes) -> None:
+        """Keep an example under another key."""
+        self.inner.move(src + self.name, dest + self.name, value)
 
 
 class LabelChangedError(AssertionError):
@@ -87,8 +120,7 @@ def search(subject: Subject, kind: SearchKind, *, name: str, radius: float | Non
         _try(batch, found)
 
     key = f"{name} {subject.classifier.name} {subject.input_shape} {len(subject.x)}"
-    try_candidates.__name__ = try_candidates.__qualname__ = re.sub(r"\W+", "_", key)  # part of the key in the database
-    test = _settings()(given(candidates(subject, kind, radius=radius))(try_candidates))
+    test = _settings(key)(given(candidates(subject, kind, radius=radius))(try_candidates))
     try:
         test()
     except LabelChangedError as error:
@@ -199,8 +231,8 @@ KINDS = {"TangentStep": "tangent", "NormalStep": "normal", "Augmented": "augment
 MOST_VALUES = 16_384  # of an input whose values a report keeps, e.g. 3 x 64 x 64
 
 
-def _settings() -> settings:
-    """Hypothesis's current settings, without what a search has no use for.
+def _settings(name: str) -> settings:
+    """Hypothesis's current settings with keys of its own in the database, without what a search has no use for.
 
     Forward passes have no deadline, since they depend on the machine. Nothing prints which parts of an example matter,
     so that the phase that finds out is left out.
@@ -208,6 +240,7 @@ def _settings() -> settings:
     current = settings()
     return settings(
         current,
+        database=None if current.database is None else NamedDatabase(current.database, name),
         deadline=None,
         report_multiple_bugs=False,
         phases=[phase for phase in current.phases if phase is not Phase.explain],

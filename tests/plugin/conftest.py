@@ -9,7 +9,6 @@ import runpy
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import configuration, core, settings
 from projects import FEWER_GATES, SETTINGS, WORLD
 
 import dmmcheck
@@ -35,18 +34,6 @@ def registries(monkeypatch):
 def outside_ci(monkeypatch):
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture(autouse=True)
-def hypothesis_as_in_a_new_process(tmp_path, monkeypatch):
-    """An inner run in this process has Hypothesis's default profile, no seed and an empty database, and leaves none."""
-    before = settings.get_current_profile_name()
-    monkeypatch.setattr(core, "global_force_seed", None)
-    settings.load_profile("default")
-    configuration.set_hypothesis_home_dir(tmp_path / "hypothesis")
-    yield
-    settings.load_profile(before)
-    configuration.set_hypothesis_home_dir(None)  # found anew where it is needed
 
 
 @pytest.fixture

@@ -111,6 +111,18 @@ def test_what_was_found_is_tried_first_in_the_next_search():
     assert again.found.length == pytest.approx(first.found.length, rel=1e-3)
 
 
+def test_a_search_leaves_what_another_one_has_found():
+    database = InMemoryExampleDatabase()
+    settings.register_profile("kept", settings(), database=database, derandomize=False)
+    settings.load_profile("kept")
+    found_in("flat at 60 degrees, normal")
+    kept = {key: set(examples) for key, examples in database.data.items()}
+    short = 0.1 * float(PLANTED.distance["normal"].min())
+    assert search(PLANTED.subject, "normal", name="another", radius=short).found is None
+    assert any(kept.values())
+    assert all(examples <= database.data[key] for key, examples in kept.items())
+
+
 def test_the_line_of_hypothesis_gives_the_counterexample_again():
     settings.register_profile("blob", settings(), print_blob=True)
     settings.load_profile("blob")
