@@ -108,13 +108,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _has_verdict(report: Report) -> bool:
-    """Whether a gating claim reached a verdict, or none was planned; otherwise nothing was tested."""
+    """Return whether a gating claim reached a verdict, or none was planned; otherwise nothing was tested."""
     gating = [finding.verdict for finding in report.findings if finding.gating]
     return not gating or bool({"supported", "refuted"} & set(gating))
 
 
 def _measured(config: Config, options: argparse.Namespace) -> Report:
-    """The report on the subject that the settings name."""
+    """Return the report on the subject that the settings name."""
     from dmmcheck.checks.plan import plan, select  # noqa: PLC0415  # loads torch
     from dmmcheck.run import Run  # noqa: PLC0415
 
@@ -133,7 +133,7 @@ def _measured(config: Config, options: argparse.Namespace) -> Report:
 
 
 def _subject(config: Config) -> Any:
-    """The subject that settings and options name.
+    """Return the subject that settings and options name.
 
     Raises:
         ConfigError: A required part is missing.

@@ -116,7 +116,7 @@ def _refuse_junk(subject: Any, settings: Any, progress: Any) -> None:
 
 
 def _as_measured(subject: Subject, settings: Settings) -> Subject:
-    """The subject on the device, in the box and in the units in which it is measured.
+    """Return the subject on the device, in the box and in the units in which it is measured.
 
     Raises:
         ConfigError: The run is boxed, and the subject has no bounds.
@@ -311,7 +311,7 @@ class Run:
         return items
 
     def _pairs_used(self, parts: int) -> int:
-        """How many pairs of trainings there are; of a function, the most that a claim about training needs.
+        """Return how many pairs of trainings there are; of a function, the most that a claim about training needs.
 
         Args:
             parts: Into how many equal parts the alpha of a claim is shared: 2 where an error bar has one of them.
@@ -474,7 +474,7 @@ class Run:
         )
 
     def _open_draft(self, planned: Planned, reason: str) -> Finding:
-        """The finding of a test that the time did not suffice for."""
+        """Return the finding of a test that the time did not suffice for."""
         own = next((one for one in self.planned if one.id == planned.id), planned)
         settings = self.settings.checks.get(planned.check.id, CheckSettings())
         return replace(draft(own, settings), reason=reason, out_of_time=True)
@@ -528,7 +528,7 @@ class Run:
 
     @neutral_state()
     def report(self, findings: Iterable[Finding]) -> Report:
-        """The findings in a report, with the subject, the soundness items and the distances."""
+        """Return the findings in a report, with the subject, the soundness items and the distances."""
         with self._shared():
             subject, distances = summarise_subject(self.subject, self.measure), self._distances()
         return Report(
@@ -602,7 +602,7 @@ class Run:
         return None if self.comparison is None else self.comparison.baseline()
 
     def _beside_model(self) -> Comparison:
-        """The comparison with another model, at the inputs that both models classify correctly."""
+        """Return the comparison with another model, at the inputs that both models classify correctly."""
         other = self.searched.paired_model(BASELINE).correctly_classified()
         by_id = {planned.id: planned for planned in self.planned}
 
@@ -632,7 +632,7 @@ class Run:
         return found if self.comparison is None else replace(found, change=self.comparison.of_finding(found))
 
     def _with_trajectory(self, planned: Planned, found: Finding) -> Finding:
-        """The finding of a claim about checkpoints, with d_off along them."""
+        """Return the finding of a claim about checkpoints, with d_off along them."""
         if "checkpoints" not in planned.test.needs or not found.n:
             return found
         return replace(found, trajectory=trajectory_of(View.of(self.searched, found.n)))
@@ -672,12 +672,12 @@ class Run:
         return self.settings.alpha / max(1, count)
 
     def _settled(self, provides: frozenset[str]) -> tuple[Planned, ...]:
-        """The planned tests as they are for a subject that has these things."""
+        """Return the planned tests as they are for a subject that has these things."""
         robust = self.subject.is_robust
         return tuple(for_subject(planned, provides=provides, is_robust=robust) for planned in plan(self.settings))
 
     def _too_few_pairs(self, test: Test, alpha: float) -> str:
-        """Why a claim about training cannot be decided; said before anything is measured."""
+        """Return why a claim about training cannot be decided; said before anything is measured."""
         given, needed = pair_count(self.subject), pairs_needed(alpha)
         if "pairs" not in test.needs or given is None or given >= needed:
             return ""
@@ -688,14 +688,14 @@ class Run:
         )
 
     def _why_advisory(self, planned: Planned, finding: Finding) -> str:
-        """The part of a reason that says why a claim does not gate, and what would."""
+        """Return the part of a reason that says why a claim does not gate, and what would."""
         test = planned.test
         if test.about_twin and test.trainings is not None:
             return f"{ADVISORY_FOR_TWIN}; give `pairs` ({self._pairs_that_would_do(planned)} of them) for such a claim"
         return f"advisory: {planned.advisory}" if planned.advisory and finding.verdict == "refuted" else ""
 
     def _pairs_that_would_do(self, planned: Planned) -> int:
-        """How many pairs the claim about training would need that stands behind a claim about one twin."""
+        """Return how many pairs the claim about training would need that stands behind a claim about one twin."""
         provides = self.subject.provides | {"pair", "pairs"}
         allowed = [one for one in self._settled(provides) if set(one.test.needs) <= provides]
         gating = [one.id for one in allowed if one.gating]
@@ -725,7 +725,7 @@ class Run:
         return f"unsound: {'; '.join(failed)}" if failed else ""
 
     def _widen(self, test: Test) -> bool:
-        """Whether intervals of a test include the error of the search, as a soundness item of a model says."""
+        """Return whether intervals of a test include the error of the search, as a soundness item of a model says."""
         if "attack" not in test.requires:
             return False
         others = self._soundness_of_others(test).values()
@@ -741,7 +741,7 @@ class Run:
 
     @staticmethod
     def _within_time(measured: Callable[[], T], otherwise: T) -> T:
-        """What is measured, or something else where the time of ``max-time`` was over before."""
+        """Return what is measured, or something else where the time of ``max-time`` was over before."""
         try:
             return measured()
         except DmmError as error:
@@ -751,7 +751,7 @@ class Run:
 
 
 def _names_of_pair(number: int) -> dict[str, str]:
-    """The names of the models of a pair of trainings, by the words of a message."""
+    """Return the names of the models of a pair of trainings, by the words of a message."""
     return {training_role(name, number): of_pair(number, name) for name in (*PAIR, ALTERNATIVE)}
 
 
@@ -762,7 +762,7 @@ def _version() -> str:
 
 
 def read_baseline(path: Path) -> Report:
-    """The earlier report that a run is compared with.
+    """Return the earlier report that a run is compared with.
 
     Raises:
         BaselineError: There is no such file.

@@ -50,7 +50,7 @@ class Plants:
     end: Tensor
 
     def sheared(self, x: Tensor) -> Tensor:
-        """The points (m, D) that the classifier gets in place of points x (m, D)."""
+        """Return the points (m, D) that the classifier gets in place of points x (m, D)."""
         row = torch.cdist(x.detach(), self.x).argmin(1)  # a point belongs to the nearest input
         share = ((x - self.x[row]) * self.direction[row]).sum(1) / self.radius[row]
         shear = self.end[row] - self.x[row] - self.radius[row, None] * self.direction[row]

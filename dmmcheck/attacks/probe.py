@@ -132,7 +132,7 @@ def bisect(crosses: Callable[[Tensor], Tensor], near: Tensor, far: Tensor, halvi
 
 
 def nearer(a: Crossing, b: Crossing) -> Crossing:
-    """The nearer of two crossings of each input; passes of both are added up."""
+    """Return the nearer of two crossings of each input; passes of both are added up."""
     closer = b.distance < a.distance
 
     def pick(one: Tensor, other: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def nearer(a: Crossing, b: Crossing) -> Crossing:
 
 
 def nothing(x: Tensor, y: Tensor) -> Crossing:
-    """A `Crossing` in which nothing was found and nothing was spent."""
+    """Return a `Crossing` in which nothing was found and nothing was spent."""
     n = x.new_full((len(x),), torch.nan)
     none = torch.zeros_like(y)
     return Crossing(x, torch.full_like(n, torch.inf), none.bool(), torch.zeros_like(n), none, none, n, n)

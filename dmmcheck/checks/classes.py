@@ -26,7 +26,7 @@ def every_class_near(view: View) -> Evidence:
 
 
 def _over_classes(view: View, classes: tuple[int, ...], nearest: Tensor, farthest: Tensor) -> str:
-    """A note with the distances in absolute terms, and over how many classes they are where that is not all."""
+    """Return a note with the distances in absolute terms, and over how many classes they are where that is not all."""
     ends = [float(one.quantile(0.5, interpolation="lower")) for one in (nearest, farthest)]
     note = "median L2 distance {:.3g} to the nearest class, {:.3g} to the farthest".format(*ends)
     if len(classes) == view.classes:
@@ -89,7 +89,7 @@ def _pairs(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _positions(view: View, classes: tuple[int, ...]) -> Tensor:
-    """Position (n,) of each input's label among the target classes; -1 where it is not among them."""
+    """Return the position (n,) of each input's label among the target classes; -1 where it is not among them."""
     table = torch.full((view.classes,), -1, device=view.y.device)
     table[list(classes)] = torch.arange(len(classes), device=view.y.device)
     return table[view.y]

@@ -34,7 +34,7 @@ _DRAWS = {
 
 
 def explain(check: Check) -> str:
-    """One check in full, as plain text."""
+    """Return one check in full, as plain text."""
     lines = [check.id, "=" * len(check.id), "", *_wrapped("Statement", check.statement), ""]
     for test in _tests(check):
         lines += _wrapped(f"{test.tier} {test.variant}{_where(test)}", f"{test.statement}: {_criterion(test)}")
@@ -46,7 +46,7 @@ def explain(check: Check) -> str:
 
 
 def reference(checks: Iterable[Check]) -> str:
-    """All checks as Markdown, a section each."""
+    """Return all checks as Markdown, a section each."""
     return "\n\n".join(_section(check) for check in checks)
 
 
@@ -99,7 +99,7 @@ def _criterion(test: Test) -> str:
 
 
 def _limit(test: Test) -> str:
-    """The control c moved by the minimum effect, as `Test.limit` moves it."""
+    """Return the control c moved by the minimum effect, as `Test.limit` moves it."""
     effect, is_greater = test.claim.min_effect, test.claim.direction == "greater"
     if not effect:
         return "c"
@@ -111,12 +111,12 @@ def _limit(test: Test) -> str:
 
 
 def _in_cell(text: str) -> str:
-    """The text in a cell of a Markdown table."""
+    """Return the text in a cell of a Markdown table."""
     return text.replace("|", "\\|")
 
 
 def _columns(check: Check) -> Iterator[str]:
-    """The formulas of the columns `estimate` and `beside chance`, for each row of the table."""
+    """Yield the formulas of the columns `estimate` and `beside chance`, for each row of the table."""
     compared = [test for test in check.tests if test.control]
     rows = [test for test in check.tests if not test.control and test.search is None] or compared[:1]
     variants = [test.variant for test in rows]
@@ -127,13 +127,13 @@ def _columns(check: Check) -> Iterator[str]:
 
 
 def _summary(test: Test, symbol: str) -> str:
-    """What the numbers of a test are summed up by."""
+    """Return what the numbers of a test are summed up by."""
     words = test.statistic[:1].lower() + test.statistic[1:] if test.statistic[1:2].islower() else test.statistic
     return f"the {words}" if test.unit == "rate" else f"the median of {symbol} = {words}"
 
 
 def _beside_chance(row: Test, control: Test | None) -> str:
-    """The effect beside chance, as a formula; the statistic may be another one than the row's."""
+    """Return the effect beside chance, as a formula; the statistic may be another one than the row's."""
     if control is None:
         return "is empty, since no control of this claim is drawn at random"
     number = "the same number" if control.statistic == row.statistic else _summary(control, "t")
@@ -142,7 +142,7 @@ def _beside_chance(row: Test, control: Test | None) -> str:
 
 
 def _draws(check: Check) -> Iterator[str]:
-    """The number of draws of its controls, from the budgets of a run, and the smallest p-value of these draws."""
+    """Yield the number of draws of its controls, from the budgets of a run, and the smallest p-value of these draws."""
     for cost in dict.fromkeys(test.draw_cost for test in check.tests if test.control):
         budget = BUDGETS[cost]
         yield _DRAWS[cost].format(
@@ -151,7 +151,7 @@ def _draws(check: Check) -> Iterator[str]:
 
 
 def _needs(check: Check) -> Iterator[str]:
-    """One line for each thing that tests of the check need from a subject, with the tests that need it."""
+    """Yield one line for each thing that tests of the check need from a subject, with the tests that need it."""
     for need in check.needs:
         asking = [test for test in check.tests if need in test.needs]
         tiers = [tier for tier in check.tiers if any(test.tier == tier for test in asking)]

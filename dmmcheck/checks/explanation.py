@@ -46,7 +46,7 @@ class Explanation:
 
 
 def builtin_explanation(id: str) -> Explanation:
-    """The explanation of a built-in check; an empty one where there is none."""
+    """Return the explanation of a built-in check; an empty one where there is none."""
     file = resources.files("dmmcheck.checks").joinpath("explanations").joinpath(f"{id}.md")
     if not file.is_file():
         return Explanation()

@@ -18,7 +18,7 @@ COSINE_EFFECT = 0.05
 
 
 def component_flips(view: View) -> Evidence:
-    """Rate of the off-manifold part among inputs that one part flips, at equal norm."""
+    """Return the rate of the off-manifold part among inputs that one part flips, at equal norm."""
     delta = view.delta("free")
     tangent = view.project_tangent(delta)
     length = STRETCH * delta.norm(dim=1, keepdim=True)
@@ -27,13 +27,13 @@ def component_flips(view: View) -> Evidence:
 
 
 def projection_restores(view: View) -> Evidence:
-    """Rate of label(project(x_adv)) = y, the true label."""
+    """Return the rate of label(project(x_adv)) = y, the true label."""
     adversarial, found = _adversarial(view)
     return _restored(view, view.project_point(adversarial), found)
 
 
 def projection_restores_controlled(view: View) -> Evidence:
-    """Rate of label(p + P_T (x_adv - p)) = y, the true label, with p = project(x)."""
+    """Return the rate of label(p + P_T (x_adv - p)) = y, the true label, with p = project(x)."""
     adversarial, found = _adversarial(view)
     clean, _ = _projected(view)
     return _restored(view, clean + view.project_tangent(adversarial - clean), found)
@@ -72,7 +72,7 @@ def noise_like_controlled(view: View) -> Evidence:
 
 
 def unit_vectors(v: Tensor) -> Tensor:
-    """Rows of v (n, D) scaled to length one; NaN where a row is zero."""
+    """Return the rows of v (n, D) scaled to length one; NaN where a row is zero."""
     length: Tensor = v.norm(dim=1, keepdim=True)
     return v / length
 
@@ -102,7 +102,7 @@ def _adversarial(view: View) -> tuple[Tensor, Tensor]:
 
 
 def _projected(view: View) -> tuple[Tensor, Tensor]:
-    """The inputs projected onto the manifold (n, D), and the model's labels there (n,); cached for all draws."""
+    """Return the inputs projected onto the manifold (n, D), and the model's labels there (n,); cached for all draws."""
 
     def compute() -> tuple[tuple[Tensor, Tensor], int]:
         clean = view.project_point(view.x)
@@ -117,7 +117,7 @@ def _likeness(view: View, arm: ArmName) -> Tensor:
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine (n,) of the rows of two tensors (n, D); NaN where a row is zero."""
+    """Return the cosine (n,) of the rows of two tensors (n, D); NaN where a row is zero."""
     return (unit_vectors(a) * unit_vectors(b)).sum(1)
 
 

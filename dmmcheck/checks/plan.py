@@ -77,7 +77,7 @@ def plan(settings: Settings) -> tuple[Planned, ...]:
 
 
 def for_subject(planned: Planned, *, provides: frozenset[str], is_robust: bool) -> Planned:
-    """The test as it is for a subject: what its claim is about, and whether it gates.
+    """Return the test as it is for a subject: what its claim is about, and whether it gates.
 
     A claim about adversarial training is decided over pairs of models where the subject has them. Otherwise it is about
     one twin, and does not gate. A claim about what standard training leaves does not gate a robust model.
@@ -143,7 +143,7 @@ def select(
     tiers: Iterable[str] | None = None,
     fast: bool = False,
 ) -> tuple[Planned, ...]:
-    """The planned tests of the named checks and tiers; in a fast run, of these the stated ones.
+    """Return the planned tests of the named checks and tiers; in a fast run, of these the stated ones.
 
     Tests of the tier search run where their check or tier is named, or where they gate: what they find depends on what
     Hypothesis has found before, while all other findings depend on subject and settings alone.

@@ -37,7 +37,7 @@ def _relative_gradient(view: View) -> tuple[Floats, Floats]:
 
 
 def two_phases(view: View) -> Evidence:
-    """The smaller of fall and rise of d_off around its lowest point."""
+    """Return the smaller of fall and rise of d_off around its lowest point."""
     checkpoints = view.checkpoints()
     if len(checkpoints) < MIN_CHECKPOINTS:
         note = f"{len(checkpoints)} checkpoints cannot show two phases; give at least {MIN_CHECKPOINTS}"
@@ -53,7 +53,7 @@ def two_phases(view: View) -> Evidence:
 
 
 def _middle(steps: Floats) -> int:
-    """Index of the first checkpoint in the second half of training."""
+    """Return the index of the first checkpoint in the second half of training."""
     early = max(2, int(np.searchsorted(steps, (steps[0] + steps[-1]) / 2, side="right")))
     return min(early, len(steps) - 1)
 
@@ -72,7 +72,7 @@ def _lowest(distances: Floats, steps: Floats) -> tuple[int, int]:
 
 
 def _lowest_note(distances: Floats, steps: Floats, low: int) -> str:
-    """A note with the step of the lowest distance, and the central 95 % of a bootstrap over inputs."""
+    """Return a note with the step of the lowest distance, and the central 95 % of a bootstrap over inputs."""
     rng = np.random.default_rng(0)
     count = distances.shape[1]
     found = [steps[_lowest(distances[:, rng.integers(0, count, count)], steps)[0]] for _ in range(RESAMPLES)]
@@ -81,7 +81,7 @@ def _lowest_note(distances: Floats, steps: Floats, low: int) -> str:
 
 
 def _accuracy_note(view: View, low: int) -> str:
-    """A note with the accuracy of the lowest, the first and the last checkpoint on the inputs."""
+    """Return a note with the accuracy of the lowest, the first and the last checkpoint on the inputs."""
     views = [view for _, view in view.checkpoints()]
     shares = [float((views[at].labels(view.x) == view.y).double().mean()) for at in (0, low, -1)]
     return ", accuracy there and at the ends {1:.0%}, {0:.0%}, {2:.0%}".format(*shares)

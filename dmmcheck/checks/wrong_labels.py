@@ -62,7 +62,7 @@ def wrong_label_beyond_shuffled(view: View) -> Evidence:
 
 
 def wrong_label_beyond_noise(view: View) -> Evidence:
-    """Rate of wins over random perturbations, among inputs that one of two networks classifies correctly."""
+    """Return the rate of wins over random perturbations, among inputs that one of two networks classifies correctly."""
     return _beyond(view, "random-targets", "noise")
 
 
@@ -95,13 +95,13 @@ def _beyond(view: View, condition: str, control: str) -> Evidence:
 
 
 def _one_network_each(correct: Floats) -> Floats:
-    """The answer (n,) of one network for each input, network i mod m for input i of m networks."""
+    """Return the answer (n,) of one network for each input, network i mod m for input i of m networks."""
     inputs = np.arange(correct.shape[1])
     return correct[inputs % len(correct), inputs]
 
 
 def _accuracy(condition: str, correct: Floats) -> str:
-    """A note with the median accuracy of the networks, and the smallest and the largest."""
+    """Return a note with the median accuracy of the networks, and the smallest and the largest."""
     shares = correct.mean(1)
     return (
         f"{condition}: accuracy {np.median(shares):.2f}, from {shares.min():.2f} to {shares.max():.2f} "
@@ -125,7 +125,7 @@ def _new(view: View, *conditions: str) -> list[int]:
 
 
 def _networks(view: View, condition: str) -> list[tuple[Floats, Tensor]]:
-    """What `_train` gives for each network: as many as alpha needs where all of them agree."""
+    """Return what `_train` gives for each network: as many as alpha needs where all of them agree."""
     count = trainings_needed(view.alpha)
     made = []
     for number in range(count):
@@ -171,7 +171,7 @@ def _perturbations(view: View, kind: str) -> tuple[tuple[Tensor, Tensor, Tensor,
 
 
 def _wrong_classes(view: View, y: Tensor, kind: str) -> Tensor:
-    """A class other than y for each label y, so that no training example has its true label."""
+    """Return a class other than y for each label y, so that no training example has its true label."""
     classes = view.classes
     if kind == "next":
         return (y + 1) % classes
@@ -193,7 +193,7 @@ def _part(view: View, x: Tensor, delta: Tensor, part: str) -> Tensor:
 
 
 def _with_norms_of(v: Tensor, delta: Tensor) -> Tensor:
-    """Vectors v (m, D) scaled to the norms of the perturbations; zero where v is (nearly) zero."""
+    """Return the vectors v (m, D) scaled to the norms of the perturbations; zero where v is (nearly) zero."""
     own: Tensor = v.norm(dim=1, keepdim=True)
     length: Tensor = delta.norm(dim=1, keepdim=True)
     return torch.where(own > 1e-6 * length, v * (length / own), 0.0)

@@ -14,7 +14,7 @@ STANDARDISED = (0.5, 2.0)  # standard deviations between which images may have b
 
 
 def standardised(x: Tensor) -> str:
-    """A note for images that look standardised, channel by channel; "" for any other inputs.
+    """Return a note for images that look standardised, channel by channel; "" for any other inputs.
 
     Example:
         >>> import torch

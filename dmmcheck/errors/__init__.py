@@ -61,7 +61,7 @@ class OutOfTimeError(DmmError):
 
 
 def is_out_of_time(error: BaseException | None) -> bool:
-    """Whether an error is an `OutOfTimeError`, or was raised from one.
+    """Return whether an error is an `OutOfTimeError`, or was raised from one.
 
     Example:
         >>> is_out_of_time(OutOfTimeError("the time is over")), is_out_of_time(CheckError("another error"))
@@ -113,7 +113,7 @@ def user_code(
 
 
 def users_state(of: object = None) -> AbstractContextManager[object]:
-    """The context in which the user's code runs; an object whose class is one of dmmcheck itself needs none."""
+    """Return the context in which the user's code runs; an object whose class is one of dmmcheck itself needs none."""
     is_own = str(getattr(of, "__module__", "")).startswith("dmmcheck.")
     return nullcontext() if is_own else USERS_STATE.get()()
 

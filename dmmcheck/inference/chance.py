@@ -125,7 +125,7 @@ def range_of_chance(draws: Floats) -> tuple[float, float]:
 def _effect(
     estimate: float, interval: tuple[float, float], middle: float, ends: tuple[float, float], *, is_ratio: bool
 ) -> tuple[float, tuple[float, float]]:
-    """The effect and its interval, with the ends of the control's own interval on the unfavourable side."""
+    """Return the effect and its interval, with the ends of the control's own interval on the unfavourable side."""
     low, high = ends
     if not is_ratio:
         return estimate - middle, (interval[0] - high, interval[1] - low)
@@ -133,7 +133,7 @@ def _effect(
 
 
 def _over(a: float, b: float) -> float:
-    """A ratio of numbers that are not negative: 1 where both are infinite or both are zero."""
+    """Return a ratio of numbers that are not negative: 1 where both are infinite or both are zero."""
     if a == b:
         return 1.0
     if b == 0:

@@ -53,7 +53,7 @@ def decide(
     most: int | None = None,
     error: SearchError | None = None,
 ) -> Decision:
-    """The verdict on a claim: compare evidence with a limit.
+    """Return the verdict on a claim: compare evidence with a limit.
 
     A claim is supported where the whole interval lies on the claimed side of the limit and the statistic is extreme
     among the draws of a control, if there are any. It is refuted where the whole interval lies on the other side. In
@@ -91,7 +91,7 @@ def decide(
 
 
 def _p_value(evidence: Evidence, limit: float, direction: Direction) -> float:
-    """One-sided p-value of a test of the median, or of the rate."""
+    """Return one-sided p-value of a test of the median, or of the rate."""
     if evidence.replicates is not None:
         return stats.sign_test(_estimates(evidence), limit, direction)
     test = stats.rate_test if evidence.summary == "mean" else stats.sign_test
@@ -111,12 +111,12 @@ def _among_draws(verdict: Verdict, reason: str, test: MonteCarloTest, alpha: flo
 
 
 def below(p_value: float, alpha: float) -> bool:
-    """Whether a p-value is below alpha by more than rounding errors: 1/100 is not below 0.07/7."""
+    """Return whether a p-value is below alpha by more than rounding errors: 1/100 is not below 0.07/7."""
     return p_value < alpha * (1 - 1e-9)
 
 
 def _interval(evidence: Evidence, alpha: float) -> tuple[float, float]:
-    """The interval over inputs or, where the claim is about networks, over these and their inputs."""
+    """Return the interval over inputs or, where the claim is about networks, over these and their inputs."""
     if evidence.replicates is not None:
         return stats.replicated_interval(evidence.replicates, alpha, evidence.summary)
     of_values = stats.rate_interval if evidence.summary == "mean" else stats.median_interval
@@ -125,14 +125,14 @@ def _interval(evidence: Evidence, alpha: float) -> tuple[float, float]:
 
 
 def _estimates(evidence: Evidence) -> Floats:
-    """The number of each network: its median (or rate) or, where there are no rows, its value."""
+    """Return the number of each network: its median (or rate) or, where there are no rows, its value."""
     if evidence.replicates is None:
         return evidence.values
     return np.array([_summary(row, evidence.summary) for row in evidence.replicates])
 
 
 def _why_open(evidence: Evidence, limit: float, alpha: float) -> str:
-    """The part of a reason that says why networks of a kind do not decide."""
+    """Return the part of a reason that says why networks of a kind do not decide."""
     each, units = _estimates(evidence), f"{evidence.unit}s"
     needed = stats.replicates_needed(alpha * (1 if evidence.replicates is None else 1 - stats.SHARE_OF_INPUTS))
     if len(each) < needed:
@@ -163,7 +163,7 @@ def point_estimate(evidence: Evidence) -> float:
 
 
 def _summary(values: Floats, summary: Summary) -> float:
-    """The median of values, or the mean of 0/1 values; see `point_estimate`."""
+    """Return the median of values, or the mean of 0/1 values; see `point_estimate`."""
     if not len(values):
         return math.nan
     if summary == "mean":
@@ -186,7 +186,7 @@ def _compare(
 
 
 def _rounding(limit: float) -> float:
-    """How far beyond a limit a statistic in float32 may lie by rounding alone."""
+    """Return how far beyond a limit a statistic in float32 may lie by rounding alone."""
     return ROUNDING * abs(limit) if math.isfinite(limit) else 0.0
 
 

@@ -95,7 +95,7 @@ class Evidence:
         at_most: Any = None,
         draws: Sequence[Floats] | None = None,
     ) -> Evidence:
-        """Evidence from a list, an array or a tensor with one number for each input.
+        """Return evidence from a list, an array or a tensor with one number for each input.
 
         Args:
             values: The statistic of each input.
@@ -128,7 +128,7 @@ class Evidence:
 
     @classmethod
     def against(cls, own: Any, others: Sequence[Any]) -> Evidence:
-        """The ratios of a positive number of each input to its median over untrained networks.
+        """Return the ratios of a positive number of each input to its median over untrained networks.
 
         The claim is about untrained networks: each of them is a replicate, with the ratios to its own numbers.
 
@@ -149,7 +149,7 @@ class Evidence:
 
 
 def _row(values: Any) -> Floats:
-    """One number for each input, from a list, an array or a tensor.
+    """Return one number for each input, from a list, an array or a tensor.
 
     Raises:
         CheckError: They are no numbers; a masked array has numbers that are missing.

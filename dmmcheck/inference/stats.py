@@ -18,7 +18,7 @@ TAIL_FLOOR = 0.1  # the smallest extrapolated p-value, relative to the smallest 
 
 
 def looks(inputs: int) -> tuple[int, ...]:
-    """The sample sizes at which a verdict may be taken: 32, 64, 128 and so on, and all inputs.
+    """Return the sample sizes at which a verdict may be taken: 32, 64, 128 and so on, and all inputs.
 
     A size is left out if all inputs are less than a quarter more: a look that adds so little is not worth its alpha.
 
@@ -72,19 +72,19 @@ def _hits(values: Floats, *, missing: int) -> int:
 
 
 def binomial_test(hits: int, n: int, rate: float) -> float:
-    """One-sided p-value P(Bin(n, rate) >= hits) of so many hits or more among n."""
+    """Return one-sided p-value P(Bin(n, rate) >= hits) of so many hits or more among n."""
     return float(special.bdtrc(hits - 1, n, rate))
 
 
 def sign_test(values: Floats, threshold: float, direction: Direction) -> float:
-    """One-sided p-value for a median beyond the threshold in this direction; ties and NaN count against it."""
+    """Return one-sided p-value for a median beyond the threshold in this direction; ties and NaN count against it."""
     with np.errstate(invalid="ignore"):
         hits = int(np.sum(values > threshold if direction == "greater" else values < threshold))
     return binomial_test(hits, len(values), 0.5)
 
 
 def rate_test(values: Floats, threshold: float, direction: Direction) -> float:
-    """One-sided binomial p-value for a mean of 0/1 values beyond the threshold in this direction."""
+    """Return one-sided binomial p-value for a mean of 0/1 values beyond the threshold in this direction."""
     chance = min(max(threshold, 0.0), 1.0)
     if direction == "greater":
         return binomial_test(_hits(values, missing=0), len(values), chance)
@@ -141,7 +141,7 @@ def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
 
 
 def can_fit_tail(draws: Floats, direction: Direction) -> bool:
-    """Whether the outermost quarter holds draws, and these are positive, finite and without ties."""
+    """Return whether the outermost quarter holds draws, and these are positive, finite and without ties."""
     outer = _outermost(draws, direction)
     return len(outer) > 1 and bool(
         np.isfinite(outer).all() and (outer > 0).all() and len(np.unique(outer)) == len(outer)

@@ -27,7 +27,7 @@ def load_attacks(attacks: Iterable[Any], *, root: Path) -> dict[str, Attack]:
 
 
 def _loaded(attack: Any, root: Path) -> Attack:
-    """The attack that an element of the setting names."""
+    """Return the attack that an element of the setting names."""
     if not isinstance(attack, str):
         return _checked(attack, f"attacks: {attack!r}")
     if ":" not in attack:

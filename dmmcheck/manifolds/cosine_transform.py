@@ -28,14 +28,14 @@ def cosine_transform(v: Tensor, axes: tuple[int, ...], *, inverse: bool) -> Tens
 
 
 def by_torch(v: Tensor, axes: tuple[int, ...], *, inverse: bool) -> Tensor:
-    """The same by torch alone: SciPy would take the tensor to the memory of the processor and back."""
+    """Return the same by torch alone: SciPy would take the tensor to the memory of the processor and back."""
     for axis in axes:
         v = (_inverse_cosine if inverse else _cosine)(v.transpose(axis, -1)).transpose(axis, -1)
     return v
 
 
 def _cosine(v: Tensor) -> Tensor:
-    """Orthonormal DCT-II along the last axis.
+    """Return the orthonormal DCT-II along the last axis.
 
     Source: Makhoul, A fast cosine transform in one and two dimensions, 1980: the even entries, then the odd ones in
     reverse order, have a Fourier transform that, after a turn of each frequency, is the cosine transform.
@@ -48,7 +48,7 @@ def _cosine(v: Tensor) -> Tensor:
 
 
 def _inverse_cosine(v: Tensor) -> Tensor:
-    """The inverse of `_cosine`, which is its transpose."""
+    """Return the inverse of `_cosine`, which is its transpose."""
     size = v.shape[-1]
     turn, scale = _turns(size, v.device, v.dtype)
     scaled, count = v / scale, size // 2 + 1

@@ -93,7 +93,7 @@ class Decoder:
         return self._dim
 
     def fit(self, x: Any) -> Decoder:
-        """The same manifold with training inputs ``(m, *input_shape)``, which give it input_shape and dim.
+        """Return the same manifold with training inputs ``(m, *input_shape)``, which give it input_shape and dim.
 
         Raises:
             ManifoldError: The points cannot be used, or cannot be encoded.
@@ -112,7 +112,7 @@ class Decoder:
         return fitted
 
     def project_point(self, x: Tensor) -> Tensor:
-        """Points x (n, D) encoded and decoded, (n, D).
+        """Return the points x (n, D) encoded and decoded, (n, D).
 
         Raises:
             ManifoldError: The encoder or the decoder raised, or returned another shape.
@@ -163,7 +163,7 @@ class Decoder:
         return spaces
 
     def codes(self, x: Tensor) -> Tensor:
-        """Codes (n, ...) of points x (n, D).
+        """Return the codes (n, ...) of points x (n, D).
 
         Raises:
             ManifoldError: See `project_point`.
@@ -181,7 +181,7 @@ class Decoder:
             return self.decoded(codes, ambient_dim)
 
     def jacobian(self, codes: Tensor, ambient_dim: int) -> Tensor:
-        """Jacobians (n, D, k) of the decoded points at codes (n, ...).
+        """Return the jacobians (n, D, k) of the decoded points at codes (n, ...).
 
         Raises:
             ManifoldError: See `project_point`.
@@ -190,7 +190,7 @@ class Decoder:
             return self._jacobian(codes, ambient_dim)
 
     def _encoded(self, x: Tensor) -> Tensor:
-        """Codes (n, ...) of points (n, D), on the encoder's device."""
+        """Return the codes (n, ...) of points (n, D), on the encoder's device."""
         device, dtype = placement(self.encode, x, what="encoder", error=ManifoldError)
         shaped = x.detach().to(device, dtype).reshape(-1, *(self.input_shape or x.shape[1:])).clone()
         output = _output(self.encode, "encoder", shaped, self._remedy)
@@ -246,7 +246,7 @@ class Decoder:
 
 
 def orthonormalised(jacobian: Tensor) -> Tensor:
-    """Orthonormal bases (n, D, k) of the column spaces of Jacobians (n, D, k).
+    """Return the orthonormal bases (n, D, k) of the column spaces of Jacobians (n, D, k).
 
     Raises:
         ManifoldError: Values are not finite, or columns are dependent: the smallest singular value is below 1000
@@ -280,7 +280,7 @@ def _output(function: Callable[[Tensor], Any], what: str, values: Tensor, remedy
 
 
 def _mean(output: Any) -> Any:
-    """The codes in the output of an encoder; of a variational encoder, the means of its distributions."""
+    """Return the codes in the output of an encoder; of a variational encoder, the means of its distributions."""
     if isinstance(output, (tuple, list)) and len(output) == 2:
         first, second = output
         if isinstance(first, Tensor) and isinstance(second, Tensor) and first.shape == second.shape:

@@ -74,7 +74,7 @@ class DimensionEstimate:
     points: int = 0
 
     def dim(self, ambient_dim: int) -> int:
-        """The mean of both as a whole number of at least 1, and at most half of D, or 1 where D is below 4."""
+        """Return the mean of both as a whole number of at least 1, and at most half of D, or 1 where D is below 4."""
         return max(1, round(min((self.two_nn + self.likelihood) / 2, ambient_dim // 2)))
 
     @property
@@ -146,7 +146,7 @@ def _settled(values: Sequence[float]) -> float:
 
 
 def chosen_dim(x: Any, dim: int | str | None, *, most: int | None = None) -> tuple[int, str]:
-    """The dimension k of a manifold that is to be fitted on points, and how it was estimated in a few words.
+    """Return the dimension k of a manifold that is to be fitted on points, and how it was estimated in a few words.
 
     Args:
         x: Points ``(m, *input_shape)`` of any kind.

@@ -44,7 +44,7 @@ class Field(Protocol):
         ...
 
     def project(self, v: Tensor) -> Tensor:
-        """Orthogonal projection (n, D) of each vector onto the tangent space."""
+        """Return the orthogonal projection (n, D) of each vector onto the tangent space."""
         ...
 
 
@@ -270,7 +270,7 @@ class FieldPart:
         return geometry.project_tangent(v, self.basis(rows)) if spaces is None else spaces.project(v)
 
     def _of(self, rows: slice) -> slice:
-        """The same inputs as rows of the other field."""
+        """Return the same inputs as rows of the other field."""
         start = self._inputs.start
         return slice(start + (rows.start or 0), start + rows.stop)
 

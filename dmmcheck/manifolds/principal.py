@@ -29,7 +29,7 @@ class Planes:
 
 
 def principal_planes(points: Tensor, index: Tensor, weight: Tensor, dim: int) -> Planes:
-    """The planes through the means of groups of points along their k leading principal directions.
+    """Return the planes through the means of groups of points along their k leading principal directions.
 
     The directions follow from the eigenvectors of the (K, K) inner products of each group, in float64. The D columns of
     the points are processed in slabs.
@@ -59,7 +59,7 @@ def principal_planes(points: Tensor, index: Tensor, weight: Tensor, dim: int) ->
 
 
 def principal_plane(points: Tensor, dim: int) -> Planes:
-    """The plane of all points (m, D) as a single group with equal weights.
+    """Return the plane of all points (m, D) as a single group with equal weights.
 
     The directions follow from the (m, m) inner products of the points, or from the (D, D) ones of the columns if D is
     smaller, so that no array is larger than the points.
@@ -87,7 +87,7 @@ def _slabs(points: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def _rounding(variance: Tensor, energy: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """The variance (g,) that rounding alone can cause.
+    """Return the variance (g,) that rounding alone can cause.
 
     Rounding K points in D dimensions to a relative accuracy eps adds a random matrix with a norm of about
     eps rms (sqrt K + sqrt D), where rms is the root mean square of the entries. Inner products in float64 resolve

@@ -51,7 +51,7 @@ def code_version() -> str:
 
 
 def address_of(*parts: object) -> str:
-    """The hash of some content, together with that of the code.
+    """Return the hash of some content, together with that of the code.
 
     Raises:
         UnaddressableError: Something among the parts has content that cannot be hashed.
@@ -68,7 +68,7 @@ def address_of(*parts: object) -> str:
 
 
 def is_stored(key: tuple[object, ...], attacks: Container[str] = ()) -> bool:
-    """Whether the measurement under a key depends on nothing but its model, inputs, manifold and settings.
+    """Return whether the measurement under a key depends on nothing but its model, inputs, manifold and settings.
 
     Those through an attack of the settings, or in draws of a control that is not built in, depend on other code.
 
@@ -95,7 +95,7 @@ class _Hasher:
         self._seen: dict[int, tuple[int, object]] = {}
 
     def digest(self) -> str:
-        """The hash in hexadecimal digits."""
+        """Return the hash in hexadecimal digits."""
         return self._hash.hexdigest()
 
     def add(self, value: Any) -> None:
@@ -186,13 +186,13 @@ class _Hasher:
 
 
 def _pickles_itself(value: Any) -> bool:
-    """Whether a class says what of its objects is content, as those do whose data lie outside of Python."""
+    """Return whether a class says what of its objects is content, as those do whose data lie outside of Python."""
     own = {"__getstate__", "__reduce__", "__reduce_ex__"}
     return any(own & set(vars(base)) for base in type(value).__mro__[:-1])
 
 
 def _reduced(value: Any) -> list[Any]:
-    """The content of an object as it is pickled, without the functions that make it anew.
+    """Return the content of an object as it is pickled, without the functions that make it anew.
 
     Raises:
         UnaddressableError: It cannot be pickled, or has no content of its own.
@@ -207,7 +207,7 @@ def _reduced(value: Any) -> list[Any]:
 
 
 def _is_in_its_module(value: type) -> bool:
-    """Whether a class is the one that its module defines, which is not so where its code was sent by value."""
+    """Return whether a class is the one that its module defines, which is not so where its code was sent by value."""
     if "<locals>" in value.__qualname__:
         return value.__module__ != "__main__" and value.__module__ in sys.modules
     found: Any = sys.modules.get(value.__module__)

@@ -39,7 +39,7 @@ class Independence:
 
 
 def grouped(points: Tensor, labels: Tensor, groups: Tensor | None) -> tuple[Tensor, Independence]:
-    """Group numbers (n,) of inputs in the order of the sample, on the CPU, and what is known of them."""
+    """Return the group numbers (n,) of inputs in the order of the sample, on the CPU, and what is known of them."""
     group = near_duplicates(points, labels, groups=groups)
     by_nearness = group if groups is None else near_duplicates(points, labels)
     return group, Independence(
@@ -55,7 +55,7 @@ def _count(numbers: Tensor) -> int:
 
 
 def first_of_each(group: Tensor, is_correct: Tensor) -> Tensor:
-    """Rows of the first correctly classified input of each group, in rising order."""
+    """Return the rows of the first correctly classified input of each group, in rising order."""
     seen: set[int] = set()
     rows: list[int] = []
     for row, (number, correct) in enumerate(zip(group.tolist(), is_correct.tolist(), strict=True)):

@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 def of_pair(number: int, name: str) -> str:
-    """The name of a reference model of a pair of trainings, which count from 0: ``pair 0 robust``."""
+    """Return the name of a reference model of a pair of trainings, which count from 0: ``pair 0 robust``."""
     return f"pair {number} {name}"
 
 
@@ -134,7 +134,7 @@ class Measure:
         self._costs: dict[tuple[object, ...], list[Cost]] = {}
 
     def paired_model(self, name: str) -> Measure:
-        """The same measurements of a reference model on the same inputs and tangent spaces.
+        """Return the same measurements of a reference model on the same inputs and tangent spaces.
 
         Models of pairs are measured at the true labels; other reference models at their own predictions,
         since the errors of an untrained network say nothing about where its boundary is.
@@ -163,7 +163,7 @@ class Measure:
         return self._others[name]
 
     def has_reference_model(self, name: str) -> bool:
-        """Whether the subject has a reference model of this name."""
+        """Return whether the subject has a reference model of this name."""
         if self._whole is not None:
             return self._whole[0].has_reference_model(name)
         return name in self._reference_models
@@ -191,7 +191,7 @@ class Measure:
         return self.with_effort(NEXT_EFFORT[self.effort])
 
     def with_effort(self, effort: Any) -> Measure:
-        """The same measurements with another effort of the search, of the reference models too.
+        """Return the same measurements with another effort of the search, of the reference models too.
 
         Args:
             effort: An effort of the search, also ``exhaustive``, which is no setting.
@@ -226,7 +226,7 @@ class Measure:
         return self._others[name]
 
     def part(self, inputs: slice) -> Measure:
-        """The same measurements at some of the inputs; what the built-in search found anywhere is taken over."""
+        """Return the same measurements at some of the inputs; what the built-in search found anywhere is taken over."""
         name = f"inputs {inputs.start} to {inputs.stop}"
         if name not in self._others:
             x, y = self.sample.x[inputs], self.sample.y[inputs]
@@ -241,7 +241,7 @@ class Measure:
         return self._others[name]
 
     def training(self) -> Measure:
-        """The same measurements at training examples, at most as many as there are inputs.
+        """Return the same measurements at training examples, at most as many as there are inputs.
 
         Raises:
             CheckError: The model classifies fewer than 8 of the examples correctly.
@@ -297,7 +297,7 @@ class Measure:
     def cached(
         self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]], *, beside: object = None
     ) -> tuple[T, Cost]:
-        """One result kept under a key, and its cost.
+        """Return one result kept under a key, and its cost.
 
         Args:
             key: What is computed; include the number of inputs where the result depends on it.
@@ -331,7 +331,7 @@ class Measure:
     def _from_store(
         self, key: tuple[object, ...], begin: Callable[[], tuple[T, int]], rows: slice, beside: object
     ) -> tuple[T, int]:
-        """A measurement from the store, else from the other processes of the session, else anew."""
+        """Return a measurement from the store, else from the other processes of the session, else anew."""
         device, session = self.classifier.device, self._session
 
         def shared() -> tuple[T, int]:
@@ -342,7 +342,7 @@ class Measure:
         return shared() if self._store is None or not address else self._store.measured(address, shared, device)
 
     def _address(self, store: Store, key: tuple[object, ...], rows: slice, beside: object) -> str:
-        """The address of a measurement in the store; "" where it is not stored."""
+        """Return the address of a measurement in the store; "" where it is not stored."""
         if not is_stored(key, self._attacks):
             return ""
         try:
@@ -378,7 +378,7 @@ class Measure:
         return total(self._costs.get(key, [])[: len(self._cover(n))])
 
     def crossings(self, n: int, arm: ArmName, attack: str = BUILTIN) -> Crossing:
-        """Nearest crossings of the first n inputs in one arm.
+        """Return the nearest crossings of the first n inputs in one arm.
 
         Args:
             n: Number of inputs.
@@ -396,7 +396,7 @@ class Measure:
         return joined(self.cached_blocks(key, n, lambda rows: self._attack_block(rows, arm, attack)), n)
 
     def crossing_key(self, arm: ArmName, attack: str) -> tuple[object, ...]:
-        """The key under which the crossings of an arm are cached."""
+        """Return the key under which the crossings of an arm are cached."""
         return ("search",) if attack == BUILTIN and self._joint else ("attack", attack, arm)
 
     def targeted(self, n: int, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
@@ -443,7 +443,7 @@ class Measure:
         )
 
     def has(self, key: tuple[object, ...]) -> bool:
-        """Whether a result is cached under a key."""
+        """Return whether a result is cached under a key."""
         return key in self._blocks
 
     def keep(self, key: tuple[object, ...], result: object) -> None:
@@ -462,7 +462,7 @@ class Measure:
         return torch.cat(self.cached_blocks(("boundary-gradient", attack), n, block))[:n]
 
     def input_gradients(self, n: int) -> Tensor:
-        """Margin gradient (n, D) at the first n inputs."""
+        """Return the margin gradient (n, D) at the first n inputs."""
 
         def block(rows: slice) -> tuple[Tensor, int]:
             gradient = margin_gradient(self.classifier, self.sample.x[rows], self.sample.y[rows])
@@ -471,7 +471,7 @@ class Measure:
         return torch.cat(self.cached_blocks(("input-gradient",), n, block))[:n]
 
     def _cover(self, n: int) -> list[slice]:
-        """The blocks that hold the first n inputs."""
+        """Return the blocks that hold the first n inputs."""
         ends = [look for look in self.looks if look < n]
         ends.append(next(look for look in self.looks if look >= n))
         return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
@@ -526,7 +526,7 @@ class Measure:
 
 
 def arm_space(field: Field, rows: slice, arm: ArmName) -> SearchSpace:
-    """The search space of an arm: everywhere, the tangent spaces of some inputs, or their normal spaces."""
+    """Return the search space of an arm: everywhere, the tangent spaces of some inputs, or their normal spaces."""
     return Everywhere() if arm == "free" else spanned(tangent_of(field, rows), normal=arm == "normal")
 
 
@@ -570,25 +570,25 @@ def _check_box(crossing: Crossing, x: Tensor, box: Box | None, name: str) -> Non
 
 
 def margin_gradient(classifier: Classifier, points: Tensor, y: Tensor) -> Tensor:
-    """Gradient (m, D) of the logit margin at points (m, D); zero where the model does not depend on them."""
+    """Return the gradient (m, D) of the logit margin at points (m, D); zero where the model does not depend on them."""
     with evaluating(classifier):
         return in_batches(points, lambda rows: margins.margin_gradient(classifier, points[rows], y[rows])[1])
 
 
 def joined(blocks: Sequence[Crossing], n: int) -> Crossing:
-    """The crossings of consecutive blocks as one `Crossing`, cut to the first n inputs."""
+    """Return the crossings of consecutive blocks as one `Crossing`, cut to the first n inputs."""
     return Crossing(
         **{part.name: torch.cat([getattr(block, part.name) for block in blocks])[:n] for part in fields(Crossing)}
     )
 
 
 def gradients(crossing: Crossing) -> int:
-    """Number of gradient evaluations of a search, over all inputs."""
+    """Return the number of gradient evaluations of a search, over all inputs."""
     return int(crossing.backwards.sum())
 
 
 def total(costs: Sequence[Cost]) -> Cost:
-    """The sum of costs."""
+    """Return the sum of costs."""
     return Cost(
         gradient_evaluations=sum(cost.gradient_evaluations for cost in costs),
         seconds=sum(cost.seconds for cost in costs),

@@ -136,7 +136,7 @@ class Meter:
 
 
 def part_of(key: tuple[object, ...]) -> str:
-    """The part that a cached measurement belongs to; "" where it belongs to whatever asks for it.
+    """Return the part that a cached measurement belongs to; "" where it belongs to whatever asks for it.
 
     Example:
         >>> part_of(("search",)), part_of(("crossing", ("dimension", 4), "tangent")), part_of(("span",))

@@ -23,7 +23,7 @@ LEAST_ANGLE = 1e-3  # directions nearer to each other than this span no plane
 
 
 def portrait_of(view: View, hashes: Sequence[str]) -> Portrait | None:
-    """The classes in the plane through an input that its crossings on and off the manifold span.
+    """Return the classes in the plane through an input that its crossings on and off the manifold span.
 
     The input is the one with the median ratio of the two distances. None where no input has both crossings.
     """
@@ -49,7 +49,7 @@ def portrait_of(view: View, hashes: Sequence[str]) -> Portrait | None:
 
 
 def _plane(x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Points (GRID^2, D) of a grid around x, the first axis along v and the second along u."""
+    """Return the points (GRID^2, D) of a grid around x, the first axis along v and the second along u."""
     along = torch.linspace(-1, 1, GRID, dtype=x.dtype, device=x.device)
     return (x + along[:, None, None] * v + along[None, :, None] * u).reshape(GRID * GRID, -1)
 
@@ -67,7 +67,7 @@ def _classes(view: View, points: Tensor) -> tuple[tuple[int, ...], ...]:
 
 
 def strips_of(view: View, hashes: Sequence[str]) -> tuple[Strip, ...]:
-    """Two images with their smallest steps, at the quartiles of d_free; () without images."""
+    """Return two images with their smallest steps, at the quartiles of d_free; () without images."""
     if not is_image(view.classifier.input_shape):
         return ()
     order = torch.argsort(torch.as_tensor(view.distance("free")), stable=True)
@@ -81,7 +81,7 @@ def is_image(shape: Sequence[int]) -> bool:
 
 
 def as_image(values: Tensor, shape: Sequence[int]) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """The values (D,) of an image, channels last, thinned out where it is large; and its shape.
+    """Return the values (D,) of an image, channels last, thinned out where it is large; and its shape.
 
     Args:
         values: The values of an input or of a step.

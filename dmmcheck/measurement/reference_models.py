@@ -16,7 +16,7 @@ from dmmcheck.subject import BASELINE_ROLE, Subject, checkpoint_role, pair_role,
 
 
 def reference_models(subject: Subject, seed: int) -> dict[str, Callable[[], Classifier]]:
-    """Functions that make the reference models of a subject, by the names that `Measure.paired_model` takes.
+    """Return the functions that make the reference models of a subject, by the names that `Measure.paired_model` takes.
 
     Args:
         subject: What is under test.
@@ -57,7 +57,7 @@ def trainer(subject: Subject) -> Callable[[Tensor, Tensor, int], Classifier] | N
 
 
 def pair_count(subject: Subject) -> int | None:
-    """Number of pairs of trainings of a subject; None where a function makes as many as are asked for."""
+    """Return the number of pairs of trainings of a subject; None where a function makes as many as are asked for."""
     return None if callable(subject.pairs) else len(subject.pairs)
 
 
@@ -76,7 +76,7 @@ def _pairs(subject: Subject, seed: int) -> dict[str, Callable[[], Classifier]]:
 
 
 def _models_of_pair(subject: Subject, seed: int, number: int) -> dict[str, Callable[[], Classifier]]:
-    """Functions that make the models of one pair, by their names in it."""
+    """Return the functions that make the models of one pair, by their names in it."""
 
     @cache
     def pair() -> Any:
@@ -93,7 +93,7 @@ def _models_of_pair(subject: Subject, seed: int, number: int) -> dict[str, Calla
 
 
 def _pair_of(subject: Subject, seed: int, number: int) -> Any:
-    """The (standard, robust) models of one pair."""
+    """Return the (standard, robust) models of one pair."""
     if not callable(subject.pairs):
         return subject.pairs[number]
     what = f"pairs({seed + number})"
@@ -104,7 +104,7 @@ def _pair_of(subject: Subject, seed: int, number: int) -> Any:
 
 
 def _alternative_of(subject: Subject, seed: int, number: int) -> Any:
-    """The alternative model of one pair."""
+    """Return the alternative model of one pair."""
     given = subject.alternative
     if subject.alternative_by_seed:
         return _called(f"alternative({seed + number})", given, seed + number)
@@ -112,7 +112,7 @@ def _alternative_of(subject: Subject, seed: int, number: int) -> Any:
 
 
 def _untrained(subject: Subject, seed: int) -> Callable[[], Classifier]:
-    """A function that makes an untrained model; the subject's factory takes the seed, or no argument."""
+    """Return a function that makes an untrained model; the subject's factory takes the seed, or no argument."""
     factory = subject.factory
     assert factory is not None
     try:

@@ -47,7 +47,7 @@ def _fields(view: View) -> Iterator[tuple[int, TangentField]]:
 
 
 def _refitted(refit: Any, dim: int, x: Tensor) -> TangentField | None:
-    """The tangent field of the manifold with another dimension; None where it cannot have this dimension.
+    """Return the tangent field of the manifold with another dimension; None where it cannot have this dimension.
 
     Raises:
         CheckError: The manifold's ``refit`` raised something other than an error of dmmcheck.

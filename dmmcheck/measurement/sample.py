@@ -92,7 +92,7 @@ def draw_sample(
 
 
 def _too_few(correct: int, distinct: int, independence: Independence) -> str:
-    """The message where too few inputs can be measured."""
+    """Return the message where too few inputs can be measured."""
     if distinct < MIN_INPUTS:
         noun = "inputs differ" if distinct != 1 else "input differs"
         return (
@@ -112,7 +112,7 @@ def _too_few(correct: int, distinct: int, independence: Independence) -> str:
 
 
 def predict(classifier: Classifier, points: Tensor) -> Tensor:
-    """Labels (m,) of points (m, D), in evaluation mode.
+    """Return the labels (m,) of points (m, D), in evaluation mode.
 
     Raises:
         ModelError: The model raises, or logits are NaN or infinite.
@@ -150,7 +150,7 @@ def _by_content(points: Tensor, labels: Tensor, seed: int, *, is_standard: bool 
 
 
 def _varying(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Indices of the features of points (m, D) that are not the same in all of them."""
+    """Return the indices of the features of points (m, D) that are not the same in all of them."""
     varies = np.zeros(points.shape[1], dtype=bool)
     for start in range(0, len(points), CANDIDATES):
         varies |= (points[start : start + CANDIDATES] != points[0]).any(0)

@@ -27,7 +27,7 @@ class MakesRun(Protocol):
     """Makes the run of a process from its stores."""
 
     def __call__(self, *, store: Store | None, session: Store) -> MeasuresShards:
-        """The run; `session` holds what it measures, `store` what is kept for later runs."""
+        """Return the run; `session` holds what it measures, `store` what is kept for later runs."""
 
 
 @dataclass(eq=False)

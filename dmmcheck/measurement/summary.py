@@ -32,7 +32,7 @@ def versions() -> dict[str, str]:
 
 
 def summarise_subject(subject: Subject, measure: Measure) -> SubjectSummary:
-    """Names, sizes, accuracy and hashes of the model and the manifold estimate."""
+    """Return the names, sizes, accuracy and hashes of the model and the manifold estimate."""
     classifier, sample = measure.classifier, measure.sample
     return SubjectSummary(
         model=classifier.name,
@@ -48,13 +48,13 @@ def summarise_subject(subject: Subject, measure: Measure) -> SubjectSummary:
 
 
 def distances_of(measure: Measure, n: int) -> dict[str, DistanceSummary]:
-    """Distances of the first n inputs in the three arms, under the names of the report."""
+    """Return the distances of the first n inputs in the three arms, under the names of the report."""
     view = View.of(measure, n)
     return {REPORT_NAMES[arm]: summarise_distances(view.distance(arm)) for arm in ARMS}
 
 
 def summarise_distances(distances: Floats) -> DistanceSummary:
-    """Median and quantiles; a censored distance ranks as infinite."""
+    """Return the median and quantiles; a censored distance ranks as infinite."""
     quantiles = np.quantile(distances, QUANTILES, method="higher")
     return DistanceSummary(
         median=float(np.quantile(distances, 0.5, method="higher")),
@@ -65,7 +65,7 @@ def summarise_distances(distances: Floats) -> DistanceSummary:
 
 
 def trajectory_of(view: View) -> tuple[TrainingStep, ...]:
-    """Median and quartiles of d_off over the inputs at each checkpoint."""
+    """Return the median and quartiles of d_off over the inputs at each checkpoint."""
     steps = []
     for step, model in view.checkpoints():
         low, median, high = np.quantile(model.distance("normal"), [0.25, 0.5, 0.75], method="higher")

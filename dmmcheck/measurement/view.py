@@ -75,7 +75,7 @@ class View:
 
     @classmethod
     def of(cls, measurement: Measure, n: int | None = None) -> View:
-        """A view of the first n inputs of a measurement; of all inputs where n is None."""
+        """Return a view of the first n inputs of a measurement; of all inputs where n is None."""
         return cls(measurement, len(measurement.sample.x) if n is None else n, measurement.field)
 
     def __getattr__(self, name: str) -> Any:
@@ -125,7 +125,7 @@ class View:
         return replace(self, n=len(self.measurement.sample.x))
 
     def crossing(self, arm: ArmName) -> Crossing:
-        """Nearest label change anywhere (``"free"``), in x + T (``"tangent"``) or in x + N (``"normal"``).
+        """Return the nearest label change anywhere (``"free"``), in x + T (``"tangent"``) or in x + N (``"normal"``).
 
         Raises:
             CheckError: The view is a draw of a control, and the check did not declare that it searches in draws.
@@ -169,16 +169,16 @@ class View:
         return self.cached(self.distance_key(arm), compute)
 
     def distance_key(self, arm: ArmName) -> tuple[object, ...]:
-        """The key under which the distances of a draw of a control are cached."""
+        """Return the key under which the distances of a draw of a control are cached."""
         return ("distance", self.draw, arm, self.effort, self.n)
 
     def searched_arms(self) -> tuple[ArmName, ...]:
-        """The arms whose distances were asked of this view, a draw of a control with a record of its own."""
+        """Return the arms whose distances were asked of this view, a draw of a control with a record of its own."""
         keys = {key[1:] for key in self._used or {}}
         return tuple(arm for arm in ARMS[1:] if self.distance_key(arm) in keys)
 
     def delta(self, arm: ArmName = "free") -> Tensor:
-        """The smallest perturbation found, (n, D); NaN where none was found."""
+        """Return the smallest perturbation found, (n, D); NaN where none was found."""
         crossing = self.crossing(arm)
         delta = crossing.point.to(self.x) - self.x
         return torch.where(crossing.found.to(delta.device)[:, None], delta, torch.nan)
@@ -190,13 +190,13 @@ class View:
         return gradient
 
     def input_gradient(self) -> Tensor:
-        """Gradient of the logit margin at the inputs, (n, D)."""
+        """Return the gradient of the logit margin at the inputs, (n, D)."""
         gradient = self.measurement.input_gradients(self.n)
         self._note_blocks(("input-gradient",))
         return gradient
 
     def cached(self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]]) -> T:
-        """One result kept under a key for all views of the measurement.
+        """Return one result kept under a key for all views of the measurement.
 
         Args:
             key: What is computed; include `n` where the result depends on the number of inputs.
@@ -207,7 +207,7 @@ class View:
         return result
 
     def margins(self) -> Tensor:
-        """Logit margin of each input, z_y - max_{j != y} z_j, (n,)."""
+        """Return the logit margin of each input, z_y - max_{j != y} z_j, (n,)."""
         classifier, x, y = self.classifier, self.x, self.y
         with evaluating(classifier), torch.no_grad():
             return in_batches(x, lambda rows: logit_margin(called(classifier, x[rows]), y[rows]))
@@ -218,12 +218,12 @@ class View:
         return _floats(self.field.share(v))
 
     def project_tangent(self, v: Tensor) -> Tensor:
-        """Tangent part P_T v of vectors (n, D)."""
+        """Return the tangent part P_T v of vectors (n, D)."""
         self._note_tangent_spaces()
         return self.field.project(v)
 
     def project_point(self, points: Tensor) -> Tensor:
-        """Points (m, D) projected onto the manifold estimate.
+        """Return the points (m, D) projected onto the manifold estimate.
 
         A rotated field that stands for an estimate has no projection of its own. There a point belongs to the input of
         its row, and is projected onto the rotated tangent space through the projection of that input.
@@ -235,7 +235,7 @@ class View:
         return base + self.field.project(points - base)
 
     def labels(self, points: Tensor) -> Tensor:
-        """The model's labels (m,) of points (m, D)."""
+        """Return the model's labels (m,) of points (m, D)."""
         return predict(self.classifier, points)
 
     def largest_other_class(self, points: Tensor) -> Tensor:
@@ -247,7 +247,7 @@ class View:
             )
 
     def noise(self, purpose: str) -> Tensor:
-        """Standard normal vectors (n, D), one per input, which do not depend on how many inputs are in view.
+        """Return the standard normal vectors (n, D), one per input, which do not depend on how many inputs are in view.
 
         The numbers of features that vary in the examples come from a stream of their own, so that constant features
         change none of them.
@@ -288,7 +288,7 @@ class View:
         return classes, found
 
     def paired_model(self, name: str) -> View:
-        """The same view of a reference model.
+        """Return the same view of a reference model.
 
         Args:
             name: ``standard``, ``robust``, ``untrained 0``, ``untrained 1``, ..., or ``checkpoint STEP``.
@@ -303,7 +303,7 @@ class View:
         return distinct(self.paired_model(name) for name in UNTRAINED[: untrained_needed(self.alpha)])
 
     def training(self) -> View:
-        """A view of as many correctly classified training examples as inputs; of all where there are fewer."""
+        """Return a view of as many correctly classified training examples as inputs; of all where there are fewer."""
         trained = self.measurement.training()
         return replace(self, measurement=trained, field=trained.field, draw=None, n=min(self.n, len(trained.sample.x)))
 
@@ -316,7 +316,7 @@ class View:
         ]
 
     def rotated(self, rotation: Rotation) -> View:
-        """The same view with the tangent spaces rotated, one rotation for all inputs: P -> R P R^T.
+        """Return the same view with the tangent spaces rotated, one rotation for all inputs: P -> R P R^T.
 
         Args:
             rotation: An orthogonal operator: any object with ``apply`` and ``inverse`` on vectors (n, D).
@@ -324,11 +324,11 @@ class View:
         return replace(self, field=RotatedField(self.measurement.field, rotation))
 
     def spanned(self, basis: Tensor) -> View:
-        """The same view with one tangent space for all inputs, given by an orthonormal basis (D, k)."""
+        """Return the same view with one tangent space for all inputs, given by an orthonormal basis (D, k)."""
         return replace(self, field=SharedField(basis.to(self.x)))
 
     def permuted(self, order: Tensor) -> View:
-        """The same view with input i taking the tangent space of input order[i], order (n,)."""
+        """Return the same view with input i taking the tangent space of input order[i], order (n,)."""
         return replace(self, field=PermutedField(self.measurement.field, order.to(self.x.device)))
 
     def spent(self) -> Cost:
@@ -349,7 +349,7 @@ class View:
         self._note((TANGENT_SPACES,), Cost())
 
     def _is_cached(self, arm: ArmName) -> bool:
-        """Whether the view shows the cached search; with quick effort it does so in the free arm alone."""
+        """Return whether the view shows the cached search; with quick effort it does so in the free arm alone."""
         return self.effort is None or (arm == "free" and self.effort == "quick")
 
     def _search(self, arm: ArmName, rows: slice) -> Crossing:

@@ -161,7 +161,7 @@ def _results(session: str, content: np.ndarray[Any, Any], shards: Sequence[str])
 
 
 def _in_words(jobs: int | str) -> str:
-    """The processes in words."""
+    """Return the processes in words."""
     return f"{jobs} processes" if isinstance(jobs, int) else f"the cluster {jobs}"
 
 

@@ -79,27 +79,27 @@ class Classifier(Protocol):
         return UNDER_TEST
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits (n, C) of flat inputs (n, D); differentiable in x."""
+        """Return the logits (n, C) of flat inputs (n, D); differentiable in x."""
         ...
 
     def evaluation(self) -> AbstractContextManager[Any]:
-        """A context in which the classifier is in evaluation mode; on exit its mode is as before."""
+        """Return a context in which the classifier is in evaluation mode; on exit its mode is as before."""
         return nullcontext(self)
 
 
 def missing_members(model: Any) -> list[str]:
-    """The members of `Classifier` that an object lacks."""
+    """Return the members of `Classifier` that an object lacks."""
     members = ("name", "classes", "input_shape", "device", "dtype", "role", "logits", "evaluation")
     return [name for name in members if not hasattr(model, name)]
 
 
 def is_differentiable(classifier: Classifier) -> bool:
-    """Whether a classifier's logits have gradients; only one that says ``differentiable = False`` has none."""
+    """Return whether a classifier's logits have gradients; only one that says ``differentiable = False`` has none."""
     return getattr(classifier, "differentiable", True) is not False
 
 
 def ambient_dim(classifier: Classifier) -> int:
-    """Number of entries D of one input."""
+    """Return the number of entries D of one input."""
     return int(torch.Size(classifier.input_shape).numel())
 
 
@@ -109,7 +109,7 @@ def flat(classifier: Classifier, x: Tensor) -> Tensor:
 
 
 def called(classifier: Classifier, x: Tensor) -> Tensor:
-    """Logits (n, C) of flat inputs (n, D); the one place where measurements call a classifier.
+    """Return the logits (n, C) of flat inputs (n, D); the one place where measurements call a classifier.
 
     Raises:
         ModelError: The classifier raises, for another reason than a lack of memory; or it returns something other than

@@ -71,7 +71,7 @@ def batch_results(rows: int, size: int, compute: Callable[[slice], T]) -> tuple[
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error reports that memory ran out, on any device."""
+    """Return whether an error reports that memory ran out, on any device."""
     words = described(error)
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 

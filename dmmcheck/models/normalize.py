@@ -33,7 +33,7 @@ class Normalization:
     std: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Inputs ``(n, *input_shape)`` as the model expects them; differentiable."""
+        """Return the inputs ``(n, *input_shape)`` as the model expects them; differentiable."""
         return (x - self.mean.to(x)) / self.std.to(x)
 
 
@@ -64,7 +64,7 @@ class Normalized(nn.Module):
         self.reported_name = getattr(function, "reported_name", own_name)
 
     def forward(self, x: Tensor) -> Any:
-        """What the function returns for the normalised inputs."""
+        """Return what the function returns for the normalised inputs."""
         normalized = (x - self.mean) / self.std
         with users_state(self.function):
             return self.function(normalized)
@@ -109,7 +109,7 @@ def folded(
     role: str,
     bounds: tuple[Any, Any] | None = None,
 ) -> Any:
-    """A model of inputs in the units of the data, of a model of normalised ones.
+    """Return a model of inputs in the units of the data, of a model of normalised ones.
 
     Args:
         model: A module, function or estimator; anything that cannot be called is returned as it is.
@@ -137,7 +137,7 @@ def folded(
 
 
 def normalization_of(value: Any, input_shape: tuple[int, ...]) -> Normalization | None:
-    """The normalisation that a user gave, for inputs of a shape.
+    """Return the normalisation that a user gave, for inputs of a shape.
 
     Args:
         value: A mapping with ``mean`` and ``std``, each a number, or a list with one number for each channel of images
@@ -180,7 +180,7 @@ def _numbers(value: Any, name: str) -> Tensor:
 
 
 def _shape(count: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in which so many numbers broadcast over an input."""
+    """Return the shape in which so many numbers broadcast over an input."""
     if count == 1:
         return (1,) * len(input_shape)
     rest = (1,) * (len(input_shape) - 1)

@@ -10,7 +10,7 @@ from dmmcheck.errors import ModelError
 
 
 def is_session(model: Any) -> bool:
-    """Whether a model is a session of onnxruntime, told by its methods."""
+    """Return whether a model is a session of onnxruntime, told by its methods."""
     return all(callable(getattr(model, name, None)) for name in ("run", "get_inputs", "get_outputs"))
 
 

@@ -77,7 +77,7 @@ class TorchClassifier:
         return named if isinstance(named, str) else type(module).__name__
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
+        """Return the logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
         inputs = x.reshape(-1, *self.input_shape).clone()
         with users_state(self.forward):
             output = self.forward(inputs)
@@ -171,13 +171,13 @@ def probe(draft: Classifier, inputs: Tensor) -> Tensor:
 
 
 def _is_unbound(draft: Classifier) -> bool:
-    """Whether a model is a method of a class rather than of an object."""
+    """Return whether a model is a method of a class rather than of an object."""
     forward = getattr(draft, "forward", None)
     return inspect.isfunction(forward) and next(iter(inspect.signature(forward).parameters), "") == "self"
 
 
 def _check_shapes(draft: Classifier) -> str:
-    """What to do about a model that raises on the first inputs for no reason that is known."""
+    """Return what to do about a model that raises on the first inputs for no reason that is known."""
     remedy = "check that the data have the shape the model expects"
     if draft.role != UNDER_TEST:
         remedy = "it must take the inputs of the model under test: check their shape"
@@ -231,7 +231,7 @@ def check_gradient(classifier: Classifier, x: Tensor) -> None:
 
 
 def _not_callable(model: Any, role: str) -> str:
-    """The message for a model that is neither callable nor a `Classifier`."""
+    """Return the message for a model that is neither callable nor a `Classifier`."""
     missing = missing_members(model)
     if isinstance(model, Mapping):
         return (
@@ -250,13 +250,13 @@ def _not_callable(model: Any, role: str) -> str:
 
 
 def _are_rows(parts: list[Any], count: int) -> bool:
-    """Whether a list holds one tensor of scores for each of `count` inputs, as that of a MAITE model does."""
+    """Return whether a list holds one tensor of scores for each of `count` inputs, as that of a MAITE model does."""
     tensors = len(parts) == count and all(isinstance(part, Tensor) for part in parts)
     return tensors and all(part.ndim == 1 and part.shape == parts[0].shape for part in parts)
 
 
 def _tensor_of(output: Any, role: str, count: int) -> Tensor:
-    """The logits in an output for `count` inputs.
+    """Return the logits in an output for `count` inputs.
 
     They are the output itself, its ``.logits``, what it holds under the key ``logits``, the rows of a list, or the
     first of a tuple.
@@ -278,7 +278,7 @@ def _tensor_of(output: Any, role: str, count: int) -> Tensor:
 
 
 def _classes(output: Tensor, n: int, role: str) -> int:
-    """Number of classes in an output for n inputs.
+    """Return the number of classes in an output for n inputs.
 
     Raises:
         ModelError: The output is neither one row nor one number for each input, or not of float32 or float64.
@@ -307,7 +307,7 @@ def _likely(output: Tensor) -> bool:
 
 
 def _likely_far_away(draft: TorchClassifier, inputs: Tensor, bounds: tuple[float, float] | None) -> bool:
-    """Whether the output far from the inputs could be probabilities; True for a model that raises there."""
+    """Return whether the output far from the inputs could be probabilities; True for a model that raises there."""
     points = torch.cat([factor * (inputs + 1) for factor in _FAR])
     try:
         return _likely(probe(draft, points if bounds is None else points.clamp(*bounds)))

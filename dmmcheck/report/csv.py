@@ -27,5 +27,5 @@ def render(report: Report) -> str:
 
 
 def _cell(value: str | float | None) -> str | float | None:
-    """The value; a text that a spreadsheet would run as a formula gets an apostrophe."""
+    """Return the value; a text that a spreadsheet would run as a formula gets an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

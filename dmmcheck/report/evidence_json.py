@@ -20,7 +20,7 @@ OF_FINDINGS = ("values", "draws", "trajectory")
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The evidence of a report as dicts, lists, texts and finite numbers."""
+    """Return the evidence of a report as dicts, lists, texts and finite numbers."""
     assert report.evidence is not None
     findings = {finding.id: finding for finding in report.findings}
     content = {
@@ -34,7 +34,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def read(content: Object) -> InputEvidence:
-    """The evidence in a dict that `as_json` returned."""
+    """Return the evidence in a dict that `as_json` returned."""
     portrait = content["portrait"]
     return InputEvidence(
         inputs=tuple(content["inputs"]),
@@ -92,7 +92,7 @@ def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
 
 
 def _written(value: Any) -> Any:
-    """The value with texts for numbers that JSON does not have."""
+    """Return the value with texts for numbers that JSON does not have."""
     if isinstance(value, Mapping):
         return {key: _written(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

@@ -53,7 +53,7 @@ class Picture:
 
 
 def is_available() -> bool:
-    """Whether matplotlib is installed."""
+    """Return whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
 
 
@@ -84,7 +84,7 @@ def distances(evidence: InputEvidence) -> Picture | None:
 
 
 def values(finding: Finding) -> Picture | None:
-    """The statistic of each input, with the estimate and what is asked; None without values."""
+    """Return the statistic of each input, with the estimate and what is asked; None without values."""
     known = sorted(_finite(finding.values))
     if len(known) < 2 or finding.unit == "rate":
         return None
@@ -111,7 +111,7 @@ def values(finding: Finding) -> Picture | None:
 
 
 def draws(finding: Finding) -> Picture | None:
-    """The statistic of this model among the draws of the control; None without draws."""
+    """Return the statistic of this model among the draws of the control; None without draws."""
     known, own = _finite(finding.draws), finding.estimate
     if len(known) < 2 or own is None or not math.isfinite(own) or finding.control is None:
         return None
@@ -135,7 +135,7 @@ def draws(finding: Finding) -> Picture | None:
 
 
 def by_dimension(finding: Finding, subject: SubjectSummary | None) -> Picture | None:
-    """The share of energy off manifold estimates of other dimensions k, beside the share that chance gives."""
+    """Return the share of energy off manifold estimates of other dimensions k, beside the share that chance gives."""
     known = sorted((k, value) for k, value in (finding.dim_estimates or {}).items() if math.isfinite(value))
     if len(known) < 2 or subject is None or not finding.statistic.startswith("rho_N"):
         return None
@@ -216,7 +216,7 @@ def residuals(evidence: InputEvidence) -> Picture | None:
 
 
 def portrait(found: Portrait) -> Picture:
-    """The classes in the plane through an input, for the model under test and for others."""
+    """Return the classes in the plane through an input, for the model under test and for others."""
     grids = {"this model": found.classes, **found.others}
     labels = sorted({label for grid in grids.values() for row in grid for label in row})
     along, across = found.extent
@@ -256,7 +256,7 @@ def portrait(found: Portrait) -> Picture:
 
 
 def strip(found: Strip) -> Picture:
-    """An image, the image with the smallest step in each search space, and the steps magnified."""
+    """Return an image, the image with the smallest step in each search space, and the steps magnified."""
     image, low, high = _rows(found.image, found.shape), min(found.image), max(found.image)
 
     def draw(figure: Any) -> None:
@@ -276,7 +276,7 @@ def strip(found: Strip) -> Picture:
 
 
 def counterexample(finding: Finding) -> Picture | None:
-    """The image, the step and the changed image of a counterexample; None where there is none, or no image."""
+    """Return the image, the step and the changed image of a counterexample; None where there is none, or no image."""
     found = finding.counterexample or {}
     if not found.get("picture"):
         return None
@@ -338,7 +338,7 @@ def _picture(draw: Callable[[Any], None], *, alt: str, caption: str) -> Picture:
 
 
 def _source(draw: Callable[[Any], None], *, width: float, height: float) -> str:
-    """The drawn figure as a data URI; the same bytes for the same data."""
+    """Return the drawn figure as a data URI; the same bytes for the same data."""
     import matplotlib  # noqa: PLC0415  # an extra, and it takes a second to load
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -388,7 +388,7 @@ def _histogram(values: Sequence[float], ends: tuple[float, float]) -> tuple[list
 
 
 def _middle_range(ordered: Sequence[float], threshold: float | None) -> tuple[float, float]:
-    """The range of the central 96 % of sorted values, widened to hold the threshold."""
+    """Return the range of the central 96 % of sorted values, widened to hold the threshold."""
     cut = len(ordered) // 50
     low, high = ordered[cut], ordered[-1 - cut]
     if threshold is not None and math.isfinite(threshold):
@@ -417,7 +417,7 @@ def _capped(value: float, otherwise: float) -> float:
 
 
 def of_report(report: Report) -> Mapping[str, Picture]:
-    """The figures of the report as a whole, by name; a figure that lacks data is left out."""
+    """Return the figures of the report as a whole, by name; a figure that lacks data is left out."""
     evidence = report.evidence
     if evidence is None or not is_available():
         return {}

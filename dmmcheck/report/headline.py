@@ -41,7 +41,7 @@ def beside_baseline(report: Report) -> str:
 
 
 def _stated(ran: list[Claim]) -> str:
-    """How many stated claims hold, and how many of them a manifold passes that means nothing."""
+    """Return how many stated claims hold, and how many of them a manifold passes that means nothing."""
     stated = [claim.finding for claim in ran if claim.finding.tier == "stated"]
     if not stated:
         return ""

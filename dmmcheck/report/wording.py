@@ -24,7 +24,7 @@ EXPECTED = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0,
 
 
 def number(value: float | None) -> str:
-    """Three significant digits; ``inf`` and ``nan`` for values that are not finite, "" for None.
+    """Return three significant digits; ``inf`` and ``nan`` for values that are not finite, "" for None.
 
     Example:
         >>> number(0.91234), number(float("inf"))
@@ -46,21 +46,21 @@ def interval(ends: tuple[float, float] | None) -> str:
 
 
 def threshold(finding: Finding) -> str:
-    """The threshold with its direction, e.g. ``> 0.5``."""
+    """Return the threshold with its direction, e.g. ``> 0.5``."""
     if finding.threshold is None:
         return ""
     return f"{'>' if finding.direction == 'greater' else '<'} {finding.threshold:.3g}"
 
 
 def p_value(finding: Finding) -> str:
-    """The Monte-Carlo p-value of a controlled finding, e.g. ``p 0.001``."""
+    """Return the Monte-Carlo p-value of a controlled finding, e.g. ``p 0.001``."""
     if finding.control is None or finding.p_value is None:
         return ""
     return f"p {finding.p_value:.2g}"
 
 
 def control_in_full(finding: Finding) -> str:
-    """Median and central 95 % of the control's draws, and the p-value among them."""
+    """Return the median and central 95 % of the control's draws, and the p-value among them."""
     if finding.control is None:
         return ""
     parts = number(finding.control.estimate), interval(finding.control.interval), p_value(finding)
@@ -80,14 +80,14 @@ def chance(found: Chance | None, unit: str, separator: str = " ") -> str:
 
 
 def _effect(value: float, unit: str) -> str:
-    """An effect: a ratio with two decimals, or a difference with its sign and three."""
+    """Return an effect: a ratio with two decimals, or a difference with its sign and three."""
     if not math.isfinite(value):
         return f"{value:g}"
     return f"{value:.2f}" if unit == "ratio" else f"{value:+.3f}"
 
 
 def dims(finding: Finding) -> str:
-    """The dimensions k at which a claim holds, of those tried, e.g. ``2-16 of 2-32``; "" where none were."""
+    """Return the dimensions k at which a claim holds, of those tried, e.g. ``2-16 of 2-32``; "" where none were."""
     if not finding.dims:
         return ""
     tried = sorted(finding.dims)
@@ -104,19 +104,19 @@ def dims(finding: Finding) -> str:
 
 
 def control_name(finding: Finding) -> str:
-    """The title of the control; the variant of the finding where it has not been measured."""
+    """Return the title of the control; the variant of the finding where it has not been measured."""
     return finding.variant if finding.control is None else finding.control.name
 
 
 def inputs(finding: Finding) -> str:
-    """Number of inputs, and in brackets how many of them are censored, if any: ``256 (3)``."""
+    """Return the number of inputs, and in brackets how many of them are censored, if any: ``256 (3)``."""
     if finding.verdict == "not-run":
         return ""
     return f"{finding.n} ({finding.censored})" if finding.censored else f"{finding.n}"
 
 
 def verdict(finding: Finding) -> str:
-    """The verdict in words, with the reason if a refutation does not fail the run: ``refuted (advisory)``."""
+    """Return the verdict in words, with the reason if a refutation does not fail the run: ``refuted (advisory)``."""
     words = finding.verdict.replace("-", " ")
     if finding.verdict != "refuted":
         return words
@@ -126,7 +126,7 @@ def verdict(finding: Finding) -> str:
 
 
 def statement(finding: Finding) -> str:
-    """The claim as a sentence; in the controlled tier with the control that it is compared with."""
+    """Return the claim as a sentence; in the controlled tier with the control that it is compared with."""
     against = finding.control
     return finding.statement + (f", beyond {against.name}" if against else "")
 
@@ -140,7 +140,7 @@ def by_check(findings: Iterable[Finding]) -> list[list[Finding]]:
 
 
 def _paired(group: list[Finding]) -> list[Finding]:
-    """The findings of one check, by variant and then by tier."""
+    """Return the findings of one check, by variant and then by tier."""
     variants = sorted(dict.fromkeys(finding.variant for finding in group), key=lambda name: name != BUILTIN)
     stated = {finding.variant for finding in group if finding.tier == "stated"}
 
@@ -168,7 +168,7 @@ def reasons(findings: Iterable[Finding], verdict: Verdict, *, brief: bool = Fals
 
 
 def _is_only_limit(reason: str) -> bool:
-    """Whether a reason says that the interval holds the limit, and nothing else."""
+    """Return whether a reason says that the interval holds the limit, and nothing else."""
     return reason.startswith(f"{HOLDS_LIMIT} ") and " " not in reason[len(HOLDS_LIMIT) + 1 :]
 
 
@@ -207,7 +207,7 @@ def names_of(findings: Iterable[Finding]) -> str:
 
 
 def name_in_check(finding: Finding) -> str:
-    """The tier, and the variant unless it is ``builtin``."""
+    """Return the tier, and the variant unless it is ``builtin``."""
     return finding.tier + ("" if finding.variant == BUILTIN else f" {finding.variant}")
 
 
@@ -294,7 +294,7 @@ def _run(report: Report) -> str:
 
 
 def counts(report: Report) -> str:
-    """How many findings were planned, ran, and ended with each verdict."""
+    """Return how many findings were planned, ran, and ended with each verdict."""
     total = report.summary
     failures = f" ({len(report.failures)} gating)" if total.refuted else ""
     return (
@@ -304,7 +304,7 @@ def counts(report: Report) -> str:
 
 
 def cost(spent: RunCost, *, brief: bool = False) -> str:
-    """What the run cost in all, and, unless in brief, which parts took how much of the time."""
+    """Return what the run cost in all, and, unless in brief, which parts took how much of the time."""
     total = spent.total
     whole = f"{total.gradient_evaluations} gradients, {total.forward_evaluations} forward passes"
     if brief:
@@ -315,7 +315,7 @@ def cost(spent: RunCost, *, brief: bool = False) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it.
+    """Return a time in the unit that suits it.
 
     Example:
         >>> duration(0.4), duration(42.2), duration(400), duration(30_000)
@@ -336,7 +336,7 @@ CHANGE_WORDS: Mapping[ChangeWord, str] = {
 
 
 def change(found: Change) -> str:
-    """The change beside a baseline, e.g. ``worse 0.70x [0.68, 0.73]``; with the reason where nothing is told."""
+    """Return the change beside a baseline, e.g. ``worse 0.70x [0.68, 0.73]``; with the reason where nothing is told."""
     word = CHANGE_WORDS[found.word]
     if found.estimate is None or found.interval is None:
         return f"{word} ({found.reason})"
@@ -358,7 +358,7 @@ def baseline(report: Report) -> str:
 
 
 def acceptance(name: str, run: str) -> str:
-    """What accepts a change for the worse.
+    """Return what accepts a change for the worse.
 
     Args:
         name: Path of the baseline, or name of its model.
@@ -393,7 +393,7 @@ def regressions(report: Report) -> dict[str, str]:
 
 
 def failure(finding: Finding) -> str:
-    """A refuted finding in one line: estimate, interval, threshold and claim."""
+    """Return a refuted finding in one line: estimate, interval, threshold and claim."""
     return (
         f"{finding.check} ({name_in_check(finding)}): {number(finding.estimate)} {interval(finding.interval)}, "
         f"claimed {threshold(finding)}: {statement(finding)}"
@@ -401,5 +401,5 @@ def failure(finding: Finding) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in per cent with one decimal, e.g. ``98.3 %``."""
+    """Return a share in per cent with one decimal, e.g. ``98.3 %``."""
     return f"{share * 100:.1f} %"

@@ -105,7 +105,7 @@ def gradients(context: SoundnessContext) -> Iterator[Soundness]:
 
 
 def _has_autograd(context: SoundnessContext) -> bool:
-    """Whether the logits know that they depend on the input."""
+    """Return whether the logits know that they depend on the input."""
     with torch.enable_grad():
         return called(context.classifier, context.x[:1].clone().requires_grad_(True)).requires_grad
 
@@ -174,7 +174,7 @@ def effort(context: SoundnessContext) -> Soundness:
 
 
 def _searched_again(context: SoundnessContext, inputs: slice) -> dict[ArmName, Tensor]:
-    """Distances of a search of some inputs with the next effort, by arm."""
+    """Return the distances of a search of some inputs with the next effort, by arm."""
     again = {arm: context.searched(context.classifier, arm, inputs, NEXT_EFFORT[context.effort]) for arm in ARMS}
     return {arm: one.distance.to(context.x) for arm, one in again.items()}
 
@@ -229,7 +229,7 @@ def box(context: SoundnessContext) -> Iterator[Soundness]:
 
 
 def are_masked(context: SoundnessContext) -> bool:
-    """Whether gradients vanish, or do not predict how the margin changes, by the limits of G1 and G2.
+    """Return whether gradients vanish, or do not predict how the margin changes, by the limits of G1 and G2.
 
     An error that is not a number counts as too large, except in a box, where an input may have no room for a step.
     """
@@ -241,7 +241,7 @@ def are_masked(context: SoundnessContext) -> bool:
 
 
 def _worst_error(context: SoundnessContext) -> float:
-    """The median error of the gradient against finite differences, at the worse of two step sizes."""
+    """Return the median error of the gradient against finite differences, at the worse of two step sizes."""
     return max(median(_derivative_error(context, share)) for share in STEPS)
 
 
@@ -253,7 +253,7 @@ def _vanishing(context: SoundnessContext, gradient: Tensor) -> float:
 
 
 def _loss_gradient(context: SoundnessContext) -> Tensor:
-    """Gradient (n, D) of the cross-entropy, with logits scaled so that the median margin is one."""
+    """Return the gradient (n, D) of the cross-entropy, with logits scaled so that the median margin is one."""
     unit = context.margin_gradient[0].abs().median().clamp_min(1e-30)
     with torch.enable_grad():
         leaf = context.x.clone().requires_grad_(True)
@@ -286,7 +286,7 @@ def _with_room(context: SoundnessContext, step: Tensor) -> Tensor:
 
 
 def _margin_to(context: SoundnessContext, x: Tensor, other: Tensor) -> Tensor:
-    """Logit of the label minus that of one other class (n,), at points x (n, D)."""
+    """Return the logit of the label minus that of one other class (n,), at points x (n, D)."""
     with torch.no_grad():
         logits = called(context.classifier, x)
     return (logits.gather(1, context.y[:, None]) - logits.gather(1, other[:, None])).squeeze(1)

@@ -84,7 +84,7 @@ def _context(subject: Subject, measure: Measure, n: int, crossings: Mapping[str,
 
 
 def soundness_content(subject: Subject, measure: Measure) -> tuple[object, ...]:
-    """What the soundness items depend on beside the measurement; gates of the user's own by their functions."""
+    """Return what the soundness items depend on beside the measurement; gates of the user's own by their functions."""
     sample, points = measure.sample, _training_points(subject, measure)
     own = measure.classifier is subject.classifier
     data = (subject.x_train, subject.y_train) if own else ()
@@ -94,7 +94,7 @@ def soundness_content(subject: Subject, measure: Measure) -> tuple[object, ...]:
 
 
 def _training_points(subject: Subject, measure: Measure) -> Tensor | None:
-    """The points (m, D) that the manifold was fitted on, where they are known."""
+    """Return the points (m, D) that the manifold was fitted on, where they are known."""
     points = manifold_points(subject)
     points = subject.x_train if points is None else points
     return None if points is None else flat(measure.classifier, points)
@@ -111,6 +111,6 @@ def _training_data(subject: Subject, measure: Measure) -> dict[str, Tensor]:
 
 
 def _in_training_mode(subject: Subject) -> bool:
-    """Whether the model was given in training mode."""
+    """Return whether the model was given in training mode."""
     forward = getattr(subject.classifier, "forward", subject.model)
     return isinstance(forward, nn.Module) and forward.training

@@ -56,7 +56,7 @@ def _nearest_others(x: Tensor, points: Tensor) -> Tensor:
 
 
 def _angle(one: Tensor, other: Tensor) -> float:
-    """Median principal angle between subspaces, (n, D, k) each, in degrees."""
+    """Return the median principal angle between subspaces, (n, D, k) each, in degrees."""
     cosines = torch.linalg.svdvals(one.mT.double() @ other.double()).clamp(max=1)
     return median(torch.rad2deg(cosines.acos()).flatten())
 

@@ -90,7 +90,7 @@ def ignored(context: SoundnessContext) -> Soundness:
 
 
 def _data(context: SoundnessContext) -> Tensor:
-    """The data (m, D) that spreads are taken over: training data where they are known, else the inputs."""
+    """Return the data (m, D) that spreads are taken over: training data where they are known, else the inputs."""
     for points in (context.x_train, context.training_points):
         if points is not None and len(points) > 1:
             return points

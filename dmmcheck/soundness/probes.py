@@ -156,7 +156,7 @@ def independent_attack(context: SoundnessContext) -> Soundness:
 
 
 def _attacked(context: SoundnessContext, attack: TorchAttack, arm: str, rows: slice) -> Tensor:
-    """The distances (n,) that an attack finds in an arm, for some of the inputs."""
+    """Return the distances (n,) that an attack finds in an arm, for some of the inputs."""
     other = attack(
         context.classifier,
         context.x[rows],
@@ -173,7 +173,7 @@ def _ahead(distance: Tensor, of: Tensor) -> float:
 
 
 def _is_ahead_of_more_effort(context: SoundnessContext, found: Mapping[ArmName, Tensor], n: int) -> bool:
-    """Whether the attack's distances are shorter than those of a search with more effort, too, in any arm."""
+    """Return whether the attack's distances are shorter than those of a search with more effort, too, in any arm."""
     for arm, distance in found.items():
         if _ahead(distance, context.distance(arm, n)) <= TOLERATED:
             continue
@@ -254,7 +254,7 @@ def _recall_p_value(times: Tensor, most: float) -> float:
 
 
 def _why_beaten(context: SoundnessContext) -> str:
-    """The remedy where a probe is ahead of the search: by what the gradients themselves show."""
+    """Return the remedy where a probe is ahead of the search: by what the gradients themselves show."""
     if is_differentiable(context.classifier) and are_masked(context):
         return MASKED
     return f"the search did not converge here: {more_effort(context)}"

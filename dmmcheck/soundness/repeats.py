@@ -75,7 +75,7 @@ def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]
 
 
 def _tangent(context: SoundnessContext) -> str:
-    """The name of the manifold's method that gives tangent spaces."""
+    """Return the name of the manifold's method that gives tangent spaces."""
     return "tangent_basis" if context.spaces is None else "tangent_spaces"
 
 
@@ -103,7 +103,7 @@ def _spaces(
 
 
 def _basis(context: SoundnessContext, x: Tensor) -> Tensor:
-    """Tangent bases (n, D, k), or one basis (1, D, k) for all."""
+    """Return the tangent bases (n, D, k), or one basis (1, D, k) for all."""
     basis: Tensor = context.manifold.tangent_basis(x.clone()).detach().to(x)
     return basis if basis.ndim == 3 else basis[None]
 

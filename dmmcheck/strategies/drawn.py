@@ -106,7 +106,7 @@ class Input:
         printer.text(repr(self))  # Hypothesis would print the fields
 
     def _said(self) -> str:
-        """The arguments after the subject."""
+        """Return the arguments after the subject."""
         return f"index={self.index}"
 
     @staticmethod
@@ -358,7 +358,7 @@ def projected(manifold: Any, start: Tensor, name: str) -> Tensor:
 
 
 def logits_of(points: list[Any]) -> Tensor:
-    """The model's logits (n, C) at drawn points of one subject, in one batch.
+    """Return the model's logits (n, C) at drawn points of one subject, in one batch.
 
     Raises:
         ModelError: The model raises, or its logits are NaN or infinite; the message names one such point.
@@ -389,7 +389,7 @@ def logits_of(points: list[Any]) -> Tensor:
 
 
 def margins_of(points: list[Any]) -> Tensor:
-    """The logit margins (n,) of the labels before the steps, at drawn points of one subject, in one batch.
+    """Return the logit margins (n,) of the labels before the steps, at drawn points of one subject, in one batch.
 
     Raises:
         ModelError: See `logits_of`.
@@ -399,7 +399,7 @@ def margins_of(points: list[Any]) -> Tensor:
 
 
 def _shown(coordinates: tuple[float, ...]) -> str:
-    """The coordinates without the zeros at their end."""
+    """Return the coordinates without the zeros at their end."""
     kept = list(coordinates)
     while kept and kept[-1] == 0:
         kept.pop()

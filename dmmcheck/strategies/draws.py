@@ -31,7 +31,7 @@ SEEDS = 2**32
 
 
 def inputs(subject: Subject) -> st.SearchStrategy[Input]:
-    """Real inputs of a subject; they shrink towards the first one.
+    """Return real inputs of a subject; they shrink towards the first one.
 
     Args:
         subject: The subject.
@@ -116,7 +116,7 @@ def augmented(subject: Subject) -> st.SearchStrategy[Augmented]:
 
 
 def on_manifold(manifold: Any, *, near: Any = None, radius: float) -> st.SearchStrategy[ManifoldPoint]:
-    """Points of a manifold near real points; they shrink towards the projection of the first real point.
+    """Return the points of a manifold near real points; they shrink towards the projection of the first real point.
 
     A point is projected until its projection leaves it in place. Where the dimension of a local PCA is below that of
     the data, its planes turn fast from place to place, and a few points are sent to and fro between two planes. Then
@@ -239,7 +239,7 @@ class _Parts:
 
 @st.composite
 def _parts(draw: st.DrawFn, inputs: int, radius: float, low: int, high: int) -> _Parts:
-    """The parts of a step; others have positions in [low, high].
+    """Return the parts of a step; others have positions in [low, high].
 
     Hypothesis makes the values that are drawn first smallest. So an example shrinks to a short step, then to a low
     input, then to a direction without other vectors. A step of length zero has no direction.
@@ -272,7 +272,7 @@ def _lengths(radius: float) -> st.SearchStrategy[float]:
 
 
 def _scaled(direction: Sequence[int], length: float) -> tuple[float, ...]:
-    """The direction at a length, without the zeros at its end; () for no direction or no length."""
+    """Return the direction at a length, without the zeros at its end; () for no direction or no length."""
     size = math.sqrt(sum(part * part for part in direction))
     if not size or not length:
         return ()
@@ -313,7 +313,7 @@ def _checked_radius(radius: Any) -> float:
 
 
 def _near(manifold: Any, near: Any) -> Tensor:
-    """The real points ``(m, *shape)`` to draw near."""
+    """Return the real points ``(m, *shape)`` to draw near."""
     if isinstance(near, Subject):
         near = near.x
     if near is None:

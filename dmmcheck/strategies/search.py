@@ -136,7 +136,7 @@ def search(subject: Subject, kind: SearchKind, *, name: str, radius: float | Non
 
 
 def candidates(subject: Subject, kind: SearchKind, *, radius: float | None = None) -> st.SearchStrategy[Any]:
-    """The batches of candidates that the checks of the tier search draw: tuples of ten steps or changes.
+    """Return the batches of candidates that the checks of the tier search draw: tuples of ten steps or changes.
 
     Args:
         subject: The subject.
@@ -173,7 +173,7 @@ def on_ray(step: Input) -> Input:
 
 
 def default_radius(subject: Subject) -> float:
-    """A tenth of the median distance from an input to the nearest other one, among at most 512 inputs.
+    """Return a tenth of the median distance from an input to the nearest other one, among at most 512 inputs.
 
     Copies of an input are left out.
     """
@@ -219,7 +219,7 @@ def as_plain(step: Input) -> dict[str, Any]:
 
 
 def _picture(before: Input, step: Input) -> dict[str, Any] | None:
-    """An image and the step away from it, channels last; None for inputs that are no images."""
+    """Return an image and the step away from it, channels last; None for inputs that are no images."""
     shape = step.subject.input_shape
     if not is_image(shape):
         return None
@@ -272,10 +272,10 @@ def _try(batch: list[Input], found: Search) -> None:
 
 
 def _is_change(step: Input) -> bool:
-    """Whether a candidate differs from its real input, as far as what was drawn says."""
+    """Return whether a candidate differs from its real input, as far as what was drawn says."""
     return bool(getattr(step, "coordinates", True))
 
 
 def _shortened(step: Any, share: float) -> Any:
-    """The step with its length multiplied by a share."""
+    """Return the step with its length multiplied by a share."""
     return replace(step, coordinates=tuple(share * part for part in step.coordinates))

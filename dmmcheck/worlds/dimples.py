@@ -51,7 +51,7 @@ class Dimples(nn.Module):
         self.profile = profile
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, 2)."""
+        """Return the logits (n, 2)."""
         above = x @ self.across - height(x @ self.axes, self.depth, self.profile)
         return torch.stack([torch.zeros_like(above), above], 1)
 
@@ -87,7 +87,7 @@ def dimpled(
     noise: float = 0.0,
     seed: int,
 ) -> World:
-    """A boundary that clings to a flat manifold and leaves it in dimples of a known depth.
+    """Return a boundary that clings to a flat manifold and leaves it in dimples of a known depth.
 
     The manifold is a linear subspace T. The boundary is the graph n x = h(a x, b x) over it, n in N and a, b in T. Its
     dimples go up and down by turns, one direction for each class. Inputs lie on T around the middle of a dimple. At the
@@ -266,7 +266,7 @@ def trainings(
 
 
 def has_two_phases(depths: Sequence[float]) -> bool:
-    """Whether the lowest of evenly spaced depths lies in the first half, and 5 % below both ends."""
+    """Return whether the lowest of evenly spaced depths lies in the first half, and 5 % below both ends."""
     low = min(depths)
     early = depths.index(low) <= (len(depths) - 1) / 2
     return early and min(depths[0], depths[-1]) > PHASE * low
@@ -293,7 +293,7 @@ def _sheet(
 def _in_cells(
     basis: Tensor, across: Tensor, samples: int, *, jitter: float, noise: float, generator: torch.Generator
 ) -> Tensor:
-    """Points (n, D) around the middle of cells, with normal coordinates along the other tangent axes."""
+    """Return the points (n, D) around the middle of cells, with normal coordinates along the other tangent axes."""
     ambient_dim, dim = basis.shape
     cell = torch.randint(-CELLS // 2, CELLS // 2, (samples, 2), generator=generator)
     offset = jitter * (2 * torch.rand(samples, 2, generator=generator, dtype=torch.float64) - 1)
@@ -305,7 +305,7 @@ def _in_cells(
 
 
 def _exact(position: Tensor, depth: float, profile: Profile) -> Exact:
-    """Distances from positions (n, 2) on the sheet to the dimpled boundary over it."""
+    """Return the distances from positions (n, 2) on the sheet to the dimpled boundary over it."""
     within = position - position.floor()
     edges = torch.minimum(within, 1 - within)
     normal = height(within, depth, profile).abs()

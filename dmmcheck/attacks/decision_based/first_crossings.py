@@ -37,7 +37,7 @@ class Rays:
     length: Tensor
 
     def of(self, kept: Tensor) -> Rays:
-        """Some of the rays."""
+        """Return some of the rays."""
         return Rays(self.inputs[kept], self.unit[kept], self.length[kept])
 
 
@@ -51,7 +51,7 @@ def first_crossings(
     count: int,
     generator: torch.Generator,
 ) -> tuple[Rays, Tensor]:
-    """The shortest first crossings of each input, and how far was looked.
+    """Return the shortest first crossings of each input, and how far was looked.
 
     Args:
         oracle: Answers for all inputs.
@@ -98,7 +98,7 @@ def halved(oracle: LabelOracle, rays: Rays, near: Tensor, far: Tensor, halvings:
 def _directions(
     oracle: LabelOracle, frame: Frame, x_pool: Tensor, y_pool: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Directions (n, s, D) in the search spaces, and a length scale (n,) of each input."""
+    """Return the directions (n, s, D) in the search spaces, and a length scale (n,) of each input."""
     x, n = oracle.x, len(oracle.x)
     found, scale = [], x.norm(dim=1).clamp_min(1.0)
     if len(x_pool):

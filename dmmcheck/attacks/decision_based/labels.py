@@ -47,7 +47,7 @@ class LabelOracle:
         self._box = box_at(classifier, x)
 
     def crosses(self, delta: Tensor, inputs: Tensor) -> Tensor:
-        """Whether perturbations delta (m, s, D) change the labels of inputs (m,), as (m, s) bool."""
+        """Return whether perturbations delta (m, s, D) change the labels of inputs (m,), as (m, s) bool."""
         m, s, width = delta.shape
         if not m * s:
             return torch.zeros((m, s), dtype=torch.bool, device=self.x.device)
@@ -70,5 +70,5 @@ class LabelOracle:
         return delta if self._box is None else (self.x + delta).clamp(*self._box) - self.x
 
     def affords(self, inputs: Tensor, queries: Tensor) -> Tensor:
-        """Which of the inputs (m,) have so many model calls (m,) left, (m,) bool."""
+        """Return which of the inputs (m,) have so many model calls (m,) left, (m,) bool."""
         return self.spent[inputs] + queries <= self.queries

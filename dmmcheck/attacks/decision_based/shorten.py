@@ -45,7 +45,7 @@ class Refinement:
         self._at = 0
 
     def block(self, most: int) -> Tensor:
-        """The numbers of the next directions, at most so many, in a circle."""
+        """Return the numbers of the next directions, at most so many, in a circle."""
         values = max(1, len(self.rays.inputs) * self.rays.unit.shape[1])
         size = max(1, min(self.frame.count, most, MOST_VALUES // values))
         numbers = self.order.roll(-self._at)[:size]

@@ -101,11 +101,11 @@ class Candidates:
         return self._part(order[(rank == 0) | (rank < count) & near])
 
     def unfinished(self, optimality_tol: float) -> Candidates:
-        """Candidates whose best crossing is not yet optimal to this tolerance."""
+        """Return the candidates whose best crossing is not yet optimal to this tolerance."""
         return self._part((self.optimality < optimality_tol).nonzero().squeeze(1))
 
     def shortest(self) -> Candidates:
-        """The candidate with the shortest crossing in each row; rows without a crossing are left out."""
+        """Return the candidate with the shortest crossing in each row; rows without a crossing are left out."""
         order, first = self._ranked(self.length)
         winners = order[first == torch.arange(len(order), device=order.device)]
         return self._part(winners[torch.isfinite(self.length[winners])])
@@ -125,7 +125,7 @@ class Candidates:
 
 
 def joined(groups: Sequence[Candidates]) -> Candidates:
-    """One group that holds copies of the candidates of several groups."""
+    """Return one group that holds copies of the candidates of several groups."""
 
     def column(name: str) -> Tensor:
         return torch.cat([getattr(group, name) for group in groups])

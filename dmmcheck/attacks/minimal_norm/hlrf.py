@@ -63,7 +63,7 @@ def _onto(oracle: MarginOracle, rows: Tensor, g: Tensor, margin: Tensor) -> Tens
 
 
 def _mean_direction(g: Tensor, ahead: Tensor) -> Tensor:
-    """The first of two gradients (m, D), turned half way to the second, unless they point to opposite sides."""
+    """Return the first of two gradients (m, D), turned half way to the second, unless they point to opposite sides."""
     slope = g.norm(dim=1, keepdim=True)
     same_side = (g * ahead).sum(1, keepdim=True) >= 0  # of two opposite directions, the mean would be rounding
     mean = finite(g / slope) + torch.where(same_side, finite(ahead / ahead.norm(dim=1, keepdim=True)), 0.0)

@@ -24,7 +24,7 @@ HALVINGS = 4  # of the interval in which the label changes
 
 
 def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, rays: Tensor, scale: Tensor) -> Candidates:
-    """One candidate for each row on whose segments or rays the label changes before its shortest crossing.
+    """Return one candidate for each row on whose segments or rays the label changes before its shortest crossing.
 
     Args:
         oracle: The margin oracle.
@@ -66,7 +66,7 @@ def _follows_rays(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
 
 
 def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
-    """The lengths (m, l) at which labels are read, in rising order."""
+    """Return the lengths (m, l) at which labels are read, in rising order."""
     by_gradient = scale[rows, None] * scale.new_tensor(FIRST_ORDER_SCALES)
     ends = oracle.ends
     if ends is None:
@@ -98,7 +98,7 @@ def _scanned(oracle: MarginOracle, rows: Tensor, rays: Tensor, lengths: Tensor, 
 def _first_change(
     oracle: MarginOracle, rows: Tensor, directions: Tensor, near: Tensor, far: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The nearest label change between two lengths, over all directions.
+    """Return the nearest label change between two lengths, over all directions.
 
     Args:
         oracle: The margin oracle.

@@ -106,7 +106,7 @@ class MarginOracle:
         self._cache: RowCache | None = None
 
     def part(self, inputs: slice, batch: int) -> MarginOracle:
-        """A new oracle for some of the inputs, with as many rows in one model call."""
+        """Return a new oracle for some of the inputs, with as many rows in one model call."""
         return MarginOracle(
             self.classifier,
             self.x[inputs],
@@ -136,7 +136,7 @@ class MarginOracle:
         return self._in_batches(len(rows), call)[0]
 
     def gradient(self, delta: Tensor, rows: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Logit margins, the margins towards given classes, and the projected gradients of the latter.
+        """Return the logit margins, the margins towards given classes, and the projected gradients of the latter.
 
         Args:
             delta: Perturbations (m, D).
@@ -166,7 +166,7 @@ class MarginOracle:
         return margin, toward, self.project(raw, rows)
 
     def nearest_classes(self, rows: Tensor, count: int, kept: int) -> tuple[Tensor, NearestClasses]:
-        """Margins at the inputs, and the classes whose boundaries are nearest to them.
+        """Return the margins at the inputs, and the classes whose boundaries are nearest to them.
 
         The gradients at an input are the same in each search space: they are computed once for all rows of the input,
         and counted for its row in the first space.
@@ -241,7 +241,7 @@ class MarginOracle:
         return delta * _room(delta, low, high)[:, None]
 
     def points(self, x: Tensor, delta: Tensor) -> Tensor:
-        """The points x + delta (m, D), clamped to the box, which they may leave by rounding errors.
+        """Return the points x + delta (m, D), clamped to the box, which they may leave by rounding errors.
 
         A perturbation with an entry that is not finite or exceeds `farthest_entry` counts as none, so that the
         model is never called there: its margin is that of the input, which is no label change.
@@ -253,7 +253,7 @@ class MarginOracle:
         return x + delta if self.bounds is None else (x + delta).clamp(*self.bounds)
 
     def at(self, rows: Tensor) -> RowCache:
-        """Inputs, labels and search spaces of rows (m,)."""
+        """Return the inputs, labels and search spaces of rows (m,)."""
         if self._cache is None or self._cache.rows is not rows:
             inputs = rows % self.n
             own = (self.y if self.targets is None else self.targets)[inputs]
@@ -262,14 +262,14 @@ class MarginOracle:
         return self._cache
 
     def _members(self, number: int, space: SearchSpace, rows: Tensor) -> tuple[Tensor, SearchSpace]:
-        """Positions of the rows of one search space among rows (m,), and the spaces of their inputs."""
+        """Return the positions of the rows of one search space among rows (m,), and the spaces of their inputs."""
         if isinstance(space, Everywhere):
             return rows[:0], space
         members = torch.nonzero(rows // self.n == number).reshape(-1)
         return members, space.rows(rows[members] % self.n)
 
     def _in_batches(self, rows: int, call: Callable[[slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """The results of a call for slices of the rows, joined; batches are halved where memory runs out."""
+        """Return the results of a call for slices of the rows, joined; batches are halved where memory runs out."""
         parts, self.batch = batch_results(rows, self.batch, call)
         return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
 
@@ -302,13 +302,13 @@ class MarginOracle:
 
     @staticmethod
     def _likely_classes(logits: Tensor, own: Tensor, count: int) -> Tensor:
-        """The classes (m, c) with the largest logits, without the label (or target) of the row."""
+        """Return the classes (m, c) with the largest logits, without the label (or target) of the row."""
         others = logits.scatter(1, own[:, None], -torch.inf)
         return others.topk(min(count, logits.shape[1] - 1), dim=1).indices
 
 
 def _room(delta: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Largest share (m,), at most 1, of each perturbation that lies between low and high."""
+    """Return the largest share (m,), at most 1, of each perturbation that lies between low and high."""
     limit = torch.where(delta > 0, high, low)
     share = torch.where(delta != 0, limit / delta, torch.inf)
     return share.nan_to_num(nan=torch.inf).amin(1).clamp(0, 1)

@@ -88,5 +88,5 @@ def _dykstra(oracle: MarginOracle, rows: Tensor, g: Tensor, level: Tensor, *, lo
 
 
 def finite(v: Tensor) -> Tensor:
-    """The tensor with zero in place of NaN and infinities."""
+    """Return the tensor with zero in place of NaN and infinities."""
     return v.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

@@ -123,7 +123,7 @@ class TorchAttack:
         return Crossing(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _part(self, task: Task, seed: int) -> tuple[Tensor, ...]:
-        """The fields of a Crossing for some of the inputs."""
+        """Return the fields of a Crossing for some of the inputs."""
         with torch.no_grad():
             misclassified = task.labels(task.x) != task.y
         correct = torch.nonzero(~misclassified).reshape(-1)
@@ -145,7 +145,7 @@ class TorchAttack:
             return found
 
     def _smallest(self, task: Task, seed: int) -> Found:
-        """One call of an attack that looks for the smallest perturbation."""
+        """Return one call of an attack that looks for the smallest perturbation."""
         walls = task.is_unrestricted and is_of_numbers(task.bounds) and self.name in _KNOWS_WALLS
         scale = task.unit if walls else SCALE * task.unit
         found = Found.nothing(task)
@@ -186,7 +186,7 @@ class TorchAttack:
         return hit
 
     def _built(self, cube: Coordinates, task: Task, scale: float, seed: int) -> Any:
-        """The library's attack object, with its arguments in units of z."""
+        """Return the library's attack object, with its arguments in units of z."""
         arguments = dict(self.arguments)
         if self.minimal:
             for key, power in _LENGTHS.items():

@@ -74,11 +74,11 @@ class Coordinates(nn.Module):
         self._unit = _margin_unit(classifier, x, y)
 
     def start(self) -> Tensor:
-        """The coordinates z (n, *shape) of the inputs: images with channels, height and width, in float32."""
+        """Return the coordinates z (n, *shape) of the inputs: images with channels, height and width, in float32."""
         return self._start.reshape(-1, *self.shape).float()
 
     def point(self, z: Tensor) -> Tensor:
-        """Points (n, D) with the coordinates z (n, *shape); differentiable.
+        """Return the points (n, D) with the coordinates z (n, *shape); differentiable.
 
         Raises:
             RowsLostError: z does not have a row for each input.

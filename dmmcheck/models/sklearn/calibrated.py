@@ -54,12 +54,12 @@ class MeanProbability(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows (n, C)."""
+        """Return the rows (n, C)."""
         return torch.stack([member(x) for member in self.members]).logsumexp(0)
 
 
 def build(estimator: Any, scores_of: Callable[[Any], nn.Module]) -> nn.Module:
-    """The logarithms (n, C) of the probabilities of a ``CalibratedClassifierCV``, up to a constant.
+    """Return the logarithms (n, C) of the probabilities of a ``CalibratedClassifierCV``, up to a constant.
 
     Args:
         estimator: The fitted classifier.
@@ -72,7 +72,7 @@ def build(estimator: Any, scores_of: Callable[[Any], nn.Module]) -> nn.Module:
 
 
 def _member(part: Any, estimator: Any, scores_of: Callable[[Any], nn.Module]) -> nn.Module:
-    """One base estimator with its calibration."""
+    """Return one base estimator with its calibration."""
     if len(part.estimator.classes_) != len(estimator.classes_):
         raise NoExactFormError("a base estimator of the calibrated classifier was trained without one of the classes")
     probabilities = not hasattr(part.estimator, "decision_function")
