@@ -159,7 +159,7 @@ def planted(
 
 
 def _groups(x: Tensor, radius: Tensor) -> Iterator[Tensor]:
-    """Row numbers of inputs (n, D), in groups whose members are at least `SEPARATION` radii apart."""
+    """Yield the row numbers of inputs (n, D) in groups whose members are at least `SEPARATION` radii apart."""
     near = (torch.cdist(x, x) < SEPARATION * torch.maximum(radius[:, None], radius[None, :])).tolist()
     group: list[int] = []
     for i in range(len(x)):

@@ -103,7 +103,7 @@ def search_spaces(
     examples: tuple[Tensor, Tensor] | None = None,
     queries: int = QUERIES,
 ) -> list[Crossing]:
-    """`boundary_search` in several search spaces; a shorter crossing in another space replaces one found anywhere.
+    """Search several search spaces; a shorter crossing in another space replaces one found anywhere.
 
     A search by labels alone tries the projections of the crossings of the first space in the others.
 

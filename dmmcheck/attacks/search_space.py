@@ -153,7 +153,7 @@ def _span(basis: Tensor) -> SearchSpace:
 
 
 def spread(x: Tensor) -> Tensor:
-    """Range of the data x (n, D), a positive tensor without dimensions: the unit of length where there is no box."""
+    """Return the range of the data x (n, D), the unit of length where there is no box, as a positive scalar tensor."""
     size = x.amax() - x.amin()
     if float(size) > 0:
         return size

@@ -66,9 +66,9 @@ class LabelOracle:
         return changed & is_inside(points, self._box).reshape(m, s)
 
     def clipped(self, delta: Tensor) -> Tensor:
-        """Perturbations (n, D) of all inputs, clipped to the box of the classifier where it has one."""
+        """Return the perturbations (n, D) of all inputs, clipped to the box of the classifier where it has one."""
         return delta if self._box is None else (self.x + delta).clamp(*self._box) - self.x
 
     def affords(self, inputs: Tensor, queries: Tensor) -> Tensor:
-        """Return which of the inputs (m,) have so many model calls (m,) left, (m,) bool."""
+        """Return which of the inputs (m,) have at least these numbers of model calls (m,) left, (m,) bool."""
         return self.spent[inputs] + queries <= self.queries

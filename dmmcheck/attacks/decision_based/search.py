@@ -149,7 +149,10 @@ def _search(
 
 
 def _shorten(refinement: Refinement, effort: DecisionEffort) -> None:
-    """Steps until no crossing gets shorter or the model calls are spent; after the first, the shortest crossings."""
+    """Take steps until no crossing gets shorter or the model calls are spent.
+
+    After the first step, only the shortest crossings of each input are kept.
+    """
     oracle, rays = refinement.oracle, refinement.rays
     count = refinement.frame.count
     size = min(count, max(8, oracle.queries // (5 * effort.kept * (BITS + 1))))

@@ -53,7 +53,9 @@ def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, ray
 
 
 def _follows_rays(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
-    """Whether rays are followed in the search spaces of rows (m,): in those of few dimensions, or without examples.
+    """Return whether rays are followed in the search spaces of rows (m,).
+
+    They are followed in spaces of few dimensions, and everywhere where there are no examples.
 
     The dimension of a search space is about D times the mean share of a random vector that lies inside.
     """
@@ -78,7 +80,7 @@ def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
 
 
 def _scanned(oracle: MarginOracle, rows: Tensor, rays: Tensor, lengths: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
-    """The first label change of each row (m,), of which labels are read at the lengths (m, l) below its limit (m,).
+    """Return the first label change of each row (m,) at one of the lengths (m, l) below its limit (m,).
 
     Returns:
         Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
@@ -131,7 +133,7 @@ def _first_change(
 
 
 def _directions(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
-    """Unit vectors (d, m, D) in the search spaces of rows (m,): along the rays both ways, then towards the examples.
+    """Return unit vectors (d, m, D) in the search spaces of rows (m,): rays both ways, then towards the examples.
 
     A vector is zero where a row lacks the example.
     """

@@ -125,7 +125,10 @@ class MarginOracle:
         return all(isinstance(space, Everywhere) for space in self.spaces)
 
     def margin(self, delta: Tensor, rows: Tensor) -> Tensor:
-        """Logit margin (m,) at x + delta: negative where the label has changed (to the target, where there is one)."""
+        """Return the logit margin (m,) at x + delta, which is negative where the label has changed.
+
+        With targets, it is negative where the label is the target.
+        """
         self._count(self.forwards, rows)
         cache = self.at(rows)
 
@@ -205,7 +208,10 @@ class MarginOracle:
         return margin, NearestClasses(classes, distances, towards, gradients, scale, noise)
 
     def project(self, v: Tensor, rows: Tensor) -> Tensor:
-        """Projection of vectors v (m, D) onto the search spaces of rows (m,); zero where it is only rounding of v."""
+        """Return the projections of vectors v (m, D) onto the search spaces of rows (m,).
+
+        A projection is zero where only rounding errors of v are left of it.
+        """
         length = v.norm(dim=1, keepdim=True)
         known = torch.isfinite(length)
         result = torch.where(known, v, 0.0) if may_have(~known) else v
@@ -222,7 +228,7 @@ class MarginOracle:
         return result
 
     def feasible(self, delta: Tensor, rows: Tensor, rounds: int = 8) -> Tensor:
-        """Perturbations (m, D) near the given ones that lie in the search spaces and in the box, if there is one.
+        """Return the perturbations (m, D) near the given ones that lie in the search spaces and in the box, if any.
 
         Args:
             delta: Perturbations (m, D) in the search spaces.
@@ -285,18 +291,18 @@ class MarginOracle:
         return input_gradient(toward.sum(), points, keep=keep, role=self.classifier.role)
 
     def _margin(self, logits: Tensor, own: Tensor) -> Tensor:
-        """z_y - max of the others, or with targets max of the others - z_target; (m,) in the dtype of x."""
+        """Return z_y - max of the others, or with targets max of the others - z_target; (m,) in the dtype of x."""
         difference = logit_margin(logits, own).to(self.x.dtype)
         return difference if self.targets is None else -difference
 
     def _noise(self, logits: Tensor, own: Tensor) -> Tensor:
-        """Rounding errors (m,) of the margins, from the sizes of the two logits whose difference a margin is."""
+        """Return the rounding errors (m,) of the margins, from the sizes of the two logits that a margin subtracts."""
         largest = torch.maximum(logits.gather(1, own[:, None]).squeeze(1).abs(), largest_other(logits, own).abs())
         coarser = max(torch.finfo(logits.dtype).eps, torch.finfo(self.x.dtype).eps)
         return (MARGIN_ROUNDING * coarser * largest).to(self.x.dtype).nan_to_num(nan=0.0, posinf=0.0)
 
     def _toward(self, logits: Tensor, own: Tensor, classes: Tensor) -> Tensor:
-        """z_y - z_class, or with targets z_class - z_target; (m,) in the dtype of x."""
+        """Return z_y - z_class, or with targets z_class - z_target; (m,) in the dtype of x."""
         difference = (logits.gather(1, own[:, None]) - logits.gather(1, classes[:, None])).squeeze(1).to(self.x.dtype)
         return difference if self.targets is None else -difference
 

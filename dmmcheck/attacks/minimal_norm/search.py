@@ -141,7 +141,7 @@ def search_spaces(
     radius: float | None = None,
     batch_size: int | None = None,
 ) -> list[Crossing]:
-    """`boundary_search` in several search spaces at once, which share model calls.
+    """Search several search spaces at once by `boundary_search`, with shared model calls.
 
     There is one crossing for each of the spaces, of which there must be one at least. Where a crossing in another space
     is shorter than the one found anywhere, it replaces the latter, since it is a crossing anywhere too. All other
@@ -171,7 +171,7 @@ def search_spaces(
 
 
 def _batch(x: Tensor) -> int:
-    """Most rows in one model call for inputs (n, D)."""
+    """Return the largest number of rows in one model call for inputs (n, D)."""
     rows, values = GPU_BATCH if waits(x) else BATCH
     return max(1, min(rows, values // x.shape[1]))
 
@@ -242,7 +242,10 @@ def _search(
 
 
 def _refined(oracle: MarginOracle, candidates: Candidates, effort: Effort, radius: Tensor) -> Candidates:
-    """The refinement: the candidate with the shortest crossing in each row; rows without a crossing are left out."""
+    """Refine the candidates, and return the one with the shortest crossing in each row.
+
+    Rows without a crossing are left out.
+    """
     near, tried, done = candidates, [candidates], 0
     near.delta = torch.where(torch.isfinite(near.length)[:, None], near.best, near.delta)
     for stage in effort.stages:

@@ -134,7 +134,7 @@ class TorchAttack:
         return found.fields(task, misclassified)
 
     def _attack(self, task: Task, seed: int) -> Found:
-        """Confirmed points; one input at a time if the attack calls the model with a part of its batch."""
+        """Return the confirmed points; attack each input alone if the attack calls the model with a part of the batch."""
         search = self._smallest if self.minimal else self._by_radius
         try:
             return search(task, seed)
@@ -145,7 +145,7 @@ class TorchAttack:
             return found
 
     def _smallest(self, task: Task, seed: int) -> Found:
-        """Return one call of an attack that looks for the smallest perturbation."""
+        """Call an attack that looks for the smallest perturbation once, and return the points found."""
         walls = task.is_unrestricted and is_of_numbers(task.bounds) and self.name in _KNOWS_WALLS
         scale = task.unit if walls else SCALE * task.unit
         found = Found.nothing(task)
@@ -154,7 +154,7 @@ class TorchAttack:
         return found
 
     def _by_radius(self, task: Task, seed: int) -> Found:
-        """An attack that needs a radius, repeated: the radius is doubled until the attack succeeds, then bisected."""
+        """Repeat an attack that needs a radius: double the radius until the attack succeeds, then bisect it."""
         found = Found.nothing(task)
         farthest = task.radius()
         near, radius = torch.zeros_like(farthest), torch.minimum(2 * task.linearized_distance(), farthest)
@@ -167,7 +167,7 @@ class TorchAttack:
         return found
 
     def _run(self, task: Task, found: Found, scale: Tensor, walls: bool, seed: int) -> Tensor:
-        """One call of the library, whose nearer points are kept in `found`; returns where the attack succeeded (n,)."""
+        """Call the library once, keep nearer points in `found`, and return where the attack succeeded (n,)."""
         cube = Coordinates(task.boxed, task.x, task.y, scale=scale, space=task.space, bounds=task.clip, walls=walls)
         attack = self._built(cube, task, float(scale.max()), seed)
         try:
@@ -224,7 +224,7 @@ class TorchAttack:
 
 
 def panel(names: Sequence[str] = PANEL) -> dict[str, Attack]:
-    """Attacks by the names that ``--dmm-attacks`` takes, with default arguments.
+    """Return attacks with default arguments by the names that ``--dmm-attacks`` takes.
 
     Raises:
         AttackError: See `TorchAttack`.

@@ -85,14 +85,14 @@ class Found:
 
     @classmethod
     def nothing(cls, task: Task) -> Found:
-        """Nothing found and nothing spent."""
+        """Return a `Found` in which nothing was found and nothing was spent."""
         counts = torch.zeros_like(task.y)
         inf = torch.full_like(task.x[:, 0], torch.inf)
         radius = torch.zeros_like(inf)
         return cls(task.x.clone(), inf, torch.zeros_like(task.y, dtype=torch.bool), radius, counts, counts.clone())
 
     def put(self, rows: Tensor, other: Found) -> None:
-        """Overwrite some rows (m,) with the m rows of another."""
+        """Overwrite some rows (m,) with the m rows of another `Found`."""
         for name in ("point", "distance", "found", "radius", "forwards", "backwards"):
             getattr(self, name)[rows] = getattr(other, name)
 
