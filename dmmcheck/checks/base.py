@@ -103,7 +103,7 @@ class Test:
         return self.search in {"tangent", "normal"}
 
     def limit(self, control: float) -> float:
-        """The limit that the estimate must exceed: the control moved by the minimum effect in the claim's direction."""
+        """Return the limit that the estimate must exceed: the control moved by the minimum effect of the claim."""
         return self.moved(control, self.claim.direction)
 
     def moved(self, value: float, side: Direction) -> float:
@@ -130,7 +130,10 @@ class Test:
         return min(max(limit, 0.0), 1.0) if self.unit in BOUNDED else limit
 
     def over_trainings(self) -> Test:
-        """The claim about training, where there is one: over pairs of models, on few inputs each; else this test."""
+        """Return the claim about training, where the test has one; else the test itself.
+
+        The claim about training is made over pairs of models, on few inputs each.
+        """
         if self.trainings is None:
             return self
         return replace(
@@ -145,7 +148,7 @@ class Test:
         )
 
     def replication(self, evidence: Evidence, draws: int = 0) -> tuple[Unit, int]:
-        """Return what the claim is about, and how many of these the verdict rests on.
+        """Return the unit that the claim is about, and the number of such units that the verdict rests on.
 
         Args:
             evidence: The evidence of the test.
@@ -388,7 +391,7 @@ def _controlled(test: Test, control: str, *, first: bool) -> Test:
 
 
 def _translated(id: str, renamed: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of version 0.1 by their present names, with a DeprecationWarning."""
+    """Return the arguments of version 0.1 by their present names, with a DeprecationWarning."""
     for name in renamed:
         if name not in RENAMED:
             raise CheckError(f"check {shown(id)}: unknown argument {name!r}; see help(dmmcheck.check)")

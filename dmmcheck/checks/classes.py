@@ -48,7 +48,7 @@ def shared_sheet(view: View) -> Evidence:
 
 
 def _opposition(a: Tensor, b: Tensor, *, own_a: Tensor, own_b: Tensor) -> Tensor:
-    """Cosine of the steps of two inputs into each other's class, less its mean over all other pairs of classes.
+    """Return the cosine of two inputs' steps into each other's class, less the mean over other pairs of classes.
 
     Args:
         a: (classes, D) unit steps of the one input into each class.
@@ -65,14 +65,16 @@ def _opposition(a: Tensor, b: Tensor, *, own_a: Tensor, own_b: Tensor) -> Tensor
 
 
 def _normal_delta(view: View, crossing: Crossing) -> Tensor:
-    """Off-manifold part of each input's perturbation into one class (n, D); NaN where none was found."""
+    """Return the off-manifold part of each input's perturbation into one class (n, D); NaN where none was found."""
     delta = crossing.point - view.x
     delta = torch.where(crossing.found[:, None] & (crossing.distance[:, None] > 0), delta, torch.nan)
     return delta - view.project_tangent(delta)
 
 
 def _pairs(x: Tensor, y: Tensor) -> Tensor:
-    """Pairs (m, 2) of neighbouring inputs with different labels, the nearest pair first, each input in one pair only.
+    """Return pairs (m, 2) of neighbouring inputs with different labels, the nearest pair first.
+
+    Each input is in one pair only.
 
     An input in several pairs would count several times. Inputs with label -1 are in no pair.
     """

@@ -34,7 +34,7 @@ _DRAWS = {
 
 
 def explain(check: Check) -> str:
-    """Return one check in full, as plain text."""
+    """Return the explanation of one check as plain text."""
     lines = [check.id, "=" * len(check.id), "", *_wrapped("Statement", check.statement), ""]
     for test in _tests(check):
         lines += _wrapped(f"{test.tier} {test.variant}{_where(test)}", f"{test.statement}: {_criterion(test)}")
@@ -51,7 +51,7 @@ def reference(checks: Iterable[Check]) -> str:
 
 
 def sections(check: Check) -> Iterator[tuple[str, str]]:
-    """Titles and texts of the parts of a check's explanation that are not empty, in reading order."""
+    """Yield titles and texts of the parts of a check's explanation that are not empty, in reading order."""
     added = {
         "Statistic": ("Columns", "\n\n".join(_columns(check))),
         "Control": ("Draws", " ".join(_draws(check))),
@@ -73,7 +73,10 @@ def _section(check: Check) -> str:
 
 
 def _tests(check: Check) -> Iterator[Test]:
-    """The tests of a check, each about one twin followed by the one about training that takes its place with pairs."""
+    """Yield the tests of a check.
+
+    A test about one twin is followed by the test about training, which takes its place where the subject has pairs.
+    """
     for test in check.tests:
         yield test
         if test.trainings is not None:
@@ -81,14 +84,14 @@ def _tests(check: Check) -> Iterator[Test]:
 
 
 def _where(test: Test) -> str:
-    """When a test is run, if that depends on whether the subject has pairs."""
+    """Return when a test is run, if that depends on whether the subject has pairs; else ""."""
     if test.trainings is not None:
         return " (one twin)"
     return " (with pairs)" if "pairs" in test.needs else ""
 
 
 def _criterion(test: Test) -> str:
-    """When a test is supported; c is the control."""
+    """Return the criterion by which a test is supported, where c is the control."""
     if test.search is not None:
         return f"never; refuted where a counterexample is found ({test.statistic})"
     sign = _SIGNS[test.claim.direction]
@@ -127,7 +130,7 @@ def _columns(check: Check) -> Iterator[str]:
 
 
 def _summary(test: Test, symbol: str) -> str:
-    """Return what the numbers of a test are summed up by."""
+    """Return the words for the number that sums up a test: its rate, or the median of its statistic."""
     words = test.statistic[:1].lower() + test.statistic[1:] if test.statistic[1:2].islower() else test.statistic
     return f"the {words}" if test.unit == "rate" else f"the median of {symbol} = {words}"
 

@@ -18,7 +18,7 @@ COSINE_EFFECT = 0.05
 
 
 def component_flips(view: View) -> Evidence:
-    """Return the rate of the off-manifold part among inputs that one part flips, at equal norm."""
+    """Rate of the off-manifold part among inputs that one part flips, at equal norm."""
     delta = view.delta("free")
     tangent = view.project_tangent(delta)
     length = STRETCH * delta.norm(dim=1, keepdim=True)
@@ -27,20 +27,20 @@ def component_flips(view: View) -> Evidence:
 
 
 def projection_restores(view: View) -> Evidence:
-    """Return the rate of label(project(x_adv)) = y, the true label."""
+    """Rate of label(project(x_adv)) = y, the true label."""
     adversarial, found = _adversarial(view)
     return _restored(view, view.project_point(adversarial), found)
 
 
 def projection_restores_controlled(view: View) -> Evidence:
-    """Return the rate of label(p + P_T (x_adv - p)) = y, the true label, with p = project(x)."""
+    """Rate of label(p + P_T (x_adv - p)) = y, the true label, with p = project(x)."""
     adversarial, found = _adversarial(view)
     clean, _ = _projected(view)
     return _restored(view, clean + view.project_tangent(adversarial - clean), found)
 
 
 def _restored(view: View, points: Tensor, found: Tensor) -> Evidence:
-    """1 where a projected adversarial example (n, D) has the true label, 0 where it has not, NaN where none was found.
+    """Return 1 where a projected adversarial example (n, D) has the true label, else 0; NaN where none was found.
 
     An estimate whose projections change the labels of many clean inputs says nothing about adversarial ones: then all
     values are NaN.
@@ -78,7 +78,7 @@ def unit_vectors(v: Tensor) -> Tensor:
 
 
 def _flips(view: View, part: Tensor) -> Tensor:
-    """1 where x + part has another label, 0 where it has the same, NaN where no perturbation was found, (n,).
+    """Return 1 where x + part has another label, 0 where it has not, NaN where no perturbation was found, (n,).
 
     A part that is zero has no direction and changes no label.
     """
@@ -89,7 +89,7 @@ def _flips(view: View, part: Tensor) -> Tensor:
 
 
 def _adversarial(view: View) -> tuple[Tensor, Tensor]:
-    """Adversarial examples (n, D) beyond the boundary, and for which inputs one was found (n,)."""
+    """Return the adversarial examples (n, D) beyond the boundary, and for which inputs one was found (n,)."""
     delta = view.delta("free")
 
     def compute() -> tuple[tuple[Tensor, Tensor], int]:
@@ -112,7 +112,7 @@ def _projected(view: View) -> tuple[Tensor, Tensor]:
 
 
 def _likeness(view: View, arm: ArmName) -> Tensor:
-    """Cosine (n,) between a perturbation and the way to the nearest example of the class that it leads to."""
+    """Return the cosine (n,) of a perturbation and the way to the nearest example of the class found there."""
     return _cosine(view.delta(arm), _towards(view, arm))
 
 
@@ -122,7 +122,7 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _towards(view: View, arm: ArmName) -> Tensor:
-    """Nearest example of the class that the perturbation leads to, minus x, (n, D); NaN where there is none."""
+    """Return the nearest example of the class at the perturbed input, minus x, (n, D); NaN where there is none."""
     crossing = view.crossing(arm)
 
     def compute() -> tuple[Tensor, int]:

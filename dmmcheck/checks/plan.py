@@ -55,7 +55,9 @@ class Planned:
 
 
 def plan(settings: Settings) -> tuple[Planned, ...]:
-    """All registered tests in the order of registration, each followed by its variants for the attacks of the settings.
+    """Return all registered tests in the order of registration.
+
+    Each test is followed by its variants for the attacks of the settings.
 
     What a test is about and whether it gates can also depend on the subject, see `for_subject`.
 
@@ -120,7 +122,11 @@ def refuse_idle_expectations(planned: Iterable[Planned], settings: Settings, pro
 
 
 def _gates(test: Test, gate: tuple[Gate, ...]) -> bool:
-    """Whether a refutation of a test fails the run: by its tier, or since it compares with chance and that is asked."""
+    """Return whether a refutation of a test fails the run.
+
+    It does so by the tier of the test, or where the setting `gate` asks for more than chance and the test has a
+    control.
+    """
     return test.tier in gate or (BEYOND_CHANCE in gate and bool(test.control))
 
 

@@ -28,7 +28,7 @@ def normal_gradient_outgrows_tangent(view: View) -> Evidence:
 
 
 def _relative_gradient(view: View) -> tuple[Floats, Floats]:
-    """|P_N g| and |P_T g| over the standard deviation of the margin in the whole sample, (n,) each."""
+    """Return |P_N g| and |P_T g| over the standard deviation of the margin in the whole sample, (n,) each."""
     gradient = view.input_gradient()
     tangent = view.project_tangent(gradient)
     spread = view.whole().margins().std()
@@ -37,7 +37,7 @@ def _relative_gradient(view: View) -> tuple[Floats, Floats]:
 
 
 def two_phases(view: View) -> Evidence:
-    """Return the smaller of fall and rise of d_off around its lowest point."""
+    """The smaller of fall and rise of d_off around its lowest point."""
     checkpoints = view.checkpoints()
     if len(checkpoints) < MIN_CHECKPOINTS:
         note = f"{len(checkpoints)} checkpoints cannot show two phases; give at least {MIN_CHECKPOINTS}"
@@ -59,13 +59,19 @@ def _middle(steps: Floats) -> int:
 
 
 def _orders_note(steps: Floats) -> str:
-    """A note where few orders of the checkpoints differ in those that they put into the first half of training."""
+    """Return a note where few orders of the checkpoints differ; "" elsewhere.
+
+    Orders differ where they put different checkpoints into the first half of training.
+    """
     orders = math.comb(len(steps), _middle(steps) - 1)
     return f"; of {len(steps)} checkpoints about {orders} orders differ" if orders < FEW_ORDERS else ""
 
 
 def _lowest(distances: Floats, steps: Floats) -> tuple[int, int]:
-    """Indices of the lowest medians: in the first half of training without the first checkpoint, and in the second."""
+    """Return the indices of the lowest medians in the first and in the second half of training.
+
+    The first checkpoint is left out of the first half.
+    """
     early = _middle(steps)
     medians = np.median(distances, axis=1)
     return 1 + int(np.argmin(medians[1:early])), early + int(np.argmin(medians[early:]))
