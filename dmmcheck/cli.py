@@ -114,7 +114,7 @@ def _has_verdict(report: Report) -> bool:
 
 
 def _measured(config: Config, options: argparse.Namespace) -> Report:
-    """Return the report on the subject that the settings name."""
+    """Check the subject that the settings name, and return the report."""
     from dmmcheck.checks.plan import plan, select  # noqa: PLC0415  # loads torch
     from dmmcheck.run import Run  # noqa: PLC0415
 

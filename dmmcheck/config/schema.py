@@ -69,7 +69,7 @@ class Key:
 
 
 def what_is_missing(names: Sequence[str], file: str) -> str:
-    """That parts of a subject are not given, and the shortest lines of a file that give them.
+    """Return a sentence that parts of a subject are not given, with the shortest lines of a file that give them.
 
     Args:
         names: Keys of the parts.
@@ -101,7 +101,7 @@ def colon_hint(name: str) -> str:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """TOML as a dict.
+    """Return the content of TOML text as a dict.
 
     Raises:
         ValueError: It does not parse, or is nested so deeply that it cannot be read.
@@ -119,7 +119,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """Return a text that is not empty, stripped, on one line and not too long for a path."""
+    """Return the text, stripped, unless it is empty, has control characters, or is too long for a path."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text that is not empty")
     if len(value) > LONGEST_TEXT:
@@ -131,12 +131,12 @@ def text(value: Any) -> str:
 
 
 def reason(value: Any) -> str:
-    """Return a text for readers, on one line wherever it was broken."""
+    """Return a text for readers on one line, with line breaks replaced by spaces."""
     return text(" ".join(value.split()) if isinstance(value, str) else value)
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a value is a number that is finite as a float; whole numbers can be too large for that."""
+    """Return whether a value is a number that is finite as a float, which a very large whole number is not."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:
@@ -146,21 +146,21 @@ def is_number(value: Any) -> bool:
 
 
 def number(value: Any) -> float:
-    """Return a finite number."""
+    """Return the value, which must be a finite number, as a float."""
     if not is_number(value):
         raise ValueError("a finite number, e.g. 1.5")
     return float(value)
 
 
 def effect(value: Any) -> float:
-    """Return a number that is not negative: how much two numbers must differ."""
+    """Return a finite number >= 0, by which two numbers must differ, as a float."""
     if not is_number(value) or value < 0:
         raise ValueError("a finite number >= 0, e.g. 0.1")
     return float(value)
 
 
 def day(value: Any) -> date:
-    """Return a date of TOML."""
+    """Return the value, which must be a date of TOML."""
     if not isinstance(value, date) or isinstance(value, datetime):
         raise ValueError("a date without quotes, e.g. 2027-01-31")
     return value
@@ -266,7 +266,7 @@ def attack_name(attack: Any) -> str:
 
 
 def _words(name: str) -> str:
-    """Return the words of a name in code, apart."""
+    """Return the words of a name in code, joined by hyphens."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
 
 

@@ -36,7 +36,7 @@ def standardised(x: Tensor) -> str:
 
 
 def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
-    """Any array, frame or sparse matrix of inputs as a floating-point tensor ``(n, *input_shape)``.
+    """Return any array, frame or sparse matrix of inputs as a floating-point tensor ``(n, *input_shape)``.
 
     Args:
         x: What the user gave.

@@ -15,7 +15,7 @@ _TEXTS = "OUS"  # kinds of numpy dtypes that hold texts or other objects
 
 
 def class_names(model: Any) -> list[Any] | None:
-    """The label that stands for each output of a model, as scikit-learn's ``classes_`` has it; None where unknown.
+    """Return the labels that a model's outputs stand for, as in scikit-learn's ``classes_``; None where unknown.
 
     Args:
         model: A model, or a method of one.

@@ -15,7 +15,7 @@ _CUT = re.compile(r"… \(\d+ characters\)$")
 
 
 def harmless(text: str) -> str:
-    r"""The text with control characters, marks of direction and undecodable bytes spelled out, on one short line.
+    r"""Return the text on one short line, with control and direction characters and undecodable bytes spelled out.
 
     Example:
         >>> from dmmcheck.errors.text import harmless
@@ -33,7 +33,7 @@ def harmless_lines(text: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """The value as Python writes it, on one short line, in the words of a message; also where it cannot be written.
+    """Return the value as Python writes it, on one short line; where Python cannot write it, name its type.
 
     Example:
         >>> from dmmcheck.errors.text import shown
