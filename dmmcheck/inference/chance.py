@@ -112,7 +112,9 @@ def _word(
 
 
 def range_of_chance(draws: Floats) -> tuple[float, float]:
-    """The central 95 % of draws (m,): one more draw lies in it with a probability of at least 95 % where m >= 39.
+    """Return the central 95 % of draws (m,).
+
+    Where m >= 39, one more draw lies in this range with a probability of at least 95 %.
 
     Its ends are the order statistics of rank r = floor(0.025 (m + 1)) from either side, the outermost ones where there
     are fewer than 39 draws.

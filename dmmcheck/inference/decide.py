@@ -91,7 +91,7 @@ def decide(
 
 
 def _p_value(evidence: Evidence, limit: float, direction: Direction) -> float:
-    """Return one-sided p-value of a test of the median, or of the rate."""
+    """Return the one-sided p-value of a test of the median, or of the rate."""
     if evidence.replicates is not None:
         return stats.sign_test(_estimates(evidence), limit, direction)
     test = stats.rate_test if evidence.summary == "mean" else stats.sign_test
@@ -100,7 +100,7 @@ def _p_value(evidence: Evidence, limit: float, direction: Direction) -> float:
 
 
 def _among_draws(verdict: Verdict, reason: str, test: MonteCarloTest, alpha: float) -> tuple[Verdict, str]:
-    """Verdict and reason, given how extreme the statistic is among the draws of the control."""
+    """Return the verdict and its reason, given how extreme the statistic is among the draws of the control."""
     if verdict == "supported" and not below(test.p_value, alpha):
         verdict = "inconclusive"
         needed = f"p = {test.p_value:.3g}, needs less than {alpha:.2g}"
@@ -116,7 +116,7 @@ def below(p_value: float, alpha: float) -> bool:
 
 
 def _interval(evidence: Evidence, alpha: float) -> tuple[float, float]:
-    """Return the interval over inputs or, where the claim is about networks, over these and their inputs."""
+    """Return the interval over inputs or, where the claim is about networks, over networks and their inputs."""
     if evidence.replicates is not None:
         return stats.replicated_interval(evidence.replicates, alpha, evidence.summary)
     of_values = stats.rate_interval if evidence.summary == "mean" else stats.median_interval
@@ -152,7 +152,9 @@ def _why_open(evidence: Evidence, limit: float, alpha: float) -> str:
 
 
 def point_estimate(evidence: Evidence) -> float:
-    """The median of the statistic, or the mean of its values that are not NaN; of networks, the median over these.
+    """Return the median of the statistic, or the mean of its values that are not NaN.
+
+    For networks, it is the median over their medians or rates.
 
     NaN values can lie anywhere, so that the median lies between two bounds. The estimate is the middle of the bounds,
     and NaN where one of them is infinite.
@@ -191,7 +193,7 @@ def _rounding(limit: float) -> float:
 
 
 def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, inputs: int | None, most: int | None) -> str:
-    """The part of a reason that says how many inputs can decide at all, or would likely; empty where no number would.
+    """Return the part of a reason that says how many inputs can decide, or would likely; "" where no number would.
 
     It is counted for the nearer end of the limit. Between the ends, no number of inputs decides. Numbers above `most`
     are of no use, and not said.

@@ -118,7 +118,7 @@ class Evidence:
 
     @classmethod
     def ratio(cls, numerator: Any, denominator: Any) -> Evidence:
-        """The ratios of two distances of each input: inf / finite is inf, finite / inf is 0, inf / inf is NaN."""
+        """Return the ratio of two distances of each input; inf / finite is inf, finite / inf is 0, inf / inf is NaN."""
         a, b = cls.of(numerator).values, cls.of(denominator).values
         if len(a) != len(b):
             raise CheckError(f"a ratio of {len(a)} and {len(b)} numbers, expected as many of each; give one an input")
@@ -221,7 +221,7 @@ def _refuse_junk(evidence: Evidence) -> None:
 
 
 def _is_above(evidence: Evidence) -> bool:
-    """Whether the upper bounds of the values, if there are any, are as many numbers as these and not below them."""
+    """Return whether the values have no upper bounds, or one for each value that is not below the value."""
     bound = evidence.at_most
     if bound is None:
         return True

@@ -87,7 +87,7 @@ def _word(interval: tuple[float, float], lowest: float, highest: float, worse: s
 
 
 def _ratios(before: Floats, now: Floats) -> Floats:
-    """Now over before; 1 where both are infinite or both are zero, NaN where one of them is unknown."""
+    """Return now over before; 1 where both are infinite or both are zero, NaN where one of them is unknown."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = now / before
     return np.where(before == now, 1.0, ratios)

@@ -63,7 +63,7 @@ def search_error(own: Evidence, thorough: Evidence, alpha: float, *, is_ratio: b
 
 
 def _flags(changed: np.ndarray, change: Floats) -> Floats:
-    """1 where an input changed, 0 where it did not, NaN where that is unknown."""
+    """Return 1 where an input changed, 0 where it did not, NaN where the change is unknown."""
     return np.where(np.isnan(change), np.nan, changed.astype(float))
 
 
