@@ -70,7 +70,7 @@ def values_of(planned: Planned, measure: Measure) -> Evidence | None:
 
 
 def is_per_input(test: Test) -> bool:
-    """Whether a test has a number for each input of any one model, which can be compared with another model's."""
+    """Return whether a test has a number for each input of any one model, so that models can be compared."""
     return not test.control and test.draw_cost == "energy" and not set(test.needs) - EVERY_MODEL
 
 
@@ -193,7 +193,7 @@ class _Trial:
         return there if self.test.draw_cost == "energy" else min(there, FEW_INPUTS)
 
     def _look(self, view: View, alpha: float, draws: int | None = None) -> Finding:
-        """The finding of one look at level alpha, with as many draws of the control; as many as alpha needs if None."""
+        """Return the finding of one look at level alpha, with this number of draws; as many as alpha needs if None."""
         view = replace(view, alpha=alpha / 2 if self.widen else alpha)  # the error bar has the other half
         test, evidence = self.test, _asked(self.test, view)
         evidence = replace(evidence, at_most=None) if test.control else evidence  # the control has values alone
@@ -241,7 +241,9 @@ class _Trial:
 
 
 def _first_clear(looks: Iterable[tuple[Finding, int]]) -> tuple[Finding, int]:
-    """The verdict of the first look at which it is clear, with the word beside chance of the first look that tells it.
+    """Return the finding with the verdict of the first clear look, and the size of the last look.
+
+    The word beside chance is that of the first look that has one.
 
     The looks share alpha, so that all their intervals hold together. No later look is taken where both are known.
 
@@ -275,7 +277,7 @@ def _search_error(test: Test, view: View, alpha: float) -> SearchError:
 
 
 def _null(test: Test, view: View, count: int) -> tuple[Control | None, Floats | None]:
-    """Summary and draws of the control; (None, None) where there is none."""
+    """Return the summary and the draws of the control; (None, None) where the test has no control."""
     if not test.control:
         return None, None
     null = _drawn(test, view, test.control, count)
@@ -366,7 +368,7 @@ def _beside_chance(
 
 
 def _unreachable(test: Test, control: Control | None, limit: float) -> str:
-    """Return why no value of the statistic can be beyond the control by the margin; "" where one can."""
+    """Return why no statistic can exceed the control by the minimum effect; "" where one can."""
     if control is None or test.reachable(limit) == limit:
         return ""
     end = "above 1" if test.claim.direction == "greater" else "below 0"

@@ -13,7 +13,7 @@ from dmmcheck.loading.references import load, resolve
 
 
 def load_attacks(attacks: Iterable[Any], *, root: Path) -> dict[str, Attack]:
-    """Attacks by their names in reports.
+    """Return the attacks by their names in reports.
 
     Args:
         attacks: Names of torchattacks, ``pkg.mod:attr``, or objects that satisfy `Attack`.

@@ -32,7 +32,7 @@ _FIELDS = (
 
 
 def load_part(name: str, given: Given, *, root: Path) -> Any:
-    """The object that the value of a key refers to; a name of a built-in manifold or a pattern of files as it is.
+    """Return the object that the value of a key refers to; a built-in manifold's name or a file pattern as it is.
 
     Args:
         name: A key of `schema.SUBJECT`.

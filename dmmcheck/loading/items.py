@@ -42,7 +42,7 @@ def is_source(value: Any) -> bool:
 
 
 def read(source: Any, what: str, limit: int = READ_LIMIT) -> Read:
-    """At most `limit` items of a source.
+    """Read at most `limit` items of a source.
 
     Of a dataset with a length, the items are drawn at random before any is read, always the same ones; a loader of one
     is read through its dataset and its ``collate_fn``. Of anything else, the first items are taken, whether it ends or
@@ -150,7 +150,7 @@ def _of_batch(batch: Any, what: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _parts(item: Any, what: str) -> tuple[Any, Any]:
-    """Input and label of an item, or of a batch.
+    """Return the input and the label of an item, or of a batch.
 
     Raises:
         SubjectError: It is neither a pair, a pair with metadata, nor a dict with an input and a label.

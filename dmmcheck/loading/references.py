@@ -137,7 +137,10 @@ def _raised_in_import(error: BaseException, what: str) -> UserCodeError:
 
 
 def _from_file(path: Path, what: str, root: Path) -> ModuleType:
-    """The module of a file; the one that ``import`` returns if it finds this file, so that the file runs once."""
+    """Return the module of a file.
+
+    Where ``import`` would find this file, it is the module that ``import`` returns, so that the file runs once.
+    """
     if not path.is_file():
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
         raise ConfigError(f"{what}: there is no file {path}{near}; give a path relative to {root}")
