@@ -74,7 +74,7 @@ class Network(nn.Module):
         return points
 
     def jacobian(self, z: Tensor) -> Tensor:
-        """Return the jacobians (n, D, k) of the decoded points of codes (n, k)."""
+        """Return the Jacobians (n, D, k) of the decoded points of codes (n, k)."""
         first, last = self.outward[0], self.outward[2]
         hidden = first(z)
         gate = hidden.sigmoid()
@@ -83,7 +83,7 @@ class Network(nn.Module):
         return columns
 
     def error(self, x: Tensor) -> Tensor:
-        """Mean square of what is lost of points (n, D), as a share of the variance of the training points."""
+        """Return the mean square of the residuals of points (n, D), over the variance of the training points."""
         return ((self.decode(self.encode(x)) - x) / self.size).square().mean()
 
 
@@ -112,7 +112,7 @@ class TrainedAutoencoder(Decoder):
         self.network, self.recipe, self.note = network, recipe, note
 
     def _encoded(self, x: Tensor) -> Tensor:
-        """Codes (n, k) of the decoded points nearest to points (n, D); where D k is large, those of the encoder.
+        """Return the codes (n, k) of the decoded points nearest to points (n, D); where D k is large, the encoder's.
 
         The search for the nearest points holds Jacobians (n, D, k).
         """

@@ -44,7 +44,7 @@ class Manifold(Protocol):
         ...
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases (n, D, k) of the tangent spaces at or near points x (n, D), or one basis (D, k) for all."""
+        """Return orthonormal bases (n, D, k) of tangent spaces at or near points x (n, D), or one (D, k) for all."""
         ...
 
 
@@ -150,7 +150,7 @@ def checked_spaces(manifold: Any, x: Tensor) -> TangentSpaces | None:
 
 
 def projection_residual(spaces: TangentSpaces, x: Tensor, *, generator: torch.Generator) -> float:
-    """How far projections at points x (n, D) are from P P v = P v and u.(P v) = (P u).v, for two random vectors."""
+    """Return how far projections at x (n, D) are from P P v = P v and u.(P v) = (P u).v, for two random vectors."""
     u, v = torch.randn((2, x.shape[1]), generator=generator, dtype=torch.float64).to(x)
     inside, other = spaces.project(u.expand_as(x)), spaces.project(v.expand_as(x))
     size = inside.norm(dim=1)

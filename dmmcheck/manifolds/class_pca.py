@@ -87,7 +87,7 @@ class ClassPlanes:
         return plane.mean[0], plane.basis[0]
 
     def _nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Projections (n, D) of points x (n, D) to the nearest planes, and the numbers (n,) of these."""
+        """Return the projections (n, D) of points x (n, D) to the nearest planes, and these planes' numbers (n,)."""
         projected, number = torch.empty_like(x), torch.zeros(len(x), dtype=torch.long, device=x.device)
         least = x.new_full((len(x),), torch.inf)
         for label, point in enumerate(self._projections(x)):
@@ -97,7 +97,7 @@ class ClassPlanes:
         return projected, number
 
     def _projections(self, x: Tensor) -> Iterator[Tensor]:
-        """Projections (n, D) of points to the plane of one class after the other."""
+        """Yield the projections (n, D) of points to the plane of one class after the other."""
         for mean, basis in zip(self.means.to(x), self.bases.to(x), strict=True):
             yield mean + geometry.project_tangent(x - mean, basis)
 
@@ -122,7 +122,9 @@ class ClassPCA:
 
     @neutral_state()
     def fit(self, x: Any, y: Any) -> ClassPlanes:
-        """The manifold of training points ``(m, *input_shape)`` with labels y (m,): numbers, texts, or one-hot rows.
+        """Return the manifold of training points ``(m, *input_shape)`` with labels y (m,).
+
+        Labels are numbers, texts, or one-hot rows.
 
         Raises:
             ManifoldError: A class has too few points for k directions, k is not below D, or there are not as many

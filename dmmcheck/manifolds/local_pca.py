@@ -83,7 +83,7 @@ class LocalPlanes:
         return basis
 
     def project_point(self, x: Tensor) -> Tensor:
-        """Return the points (n, D) of the planes at points x (n, D) that are nearest to these.
+        """Return the points (n, D) nearest to points x (n, D) on the planes at x.
 
         Raises:
             ManifoldError: The neighbours of a point span fewer than k directions.

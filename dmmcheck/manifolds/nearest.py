@@ -46,7 +46,7 @@ def nearest_codes(
 def _nearest(
     x: Tensor, codes: Tensor, decode: Callable[[Tensor], Tensor], jacobian: Callable[[Tensor], Tensor], steps: int
 ) -> Tensor:
-    """Return the codes of so few points that their Jacobians can be held at a time."""
+    """Return the nearest codes for a slice of points, of few enough points that their Jacobians fit in memory."""
     codes, damping = codes.clone(), torch.full((len(codes),), DAMPING).to(codes)
     offset = x - decode(codes)
     active = torch.arange(len(codes), device=codes.device)

@@ -134,11 +134,11 @@ class _Products:
         self._pull_back: Any = torch.func.vjp(decode, codes)[1]
 
     def forward(self, direction: Tensor) -> Tensor:
-        """J w (n, D) for directions w (n, ...)."""
+        """Return J w (n, D) for directions w (n, ...)."""
         return derivative(self._decode, self._codes, direction)
 
     def backward(self, u: Tensor) -> Tensor:
-        """J^T u (n, ...) for vectors u (n, D)."""
+        """Return J^T u (n, ...) for vectors u (n, D)."""
         product: Tensor = self._pull_back(u)[0]
         return product
 
@@ -202,7 +202,7 @@ class _Error:
 
 
 def derivative(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor) -> Tensor:
-    """Derivatives of a function at points, each along a direction of its own."""
+    """Return the derivatives of a function at points, each along the point's own direction."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # raised inside torch
         result: Tensor = torch.func.jvp(function, (at,), (direction,))[1]

@@ -79,7 +79,7 @@ def principal_plane(points: Tensor, dim: int) -> Planes:
 
 
 def _slabs(points: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Slices of the columns, each with the values (g, K, columns) of the groups' points there in float64."""
+    """Yield slices of the columns, each with the values (g, K, columns) of the groups' points there in float64."""
     ambient_dim, width = points.shape[1], max(1, _SLAB_VALUES // index.numel())
     for start in range(0, ambient_dim, width):
         columns = slice(start, min(start + width, ambient_dim))
@@ -104,6 +104,6 @@ def _rounding(variance: Tensor, energy: Tensor, shape: Sequence[int], dtype: tor
 
 
 def _signed(basis: Tensor) -> Tensor:
-    """Flip directions in place so that the entry of each with the largest absolute value is positive."""
+    """Flip directions in place so that the largest entry of each by absolute value is positive; return them."""
     negative = -basis.amin(1, keepdim=True) > basis.amax(1, keepdim=True)
     return basis.mul_(torch.where(negative, -1.0, 1.0).to(basis))

@@ -116,7 +116,7 @@ class ProtectedSpaces:
 
 
 def protected(manifold: Any) -> ProtectedManifold:
-    """Return the manifold behind the guard; one that is behind it already is returned as it is."""
+    """Return the manifold behind the guard; a guarded manifold is returned as it is."""
     return manifold if isinstance(manifold, ProtectedManifold) else ProtectedManifold(manifold)
 
 

@@ -71,7 +71,7 @@ class TransformerManifold:
         return torch.as_tensor(self._decoded(self._codes(x), x.shape[1])).to(x)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases (n, D, k) at the codes of points x (n, D); one basis (D, k) where the inverse is affine.
+        """Return orthonormal bases (n, D, k) at the codes of x (n, D); one basis (D, k) where the inverse is affine.
 
         Raises:
             ManifoldError: See `project_point`; or k is not below D, or the inverse ignores a direction of the codes.
@@ -87,7 +87,7 @@ class TransformerManifold:
         return basis
 
     def _jacobians(self, codes: Floats, ambient_dim: int, scale: float) -> Tensor:
-        """Return the jacobians (n, D, k) of the inverse at codes (n, k), by central differences."""
+        """Return the Jacobians (n, D, k) of the inverse at codes (n, k), by central differences."""
         n, dim = codes.shape
         size = scale * np.maximum(np.abs(codes).max(1), np.finfo(np.float64).tiny ** 0.5)  # (n,)
         size = np.where(size > 0, size, scale)
@@ -141,7 +141,7 @@ class TransformerManifold:
 
 
 def _not_fitted(transformer: Any) -> Exception | None:
-    """The error of scikit-learn for a transformer that is not fitted; None for one that is, or cannot be fitted."""
+    """Return scikit-learn's error for a transformer that is not fitted; None for every other transformer."""
     from sklearn.exceptions import NotFittedError  # noqa: PLC0415  # loads scikit-learn
     from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
 
