@@ -169,7 +169,7 @@ class Measure:
         return name in self._reference_models
 
     def correctly_classified(self) -> Measure:
-        """The same measurements at the inputs that this model classifies correctly; at all where fewer than 8 are.
+        """Return the measurements at the inputs that this model classifies correctly; at all where these are under 8.
 
         The accuracy of the new sample is that of this model over the inputs of the present one.
         """
@@ -187,7 +187,7 @@ class Measure:
         return self._of("correctly classified", self.classifier, kept, field, joint=True)
 
     def more_thorough(self) -> Measure:
-        """The same measurements with the next effort of the search: thorough, or exhaustive where it is thorough."""
+        """Return the same measurements with the next effort of the search: thorough, or exhaustive after thorough."""
         return self.with_effort(NEXT_EFFORT[self.effort])
 
     def with_effort(self, effort: Any) -> Measure:
@@ -226,7 +226,7 @@ class Measure:
         return self._others[name]
 
     def part(self, inputs: slice) -> Measure:
-        """Return the same measurements at some of the inputs; what the built-in search found anywhere is taken over."""
+        """Return the same measurements at some of the inputs, with the free crossings of the built-in search."""
         name = f"inputs {inputs.start} to {inputs.stop}"
         if name not in self._others:
             x, y = self.sample.x[inputs], self.sample.y[inputs]
@@ -276,7 +276,7 @@ class Measure:
         )
 
     def cached_blocks(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
-        """Results for the blocks that cover the first n inputs, computed where they are not cached yet.
+        """Return the results for the blocks that cover the first n inputs, computed where they are not cached yet.
 
         Args:
             key: What is computed.
@@ -297,7 +297,7 @@ class Measure:
     def cached(
         self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]], *, beside: object = None
     ) -> tuple[T, Cost]:
-        """Return one result kept under a key, and its cost.
+        """Return the result that is cached under a key, and its cost.
 
         Args:
             key: What is computed; include the number of inputs where the result depends on it.
@@ -315,7 +315,7 @@ class Measure:
     def _measured(
         self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]], rows: slice, beside: object = None
     ) -> tuple[T, Cost]:
-        """The result of a measurement of some inputs that is not cached yet, from the store or anew, and its cost."""
+        """Return the result of a measurement that is not cached yet, from the store or anew, and its cost."""
 
         def begin() -> tuple[T, int]:
             self.meter.refuse_late()
@@ -357,7 +357,10 @@ class Measure:
             return ""
 
     def _address_in_session(self, key: tuple[object, ...], rows: slice) -> str:
-        """The address of a measurement among the processes of a session, which have the same subject and settings."""
+        """Return the address of a measurement among the processes of a session.
+
+        These processes have the same subject and settings.
+        """
         if key[0] not in SHARED:
             return ""
         try:
@@ -366,7 +369,7 @@ class Measure:
             return ""
 
     def _dependencies(self) -> tuple[object, ...]:
-        """What every measurement depends on: model, manifold, examples and settings, and a few of their answers."""
+        """Return what every measurement depends on: model, manifold, examples, settings, and a few answers of these."""
         classifier, x = self.classifier, self.sample.x[:8]
         with evaluating(classifier), torch.no_grad():
             answers = (called(classifier, x), fingerprint(self.field, x), self.field.manifold.project_point(x))
@@ -374,7 +377,7 @@ class Measure:
         return classifier, self.field.manifold, self.examples.x, self.examples.y, settings, answers
 
     def cost(self, key: tuple[object, ...], n: int) -> Cost:
-        """Cost of the cached blocks of a key that cover the first n inputs."""
+        """Return the cost of the cached blocks of a key that cover the first n inputs."""
         return total(self._costs.get(key, [])[: len(self._cover(n))])
 
     def crossings(self, n: int, arm: ArmName, attack: str = BUILTIN) -> Crossing:
@@ -400,7 +403,7 @@ class Measure:
         return ("search",) if attack == BUILTIN and self._joint else ("attack", attack, arm)
 
     def targeted(self, n: int, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
-        """Target classes (at most 10, the same for all inputs), and the crossings of the first n inputs into each."""
+        """Return at most 10 target classes, shared by all inputs, and the first n inputs' crossings into each."""
         classes = self.target_classes()
         found = [
             joined(
@@ -411,12 +414,15 @@ class Measure:
         return classes, found
 
     def target_classes(self) -> tuple[int, ...]:
-        """Target classes of the targeted searches: all classes, or ten drawn from the seed where there are more."""
+        """Return the target classes of targeted searches: all, or ten drawn from the seed where there are more."""
         order = torch.randperm(self.classifier.classes, generator=seeded(self.seed, "targets"))
         return tuple(sorted(order[:MAX_TARGETS].tolist()))
 
     def search_in(self, rows: slice, arm: ArmName, field: Field, effort: EffortName) -> Crossing:
-        """Nearest crossings of some inputs in one arm, in another tangent field or with another effort; not cached."""
+        """Return the nearest crossings of some inputs in one arm, in another tangent field or with another effort.
+
+        The crossings are not cached.
+        """
         return boundary_search(
             self.classifier,
             self.sample.x[rows],
@@ -429,7 +435,10 @@ class Measure:
         )
 
     def search_fields(self, n: int, arm: ArmName, fields: Sequence[Field], effort: EffortName) -> list[Crossing]:
-        """Nearest crossings of the first n inputs in one arm of several tangent fields, by one search; not cached."""
+        """Return the nearest crossings of the first n inputs in one arm of several tangent fields, by one search.
+
+        The crossings are not cached.
+        """
         rows = slice(0, n)
         return search_spaces(
             self.classifier,
@@ -447,11 +456,11 @@ class Measure:
         return key in self._blocks
 
     def keep(self, key: tuple[object, ...], result: object) -> None:
-        """Cache a result that was found together with others, whose cost is counted there."""
+        """Cache a result that was found together with other results, which carry its cost."""
         self._blocks[key], self._costs[key] = [result], [Cost()]
 
     def boundary_gradients(self, n: int, attack: str) -> Tensor:
-        """Margin gradient (n, D) at the nearest crossings of the first n inputs; NaN where none was found."""
+        """Return the margin gradient (n, D) at the nearest crossings of the first n inputs; NaN where there is none."""
 
         def block(rows: slice) -> tuple[Tensor, int]:
             crossing = self.crossings(rows.stop, "free", attack)

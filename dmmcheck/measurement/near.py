@@ -77,7 +77,7 @@ def _close_pairs(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _neighbours(x: Tensor, points: Tensor, *, most: int) -> Neighbours:
-    """Neighbours of x (n, D) among points (m, D), of which `most` are not the point itself."""
+    """Return the neighbours of x (n, D) among points (m, D), of which `most` are not the point itself."""
     count, own = min(BEYOND[1], most), len(points) - most
     squared, rows = nearest(x, points, count + own)
     distance = squared.sqrt()
@@ -110,14 +110,14 @@ def _limit(distance: Tensor) -> Tensor:
 
 
 def _dimension(inner: Tensor, outer: Tensor, factor: float) -> float:
-    """Dimension in which balls of these radii (n,) hold numbers of points with this ratio, at least 1."""
+    """Return the dimension, at least 1, in which balls of these radii (n,) hold numbers of points with this ratio."""
     known = inner > 0
     growth = float((outer[known] / inner[known]).log().median()) if bool(known.any()) else math.inf
     return math.inf if growth == 0 else max(math.log(factor) / growth, 1.0)
 
 
 def _joined(number: Tensor, pairs: Tensor) -> Tensor:
-    """Group numbers (n,) after the groups of each pair of rows (p, 2) are merged; a group has its lowest number."""
+    """Return group numbers (n,) with the groups of each pair of rows (p, 2) merged under their lowest number."""
     parent = {value: value for value in number.tolist()}
 
     def root(value: int) -> int:
@@ -133,7 +133,7 @@ def _joined(number: Tensor, pairs: Tensor) -> Tensor:
 
 
 def _one_each(number: Tensor, rows: Tensor) -> Tensor:
-    """Return the first of the rows of each group."""
+    """Return the first row of each group."""
     seen: dict[int, int] = {}
     for row in rows.tolist():
         seen.setdefault(int(number[row]), row)

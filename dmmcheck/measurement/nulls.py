@@ -55,7 +55,7 @@ class DrawBudget:
     most: int
 
     def draws(self, alpha: float) -> int:
-        """Return the number of draws at this alpha."""
+        """Return the number of draws for an error rate alpha."""
         return min(self.most, max(self.least, math.ceil(self.multiple / alpha) - 1))
 
 

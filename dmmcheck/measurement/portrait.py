@@ -55,7 +55,7 @@ def _plane(x: Tensor, u: Tensor, v: Tensor) -> Tensor:
 
 
 def _others(view: View) -> list[str]:
-    """The models to show beside the one under test: the other one of a twin, and the first checkpoint of a training."""
+    """Return the models to show beside the one under test: its twin, and the first checkpoint of a training."""
     measurement = view.measurement
     names = [name for name in PAIR if measurement.has_reference_model(name) and not measurement.pairs]
     shown = [name for name in names if measurement.paired_model(name) is not measurement]
@@ -76,7 +76,7 @@ def strips_of(view: View, hashes: Sequence[str]) -> tuple[Strip, ...]:
 
 
 def is_image(shape: Sequence[int]) -> bool:
-    """Whether inputs of this shape are images: (height, width), or (channels, height, width) with 1 or 3 channels."""
+    """Return whether inputs of this shape are images: (height, width), or (1 or 3 channels, height, width)."""
     return len(shape) in {2, 3} and min(shape[-2:]) >= 2 and (len(shape) == 2 or shape[0] in CHANNELS)
 
 

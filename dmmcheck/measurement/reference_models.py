@@ -38,7 +38,7 @@ def reference_models(subject: Subject, seed: int) -> dict[str, Callable[[], Clas
 
 
 def trainer(subject: Subject) -> Callable[[Tensor, Tensor, int], Classifier] | None:
-    """A function from inputs (m, D), labels (m,) and a seed to a trained model; None where the subject has no trainer.
+    """Return a function from inputs (m, D), labels (m,) and a seed to a trained model; None without a trainer.
 
     The subject's trainer gets the inputs in their own shape and in the dtype of the model under test, on the device
     that the training data lie on, since it is written for those.
@@ -62,7 +62,10 @@ def pair_count(subject: Subject) -> int | None:
 
 
 def _pairs(subject: Subject, seed: int) -> dict[str, Callable[[], Classifier]]:
-    """Functions that make the models of each pair; the first pair is also the twin of a subject that has no other."""
+    """Return the functions that make the models of each pair.
+
+    The first pair is also the twin of a subject that has no other twin.
+    """
     count = pair_count(subject)
     made: dict[str, Callable[[], Classifier]] = {}
     for number in range(MOST_PAIRS if count is None else count):

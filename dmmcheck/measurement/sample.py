@@ -54,7 +54,7 @@ def draw_sample(
     training: Sequence[Tensor] = (),
     is_standard: bool = False,
 ) -> Sample:
-    """At most `limit` correctly classified inputs, ordered by a keyed hash of their content.
+    """Draw at most `limit` correctly classified inputs, ordered by a keyed hash of their content.
 
     An input given several times with the same label counts once, in the accuracy too: copies add no evidence. Inputs
     of one label that are nearly the same form a group, and so do inputs with the same number in `groups`. Of each group
@@ -129,7 +129,9 @@ def predict(classifier: Classifier, points: Tensor) -> Tensor:
 
 
 def _by_content(points: Tensor, labels: Tensor, seed: int, *, is_standard: bool = False) -> list[int]:
-    """Rows in the order of a keyed hash of their content: shuffled data give the same sample, copies count once.
+    """Return the rows in the order of a keyed hash of their content.
+
+    Shuffled data give the same sample, and copies count once.
 
     Features that are the same in all rows are left out, so that a constant column changes nothing of what is drawn.
     """

@@ -27,7 +27,7 @@ class MakesRun(Protocol):
     """Makes the run of a process from its stores."""
 
     def __call__(self, *, store: Store | None, session: Store) -> MeasuresShards:
-        """Return the run; `session` holds what it measures, `store` what is kept for later runs."""
+        """Return the run, which keeps its measurements in `session` and, for later runs, in `store`."""
 
 
 @dataclass(eq=False)

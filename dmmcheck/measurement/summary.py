@@ -26,7 +26,7 @@ REPORT_NAMES: dict[ArmName, str] = {"free": "free", "tangent": "on", "normal": "
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that the numbers depend on."""
+    """Return the versions of Python and of the packages that the numbers depend on."""
     packages = ("torch", "numpy", "scipy", "scikit-learn", "pytest")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
@@ -90,7 +90,7 @@ def _summarise_manifold(subject: Subject, measure: Measure) -> ManifoldSummary:
 
 
 def _model_hash(measure: Measure) -> str:
-    """Hash of the weights where there are any, else of the logits at the first inputs."""
+    """Return a hash of the weights where there are any, else of the logits at the first inputs."""
     forward = getattr(measure.classifier, "forward", None)
     if isinstance(forward, nn.Module) and forward.state_dict():
         weights = {name: value for name, value in forward.state_dict().items() if isinstance(value, torch.Tensor)}
@@ -101,7 +101,7 @@ def _model_hash(measure: Measure) -> str:
 
 
 def _bytes(value: torch.Tensor) -> bytes:
-    """Bytes of a tensor of any dtype, also of those that numpy lacks, such as bfloat16."""
+    """Return the bytes of a tensor of any dtype, also of dtypes that numpy lacks, such as bfloat16."""
     return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 

@@ -27,7 +27,10 @@ def untrained_needed(alpha: float) -> int:
 
 
 def trainings_needed(alpha: float) -> int:
-    """The number of new trainings, each judged on many inputs, that decide a claim at this alpha where all agree."""
+    """Return the number of new trainings that decide a claim at this alpha where all agree.
+
+    Each training is judged on many inputs.
+    """
     return stats.replicates_needed(alpha * (1 - stats.SHARE_OF_INPUTS))
 
 
@@ -105,6 +108,6 @@ def _repeated(numbers: list[str]) -> str:
 
 
 def first_logits(classifier: Classifier, x: torch.Tensor) -> torch.Tensor:
-    """Logits (m, C) of a network at the first of the inputs (n, D), m at most 8, which tell networks apart."""
+    """Return the logits (m, C) at the first m <= 8 of the inputs (n, D), which tell networks apart."""
     with evaluating(classifier), torch.no_grad():
         return called(classifier, x[:COMPARED])

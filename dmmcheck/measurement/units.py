@@ -41,7 +41,7 @@ class Scale:
         return standard.to(x)
 
     def own(self, x: Tensor) -> Tensor:
-        """Return the points ``(n, *shape)`` of standard units in own units; differentiable."""
+        """Return the points ``(n, *shape)``, given in standard units, in their own units; differentiable."""
         points = x.reshape(len(x), -1) * self.size.to(x) + self.centre.to(x)
         return points.reshape(x.shape)
 

@@ -152,7 +152,7 @@ class View:
         return found
 
     def distance(self, arm: ArmName) -> Floats:
-        """L2 distance (n,) to `crossing`, in units of x; inf where none was found.
+        """Return the L2 distance (n,) to `crossing`, in units of x; inf where none was found.
 
         In a draw of a control one search serves all checks. Only its distances are cached, since points may be large.
         """
@@ -184,7 +184,7 @@ class View:
         return torch.where(crossing.found.to(delta.device)[:, None], delta, torch.nan)
 
     def boundary_gradient(self) -> Tensor:
-        """Margin gradient at the nearest crossing, (n, D): the normal of the boundary; NaN where none was found."""
+        """Return the margin gradient (n, D), normal to the boundary, at the nearest crossing; NaN where none is."""
         gradient = self.measurement.boundary_gradients(self.n, self.attack)
         self._note_blocks(("boundary-gradient", self.attack))
         return gradient
@@ -196,7 +196,7 @@ class View:
         return gradient
 
     def cached(self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]]) -> T:
-        """Return one result kept under a key for all views of the measurement.
+        """Return the result that is cached under a key for all views of the measurement.
 
         Args:
             key: What is computed; include `n` where the result depends on the number of inputs.
@@ -239,7 +239,7 @@ class View:
         return predict(self.classifier, points)
 
     def largest_other_class(self, points: Tensor) -> Tensor:
-        """The class (n,) with the largest logit other than the input's own class, at points (n, D), one per input."""
+        """Return the class (n,) with the largest logit at points (n, D), the own class of the input left out."""
         classifier, own = self.classifier, self.y[:, None]
         with evaluating(classifier), torch.no_grad():
             return in_batches(
@@ -265,7 +265,7 @@ class View:
         return noise.to(x.device)
 
     def nearest_other_class(self) -> tuple[Floats, Tensor]:
-        """Distance (n,) to the nearest example of another class, and that example (n, D); inf where there is none."""
+        """Return the distance (n,) to the nearest example of another class, or inf; and that example (n, D)."""
         return self.cached(("nearest other class", self.n), lambda: (self._nearest_other_class(), 0))
 
     def _nearest_other_class(self) -> tuple[Floats, Tensor]:
@@ -281,7 +281,7 @@ class View:
         return _floats(torch.where(none, torch.inf, distance)), nearest
 
     def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
-        """Target classes, and the crossings of all inputs into each of them, with quick effort."""
+        """Return the target classes, and the crossings of all inputs into each of them, with quick effort."""
         classes, found = self.measurement.targeted(self.n, arm)
         for label in classes:
             self._note_blocks(("targeted", arm, label))
@@ -299,7 +299,7 @@ class View:
         return replace(self, measurement=self.measurement.paired_model(name))
 
     def untrained(self) -> list[View]:
-        """The same view of each of as many untrained networks as alpha needs, networks that are alike counted once."""
+        """Return this view of untrained networks, as many as alpha needs; networks that are alike count once."""
         return distinct(self.paired_model(name) for name in UNTRAINED[: untrained_needed(self.alpha)])
 
     def training(self) -> View:
@@ -308,7 +308,7 @@ class View:
         return replace(self, measurement=trained, field=trained.field, draw=None, n=min(self.n, len(trained.sample.x)))
 
     def checkpoints(self) -> list[tuple[int, View]]:
-        """(step, the same view of the model at that step), in rising order; a control may permute the models."""
+        """Return (step, this view of the model at that step) in rising order; a control may permute the models."""
         steps = self.measurement.steps
         order = self.order or tuple(range(len(steps)))
         return [
@@ -332,7 +332,7 @@ class View:
         return replace(self, field=PermutedField(self.measurement.field, order.to(self.x.device)))
 
     def spent(self) -> Cost:
-        """Cost of the measurements that were used through this view; shared measurements count in full."""
+        """Return the cost of the measurements that were used through this view; shared ones count in full."""
         return total(list((self._used or {}).values()))
 
     @property
@@ -349,14 +349,14 @@ class View:
         self._note((TANGENT_SPACES,), Cost())
 
     def _is_cached(self, arm: ArmName) -> bool:
-        """Return whether the view shows the cached search; with quick effort it does so in the free arm alone."""
+        """Return whether the view shows the cached search, which with quick effort is so in the free arm alone."""
         return self.effort is None or (arm == "free" and self.effort == "quick")
 
     def _search(self, arm: ArmName, rows: slice) -> Crossing:
         return self.measurement.search_in(rows, arm, self.field, self.effort or self.measurement.effort)
 
     def _estimated(self, arm: ArmName, rows: slice) -> Crossing:
-        """The crossings of some inputs for a manifold estimate of its own, shared by views of more and fewer inputs."""
+        """Return the crossings of some inputs for another manifold estimate; views of any size share them."""
 
         def compute() -> tuple[Crossing, int]:
             crossing = self._search(arm, rows)

@@ -66,7 +66,7 @@ def wrapped_models(
 
 
 def _pairs(subject: Subject, wrapped: Wrap) -> Any:
-    """Return the pairs of trainings, of whom each model gets inputs in its own units."""
+    """Return the pairs of trainings, each model of which gets inputs in its own units."""
 
     def both(pair: Any, roles: Iterable[str]) -> tuple[Any, ...]:
         return tuple(wrapped(model, role) for model, role in zip(pair, roles, strict=True))
@@ -78,7 +78,7 @@ def _pairs(subject: Subject, wrapped: Wrap) -> Any:
 
 
 def _alternative(subject: Subject, wrapped: Wrap) -> Any:
-    """Return the models trained otherwise: one, a list of them, or a function of a seed."""
+    """Return the models of the alternative training: one, a list of them, or a function of a seed."""
     made, role = subject.alternative, "alternative model"
     if subject.alternative_by_seed:
         return lambda seed: wrapped(made(seed), role)
