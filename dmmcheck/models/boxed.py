@@ -93,14 +93,14 @@ def clipped(x: Tensor, box: Box) -> Tensor:
 
 
 def is_inside(x: Tensor, box: Box | None) -> Tensor:
-    """Return which points (..., D) lie in a box but for rounding (...,) bool; all where there is none."""
+    """Return which points (..., D) lie in a box up to rounding errors, (...,) bool; all where there is no box."""
     if box is None:
         return torch.ones_like(x[..., 0], dtype=torch.bool)
     return _entries_inside(x, box).all(-1)
 
 
 def _entries_inside(x: Tensor, box: Box) -> Tensor:
-    """Return which entries (..., D) of points lie in a box but for rounding, bool."""
+    """Return which entries (..., D) of points lie in a box up to rounding errors, bool."""
     low, high = (torch.as_tensor(end).to(x) for end in box)
     size = torch.maximum(torch.maximum(low.abs(), high.abs()), high - low)
     rounding = ROUNDING * torch.finfo(x.dtype).eps * size

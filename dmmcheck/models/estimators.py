@@ -39,7 +39,7 @@ class ExactModule(nn.Module):
         self.classes_ = list(np.asarray(estimator.classes_).tolist())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C) of inputs ``(n, *input_shape)``; those of two classes with one score z are (0, z)."""
+        """Return the logits (n, C) of inputs ``(n, *input_shape)``; (0, z) for two classes with one score z."""
         scores: Tensor = self.scores(x.reshape(len(x), -1))
         return torch.cat([torch.zeros_like(scores), scores], dim=1) if scores.shape[1] == 1 else scores
 

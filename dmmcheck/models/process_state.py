@@ -18,7 +18,7 @@ _CPU, _FLOAT = torch.device("cpu"), torch.float32
 
 @contextmanager
 def neutral_state() -> Iterator[None]:
-    """A context in which torch is in its initial state, whatever the process has set; on exit all is as before.
+    """Put torch into its initial state in this context, whatever the process has set; on exit all is as before.
 
     Gradients are on; inference mode and autocast are off; the default dtype is float32 and the default device the CPU;
     products of float32 numbers are exact in float32, not TF32 or bfloat16, also in the model: a GPU rounds these in

@@ -94,13 +94,16 @@ class TorchClassifier:
 
     @contextmanager
     def evaluation(self) -> Iterator[TorchClassifier]:
-        """A context in which the module is in evaluation mode; see `models.evaluation`."""
+        """Put the module into evaluation mode in this context; see `models.evaluation`."""
         with evaluation(self.forward):
             yield self
 
 
 def own_points(classifier: Classifier, x: Tensor) -> Tensor:
-    """Inputs as `flat` gives them, copied where the classifier might change them; a `TorchClassifier` takes copies."""
+    """Return the inputs as `flat` gives them, copied where the classifier might change them.
+
+    A `TorchClassifier` takes copies itself.
+    """
     points = flat(classifier, x)
     return points if isinstance(classifier, TorchClassifier) else points.clone()
 
@@ -155,7 +158,9 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST, bounds: tuple[float,
 
 
 def probe(draft: Classifier, inputs: Tensor) -> Tensor:
-    """The logits of a classifier for flat inputs (n, D), in evaluation mode; with a gradient where the inputs need one.
+    """Return the logits of a classifier for flat inputs (n, D), in evaluation mode.
+
+    The logits have a gradient where the inputs need one.
 
     Raises:
         ModelError: The classifier raises, or returns no tensor.
@@ -177,7 +182,7 @@ def _is_unbound(draft: Classifier) -> bool:
 
 
 def _check_shapes(draft: Classifier) -> str:
-    """Return what to do about a model that raises on the first inputs for no reason that is known."""
+    """Return what to do about a model that raises on the first inputs without a known reason."""
     remedy = "check that the data have the shape the model expects"
     if draft.role != UNDER_TEST:
         remedy = "it must take the inputs of the model under test: check their shape"
@@ -300,14 +305,14 @@ def _classes(output: Tensor, n: int, role: str) -> int:
 
 
 def _likely(output: Tensor) -> bool:
-    """Whether an output could be probabilities: numbers in [0, 1], and several columns sum to one in each row."""
+    """Return whether an output could be probabilities: in [0, 1], with rows that sum to one if they have columns."""
     rows = output.reshape(len(output), -1)
     inside = bool(((rows >= 0) & (rows <= 1)).all())
     return inside and (rows.shape[1] == 1 or bool(((rows.sum(1) - 1).abs() <= _SUMS_TO_ONE).all()))
 
 
 def _likely_far_away(draft: TorchClassifier, inputs: Tensor, bounds: tuple[float, float] | None) -> bool:
-    """Return whether the output far from the inputs could be probabilities; True for a model that raises there."""
+    """Return whether the output far from the inputs could be probabilities; True where the model raises."""
     points = torch.cat([factor * (inputs + 1) for factor in _FAR])
     try:
         return _likely(probe(draft, points if bounds is None else points.clamp(*bounds)))

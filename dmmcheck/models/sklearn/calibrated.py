@@ -25,7 +25,7 @@ class SigmoidLogProbabilities(nn.Module):
         self.scale = scale
 
     def forward(self, response: Tensor) -> Tensor:
-        """Logarithms of probabilities (n, C)."""
+        """Return the logarithms of probabilities (n, C)."""
         z: Tensor = self.scale(response)
         if z.shape[1] == 1:
             z = torch.cat([-z, z], dim=1)
@@ -41,7 +41,7 @@ class TemperatureLogProbabilities(nn.Module):
         self.inverse_temperature = inverse_temperature
 
     def forward(self, response: Tensor) -> Tensor:
-        """Logarithms of probabilities (n, C)."""
+        """Return the logarithms of probabilities (n, C)."""
         logits = torch.cat([-response, response], dim=1) if response.shape[1] == 1 else response
         return (self.inverse_temperature * logits).log_softmax(1)
 

@@ -35,7 +35,7 @@ class KernelScore(nn.Module):
         self.register_buffer("bias", values(estimator.intercept_))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (n, 1) of rows (n, D)."""
+        """Return the scores (n, 1) of rows (n, D)."""
         return (self._kernel(x) @ self.weight + self.bias)[:, None]
 
     def _kernel(self, x: Tensor) -> Tensor:

@@ -118,5 +118,5 @@ NAMES = [kind.__name__ for kind in BUILDERS if kind is not SelectorMixin] + ["fe
 
 
 def build(step: Any) -> nn.Module | None:
-    """Return a step of a pipeline as a module from rows to rows; None where it is of another kind."""
+    """Return a step of a pipeline as a module from rows to rows; None for a step of a kind that has no such module."""
     return next((make(step) for kind, make in BUILDERS.items() if isinstance(step, kind)), None)
