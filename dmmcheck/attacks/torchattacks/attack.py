@@ -134,7 +134,7 @@ class TorchAttack:
         return found.fields(task, misclassified)
 
     def _attack(self, task: Task, seed: int) -> Found:
-        """Return the confirmed points; attack each input alone if the attack calls the model with a part of the batch."""
+        """Return the confirmed points; attack each input alone if the attack calls the model with part of a batch."""
         search = self._smallest if self.minimal else self._by_radius
         try:
             return search(task, seed)
