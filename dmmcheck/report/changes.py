@@ -91,7 +91,7 @@ class Comparison:
         return self._change(before, finding.values, unit=finding.unit, worse=finding.worse)
 
     def baseline(self) -> Baseline:
-        """Return what was compared with, and the change of each distance."""
+        """Return the report that this one is compared with, and the change of each distance."""
         arms = [arm for arm in ARMS if arm in self.before.distances and arm in self.now.distances]
         changes = {
             arm: self._change(self.before.distances[arm], self.now.distances[arm], unit="ratio", worse="less")
@@ -142,7 +142,7 @@ class Comparison:
         return f"the baseline {self.name} cannot be compared with this run"
 
     def _manifold_apart(self) -> Iterable[tuple[str, float]]:
-        """Return the median difference, over common inputs, of the values that tell manifold estimates apart.
+        """Yield names and median differences, over common inputs, of the values that tell manifold estimates apart.
 
         It is relative to their size; for the distances from the manifold, which may be zero but for rounding, to the
         distance to the boundary where that is larger.
@@ -233,7 +233,7 @@ def comparison_with(
 
 
 def has_raised_effort(report: Report) -> bool:
-    """Return whether the run of a report raised the effort of its search by itself."""
+    """Return whether a run raised the effort of its search without being asked to."""
     return any(item.name == EFFORT_USED for item in report.soundness)
 
 

@@ -33,7 +33,10 @@ class Claim:
 
 
 def is_compared(finding: Finding) -> bool:
-    """Whether a finding compares a claim with a control; one that was not measured, on no input, has no control yet."""
+    """Return whether a finding compares a claim with a control.
+
+    A finding that was measured on no input has no control yet.
+    """
     return finding.tier == "controlled" and (finding.control is not None or finding.n == 0)
 
 
@@ -72,7 +75,10 @@ def _towards_claim(finding: Finding, chance: Chance) -> float:
 
 
 def _claims_of_check(group: list[Finding]) -> list[Claim]:
-    """Return each finding that compares with a control goes to the claim of its variant, else to the first claim."""
+    """Return the claims of one check, with the findings that compare with a control.
+
+    Each such finding goes to the claim of its variant, else to the first claim.
+    """
     own = [finding for finding in group if not is_compared(finding)]
     compared = [finding for finding in group if is_compared(finding)]
     if not own:

@@ -14,7 +14,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def render(report: Report) -> str:
-    """The evidence per input; a cell is empty where an input has no such value, ``inf`` where no distance was found.
+    """Return the evidence per input; a cell is empty without a value, and ``inf`` where no distance was found.
 
     See `Report.columns` for the columns.
     """

@@ -48,7 +48,10 @@ def read(content: Object) -> InputEvidence:
 
 
 def with_values(finding: Finding, content: Object, evidence: Object | None) -> Finding:
-    """The finding with its parts of the evidence; a record between processes holds them in the finding itself."""
+    """Return the finding with its parts of the evidence.
+
+    A record between processes holds these parts in the finding itself.
+    """
     parts = {
         part: content[part] if part in content else (evidence or {}).get(part, {}).get(finding.id, ())
         for part in OF_FINDINGS

@@ -29,7 +29,7 @@ SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]
 
 
 def render(report: Report) -> str:
-    """The headline, one row a claim, below it the facts, the open questions and the failures, then the controls."""
+    """Return the headline, one row a claim, then facts, open questions, failures, and the controls."""
     report = harmless_report(report)
     head = ["## dmmcheck", _escaped(headline(report)), _table(report)]
     blocks = [*head, *_facts(report), _origin(report), *_open_questions(report), *_failures(report)]
@@ -38,7 +38,7 @@ def render(report: Report) -> str:
 
 
 def _origin(report: Report) -> str:
-    """When and by which run the report was made, whether it is complete, and the errors of the run."""
+    """Return when and by which run the report was made, whether it is complete, and the errors of the run."""
     whole = "complete" if report.complete else "incomplete: selected tests have no finding"
     lines = [
         f"**made**: {_escaped(report.created or 'unknown')} by the run {_escaped(report.run or 'unknown')}, {whole}"

@@ -531,7 +531,9 @@ class Report:
         return found | {finding.id: finding.values for finding in self.findings if finding.values}
 
     def metrics(self) -> dict[str, float]:
-        """The report for trackers of experiments: finite numbers by names of letters, digits, hyphens and slashes.
+        """Return the report for trackers of experiments, as finite numbers by name.
+
+        Names consist of letters, digits, hyphens and slashes.
 
         For each finding these are ``dmmcheck/ID/estimate``, ``low``, ``high`` and ``change``, and ``supported`` (1 or
         0; absent without a verdict). For each median there is ``dmmcheck/distance/NAME``, and
@@ -552,7 +554,7 @@ class Report:
         return {f"dmmcheck/{name}": float(value) for name, value in found.items() if math.isfinite(value)}
 
     def _repr_html_(self) -> str:
-        """The report in a notebook: the page in a frame of its own, so that neither changes the other's style."""
+        """Return the report for a notebook: the page in a frame, so that neither changes the other's style."""
         from html import escape  # noqa: PLC0415
         from importlib.util import find_spec  # noqa: PLC0415
 

@@ -64,7 +64,7 @@ class Layout:
 
 
 def render(report: Report, width: int, *, colour: bool = False, verbose: bool = False, brief: bool = False) -> str:
-    """One row for each claim that was tested, in the fullest layout that fits; in the narrowest one if none fits.
+    """Return one row for each claim that was tested, in the fullest layout that fits, else in the narrowest one.
 
     Args:
         report: The report.

@@ -124,7 +124,7 @@ def _soundness(report: Report, width: int, *, verbose: bool) -> Iterator[str]:
 
 
 def _open_questions(report: Report, width: int, form: Form) -> Iterator[str]:
-    """The notes, and why findings are inconclusive or did not run; those of controls where the report is verbose."""
+    """Yield the notes, and why findings are inconclusive or did not run; in a verbose report of controls, too."""
     shown = list(report.findings) if form.verbose else [claim.finding for claim in claims(report.findings)]
     for names, note in wording.notes(shown, brief=form.brief_below) if form.notes else ():
         yield from _line("note", f"{names}: {note}", width)
@@ -146,7 +146,7 @@ def _open_questions(report: Report, width: int, form: Form) -> Iterator[str]:
 
 
 def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: bool) -> Iterator[str]:
-    """For each gating failure the command that reruns it, on one line; without a command, the finding.
+    """Yield for each gating failure the command that reruns the test, on one line; without a command, the finding.
 
     Only pytest gives commands, and pytest lists the failed tests itself.
     """

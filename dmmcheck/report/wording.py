@@ -24,7 +24,7 @@ EXPECTED = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0,
 
 
 def number(value: float | None) -> str:
-    """Return three significant digits; ``inf`` and ``nan`` for values that are not finite, "" for None.
+    """Return a number with three significant digits; ``inf`` or ``nan`` where it is not finite, "" for None.
 
     Example:
         >>> number(0.91234), number(float("inf"))
@@ -41,7 +41,7 @@ def number(value: float | None) -> str:
 
 
 def interval(ends: tuple[float, float] | None) -> str:
-    """``[low, high]``; "" for None."""
+    """Return ``[low, high]``; "" for None."""
     return "" if ends is None else f"[{number(ends[0])}, {number(ends[1])}]"
 
 
@@ -71,7 +71,7 @@ CHANCE_WORDS: Mapping[ChanceWord, str] = {"more": "more", "like": "like", "less"
 
 
 def chance(found: Chance | None, unit: str, separator: str = " ") -> str:
-    """How a statistic stands beside chance, and the effect with its interval, e.g. ``more 1.31x [1.20, 1.42]``."""
+    """Return how a statistic stands beside chance, with the effect, e.g. ``more 1.31x [1.20, 1.42]``."""
     if found is None:
         return ""
     low, effect, high = (_effect(value, unit) for value in (found.interval[0], found.effect, found.interval[1]))
@@ -87,7 +87,7 @@ def _effect(value: float, unit: str) -> str:
 
 
 def dims(finding: Finding) -> str:
-    """Return the dimensions k at which a claim holds, of those tried, e.g. ``2-16 of 2-32``; "" where none were."""
+    """Return the tried dimensions k at which a claim holds, e.g. ``2-16 of 2-32``; "" where no k was tried."""
     if not finding.dims:
         return ""
     tried = sorted(finding.dims)
@@ -132,7 +132,7 @@ def statement(finding: Finding) -> str:
 
 
 def by_check(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Findings in groups of one check each; a controlled finding directly follows the claim that it controls."""
+    """Return the findings in groups of one check each, each claim directly followed by its controlled findings."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.check, []).append(finding)
@@ -154,7 +154,7 @@ def _paired(group: list[Finding]) -> list[Finding]:
 
 
 def reasons(findings: Iterable[Finding], verdict: Verdict, *, brief: bool = False) -> Iterator[tuple[str, str]]:
-    """(names, reason) of the findings with a verdict, one for each reason.
+    """Yield (names, reason) of the findings with a verdict, one for each reason.
 
     In brief, the findings whose interval holds the limit share one reason, since the table shows each limit.
     """
@@ -168,19 +168,19 @@ def reasons(findings: Iterable[Finding], verdict: Verdict, *, brief: bool = Fals
 
 
 def _is_only_limit(reason: str) -> bool:
-    """Return whether a reason says that the interval holds the limit, and nothing else."""
+    """Return whether a reason says only that the interval holds the limit."""
     return reason.startswith(f"{HOLDS_LIMIT} ") and " " not in reason[len(HOLDS_LIMIT) + 1 :]
 
 
 def not_told(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
-    """(name, reason) of each finding of which nothing is told beside chance."""
+    """Yield (name, reason) of each finding that is not compared with chance, though it has a control."""
     for finding in findings:
         if finding.chance is not None and finding.chance.word == "not-told":
             yield names_of([finding]), f"{finding.chance.reason} (control: {finding.chance.control})"
 
 
 def notes(findings: Iterable[Finding], *, brief: bool = False) -> Iterator[tuple[str, str]]:
-    """(names, note) of the supported or refuted findings that have a note besides their number, one for each note.
+    """Yield (names, note) of the supported or refuted findings with a note besides their number, one a note.
 
     In brief, the names are those of the checks, and the note is its first part.
     """
@@ -193,12 +193,12 @@ def notes(findings: Iterable[Finding], *, brief: bool = False) -> Iterator[tuple
 
 
 def checks_of(findings: Iterable[Finding]) -> str:
-    """Checks without tiers and variants, each once, e.g. ``two-phases, noise-like``."""
+    """Return the checks without tiers and variants, each once, e.g. ``two-phases, noise-like``."""
     return ", ".join(dict.fromkeys(finding.check for finding in findings))
 
 
 def names_of(findings: Iterable[Finding]) -> str:
-    """Checks with tiers and variants, e.g. ``two-phases (mechanism), noise-like (stated, controlled)``."""
+    """Return the checks with tiers and variants, e.g. ``two-phases (mechanism), noise-like (stated, controlled)``."""
     parts = []
     for group in by_check(findings):
         tests = ", ".join(name_in_check(finding) for finding in group)
@@ -212,7 +212,7 @@ def name_in_check(finding: Finding) -> str:
 
 
 def facts(report: Report, *, brief: bool = False) -> Iterator[tuple[str, str]]:
-    """(label, text) of each line below the table.
+    """Yield (label, text) of each line below the table.
 
     In brief, the counts and the parts of the cost are left out, and the cost stands beside the run.
     """
@@ -260,7 +260,7 @@ def _manifold(subject: SubjectSummary, free: DistanceSummary | None) -> str:
 
 
 def soundness(items: Iterable[Soundness]) -> str:
-    """How many soundness items failed, not counting those for information, and whether the run raised its effort."""
+    """Return how many soundness items failed, informational ones left out, and whether the run raised its effort."""
     items = list(items)
     judged = [item.ok for item in items if item.ok is not None]
     failed = judged.count(False)
@@ -269,7 +269,7 @@ def soundness(items: Iterable[Soundness]) -> str:
 
 
 def notable(items: Iterable[Soundness]) -> list[Soundness]:
-    """Failed gates, then items for information whose values differ from what is expected."""
+    """Return the failed gates, then informational items whose values differ from what is expected."""
     shown = (
         item for item in items if item.ok is False or (item.ok is None and item.value != EXPECTED.get(item.name, ...))
     )
@@ -277,7 +277,7 @@ def notable(items: Iterable[Soundness]) -> list[Soundness]:
 
 
 def distances(arms: Mapping[str, DistanceSummary], box: tuple[float, float] | None = None) -> str:
-    """Median L2 distance in each search space, for how many inputs no label change was found, and the box."""
+    """Return the median L2 distance and the number of censored inputs in each search space, and the box."""
     medians = "median L2 " + ", ".join(
         f"{name} {number(arm.median)}" + (f" ({arm.censored} of {arm.n} censored)" if arm.censored else "")
         for name, arm in arms.items()
@@ -346,7 +346,7 @@ def change(found: Change) -> str:
 
 
 def baseline(report: Report) -> str:
-    """What a report was compared with, the changes of the distances, and how many claims changed in which way."""
+    """Return the name of the baseline, the changes of the distances, and the number of claims with each change."""
     found = report.baseline
     if found is None:
         return ""
@@ -358,7 +358,7 @@ def baseline(report: Report) -> str:
 
 
 def acceptance(name: str, run: str) -> str:
-    """Return what accepts a change for the worse.
+    """Return how a change for the worse is accepted.
 
     Args:
         name: Path of the baseline, or name of its model.
@@ -374,7 +374,7 @@ def acceptance(name: str, run: str) -> str:
 
 
 def regression(name: str, found: Change, accepted: str) -> str:
-    """A change for the worse that fails the run: the claim or distance, the change with its interval, the remedy.
+    """Return a change for the worse that fails the run: its name, the change with the interval, and the remedy.
 
     Args:
         name: Id of the claim, or ``distance NAME``.
@@ -385,7 +385,7 @@ def regression(name: str, found: Change, accepted: str) -> str:
 
 
 def regressions(report: Report) -> dict[str, str]:
-    """The sentence of each change for the worse that fails the run, by id of the claim or by ``distance NAME``."""
+    """Return the sentence of each change for the worse that fails the run, by claim id or ``distance NAME``."""
     if report.baseline is None:
         return {}
     accepted = acceptance(report.baseline.name, report.baseline.run)

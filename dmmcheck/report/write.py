@@ -85,7 +85,9 @@ def write(report: Report, path: str | os.PathLike[str], *, evidence: bool = Fals
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
-    """Return the path, if a report can be written there; called before a run, so that no result is lost after it.
+    """Return the path, if a report can be written there.
+
+    The path is checked before a run, so that no result is lost after the run.
 
     Raises:
         ReportError: The suffix is unknown, the path is a folder, or the folder that contains it is a file or not
