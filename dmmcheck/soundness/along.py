@@ -78,7 +78,7 @@ class CodeClassifier:
 
 @gate("manifold")
 def along_manifold(context: SoundnessContext) -> list[Soundness]:
-    """Distance to the boundary along a manifold with a decoder, beside that in the tangent spaces.
+    """Report the distance to the boundary along a manifold with a decoder, beside that in the tangent spaces.
 
     There is no item where the manifold has no decoder or no bases, the model no gradients, or searches stay in a box.
     """
@@ -103,7 +103,7 @@ def along_manifold(context: SoundnessContext) -> list[Soundness]:
 
 
 def _distance(context: SoundnessContext, classifier: CodeClassifier, y: Tensor) -> Tensor:
-    """Lengths (n,) of the steps to the label changes that are found along the manifold; inf where there is none."""
+    """Return the lengths (n,) of the steps to the label changes found along the manifold; inf where there is none."""
     points = classifier.inputs()
     size = points.shape[1] - 1
     found = context.search(

@@ -105,7 +105,7 @@ def gradients(context: SoundnessContext) -> Iterator[Soundness]:
 
 
 def _has_autograd(context: SoundnessContext) -> bool:
-    """Return whether the logits know that they depend on the input."""
+    """Return whether autograd relates the logits to the input."""
     with torch.enable_grad():
         return called(context.classifier, context.x[:1].clone().requires_grad_(True)).requires_grad
 
@@ -174,7 +174,7 @@ def effort(context: SoundnessContext) -> Soundness:
 
 
 def _searched_again(context: SoundnessContext, inputs: slice) -> dict[ArmName, Tensor]:
-    """Return the distances of a search of some inputs with the next effort, by arm."""
+    """Return the distances, by arm, of a search of some inputs with the next effort."""
     again = {arm: context.searched(context.classifier, arm, inputs, NEXT_EFFORT[context.effort]) for arm in ARMS}
     return {arm: one.distance.to(context.x) for arm, one in again.items()}
 
@@ -218,7 +218,7 @@ def flatness(context: SoundnessContext) -> Soundness:
 
 @gate("attack")
 def box(context: SoundnessContext) -> Iterator[Soundness]:
-    """The share of a perturbation outside the box of the inputs, which searches ignore unless the run is boxed."""
+    """Report the share of a perturbation outside the box of the inputs, which only boxed searches keep to."""
     bounds = context.bounds
     if bounds is None or box_of(context.classifier) is not None:
         return
@@ -262,7 +262,10 @@ def _loss_gradient(context: SoundnessContext) -> Tensor:
 
 
 def _derivative_error(context: SoundnessContext, share: float) -> Tensor:
-    """Relative error (n,) of the gradient against central differences along it, over a share of the distance."""
+    """Return the relative error (n,) of the gradient against central differences along the gradient.
+
+    The differences are taken over a share of the typical distance.
+    """
     gradient = context.margin_gradient[1]
     length = gradient.norm(dim=1, keepdim=True)
     step = share * context.length
@@ -277,7 +280,7 @@ def _derivative_error(context: SoundnessContext, share: float) -> Tensor:
 
 
 def _with_room(context: SoundnessContext, step: Tensor) -> Tensor:
-    """Steps (n, D), of which each entry is small enough to be taken both ways in the box, where there is one."""
+    """Return the steps (n, D), each entry small enough that the box, if any, allows the step in both directions."""
     box = box_at(context.classifier, context.x)
     if box is None:
         return step

@@ -151,7 +151,7 @@ class SoundnessContext:
 def in_steps(
     context: SoundnessContext, n: int, distances: Callable[[slice], dict[ArmName, Tensor]]
 ) -> dict[ArmName, Tensor]:
-    """Return the distances that a second search finds, by arm: at 4 inputs, at 8, or at all n of them.
+    """Return the distances that a second search finds, by arm: at the first 4, the first 8, or all n inputs.
 
     It stops after 4 inputs if none of them has a distance that is shorter than the context's by over 2 %, in each arm,
     and after 8 if at most one has. Were the median distance of an arm shorter by as much, it would stop after the 4
@@ -178,7 +178,7 @@ def in_steps(
 
 
 def info(name: str, message: str, value: float | None = None) -> Soundness:
-    """An informational item, which cannot fail.
+    """Return an informational item, which cannot fail.
 
     Args:
         name: Its public name.
@@ -189,7 +189,7 @@ def info(name: str, message: str, value: float | None = None) -> Soundness:
 
 
 def widening(name: str, value: float, limit: float, message: str) -> Soundness:
-    """An item that does not fail: intervals that rest on searched distances include the error that it found.
+    """Return an item that does not fail, but widens the intervals that rest on searched distances by its error.
 
     Args:
         name: Its public name.
@@ -209,7 +209,7 @@ def bounded(
     finding: str,
     remedy: str,
 ) -> Soundness:
-    """An item that fails where its value is above `most`, below `least`, or NaN.
+    """Return an item that fails where its value is above `most`, below `least`, or NaN.
 
     Args:
         name: Its public name.
@@ -230,7 +230,7 @@ def bounded(
 
 
 def judged(name: str, ok: bool, value: float, limit: float | None, *, finding: str, remedy: str) -> Soundness:
-    """An item that passes or fails by a test of the gate.
+    """Return an item that passes or fails by a test of the gate.
 
     Args:
         name: Its public name.
@@ -266,7 +266,7 @@ def more_effort(context: SoundnessContext) -> str:
 
 
 def too_few(n: int, chance: float) -> str:
-    """That n inputs cannot be told from chance even if all are right, with the number that can; else nothing.
+    """Return a message where n inputs, even all right, cannot be told from chance, with the number that can; or "".
 
     Args:
         n: Number of inputs.
@@ -299,5 +299,5 @@ def changes(function: Callable[[Tensor], object], x: Tensor) -> bool:
 
 
 def percent(value: float) -> str:
-    """Return a percentage without false precision."""
+    """Return a share in per cent, with one decimal where it is below 10 %."""
     return f"{value:.0%}" if value >= 0.1 or value == 0 else f"{value:.1%}"

@@ -54,7 +54,7 @@ def feature_units(context: SoundnessContext) -> Soundness:
 
 @gate("manifold")
 def constant(context: SoundnessContext) -> Soundness:
-    """How many features do not vary in the data."""
+    """Report how many features do not vary in the data."""
     fixed = constant_features(_data(context))
     count = int(fixed.sum())
     return info("constant-features", f"{count} of {len(fixed)} features are constant in the data", float(count))
@@ -109,7 +109,7 @@ def _spread(points: Tensor) -> Tensor:
 
 
 def _slope(context: SoundnessContext) -> Tensor:
-    """Root mean square (D,) of the margin's gradient over the inputs and some examples."""
+    """Return the root mean square (D,) of the margin's gradient over the inputs and some examples."""
     step = max(1, len(context.x_pool) // PROBED)
     examples = context.x_pool[::step][:PROBED]
     with torch.no_grad():

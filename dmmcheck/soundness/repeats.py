@@ -86,7 +86,7 @@ def _limit(context: SoundnessContext) -> float:
 def _spaces(
     context: SoundnessContext,
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:
-    """Functions for the tangent spaces at points, and for the share of a tangent space that lies outside another one.
+    """Return a function for the tangent spaces at points, and one for the share of a space outside another space.
 
     Where there are no bases, a space stands for itself by its projection of a random vector.
     """
@@ -116,7 +116,10 @@ def _projection(context: SoundnessContext, x: Tensor) -> Tensor:
 def _between_batches(
     context: SoundnessContext, answer: Callable[[Tensor], Tensor], change: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """Change of the answers between the batch, the reversed batch, and batches of one; one value an input and pair."""
+    """Return the change of the answers between the batch, the reversed batch, and batches of one.
+
+    There is one value for each input and pair of batches.
+    """
     batch = answer(context.x)
     reversed_batch = answer(context.x.flip(0)).flip(0)
     alone = torch.cat([answer(row) for row in torch.split(context.x[:ALONE], 1)])

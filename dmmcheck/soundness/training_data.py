@@ -76,7 +76,7 @@ def training_data(context: SoundnessContext) -> Soundness:
 
 
 def _remedy(context: SoundnessContext, x: Tensor, y: Tensor, rows: Tensor, predicted: Tensor) -> str:
-    """Return what to do: undo the change that restores the accuracy best, or else look at the labels."""
+    """Return a remedy: to undo the change that restores the accuracy best, or else to look at the labels."""
     changes = [*_rearranged(context, x, y), *_renumbered(context, y, predicted)]
     best = max(changes, key=lambda change: change.accuracy, default=None)
     if best is not None and best.accuracy >= context.accuracy - MARGIN:
@@ -89,7 +89,7 @@ def _remedy(context: SoundnessContext, x: Tensor, y: Tensor, rows: Tensor, predi
 
 
 def _renumbered(context: SoundnessContext, y: Tensor, predicted: Tensor) -> Iterator[Change]:
-    """Yield the numbering of classes under which the labels agree best with the model, where it is another one."""
+    """Yield the class numbering with the best agreement of labels and model, where it is not the present one."""
     classes = context.classifier.classes
     counts = torch.bincount((y * classes + predicted).cpu(), minlength=classes**2).reshape(classes, classes)
     from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  # takes long to load
