@@ -154,7 +154,7 @@ def combined(basis: Tensor, coordinates: Sequence[float]) -> Tensor:
 
 
 def led_by(basis: Tensor, direction: Tensor) -> Tensor:
-    """A basis (D, k) of the same space whose first column is the part of a direction (D,) in it, by a reflection.
+    """Return a basis (D, k) of the same space, by a reflection, whose first column is the part of a direction in it.
 
     The basis itself is returned where the direction has no part in the space.
 

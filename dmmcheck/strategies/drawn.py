@@ -106,7 +106,7 @@ class Input:
         printer.text(repr(self))  # Hypothesis would print the fields
 
     def _said(self) -> str:
-        """Return the arguments after the subject."""
+        """Return the arguments that follow the subject in the expression that rebuilds the value."""
         return f"index={self.index}"
 
     @staticmethod
@@ -326,7 +326,9 @@ SETTLED = 1e-4  # of the norm of a point: a projection that moves it by less has
 
 
 def projected(manifold: Any, start: Tensor, name: str) -> Tensor:
-    """A point (1, D) that the manifold projects onto itself, or the one nearest to that of 50 projections in a row.
+    """Return a point (1, D) that the manifold projects onto itself.
+
+    Where there is none, it is the point that moves least in 50 projections in a row.
 
     Some estimates, such as an encoder and a decoder, move a point of their own when they project it again.
 

@@ -156,7 +156,7 @@ def candidates(subject: Subject, kind: SearchKind, *, radius: float | None = Non
 
 
 def on_ray(step: Input) -> Input:
-    """The first label change on the ray from the real input to a step that has one; other values stay as they are.
+    """Return the first label change on the ray from the real input to a step; other values as they are.
 
     Each of three rounds labels 32 points between the last steady point and the first one that is not.
     """
@@ -184,7 +184,10 @@ def default_radius(subject: Subject) -> float:
 
 
 def in_words(step: Input) -> str:
-    """A counterexample as a sentence, with the expression that rebuilds it; the second margin is the first label's."""
+    """Return a sentence about a counterexample, with the expression that rebuilds it.
+
+    The second margin is that of the first label.
+    """
     before = Input(step.subject, step.index)
     return (
         f"input {step.index} (true label {step.y}) has the label {before.label} with a margin of {before.margin:.3g}; "
@@ -194,7 +197,9 @@ def in_words(step: Input) -> str:
 
 
 def as_plain(step: Input) -> dict[str, Any]:
-    """A counterexample as plain data for a report: input, step, coordinates, length, labels, margins, and a picture.
+    """Return a counterexample as plain data for a report.
+
+    The data are input, step, coordinates, length, labels, margins, and a picture.
 
     The flat input and step are left out for inputs of more than 16,384 values; `rebuild` gives them. The picture is
     that of an image, thinned out where it is large; None for inputs of another kind.
@@ -232,7 +237,7 @@ MOST_VALUES = 16_384  # of an input whose values a report keeps, e.g. 3 x 64 x 6
 
 
 def _settings(name: str) -> settings:
-    """Hypothesis's current settings with keys of its own in the database, without what a search has no use for.
+    """Return Hypothesis's current settings with own keys in the database, without what a search does not use.
 
     Forward passes have no deadline, since they depend on the machine. Nothing prints which parts of an example matter,
     so that the phase that finds out is left out.
@@ -272,7 +277,7 @@ def _try(batch: list[Input], found: Search) -> None:
 
 
 def _is_change(step: Input) -> bool:
-    """Return whether a candidate differs from its real input, as far as what was drawn says."""
+    """Return whether the drawn values make a candidate differ from its real input."""
     return bool(getattr(step, "coordinates", True))
 
 
