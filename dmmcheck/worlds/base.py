@@ -165,7 +165,10 @@ def nearest_other_class(subject: Subject) -> Tensor:
 
 
 def _side(values: Tensor, test: Test) -> bool | None:
-    """Whether nearly all values lie on the claimed side of the threshold (True), or nearly none (False), else None."""
+    """Return True where nearly all values lie on the claimed side of the threshold, False where nearly none do.
+
+    The answer is None where neither holds.
+    """
     threshold = test.claim.threshold
     claimed = values > threshold if test.claim.direction == "greater" else values < threshold
     known = ~torch.isnan(values)
@@ -175,7 +178,7 @@ def _side(values: Tensor, test: Test) -> bool | None:
 
 
 def _exceeds(value: float, low: float, high: float, *, tail: float) -> bool | None:
-    """Whether a statistic exceeds a control that lies between two limits, and is extreme; None where not known."""
+    """Return whether a statistic exceeds a control between two limits, and is extreme; None where not known."""
     if value <= low:
         return False
     return True if value > high and tail < RARE else None

@@ -119,7 +119,7 @@ def blind(
 
 
 def _shells(basis: Tensor, radius: float, samples: int, generator: torch.Generator) -> Tensor:
-    """Points (n, D) of the subspace in random directions, inside or outside of a sphere around the origin."""
+    """Return points (n, D) of the subspace in random directions, inside or outside of a sphere around the origin."""
     direction = torch.randn(samples, basis.shape[1], generator=generator, dtype=torch.float64)
     share = NEAREST + (FARTHEST - NEAREST) * torch.rand(samples, generator=generator, dtype=torch.float64)
     side = 2.0 * torch.randint(0, 2, (samples,), generator=generator) - 1

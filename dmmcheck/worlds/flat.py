@@ -225,7 +225,10 @@ def frame(ambient_dim: int, dim: int, generator: torch.Generator) -> tuple[Tenso
 
 
 def _inputs(basis: Tensor, along: Tensor, samples: int, noise: float, generator: torch.Generator) -> Tensor:
-    """Normally distributed points (n, D) of the subspace, `GAP` or more from the plane u x = 0, with noise off it."""
+    """Return normally distributed points (n, D) of the subspace, with noise off it.
+
+    They are `GAP` or more away from the plane u x = 0.
+    """
     ambient_dim, dim = basis.shape
     x = torch.randn(samples, dim, generator=generator, dtype=torch.float64) @ basis.T
     x = x + (GAP * torch.where(x @ along >= 0, 1.0, -1.0))[:, None] * along

@@ -93,7 +93,7 @@ def at_limits(
     declared_groups: bool = False,
     seed: int,
 ) -> World:
-    """Return the inputs that are drawn independently, with statistics whose median is exactly the limit of a claim.
+    """Return independently drawn inputs with statistics whose median is exactly the limit of a claim.
 
     Each input has a cell of the manifold to itself, and there a boundary of its own. It is a hyperplane whose normal
     makes a random angle with the manifold; the third class begins at another plane, farther off, with its normal in N:
@@ -144,7 +144,7 @@ def at_limits(
 
 
 def _side(cells: int) -> int:
-    """Cells on a side of the grid."""
+    """Return the number of cells on a side of the grid."""
     return math.ceil(math.sqrt(cells))
 
 
@@ -172,7 +172,7 @@ def _along(basis: Tensor, samples: int, generator: torch.Generator) -> Tensor:
 
 
 def _across_both(basis: Tensor, across: Tensor, generator: torch.Generator) -> Tensor:
-    """Return a unit vector (D,) in N at a right angle to another one."""
+    """Return a unit vector (D,) in N at a right angle to a given one."""
     known = torch.cat([basis, across[:, None]], 1)
     other = torch.randn(len(across), generator=generator, dtype=torch.float64)
     for _ in range(2):

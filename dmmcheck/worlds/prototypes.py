@@ -62,7 +62,7 @@ def neighbours(
     samples: int = 256,
     seed: int,
 ) -> World:
-    """A nearest-prototype classifier: its boundary lies half way between the classes and does not cling to the data.
+    """Return a nearest-prototype classifier, whose boundary lies half way between the classes, off the data.
 
     Prototypes p_j have the same pairwise distance (``"simplex"``), or lie a unit apart on a line (``"line"``). The
     lines between them make an angle with a linear subspace T. Inputs lie on copies of T through their prototypes: x =
@@ -105,7 +105,7 @@ def neighbours(
 
 
 def _prototypes(basis: Tensor, normals: Tensor, classes: int, angle: float, layout: Layout) -> Tensor:
-    """Prototypes (C, D), neighbouring ones at distance 1."""
+    """Return prototypes (C, D); neighbouring ones have distance 1."""
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     if layout == "line":
         positions = torch.arange(classes, dtype=torch.float64) - (classes - 1) / 2

@@ -26,11 +26,11 @@ class Turn:
     normals: Tensor
 
     def apply(self, v: Tensor) -> Tensor:
-        """Image (n, D) of vectors (n, D)."""
+        """Return the images (n, D) of vectors (n, D)."""
         return _reflected(v, self.normals)
 
     def inverse(self, v: Tensor) -> Tensor:
-        """Preimage (n, D) of vectors (n, D)."""
+        """Return the preimages (n, D) of vectors (n, D)."""
         return _reflected(v, self.normals.flip(0))
 
 
@@ -91,7 +91,7 @@ def scaled(world: World, *, inputs: float = 1.0, logits: float = 1.0) -> World:
 
 
 def stretched(world: World, *, seed: int) -> World:
-    """A world whose features have units of their own: each is multiplied by a random power of ten from 0.001 to 1000.
+    """Return a world whose features are multiplied by random powers of ten from 0.001 to 1000.
 
     Distances are other ones in these units, and so are the answers; both are left out.
     """
@@ -123,7 +123,7 @@ def _mapped(world: World, turn: Turn, inputs: float | Tensor, logits: float) -> 
         return None if inner is None else lambda seed: model(inner(seed))
 
     def trained(inner: Any) -> Any:
-        """Return the pairs, or networks of an alternative training."""
+        """Return the pairs, or the networks of an alternative training, after the change of the world."""
         if callable(inner) and not isinstance(inner, nn.Module):
             return lambda seed: trained(inner(seed))
         return type(inner)(trained(one) for one in inner) if isinstance(inner, (list, tuple)) else model(inner)
