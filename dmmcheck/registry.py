@@ -109,7 +109,7 @@ def module_of(function: Callable[..., Any]) -> str:
 
 
 def source_of(function: Callable[..., Any]) -> str:
-    """Where a function is defined: its file and qualified name, which stay the same however its module is imported.
+    """Return the file and qualified name of a function, which are the same however its module is imported.
 
     A ``functools.partial`` is defined where its function is; with other arguments it is another one.
     """

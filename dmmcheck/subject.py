@@ -192,7 +192,9 @@ class Subject:
         return frozenset(name for name, present in has.items() if present)
 
     def to(self, device: str) -> Subject:
-        """The same subject with a copy of its model on another device; reference models are moved when they are used.
+        """Return the same subject with a copy of its model on another device.
+
+        Reference models are moved when they are used.
 
         Args:
             device: Name of the device, as torch spells it.
@@ -239,7 +241,10 @@ class Subject:
         return x if normalization is None else normalization(x)
 
     def _labels(self, y: Any, name: str, n: int) -> tuple[Tensor, str]:
-        """Labels as class numbers, and how they were made; those of a copy of a subject are class numbers already."""
+        """Return the labels as class numbers, and how they were made.
+
+        Labels of a copy of a subject are class numbers already.
+        """
         converted = isinstance(y, Tensor) and any(line.startswith(f"{DATA_Y}:") for line in self.conversions)
         return labels_of(y, name, n, None if converted else class_names(self.model))
 
@@ -364,7 +369,7 @@ def _is_pair(entry: Any) -> bool:
 
 
 def _described(pairs: Any) -> str:
-    """Return what was given as pairs, in a few words."""
+    """Return a few words for a value that was given as pairs."""
     if not isinstance(pairs, Sequence):
         return f"a {type(pairs).__name__}"
     wrong = next(entry for entry in pairs if not _is_pair(entry))
