@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Measure, print the table, and write the reports; refused before measuring where one cannot be written."""
+    """Measure a subject, print the table, and write the reports, whose paths are checked before the measurement."""
     targets = [check_path(path) for path in options.report]
     given = {name: text for name in KEYS if (text := getattr(options, f"key_{name}")) is not None}
     config = load_config(Path.cwd(), given, prefix="--")
@@ -156,7 +156,7 @@ def _subject(config: Config) -> Any:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    """Print the change of each distance and each claim; fails where one that has a worse direction is worse."""
+    """Print the change of each distance and claim, and return whether one changed for the worse, as exit status."""
     targets = [check_path(path) for path in options.report]
     before, now = json.read(options.before), json.read(options.now)
     report = compared(now, before, name=options.before, is_gate=True)

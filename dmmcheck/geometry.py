@@ -44,7 +44,7 @@ def split(v: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def energy_share(v: Tensor, basis: Tensor) -> Tensor:
-    """Share (n,) of the energy of vectors v (n, D) in the span of an orthonormal basis; NaN for a zero vector.
+    """Return the share (n,) of the energy of vectors v (n, D) in an orthonormal basis's span; NaN for a zero vector.
 
     With the orthogonal projection P_T onto the span, rho_T = |P_T v|^2 / |v|^2.
 

@@ -127,7 +127,7 @@ class _Trial:
     refits: bool = True
 
     def sequential(self) -> tuple[Finding, View]:
-        """Look at more and more inputs until the verdict is clear, and where it is compared with chance, that too.
+        """Look at more and more inputs until the verdict and, in a comparison with chance, the word are clear.
 
         The intervals of all looks hold together, since these share alpha. So the verdict is that of the first look at
         which it is clear, and the word beside chance that of the first look at which it is told.
@@ -138,7 +138,9 @@ class _Trial:
         return finding, views[last]
 
     def single(self) -> tuple[Finding, View]:
-        """Take one look: at few inputs, since every draw of the control evaluates the model again, or at all.
+        """Take one look: at all inputs where the test asks for one look, else at few.
+
+        Few inputs are taken since every draw of the control evaluates the model again.
 
         A test against a control whose draws are searched looks at more and more draws.
         """
@@ -245,7 +247,7 @@ def _first_clear(looks: Iterable[tuple[Finding, int]]) -> tuple[Finding, int]:
 
     The word beside chance is that of the first look that has one.
 
-    The looks share alpha, so that all their intervals hold together. No later look is taken where both are known.
+    The looks share alpha, so that all their intervals hold together. No later look is taken where the verdict and the word are known.
 
     Args:
         looks: The finding of each look and its size, in rising order of the sizes.
@@ -305,7 +307,10 @@ def _limit_ends(test: Test, evidence: Evidence, null: Floats, alpha: float) -> t
 
 
 def _monte_carlo(test: Test, view: View, evidence: Evidence, null: Floats) -> MonteCarloTest:
-    """Return how extreme the statistic is on the claim's side, among the draws of the control and of its weaker one."""
+    """Return how extreme the statistic is among the draws of the control, and of the weaker control.
+
+    It is extreme on the claim's side.
+    """
     estimate, direction, nulls = point_estimate(evidence), test.claim.direction, _nulls(test, view, null)
     fitted = _has_tail(test, estimate) and all(stats.can_fit_tail(drawn, direction) for drawn in nulls)
     least = (stats.TAIL_FLOOR if fitted else 1.0) / (len(null) + 1)

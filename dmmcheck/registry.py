@@ -52,7 +52,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._sources[name] = source
 
     def put(self, name: str, thing: T) -> None:
-        """Add a thing, or replace the one of that name."""
+        """Add a thing, or replace the thing of that name."""
         self._things[name] = thing
 
     def get_added(self, name: str) -> T | None:
@@ -93,7 +93,7 @@ def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return the name of a function; that of its class where it is an object that can be called.
+    """Return the name of a function, or of the class of an object that can be called.
 
     Example:
         >>> name_of(functools.partial(print, end=""))

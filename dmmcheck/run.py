@@ -70,7 +70,7 @@ def run(
     progress: Callable[[str], None] = lambda line: None,
     **overrides: Any,
 ) -> Report:
-    """Test a subject and report; the same findings as ``pytest --dmm`` for the same settings.
+    """Test a subject, and return a report with the findings of ``pytest --dmm`` for the same settings.
 
     Args:
         subject: What is under test.
@@ -101,7 +101,7 @@ def run(
 
 
 def _refuse_junk(subject: Any, settings: Any, progress: Any) -> None:
-    """Refuse arguments of `run` that are something else, by name.
+    """Refuse arguments of `run` that are of the wrong type, by name.
 
     Raises:
         ConfigError: There is one.
@@ -314,7 +314,7 @@ class Run:
         return items
 
     def _pairs_used(self, parts: int) -> int:
-        """Return how many pairs of trainings there are; of a function, the most that a claim about training needs.
+        """Return the number of pairs of trainings; where a function makes them, the most that a claim needs.
 
         Args:
             parts: Into how many equal parts the alpha of a claim is shared: 2 where an error bar has one of them.
@@ -343,7 +343,7 @@ class Run:
 
     @neutral_state()
     def finding(self, planned: Planned) -> Finding:
-        """Decide one test; its cost is that of the measurements that it is the first to need.
+        """Decide one test, and charge it with the measurements that no earlier test needed.
 
         Raises:
             CheckError: The code of a check, control or gate raised, or returned the wrong type.
@@ -367,7 +367,7 @@ class Run:
 
     @neutral_state()
     def forecast(self, ids: Iterable[str]) -> None:
-        """Show how much some tests are expected to take, and from now on how much of it is done.
+        """Show the expected cost of some tests, and from then on the share of the cost that is spent.
 
         Args:
             ids: Ids of the tests that are to be decided.
@@ -437,7 +437,7 @@ class Run:
         self._meter.add(spent, time.perf_counter() - start)
 
     def _shards(self, ids: Set[str]) -> list[str]:
-        """Return what other processes can measure: soundness items, values of the report, and tests, dear ones first.
+        """Return what other processes can measure: soundness items, report values, and tests, most expensive first.
 
         Tests that train networks are left out, since each process would train them again, and so are searches with
         Hypothesis, whose results depend on what it has found before.
@@ -453,7 +453,7 @@ class Run:
 
     @neutral_state()
     def measure_shard(self, shard: str) -> dict[str, Cost]:
-        """Measure what `measure_ahead` hands to this process, and return what that spent by part of the work."""
+        """Measure what `measure_ahead` hands to this process, and return the cost by part of the work."""
         before = dict(self._meter.parts)
         if shard == SOUNDNESS:
             assert self.soundness is not None
@@ -638,7 +638,7 @@ class Run:
         return found if self.comparison is None else replace(found, change=self.comparison.of_finding(found))
 
     def _with_trajectory(self, planned: Planned, found: Finding) -> Finding:
-        """Return the finding of a claim about checkpoints, with d_off along them."""
+        """Return the finding of a claim about checkpoints, with d_off along the checkpoints."""
         if "checkpoints" not in planned.test.needs or not found.n:
             return found
         return replace(found, trajectory=trajectory_of(View.of(self.searched, found.n)))

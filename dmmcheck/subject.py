@@ -377,7 +377,7 @@ def _described(pairs: Any) -> str:
 
 
 def training_role(name: str, number: int) -> str:
-    """Return what messages call a model of a pair of trainings; they count from 1."""
+    """Return what messages call a model of a pair of trainings; pairs count from 1."""
     return f"{name} model of pair {number + 1}"
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def waits(values: Tensor) -> bool:
-    """Return whether reading values waits for a device, as it does unless they lie in the memory of the processor."""
+    """Return whether reading values waits for a device, as for all values outside of the processor's memory."""
     return values.device.type != "cpu"
 
 

@@ -176,7 +176,7 @@ def validate_question(id: str, ask: Any) -> None:
 
 
 def validate_tests(id: str, tests: Iterable[Test]) -> None:
-    """Refuse tests with words that nothing knows, or with numbers that decide them beforehand.
+    """Refuse tests with unknown words, or with numbers that decide the tests beforehand.
 
     Raises:
         CheckError: There is one.

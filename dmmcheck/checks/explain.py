@@ -136,7 +136,7 @@ def _summary(test: Test, symbol: str) -> str:
 
 
 def _beside_chance(row: Test, control: Test | None) -> str:
-    """Return the effect beside chance, as a formula; the statistic may be another one than the row's."""
+    """Return the effect beside chance, as a formula, whose statistic may differ from that of the row."""
     if control is None:
         return "is empty, since no control of this claim is drawn at random"
     number = "the same number" if control.statistic == row.statistic else _summary(control, "t")
@@ -145,7 +145,7 @@ def _beside_chance(row: Test, control: Test | None) -> str:
 
 
 def _draws(check: Check) -> Iterator[str]:
-    """Yield the number of draws of its controls, from the budgets of a run, and the smallest p-value of these draws."""
+    """Yield the number of draws of the check's controls, from the budgets of a run, and their smallest p-value."""
     for cost in dict.fromkeys(test.draw_cost for test in check.tests if test.control):
         budget = BUDGETS[cost]
         yield _DRAWS[cost].format(

@@ -103,7 +103,7 @@ def for_subject(planned: Planned, *, provides: frozenset[str], is_robust: bool) 
 
 
 def refuse_idle_expectations(planned: Iterable[Planned], settings: Settings, provides: frozenset[str]) -> None:
-    """Refuse an expected failure of a check that runs for a subject, but none of whose claims gates there.
+    """Refuse an expected failure of a check that runs for a subject without a gating claim.
 
     Raises:
         ConfigError: There is one.
@@ -149,7 +149,7 @@ def select(
     tiers: Iterable[str] | None = None,
     fast: bool = False,
 ) -> tuple[Planned, ...]:
-    """Return the planned tests of the named checks and tiers; in a fast run, of these the stated ones.
+    """Return the planned tests of the named checks and tiers; in a fast run, only the stated tests of these.
 
     Tests of the tier search run where their check or tier is named, or where they gate: what they find depends on what
     Hypothesis has found before, while all other findings depend on subject and settings alone.

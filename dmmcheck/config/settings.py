@@ -173,7 +173,7 @@ def _refuse_junk(checks: Any) -> None:
 
 
 def refuse_settings(settings: Any) -> None:
-    """Refuse a value of the argument `settings` that is something else.
+    """Refuse a value of the argument `settings` that is not of the class `Settings`.
 
     Raises:
         ConfigError: It is neither `Settings` nor None.
@@ -342,7 +342,7 @@ def _checks(tables: Any, origin: str, today: date) -> dict[str, CheckSettings]:
 
 
 def _named(id: str) -> str:
-    """Return the id of a check in a message; in quotes where it can be none."""
+    """Return the id of a check for a message, in quotes where the text cannot be an id."""
     return id if id.replace("-", "").isalnum() and len(id) <= LONGEST_VALUE else shown(id)
 
 

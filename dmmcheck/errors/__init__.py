@@ -113,7 +113,7 @@ def user_code(
 
 
 def users_state(of: object = None) -> AbstractContextManager[object]:
-    """Return the context in which the user's code runs; an object whose class is one of dmmcheck itself needs none."""
+    """Return the context in which the user's code runs; an object of a class of dmmcheck needs no such context."""
     is_own = str(getattr(of, "__module__", "")).startswith("dmmcheck.")
     return nullcontext() if is_own else USERS_STATE.get()()
 

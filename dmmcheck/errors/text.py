@@ -85,7 +85,7 @@ def _shortened(text: str, kept: int) -> str:
 
 
 def _spelled(character: str) -> str:
-    """Return the character; a space for one that breaks lines, and the escape in Python of one that is invisible."""
+    """Return the character, a space for one that breaks lines, or Python's escape of an invisible one."""
     if character.isspace():
         return " "
     if not unicodedata.category(character).startswith("C"):

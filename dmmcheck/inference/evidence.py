@@ -179,7 +179,7 @@ def _row(values: Any) -> Floats:
 
 
 def _refuse_junk(evidence: Evidence) -> None:
-    """Refuse a field of evidence that has a value which it cannot have.
+    """Refuse evidence with an invalid value in one of its fields.
 
     Raises:
         CheckError: There is one.

@@ -143,7 +143,7 @@ def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
 
 
 def can_fit_tail(draws: Floats, direction: Direction) -> bool:
-    """Return whether the outermost quarter holds draws, and these are positive, finite and without ties."""
+    """Return whether the outermost quarter holds several draws, all positive, finite and without ties."""
     outer = _outermost(draws, direction)
     return len(outer) > 1 and bool(
         np.isfinite(outer).all() and (outer > 0).all() and len(np.unique(outer)) == len(outer)
@@ -151,7 +151,7 @@ def can_fit_tail(draws: Floats, direction: Direction) -> bool:
 
 
 def _outermost(draws: Floats, direction: Direction) -> Floats:
-    """Return the outermost quarter of the draws and the next one, outermost first; a NaN draw counts as extreme."""
+    """Return the outermost quarter of the draws and the next draw, outermost first; a NaN draw counts as extreme."""
     ordered = np.sort(np.where(np.isnan(draws), np.inf if direction == "greater" else -np.inf, draws))
     if direction == "greater":
         ordered = ordered[::-1]

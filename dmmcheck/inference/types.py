@@ -62,7 +62,7 @@ class Cost:
         )
 
     def minus(self, other: Cost) -> Cost:
-        """Return this cost without another one that is part of it."""
+        """Return the difference of this cost and another cost that is a part of it."""
         return Cost(
             gradient_evaluations=self.gradient_evaluations - other.gradient_evaluations,
             forward_evaluations=self.forward_evaluations - other.forward_evaluations,

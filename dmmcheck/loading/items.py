@@ -109,7 +109,7 @@ def _drawn(total: int, limit: int, what: str) -> list[int]:
 
 
 def _items(source: Any, what: str, *, are_batches: bool) -> Iterator[Any]:
-    """Yield the items of an iterable, one after the other; those of a loader come in batches."""
+    """Yield the items of an iterable one by one; the items of a loader come in batches."""
     for number, item in enumerate(_guarded(source, what)):
         if not are_batches or getattr(source, "batch_size", None) is None:
             yield item
@@ -118,7 +118,7 @@ def _items(source: Any, what: str, *, are_batches: bool) -> Iterator[Any]:
 
 
 def _guarded(items: Iterable[Any], what: str) -> Iterator[Any]:
-    """Yield the items as they come; an exception of the source is one clear error."""
+    """Yield the items of a source, and turn an exception of the source into one error."""
     number, end = 0, object()
     remedy = "let the source return each of its items"
     with user_code(what, remedy, SubjectError, where="when it was iterated over"):
@@ -133,7 +133,7 @@ def _guarded(items: Iterable[Any], what: str) -> Iterator[Any]:
 
 
 def _collated(items: list[Any], collate: Callable[[list[Any]], Any], what: str) -> list[Any]:
-    """Return the items as a loader's function makes them, one at a time."""
+    """Return the items as the loader's ``collate_fn`` makes them, each passed alone."""
     return [
         one
         for number, item in enumerate(items)

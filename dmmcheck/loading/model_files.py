@@ -77,7 +77,7 @@ def _onnx(file: Path) -> Any:
 
 
 def _holds_weights(file: Path) -> bool:
-    """Return whether a file holds a dict of tensors; read without executing anything in it."""
+    """Return whether a file holds a dict of tensors, without executing anything in the file."""
     try:
         return isinstance(torch.load(file, map_location="cpu", weights_only=True), dict)
     except Exception:  # whatever else the file is, it holds no weights that can be told

@@ -20,7 +20,7 @@ MEMBERS = ("project_point", "tangent_basis")
 
 
 def as_manifold(value: Any, input_shape: tuple[int, ...], **options: Any) -> Any:
-    """Return a manifold of what a user gave.
+    """Return the manifold that a user's value stands for.
 
     Args:
         value: A manifold, which is returned as it is, as is anything of another kind; a fitted transformer with

@@ -40,7 +40,7 @@ class Field(Protocol):
         ...
 
     def share(self, v: Tensor) -> Tensor:
-        """Share (n,) of the energy of each vector in the tangent space; NaN for a zero vector."""
+        """Return the share (n,) of the energy of each vector in the tangent space; NaN for a zero vector."""
         ...
 
     def project(self, v: Tensor) -> Tensor:
@@ -311,7 +311,7 @@ def fingerprint(field: Field, x: Tensor) -> Tensor:
 
 
 def share_of(v: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
-    """Share (n,) of the energy of vectors v (n, D) that a projection keeps; NaN for a zero vector."""
+    """Return the share (n,) of the energy of vectors v (n, D) that a projection keeps; NaN for a zero vector."""
     unit = v / v.abs().amax(1, keepdim=True)  # as in `geometry.energy_share`
     unit = unit / unit.norm(dim=1, keepdim=True)
     known = torch.isfinite(unit).all(1)

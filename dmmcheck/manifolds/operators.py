@@ -88,7 +88,7 @@ class ColumnSpaces:
         )
 
     def ignored_share(self, generator: torch.Generator) -> Tensor:
-        """Share (n,) of the energy of a random change of each code that moves no point."""
+        """Return the share (n,) of the energy of a random change of each code that moves no point."""
         change = torch.randn(self._codes.shape, generator=generator, dtype=torch.float64).to(self._codes)
 
         def share(piece: _Products, part: Tensor) -> Tensor:

@@ -40,7 +40,9 @@ class Forecast:
         self._test, self._before = test, gradients
 
     def end(self, test: str, gradients: int) -> None:
-        """Note that a test has ended, and with the first one what all share; what they took replaces what was expected.
+        """Note that a test has ended, and replace its expected gradients by those that it took.
+
+        With the first test, the measurements that all tests share have ended, too.
 
         Args:
             test: The test.

@@ -89,7 +89,7 @@ def _neighbours(x: Tensor, points: Tensor, *, most: int) -> Neighbours:
 
 
 def _limit(distance: Tensor) -> Tensor:
-    """Return the distance (n,) below which points are nearly the same, from those (n, c) to the nearest neighbours.
+    """Return the distance (n,) below which points are nearly the same, from distances (n, c) to near neighbours.
 
     In k dimensions the next neighbour lies more than a times as far as the first r ones with probability a^(-r k), for
     any density; the gap of copies is wider.

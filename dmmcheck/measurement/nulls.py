@@ -309,7 +309,7 @@ def null_draws(
 
 
 def _search_together(draws: Sequence[View], arms: Iterable[ArmName]) -> None:
-    """Search all other draws in each arm that the question used in the first one, and cache the distances.
+    """Search all other draws in each arm that the question used in the first draw, and cache the distances.
 
     Draws at the same inputs share one search.
     """

@@ -20,7 +20,7 @@ class MeasuresShards(Protocol):
     """A run that measures parts of its work by name."""
 
     def measure_shard(self, shard: str) -> Mapping[str, Cost]:
-        """Measure one shard, and return what that spent by part of the work."""
+        """Measure one shard, and return the cost by part of the work."""
 
 
 class MakesRun(Protocol):
@@ -72,7 +72,7 @@ class ShardWorker:
         return cls(make_run(store=kept, session=shared), shared, is_apart, own)
 
     def measure(self, shard: str) -> Done:
-        """Measure a shard; its entries are returned where the process that asked does not see them."""
+        """Measure a shard; new entries are returned where the process that asked cannot see them in the store."""
         spent = self.run.measure_shard(shard)
         new = {path.stem for path in self.session.entries()} - self._sent if self.is_apart else set()
         self._sent |= new

@@ -68,7 +68,7 @@ def one_pair(view: View) -> Pair:
 
 
 def pairs(view: View) -> tuple[list[Pair], str]:
-    """Return all pairs of a list, or as many as alpha needs of a function; and a note about those that do not count.
+    """Return all pairs of a list, or as many as alpha needs of a function; and a note about pairs that do not count.
 
     A pair counts if none of its networks equals one of a pair before it. How many alpha needs is said before the first
     pair is made.

@@ -35,7 +35,7 @@ class Scale:
     size: Tensor
 
     def standard(self, x: Tensor) -> Tensor:
-        """Return the points ``(n, *shape)`` of own units in standard units."""
+        """Return the points ``(n, *shape)``, given in their own units, in standard units."""
         points = x.detach().reshape(len(x), -1).cpu().double()
         standard: Tensor = ((points - self.centre) / self.size).reshape(x.shape)
         return standard.to(x)
@@ -117,7 +117,7 @@ class StandardManifold:
         return self._scale.standard(projected).to(x)
 
     def tangent_spaces(self, x: Tensor) -> ColumnSpaces | None:
-        """Return the images of the tangent spaces of a decoder that has them without bases; None elsewhere.
+        """Return the images of the tangent spaces of a decoder that has them without bases; None for other manifolds.
 
         Raises:
             ManifoldError: Another manifold knows its tangent spaces by their projection alone, which cannot be mapped.

@@ -213,7 +213,7 @@ class View:
             return in_batches(x, lambda rows: logit_margin(called(classifier, x[rows]), y[rows]))
 
     def tangent_share(self, v: Tensor) -> Floats:
-        """Share of the energy of vectors (n, D) in the tangent space of their input, |P_T v|^2 / |v|^2 (n,)."""
+        """Return the share of the energy of vectors (n, D) in their input's tangent space, |P_T v|^2 / |v|^2 (n,)."""
         self._note_tangent_spaces()
         return _floats(self.field.share(v))
 

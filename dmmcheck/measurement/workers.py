@@ -30,7 +30,7 @@ class Worker(Protocol):
     """The object that a process makes once, of the work that is sent to it, to measure one shard after the other."""
 
     def measure(self, shard: str) -> Done:
-        """Measure one shard, and say what that took."""
+        """Measure one shard, and return the cost and the new entries."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ _WORKERS: dict[str, Worker] = {}
 
 
 def threads_of(jobs: int | str) -> int:
-    """Return how many threads each process gets, so that all together use no more than this one; on a cluster one."""
+    """Return the number of threads of each process, so that all use no more than this one; 1 on a cluster."""
     return max(1, torch.get_num_threads() // jobs) if isinstance(jobs, int) else 1
 
 

@@ -56,7 +56,7 @@ def is_estimator(model: Any) -> bool:
 def as_function(
     model: Any, x: Tensor, *, role: str, bounds: tuple[Any, Any] | None = None
 ) -> ExactModule | NumpyFunction:
-    """Return a fitted estimator as a function on tensors: its exact form where one is known, else its own methods.
+    """Return a fitted estimator as a function on tensors, in exact form where that is known, else by its methods.
 
     Args:
         model: The estimator, or a method of one.

@@ -109,7 +109,7 @@ def folded(
     role: str,
     bounds: tuple[Any, Any] | None = None,
 ) -> Any:
-    """Return a model of inputs in the units of the data, of a model of normalised ones.
+    """Return a model that takes inputs in the units of the data, from a model that takes normalised inputs.
 
     Args:
         model: A module, function or estimator; anything that cannot be called is returned as it is.

@@ -255,7 +255,7 @@ def _not_callable(model: Any, role: str) -> str:
 
 
 def _are_rows(parts: list[Any], count: int) -> bool:
-    """Return whether a list holds one tensor of scores for each of `count` inputs, as that of a MAITE model does."""
+    """Return whether a list holds one tensor of scores for each of `count` inputs, as a MAITE model returns it."""
     tensors = len(parts) == count and all(isinstance(part, Tensor) for part in parts)
     return tensors and all(part.ndim == 1 and part.shape == parts[0].shape for part in parts)
 
@@ -305,7 +305,7 @@ def _classes(output: Tensor, n: int, role: str) -> int:
 
 
 def _likely(output: Tensor) -> bool:
-    """Return whether an output could be probabilities: in [0, 1], with rows that sum to one if they have columns."""
+    """Return whether an output could be probabilities: numbers in [0, 1], and rows of several that sum to one."""
     rows = output.reshape(len(output), -1)
     inside = bool(((rows >= 0) & (rows <= 1)).all())
     return inside and (rows.shape[1] == 1 or bool(((rows.sum(1) - 1).abs() <= _SUMS_TO_ONE).all()))

@@ -84,7 +84,7 @@ class Comparison:
                 )
 
     def of_finding(self, finding: Finding) -> Change | None:
-        """Return the change of a claim; None where it has no value per input, as claims about networks have none."""
+        """Return the change of a claim; None where the claim has no value per input, as with claims about networks."""
         before = self.values(finding)
         if not finding.values or not len(before):
             return None
@@ -159,7 +159,7 @@ class Comparison:
 
 
 def compared(now: Report, before: Report, *, name: str = "the first report", is_gate: bool = False) -> Report:
-    """Return the report with its changes beside an earlier one.
+    """Return the report with its changes beside an earlier report.
 
     Args:
         now: The report.

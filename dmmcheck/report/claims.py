@@ -49,7 +49,7 @@ def claims(findings: Iterable[Finding]) -> list[Claim]:
 
 
 def with_chance(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Return the findings, where each claim says how it stands beside chance, as its controls show it together."""
+    """Return the findings, where each claim says how it stands beside chance, as all of its controls show."""
     given = tuple(findings)
     found = {id(claim.finding): together(claim.controls) for claim in claims(given) if claim.finding.chance is None}
     return tuple(replace(one, chance=found[id(one)]) if found.get(id(one)) is not None else one for one in given)

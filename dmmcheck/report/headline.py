@@ -11,7 +11,7 @@ FAST = "Fast run: stated claims only, searched with quick effort."
 
 
 def headline(report: Report) -> str:
-    """Return how many claims hold, a meaningless manifold passes or exceed chance, what got worse, what is unsound.
+    """Return how many claims hold, pass on a meaningless manifold and exceed chance; what got worse, is unsound.
 
     Only claims that were measured are counted. The meaningless manifold consists of the same tangent spaces, rotated at
     random, on the same model.
@@ -57,7 +57,7 @@ def _stated(ran: list[Claim]) -> str:
 
 
 def _others(ran: list[Claim]) -> str:
-    """Return how many of the other claims than stated ones hold.
+    """Return how many of the claims hold that are not stated claims.
 
     They are claims about training, and comparisons of examples.
     """

@@ -245,7 +245,7 @@ def _run_cost(content: Object) -> RunCost:
 
 
 def _cost(content: Object) -> Cost:
-    """Return a cost; what reports of older versions lack is 0."""
+    """Return a cost; a field that reports of older versions lack is 0."""
     known = {key: content[key] for key in ("gradient_evaluations", "forward_evaluations", "seconds") if key in content}
     return Cost(**known)
 

@@ -173,14 +173,14 @@ def _is_only_limit(reason: str) -> bool:
 
 
 def not_told(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
-    """Yield (name, reason) of each finding that is not compared with chance, though it has a control."""
+    """Yield (name, reason) of each finding whose comparison with chance gives no answer."""
     for finding in findings:
         if finding.chance is not None and finding.chance.word == "not-told":
             yield names_of([finding]), f"{finding.chance.reason} (control: {finding.chance.control})"
 
 
 def notes(findings: Iterable[Finding], *, brief: bool = False) -> Iterator[tuple[str, str]]:
-    """Yield (names, note) of the supported or refuted findings with a note besides their number, one a note.
+    """Yield (names, note) of the supported or refuted findings with a note, one for each note.
 
     In brief, the names are those of the checks, and the note is its first part.
     """

@@ -246,7 +246,7 @@ def _worst_error(context: SoundnessContext) -> float:
 
 
 def _vanishing(context: SoundnessContext, gradient: Tensor) -> float:
-    """Share of inputs whose gradient (n, D) does not change the margin over a typical distance, or is rounding."""
+    """Return the share of inputs whose gradient (n, D) is rounding, or moves no margin over a typical distance."""
     margin, whole = context.margin_gradient
     least = ZERO * torch.maximum(margin.abs() / context.length, whole.norm(dim=1))
     return float((gradient.norm(dim=1) <= least).double().mean())
@@ -289,7 +289,7 @@ def _with_room(context: SoundnessContext, step: Tensor) -> Tensor:
 
 
 def _margin_to(context: SoundnessContext, x: Tensor, other: Tensor) -> Tensor:
-    """Return the logit of the label minus that of one other class (n,), at points x (n, D)."""
+    """Return the logit of the label minus the logit of another class (n,), at points x (n, D)."""
     with torch.no_grad():
         logits = called(context.classifier, x)
     return (logits.gather(1, context.y[:, None]) - logits.gather(1, other[:, None])).squeeze(1)

@@ -291,7 +291,7 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
 
 
 def changes(function: Callable[[Tensor], object], x: Tensor) -> bool:
-    """Return whether a function changes points (n, D) that are passed to it; it gets a copy."""
+    """Return whether a function changes points (n, D) that are passed to it; the function gets a copy."""
     points = x.clone()
     with torch.no_grad():
         function(points)

@@ -98,7 +98,9 @@ def _data(context: SoundnessContext) -> Tensor:
 
 
 def _spread(points: Tensor) -> Tensor:
-    """Spread of each feature that varies: root mean square of the deviations from its commonest value, where there are.
+    """Return the spread of each feature that varies, beside the commonest value of the feature.
+
+    It is the root mean square of the deviations from this value, taken where there are deviations.
 
     A pixel that is seldom bright spreads as widely as one that often is, though its standard deviation is small.
     """

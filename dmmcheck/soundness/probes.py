@@ -168,7 +168,7 @@ def _attacked(context: SoundnessContext, attack: TorchAttack, arm: str, rows: sl
 
 
 def _ahead(distance: Tensor, of: Tensor) -> float:
-    """Share by which distances are shorter than others, in the median."""
+    """Return the share by which distances are shorter than others, in the median."""
     return max(0.0, 1 - median(ratio(distance, of)))
 
 
@@ -306,7 +306,10 @@ def _surrogate_directions(context: SoundnessContext) -> Iterator[Tensor]:
 
 
 def _to_boundary(surrogate: Callable[[Tensor], Tensor], context: SoundnessContext, other: Tensor) -> Tensor:
-    """Step (n, D) after a few Newton steps towards equal values of the surrogate for the label and another class."""
+    """Return the step (n, D) after a few Newton steps to where the surrogate's values for two classes are equal.
+
+    The two classes are the label and another class.
+    """
     point = context.x.clone()
     for _ in range(SURROGATE_STEPS):
         with torch.enable_grad():
@@ -322,5 +325,5 @@ def _to_boundary(surrogate: Callable[[Tensor], Tensor], context: SoundnessContex
 
 
 def _beaten(probe: Tensor, search: Tensor) -> float:
-    """Share of inputs in which a probe gives a distance shorter by over 2 %."""
+    """Return the share of inputs in which a probe gives a distance shorter by over 2 %."""
     return float((probe < BEATEN * search).double().mean())

@@ -127,7 +127,7 @@ def _between_batches(
 
 
 def _turned(a: Tensor, b: Tensor) -> Tensor:
-    """Share (n,) of the energy of each tangent basis a (n, D, k) that lies outside the span of b.
+    """Return the share (n,) of the energy of each tangent basis a (n, D, k) that lies outside the span of b.
 
     That is |a - b b^T a|^2 / |a|^2, from products with k rows; an error in the orthonormality of b counts squared.
     """

@@ -135,7 +135,10 @@ def _predicted(context: SoundnessContext, x: Tensor) -> Tensor:
 
 
 def _compared(x: Tensor, points: Tensor) -> tuple[float, float]:
-    """Spread of points (m, D) over that of x (n, D), and distance of their means, in the median over features."""
+    """Return the spread of points (m, D) over that of x (n, D), and the distance of their means.
+
+    Both are medians over the features.
+    """
     rows = torch.linspace(0, len(points) - 1, min(EXAMPLES, len(points))).round().long()
     x, points = x.double(), points[rows.to(points.device)].to(x.device).double()
     own, other = x.std(0), points.std(0)

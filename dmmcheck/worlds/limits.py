@@ -160,7 +160,7 @@ def _drawn(cells: int, angle: float, generator: torch.Generator) -> _Drawn:
 
 
 def _factor(cells: int, generator: torch.Generator) -> Tensor:
-    """Log-normal factors (cells,) with the median 1, cut off at `FACTORS`."""
+    """Draw log-normal factors (cells,) with the median 1, cut off at `FACTORS`."""
     return (0.4 * torch.randn(cells, generator=generator, dtype=torch.float64)).exp().clamp(*FACTORS)
 
 

@@ -53,7 +53,7 @@ class Network(nn.Module):
         return torch.nn.functional.softplus(x @ self.first + self.bias) @ self.second
 
     def fit(self, x: Tensor, y: Tensor) -> Network:
-        """Train the network; returns itself, in evaluation mode."""
+        """Train the network, and return it in evaluation mode."""
         optimiser = torch.optim.Adam(self.parameters(), lr=RATE)
         for _ in range(STEPS):
             optimiser.zero_grad()

@@ -77,7 +77,7 @@ class Refinement:
         self._put(rows[closer], turned.of(closer))
 
     def remove(self, rows: Tensor, numbers: Tensor) -> None:
-        """Take directions out of the perturbations that the label change does not need; trees need few of them.
+        """Remove directions that the label change does not need from the perturbations; trees need few directions.
 
         Each direction is tried alone. Of those that are not needed, the largest components are removed together, as
         many as bisection shows.

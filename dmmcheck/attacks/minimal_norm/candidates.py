@@ -74,7 +74,7 @@ class Candidates:
         return better
 
     def _replace_at(self, kept: Tensor, new: dict[str, Tensor], at: Tensor | None) -> None:
-        """Write the new values of the kept rows only: their number is looked at, and nothing else is copied."""
+        """Write the new values of the kept rows; only the number of these rows is read from the device."""
         if len(kept):
             to = kept if at is None else at[kept]
             for name, values in new.items():

@@ -106,7 +106,7 @@ class MarginOracle:
         self._cache: RowCache | None = None
 
     def part(self, inputs: slice, batch: int) -> MarginOracle:
-        """Return a new oracle for some of the inputs, with as many rows in one model call."""
+        """Return a new oracle for some of the inputs, with the same number of rows in one model call."""
         return MarginOracle(
             self.classifier,
             self.x[inputs],

@@ -39,7 +39,7 @@ class Task:
     unit: Tensor
 
     def take(self, rows: Tensor) -> Task:
-        """Return the same search for some of the inputs."""
+        """Return the task for some of the inputs."""
         return Task(self.classifier, self.x[rows], self.y[rows], self.space.rows(rows), self.bounds, self.unit)
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def values(array: Any) -> Tensor:
-    """Return a fitted array of scikit-learn as a tensor in float64; a sparse one is made dense."""
+    """Return a fitted array of scikit-learn as a tensor in float64; a sparse array is made dense."""
     if isinstance(array, Tensor):
         return array.double()
     dense = array.toarray() if hasattr(array, "toarray") else array
