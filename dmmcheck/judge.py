@@ -247,7 +247,8 @@ def _first_clear(looks: Iterable[tuple[Finding, int]]) -> tuple[Finding, int]:
 
     The word beside chance is that of the first look that has one.
 
-    The looks share alpha, so that all their intervals hold together. No later look is taken where the verdict and the word are known.
+    The looks share alpha, so that all their intervals hold together. No later look is taken where the verdict and the
+    word are known.
 
     Args:
         looks: The finding of each look and its size, in rising order of the sizes.
