@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Measure, print the table, and write the reports; refused before measuring where one cannot be written."""
+    """Measure a subject, print the table, and write the reports, whose paths are checked before the measurement."""
     targets = [check_path(path) for path in options.report]
     given = {name: text for name in KEYS if (text := getattr(options, f"key_{name}")) is not None}
     config = load_config(Path.cwd(), given, prefix="--")
@@ -108,13 +108,13 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _has_verdict(report: Report) -> bool:
-    """Whether a gating claim reached a verdict, or none was planned; otherwise nothing was tested."""
+    """Return whether a gating claim reached a verdict, or none was planned; otherwise nothing was tested."""
     gating = [finding.verdict for finding in report.findings if finding.gating]
     return not gating or bool({"supported", "refuted"} & set(gating))
 
 
 def _measured(config: Config, options: argparse.Namespace) -> Report:
-    """The report on the subject that the settings name."""
+    """Check the subject that the settings name, and return the report."""
     from dmmcheck.checks.plan import plan, select  # noqa: PLC0415  # loads torch
     from dmmcheck.run import Run  # noqa: PLC0415
 
@@ -133,7 +133,7 @@ def _measured(config: Config, options: argparse.Namespace) -> Report:
 
 
 def _subject(config: Config) -> Any:
-    """The subject that settings and options name.
+    """Return the subject that settings and options name.
 
     Raises:
         ConfigError: A required part is missing.
@@ -156,7 +156,7 @@ def _subject(config: Config) -> Any:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    """Print the change of each distance and each claim; fails where one that has a worse direction is worse."""
+    """Print the change of each distance and claim, and return whether one changed for the worse, as exit status."""
     targets = [check_path(path) for path in options.report]
     before, now = json.read(options.before), json.read(options.now)
     report = compared(now, before, name=options.before, is_gate=True)

@@ -7,26 +7,26 @@ from torch import Tensor
 
 
 def coordinates(v: Tensor, basis: Tensor) -> Tensor:
-    """Coordinates (n, k) of vectors v (n, D) in a basis, (D, k) shared or (n, D, k)."""
+    """Return the coordinates (n, k) of vectors v (n, D) in a basis, (D, k) shared or (n, D, k)."""
     if basis.ndim == 2:
         return v @ basis
     return torch.bmm(v[:, None, :], basis).squeeze(1)
 
 
 def combine(c: Tensor, basis: Tensor) -> Tensor:
-    """Vectors (n, D) whose coordinates in a basis, (D, k) shared or (n, D, k), are c (n, k)."""
+    """Return the vectors (n, D) whose coordinates in a basis, (D, k) shared or (n, D, k), are c (n, k)."""
     if basis.ndim == 2:
         return c @ basis.T
     return torch.bmm(basis, c[:, :, None]).squeeze(2)
 
 
 def project_tangent(v: Tensor, basis: Tensor) -> Tensor:
-    """Orthogonal projection (n, D) of vectors v (n, D) onto the span of an orthonormal basis."""
+    """Return the orthogonal projection (n, D) of vectors v (n, D) onto the span of an orthonormal basis."""
     return combine(coordinates(v, basis), basis)
 
 
 def split(v: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
-    """The parts (n, D) of vectors v (n, D) inside the span of an orthonormal basis, and orthogonal to it.
+    """Return the parts (n, D) of vectors v (n, D) inside the span of an orthonormal basis, and orthogonal to it.
 
     Args:
         v: Vectors (n, D).
@@ -44,7 +44,7 @@ def split(v: Tensor, basis: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def energy_share(v: Tensor, basis: Tensor) -> Tensor:
-    """Share (n,) of the energy of vectors v (n, D) in the span of an orthonormal basis; NaN for a zero vector.
+    """Return the share (n,) of the energy of vectors v (n, D) in an orthonormal basis's span; NaN for a zero vector.
 
     With the orthogonal projection P_T onto the span, rho_T = |P_T v|^2 / |v|^2.
 
@@ -57,7 +57,7 @@ def energy_share(v: Tensor, basis: Tensor) -> Tensor:
 
 
 def orthonormal_residual(basis: Tensor) -> float:
-    """The largest entry of |B^T B - 1| over a basis B (D, k), or over all bases (n, D, k)."""
+    """Return the largest entry of |B^T B - 1| over a basis B (D, k), or over all bases (n, D, k)."""
     gram = basis.transpose(-1, -2) @ basis
     return float((gram - torch.eye(basis.shape[-1], dtype=basis.dtype, device=basis.device)).abs().max())
 
@@ -70,7 +70,7 @@ def random_basis(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
 ) -> Tensor:
-    """Orthonormal basis (D, k) of a random subspace, uniformly distributed (Haar).
+    """Return the orthonormal basis (D, k) of a random subspace, uniformly distributed (Haar).
 
     Args:
         ambient_dim: D.

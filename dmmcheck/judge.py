@@ -36,7 +36,7 @@ OWN_NULL = EVERY_MODEL | {"differentiable"}
 
 
 def draft(planned: Planned, settings: CheckSettings) -> Finding:
-    """The finding of a test before anything is measured."""
+    """Return the finding of a test before anything is measured."""
     test = planned.test
     return Finding(
         check=planned.check.id,
@@ -56,7 +56,7 @@ def draft(planned: Planned, settings: CheckSettings) -> Finding:
 
 
 def values_of(planned: Planned, measure: Measure) -> Evidence | None:
-    """The statistic of every input of a measurement; None where the test compares networks, or with a control.
+    """Return the statistic of every input of a measurement; None where the test compares networks, or with a control.
 
     Raises:
         CheckError: The check's own code raised, or returned something other than evidence.
@@ -70,7 +70,7 @@ def values_of(planned: Planned, measure: Measure) -> Evidence | None:
 
 
 def is_per_input(test: Test) -> bool:
-    """Whether a test has a number for each input of any one model, which can be compared with another model's."""
+    """Return whether a test has a number for each input of any one model, so that models can be compared."""
     return not test.control and test.draw_cost == "energy" and not set(test.needs) - EVERY_MODEL
 
 
@@ -110,7 +110,7 @@ def judge(
 
 
 def _threshold(test: Test, settings: CheckSettings) -> float:
-    """The configured threshold for a stated claim; the declared one in other tiers, where it means no effect."""
+    """Return the configured threshold for a stated claim; the declared one in other tiers, where it means no effect."""
     configured = settings.threshold
     return test.claim.threshold if configured is None or test.tier != "stated" else configured
 
@@ -127,7 +127,7 @@ class _Trial:
     refits: bool = True
 
     def sequential(self) -> tuple[Finding, View]:
-        """Look at more and more inputs until the verdict is clear, and where it is compared with chance, that too.
+        """Look at more and more inputs until the verdict and, in a comparison with chance, the word are clear.
 
         The intervals of all looks hold together, since these share alpha. So the verdict is that of the first look at
         which it is clear, and the word beside chance that of the first look at which it is told.
@@ -138,7 +138,9 @@ class _Trial:
         return finding, views[last]
 
     def single(self) -> tuple[Finding, View]:
-        """Take one look: at few inputs, since every draw of the control evaluates the model again, or at all.
+        """Take one look: at all inputs where the test asks for one look, else at few.
+
+        Few inputs are taken since every draw of the control evaluates the model again.
 
         A test against a control whose draws are searched looks at more and more draws.
         """
@@ -152,7 +154,7 @@ class _Trial:
         return _first_clear((self._look(view, self.alpha * share, draws), draws) for draws, share in looks)[0], view
 
     def elsewhere(self, finding: Finding, view: View) -> Finding:
-        """The finding of a stated claim with the verdicts on it for other manifold estimates.
+        """Return the finding of a stated claim with the verdicts on it for other manifold estimates.
 
         These are refits of other dimensions, and one manifold that means nothing: the tangent spaces rotated at random.
         Each takes one look at few inputs, with searches of quick effort. A claim that uses no tangent spaces has the
@@ -193,7 +195,7 @@ class _Trial:
         return there if self.test.draw_cost == "energy" else min(there, FEW_INPUTS)
 
     def _look(self, view: View, alpha: float, draws: int | None = None) -> Finding:
-        """The finding of one look at level alpha, with as many draws of the control; as many as alpha needs if None."""
+        """Return the finding of one look at level alpha, with this number of draws; as many as alpha needs if None."""
         view = replace(view, alpha=alpha / 2 if self.widen else alpha)  # the error bar has the other half
         test, evidence = self.test, _asked(self.test, view)
         evidence = replace(evidence, at_most=None) if test.control else evidence  # the control has values alone
@@ -241,9 +243,12 @@ class _Trial:
 
 
 def _first_clear(looks: Iterable[tuple[Finding, int]]) -> tuple[Finding, int]:
-    """The verdict of the first look at which it is clear, with the word beside chance of the first look that tells it.
+    """Return the finding with the verdict of the first clear look, and the size of the last look.
 
-    The looks share alpha, so that all their intervals hold together. No later look is taken where both are known.
+    The word beside chance is that of the first look that has one.
+
+    The looks share alpha, so that all their intervals hold together. No later look is taken where the verdict and the
+    word are known.
 
     Args:
         looks: The finding of each look and its size, in rising order of the sizes.
@@ -262,20 +267,20 @@ def _first_clear(looks: Iterable[tuple[Finding, int]]) -> tuple[Finding, int]:
 
 
 def _per_input(evidence: Evidence, view: View) -> tuple[float, ...]:
-    """The values, if there is one for each input in view; else ()."""
+    """Return the values, if there is one for each input in view; else ()."""
     is_aligned = evidence.unit == "input" and len(evidence.values) == view.n
     return tuple(evidence.values.tolist()) if is_aligned else ()
 
 
 def _search_error(test: Test, view: View, alpha: float) -> SearchError:
-    """What a more thorough search changes in the statistic, on few of the inputs."""
+    """Return what a more thorough search changes in the statistic, on few of the inputs."""
     few = replace(view, n=min(ERROR_INPUTS, view.n))
     thorough = replace(few, measurement=view.measurement.more_thorough(), effort=None)
     return search_error(_asked(test, few), _asked(test, thorough), alpha, is_ratio=test.unit == "ratio")
 
 
 def _null(test: Test, view: View, count: int) -> tuple[Control | None, Floats | None]:
-    """Summary and draws of the control; (None, None) where there is none."""
+    """Return the summary and the draws of the control; (None, None) where the test has no control."""
     if not test.control:
         return None, None
     null = _drawn(test, view, test.control, count)
@@ -286,7 +291,7 @@ def _null(test: Test, view: View, count: int) -> tuple[Control | None, Floats | 
 
 
 def _limit(test: Test, evidence: Evidence, draft: Finding, control: Control | None) -> float:
-    """The control moved by the minimum effect, or the chance level of the evidence, or the threshold."""
+    """Return the control moved by the minimum effect, or the chance level of the evidence, or the threshold."""
     if control is not None:
         return _stricter(test, test.limit(control.estimate), evidence.chance)
     if evidence.chance is not None:
@@ -297,13 +302,16 @@ def _limit(test: Test, evidence: Evidence, draft: Finding, control: Control | No
 
 
 def _limit_ends(test: Test, evidence: Evidence, null: Floats, alpha: float) -> tuple[float, float]:
-    """The interval that the limit lies in, since the control is the median of a limited number of draws."""
+    """Return the interval that the limit lies in, since the control is the median of a limited number of draws."""
     low, high = stats.median_interval(null, alpha)
     return tuple(_stricter(test, test.limit(end), evidence.chance) for end in (low, high))  # type: ignore[return-value]
 
 
 def _monte_carlo(test: Test, view: View, evidence: Evidence, null: Floats) -> MonteCarloTest:
-    """How extreme the statistic is on the claim's side, among the draws of the control and of its weaker one."""
+    """Return how extreme the statistic is among the draws of the control, and of the weaker control.
+
+    It is extreme on the claim's side.
+    """
     estimate, direction, nulls = point_estimate(evidence), test.claim.direction, _nulls(test, view, null)
     fitted = _has_tail(test, estimate) and all(stats.can_fit_tail(drawn, direction) for drawn in nulls)
     least = (stats.TAIL_FLOOR if fitted else 1.0) / (len(null) + 1)
@@ -312,7 +320,7 @@ def _monte_carlo(test: Test, view: View, evidence: Evidence, null: Floats) -> Mo
 
 
 def _nulls(test: Test, view: View, null: Floats) -> list[Floats]:
-    """The draws of the control, and those of the weaker control where it names one."""
+    """Return the draws of the control, and those of the weaker control where it names one."""
     weaker = CONTROLS[test.control].weaker
     if not weaker:
         return [null]
@@ -320,19 +328,19 @@ def _nulls(test: Test, view: View, null: Floats) -> list[Floats]:
 
 
 def _drawn(test: Test, view: View, name: str, count: int) -> Floats:
-    """The statistic in each draw of a control."""
+    """Return the statistic in each draw of a control."""
     builtin = str(getattr(test.ask, "__module__", "")).startswith("dmmcheck.")  # other code can use any model
     own = builtin and not set(test.needs) - OWN_NULL
     return null_draws(view, test.ask, name, count, searched=test.draw_cost == "search", own=own)
 
 
 def _has_tail(test: Test, estimate: float) -> bool:
-    """Whether a tail may be fitted: ratios of searched distances alone have light tails."""
+    """Return whether a tail may be fitted: ratios of searched distances alone have light tails."""
     return test.draw_cost == "search" and test.unit == "ratio" and 0 < estimate < math.inf
 
 
 def _p_value(test: Test, estimate: float, nulls: list[Floats], direction: Direction) -> float:
-    """The largest Monte-Carlo p-value over the controls, by rank or by a fitted tail."""
+    """Return the largest Monte-Carlo p-value over the controls, by rank or by a fitted tail."""
     p_value = stats.tail_p_value if _has_tail(test, estimate) else stats.rank_p_value
     return max(p_value(estimate, drawn, direction) for drawn in nulls)
 
@@ -340,7 +348,7 @@ def _p_value(test: Test, estimate: float, nulls: list[Floats], direction: Direct
 def _beside_chance(
     test: Test, view: View, decision: Decision, control: Control, null: Floats, *, alpha: float
 ) -> Chance:
-    """How the statistic stands beside the draws of the control."""
+    """Return how the statistic stands beside the draws of the control."""
     other = OPPOSITE[test.claim.direction]
     found = beside_chance(
         decision.estimate,
@@ -366,7 +374,7 @@ def _beside_chance(
 
 
 def _unreachable(test: Test, control: Control | None, limit: float) -> str:
-    """Why no value of the statistic can be beyond the control by the margin; "" where one can."""
+    """Return why no statistic can exceed the control by the minimum effect; "" where one can."""
     if control is None or test.reachable(limit) == limit:
         return ""
     end = "above 1" if test.claim.direction == "greater" else "below 0"
@@ -396,7 +404,7 @@ def _asked(test: Test, view: View) -> Evidence:
 
 
 def _weak_attack(test: Test, view: View) -> str:
-    """Why the perturbations of an attack of the settings give no verdict; "" where they do."""
+    """Return why the perturbations of an attack of the settings give no verdict; "" where they do."""
     if test.attack == BUILTIN:
         return ""
     found = float(view.crossing("free").found.double().mean())

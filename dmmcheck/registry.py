@@ -52,15 +52,15 @@ class Registry(Mapping[str, T], Generic[T]):
         self._sources[name] = source
 
     def put(self, name: str, thing: T) -> None:
-        """Add a thing, or replace the one of that name."""
+        """Add a thing, or replace the thing of that name."""
         self._things[name] = thing
 
     def get_added(self, name: str) -> T | None:
-        """The thing of this name, if it was added already, else None; imports nothing."""
+        """Return the thing of this name, if it was added already, else None; imports nothing."""
         return self._things.get(name)
 
     def added(self) -> dict[str, T]:
-        """The things that were added from outside the package, by name."""
+        """Return the things that were added from outside the package, by name."""
         own = ("dmmcheck.", str(Path(__file__).parent))
         return {name: thing for name, thing in self.items() if not self._sources.get(name, own[0]).startswith(own)}
 
@@ -86,14 +86,14 @@ class Registry(Mapping[str, T], Generic[T]):
 
 
 def unwrapped(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function inside a ``functools.partial``; every other function itself."""
+    """Return the function inside a ``functools.partial``; every other function itself."""
     while isinstance(function, functools.partial):
         function = function.func
     return function
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The name of a function; that of its class where it is an object that can be called.
+    """Return the name of a function, or of the class of an object that can be called.
 
     Example:
         >>> name_of(functools.partial(print, end=""))
@@ -104,12 +104,12 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def module_of(function: Callable[..., Any]) -> str:
-    """The module that a function is defined in; "" where it is not known."""
+    """Return the module that a function is defined in; "" where it is not known."""
     return str(getattr(unwrapped(function), "__module__", None) or "")
 
 
 def source_of(function: Callable[..., Any]) -> str:
-    """Where a function is defined: its file and qualified name, which stay the same however its module is imported.
+    """Return the file and qualified name of a function, which are the same however its module is imported.
 
     A ``functools.partial`` is defined where its function is; with other arguments it is another one.
     """
@@ -121,12 +121,12 @@ def source_of(function: Callable[..., Any]) -> str:
 
 
 def is_name(text: str) -> bool:
-    """Whether a text can be the name of a thing: lower-case words joined by hyphens."""
+    """Return whether a text can be the name of a thing: lower-case words joined by hyphens."""
     return len(text) <= LONGEST_NAME and re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", text) is not None
 
 
 def wrong_call(function: Callable[..., Any], *args: Any, **keywords: Any) -> str:
-    """Why a call would fail, in Python's words; "" where it would not, or where Python cannot tell."""
+    """Return why a call would fail, in Python's words; "" where it would not, or where Python cannot tell."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):

@@ -70,7 +70,7 @@ def run(
     progress: Callable[[str], None] = lambda line: None,
     **overrides: Any,
 ) -> Report:
-    """Test a subject and report; the same findings as ``pytest --dmm`` for the same settings.
+    """Test a subject, and return a report with the findings of ``pytest --dmm`` for the same settings.
 
     Args:
         subject: What is under test.
@@ -101,7 +101,7 @@ def run(
 
 
 def _refuse_junk(subject: Any, settings: Any, progress: Any) -> None:
-    """Refuse arguments of `run` that are something else, by name.
+    """Refuse arguments of `run` that are of the wrong type, by name.
 
     Raises:
         ConfigError: There is one.
@@ -116,7 +116,7 @@ def _refuse_junk(subject: Any, settings: Any, progress: Any) -> None:
 
 
 def _as_measured(subject: Subject, settings: Settings) -> Subject:
-    """The subject on the device, in the box and in the units in which it is measured.
+    """Return the subject on the device, in the box and in the units in which it is measured.
 
     Raises:
         ConfigError: The run is boxed, and the subject has no bounds.
@@ -252,19 +252,22 @@ class Run:
         return self._searched.get("", self.measure)
 
     def _searched_for(self, test: Test) -> Measure:
-        """The measurements for a test, with one effort that suffices for the searches of all models it asks about."""
+        """Return the measurements for a test, with one effort that suffices for all models that the test asks about."""
         assert self._soundness_of_others(test) is not None
         need = "pair" if "pair" in test.needs else "pairs" if "pairs" in test.needs else ""
         return self._searched.get(need, self.searched)
 
     def _soundness_of_others(self, test: Test) -> Items:
-        """The soundness items of the other models of a pair or of pairs, where a test asks about them; else {}."""
+        """Return the soundness items of the other models of a pair or of pairs that a test asks about; else {}."""
         if "pair" in test.needs:
             return self.pair_soundness
         return self.trainings_soundness if "pairs" in test.needs else {}
 
     def _with_enough_effort(self, need: str, measure: Measure, assess: Callable[[Measure], Items]) -> Items:
-        """The soundness items of models, with the effort of the search that they need; a fast run does not raise it."""
+        """Return the soundness items of models, with as much search effort as they need.
+
+        A fast run does not raise the effort.
+        """
         if self.settings.fast:
             return assess(measure)
         found = assessed_with_enough_effort(measure, assess, self._progress)
@@ -311,7 +314,7 @@ class Run:
         return items
 
     def _pairs_used(self, parts: int) -> int:
-        """How many pairs of trainings there are; of a function, the most that a claim about training needs.
+        """Return the number of pairs of trainings; where a function makes them, the most that a claim needs.
 
         Args:
             parts: Into how many equal parts the alpha of a claim is shared: 2 where an error bar has one of them.
@@ -329,7 +332,7 @@ class Run:
         measure: Measure,
         assess: Callable[[Subject, Measure], tuple[Soundness, ...]] = assess_measurement,
     ) -> dict[str, tuple[Soundness, ...]]:
-        """The soundness items of reference models other than the model under test, by the words of a message."""
+        """Return the soundness items of other models than the model under test, by the words of a message."""
         given = {role: name for role, name in names.items() if measure.has_reference_model(name)}
         others = {role: measure.paired_model(name) for role, name in given.items()}
         return {
@@ -340,7 +343,7 @@ class Run:
 
     @neutral_state()
     def finding(self, planned: Planned) -> Finding:
-        """Decide one test; its cost is that of the measurements that it is the first to need.
+        """Decide one test, and charge it with the measurements that no earlier test needed.
 
         Raises:
             CheckError: The code of a check, control or gate raised, or returned the wrong type.
@@ -364,7 +367,7 @@ class Run:
 
     @neutral_state()
     def forecast(self, ids: Iterable[str]) -> None:
-        """Show how much some tests are expected to take, and from now on how much of it is done.
+        """Show the expected cost of some tests, and from then on the share of the cost that is spent.
 
         Args:
             ids: Ids of the tests that are to be decided.
@@ -383,7 +386,7 @@ class Run:
         self._forecast, self._meter.watch = forecast, update
 
     def _expected(self, tests: Iterable[Planned]) -> dict[str, int]:
-        """Expected gradients of tests by id, and of what they share by ""."""
+        """Return the expected gradients of tests by id, and of the measurements that tests share by ""."""
         return expected_gradients(
             tests,
             inputs=len(self.measure.sample.x),
@@ -434,7 +437,7 @@ class Run:
         self._meter.add(spent, time.perf_counter() - start)
 
     def _shards(self, ids: Set[str]) -> list[str]:
-        """What other processes can measure: the soundness items, the values of the report, and tests, dear ones first.
+        """Return what other processes can measure: soundness items, report values, and tests, most expensive first.
 
         Tests that train networks are left out, since each process would train them again, and so are searches with
         Hypothesis, whose results depend on what it has found before.
@@ -450,7 +453,7 @@ class Run:
 
     @neutral_state()
     def measure_shard(self, shard: str) -> dict[str, Cost]:
-        """Measure what `measure_ahead` hands to this process, and return what that spent by part of the work."""
+        """Measure what `measure_ahead` hands to this process, and return the cost by part of the work."""
         before = dict(self._meter.parts)
         if shard == SOUNDNESS:
             assert self.soundness is not None
@@ -462,7 +465,10 @@ class Run:
 
     @neutral_state()
     def too_few_inputs(self) -> str:
-        """Why no claim about the inputs can fail the run; "" where the inputs suffice. Nothing is measured for it."""
+        """Return why no claim about the inputs can fail the run; "" where the inputs suffice.
+
+        Nothing is measured for the answer.
+        """
         count, alpha = len(self.measure.sample.x), self.gating_alpha
         needed = stats.replicates_needed(alpha / len(self.measure.looks))
         if count >= needed:
@@ -474,7 +480,7 @@ class Run:
         )
 
     def _open_draft(self, planned: Planned, reason: str) -> Finding:
-        """The finding of a test that the time did not suffice for."""
+        """Return the finding of a test that the time did not suffice for."""
         own = next((one for one in self.planned if one.id == planned.id), planned)
         settings = self.settings.checks.get(planned.check.id, CheckSettings())
         return replace(draft(own, settings), reason=reason, out_of_time=True)
@@ -505,7 +511,7 @@ class Run:
         return replace(found, reason="; ".join(filter(None, (found.reason, self._why_advisory(planned, found)))))
 
     def _beyond_chance(self, planned: Planned, found: Finding) -> Finding:
-        """The finding, refuted where the setting `gate` asks for more than chance and the claim is like or below it."""
+        """Return the finding, refuted where `gate` asks for more than chance and the claim is like or below chance."""
         word = "not-told" if found.chance is None else found.chance.word
         asked = BEYOND_CHANCE in self.settings.gate and planned.gating and found.verdict == "inconclusive"
         if not asked or word not in {"like", "less"}:
@@ -528,7 +534,7 @@ class Run:
 
     @neutral_state()
     def report(self, findings: Iterable[Finding]) -> Report:
-        """The findings in a report, with the subject, the soundness items and the distances."""
+        """Return the findings in a report, with the subject, the soundness items and the distances."""
         with self._shared():
             subject, distances = summarise_subject(self.subject, self.measure), self._distances()
         return Report(
@@ -563,7 +569,7 @@ class Run:
 
     @contextmanager
     def _shared(self, part: str = "") -> Iterator[None]:
-        """A context for work that all findings need and none is charged for."""
+        """Measure in this context what all findings need; the cost is charged to none of them."""
         before, inner = self._meter.total, self._shared_cost
         with self._meter.measuring(part):
             yield
@@ -598,11 +604,11 @@ class Run:
         )
 
     def _changes_of_distances(self) -> Baseline | None:
-        """What the run is compared with, and how each distance changed; None where it is compared with nothing."""
+        """Return the baseline of the run, with the change of each distance; None where the run has no baseline."""
         return None if self.comparison is None else self.comparison.baseline()
 
     def _beside_model(self) -> Comparison:
-        """The comparison with another model, at the inputs that both models classify correctly."""
+        """Return the comparison with another model, at the inputs that both models classify correctly."""
         other = self.searched.paired_model(BASELINE).correctly_classified()
         by_id = {planned.id: planned for planned in self.planned}
 
@@ -624,7 +630,7 @@ class Run:
         return comparison
 
     def _compared(self, planned: Planned, found: Finding) -> Finding:
-        """The finding with the values of all inputs where they are asked for, and its change beside the baseline."""
+        """Return the finding with its change beside the baseline and, where they are kept, the values of all inputs."""
         if not self._keeps_all or not found.values:
             return found
         evidence = values_of(planned, self._searched_for(planned.test))
@@ -632,7 +638,7 @@ class Run:
         return found if self.comparison is None else replace(found, change=self.comparison.of_finding(found))
 
     def _with_trajectory(self, planned: Planned, found: Finding) -> Finding:
-        """The finding of a claim about checkpoints, with d_off along them."""
+        """Return the finding of a claim about checkpoints, with d_off along the checkpoints."""
         if "checkpoints" not in planned.test.needs or not found.n:
             return found
         return replace(found, trajectory=trajectory_of(View.of(self.searched, found.n)))
@@ -672,12 +678,12 @@ class Run:
         return self.settings.alpha / max(1, count)
 
     def _settled(self, provides: frozenset[str]) -> tuple[Planned, ...]:
-        """The planned tests as they are for a subject that has these things."""
+        """Return the planned tests as they are for a subject that provides these parts."""
         robust = self.subject.is_robust
         return tuple(for_subject(planned, provides=provides, is_robust=robust) for planned in plan(self.settings))
 
     def _too_few_pairs(self, test: Test, alpha: float) -> str:
-        """Why a claim about training cannot be decided; said before anything is measured."""
+        """Return why a claim about training cannot be decided, which is known before anything is measured; else ""."""
         given, needed = pair_count(self.subject), pairs_needed(alpha)
         if "pairs" not in test.needs or given is None or given >= needed:
             return ""
@@ -688,14 +694,14 @@ class Run:
         )
 
     def _why_advisory(self, planned: Planned, finding: Finding) -> str:
-        """The part of a reason that says why a claim does not gate, and what would."""
+        """Return the part of a reason that says why a claim does not gate, and what would make it gate."""
         test = planned.test
         if test.about_twin and test.trainings is not None:
             return f"{ADVISORY_FOR_TWIN}; give `pairs` ({self._pairs_that_would_do(planned)} of them) for such a claim"
         return f"advisory: {planned.advisory}" if planned.advisory and finding.verdict == "refuted" else ""
 
     def _pairs_that_would_do(self, planned: Planned) -> int:
-        """How many pairs the claim about training would need that stands behind a claim about one twin."""
+        """Return how many pairs the claim about training needs that belongs to a claim about one twin."""
         provides = self.subject.provides | {"pair", "pairs"}
         allowed = [one for one in self._settled(provides) if set(one.test.needs) <= provides]
         gating = [one.id for one in allowed if one.gating]
@@ -725,7 +731,7 @@ class Run:
         return f"unsound: {'; '.join(failed)}" if failed else ""
 
     def _widen(self, test: Test) -> bool:
-        """Whether intervals of a test include the error of the search, as a soundness item of a model says."""
+        """Return whether intervals of a test include the error of the search, as a soundness item of a model says."""
         if "attack" not in test.requires:
             return False
         others = self._soundness_of_others(test).values()
@@ -741,7 +747,7 @@ class Run:
 
     @staticmethod
     def _within_time(measured: Callable[[], T], otherwise: T) -> T:
-        """What is measured, or something else where the time of ``max-time`` was over before."""
+        """Return what is measured, or the value `otherwise` where the time of ``max-time`` was over before."""
         try:
             return measured()
         except DmmError as error:
@@ -751,7 +757,7 @@ class Run:
 
 
 def _names_of_pair(number: int) -> dict[str, str]:
-    """The names of the models of a pair of trainings, by the words of a message."""
+    """Return the names of the models of a pair of trainings, by the words of a message."""
     return {training_role(name, number): of_pair(number, name) for name in (*PAIR, ALTERNATIVE)}
 
 
@@ -762,7 +768,7 @@ def _version() -> str:
 
 
 def read_baseline(path: Path) -> Report:
-    """The earlier report that a run is compared with.
+    """Return the earlier report that a run is compared with.
 
     Raises:
         BaselineError: There is no such file.

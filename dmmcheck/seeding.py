@@ -8,7 +8,7 @@ import torch
 
 
 def seeded(seed: int, *names: object) -> torch.Generator:
-    """A generator on the CPU for one purpose.
+    """Return a generator on the CPU for one purpose.
 
     The same seed and names give the same stream on every machine and in every process.
 

@@ -147,7 +147,7 @@ class Subject:
             validate_manifold(self.manifold, x[:2].reshape(2, -1))
 
     def _adapted(self, x: Tensor, bounds: tuple[float, float] | None) -> Classifier:
-        """The model under test as a classifier."""
+        """Return the model under test as a classifier."""
         owner = getattr(self.model, "__self__", self.model)
         check_columns(self.x, getattr(owner, "feature_names_in_", None), DATA_X)
         classifier = adapt(folded(self.model, self.normalize, x, role=UNDER_TEST, bounds=bounds), x, bounds=bounds)
@@ -192,7 +192,9 @@ class Subject:
         return frozenset(name for name, present in has.items() if present)
 
     def to(self, device: str) -> Subject:
-        """The same subject with a copy of its model on another device; reference models are moved when they are used.
+        """Return the same subject with a copy of its model on another device.
+
+        Reference models are moved when they are used.
 
         Args:
             device: Name of the device, as torch spells it.
@@ -219,7 +221,7 @@ class Subject:
         return replace(self, model=model, checkpoints=checkpoints, pairs=pairs)
 
     def reference_classifier(self, model: Any, role: str) -> Classifier:
-        """A reference model as a classifier on the device and in the dtype of the model under test.
+        """Return a reference model as a classifier on the device and in the dtype of the model under test.
 
         Args:
             model: The reference model; the model under test itself may be one.
@@ -234,12 +236,15 @@ class Subject:
         return reference_model(model, self.x, like=self.classifier, role=role, bounds=self.bounds)
 
     def normalized(self, x: Tensor) -> Tensor:
-        """Inputs ``(n, *input_shape)`` as the models expect them, see `normalize`."""
+        """Return the inputs ``(n, *input_shape)`` as the models expect them, see `normalize`."""
         normalization: Normalization | None = self.normalize
         return x if normalization is None else normalization(x)
 
     def _labels(self, y: Any, name: str, n: int) -> tuple[Tensor, str]:
-        """Labels as class numbers, and how they were made; those of a copy of a subject are class numbers already."""
+        """Return the labels as class numbers, and how they were made.
+
+        Labels of a copy of a subject are class numbers already.
+        """
         converted = isinstance(y, Tensor) and any(line.startswith(f"{DATA_Y}:") for line in self.conversions)
         return labels_of(y, name, n, None if converted else class_names(self.model))
 
@@ -330,12 +335,12 @@ BASELINE_ROLE = "baseline model"
 
 
 def _examined(name: str) -> AbstractContextManager[None]:
-    """The guard around a part of the subject while it is read; see `errors.one_error`."""
+    """Return the guard around a part of the subject while it is read; see `errors.one_error`."""
     return one_error(name, EXAMINED, SubjectError, where="when examined")
 
 
 def _checkpoints_of(given: Any) -> tuple[tuple[int, Any], ...]:
-    """The (step, model) pairs of any iterable.
+    """Return the (step, model) pairs of any iterable.
 
     Raises:
         SubjectError: It never ends, or holds something else, or its steps are no rising whole numbers.
@@ -364,7 +369,7 @@ def _is_pair(entry: Any) -> bool:
 
 
 def _described(pairs: Any) -> str:
-    """What was given as pairs, in a few words."""
+    """Return a few words for a value that was given as pairs."""
     if not isinstance(pairs, Sequence):
         return f"a {type(pairs).__name__}"
     wrong = next(entry for entry in pairs if not _is_pair(entry))
@@ -372,22 +377,22 @@ def _described(pairs: Any) -> str:
 
 
 def training_role(name: str, number: int) -> str:
-    """What messages call a model of a pair of trainings; they count from 1."""
+    """Return what messages call a model of a pair of trainings; pairs count from 1."""
     return f"{name} model of pair {number + 1}"
 
 
 def pair_role(name: str) -> str:
-    """What messages call the second model of a pair, by the field that holds it."""
+    """Return what messages call the second model of a pair, by the field that holds it."""
     return f"{name} model"
 
 
 def checkpoint_role(step: int) -> str:
-    """The name by which error messages refer to the checkpoint of a training step."""
+    """Return the name by which error messages refer to the checkpoint of a training step."""
     return f"checkpoint of step {step}"
 
 
 def groups_of(groups: Any, n: int) -> Tensor:
-    """Group numbers (n,) from one value an input, numbers or texts.
+    """Return the group numbers (n,) from one value an input, numbers or texts.
 
     Raises:
         SubjectError: There is another number of values than of inputs, or there are fewer than 8 groups.
@@ -420,7 +425,7 @@ def _check_range(y: Tensor, classes: int, name: str) -> None:
 
 
 def _shift(low: int, high: int, classes: int) -> str:
-    """The advice for labels that seem to count from 1."""
+    """Return the advice for labels that seem to count from 1."""
     return ", e.g. y - 1 where they count from 1" if (low, high) == (1, classes) else ""
 
 

@@ -63,7 +63,7 @@ class Crossing:
         forwards: int = 0,
         backwards: int = 0,
     ) -> Crossing:
-        """The crossings at given points, each confirmed by a forward pass: what an own attack returns.
+        """Return the crossings at given points, each confirmed by a forward pass, as an attack has to return them.
 
         Args:
             points: (n, D) where the attack found another label; any values for inputs where it found none.

@@ -50,7 +50,7 @@ class Plants:
     end: Tensor
 
     def sheared(self, x: Tensor) -> Tensor:
-        """The points (m, D) that the classifier gets in place of points x (m, D)."""
+        """Return the points (m, D) that the classifier gets in place of points x (m, D)."""
         row = torch.cdist(x.detach(), self.x).argmin(1)  # a point belongs to the nearest input
         share = ((x - self.x[row]) * self.direction[row]).sum(1) / self.radius[row]
         shear = self.end[row] - self.x[row] - self.radius[row, None] * self.direction[row]
@@ -159,7 +159,7 @@ def planted(
 
 
 def _groups(x: Tensor, radius: Tensor) -> Iterator[Tensor]:
-    """Row numbers of inputs (n, D), in groups whose members are at least `SEPARATION` radii apart."""
+    """Yield the row numbers of inputs (n, D) in groups whose members are at least `SEPARATION` radii apart."""
     near = (torch.cdist(x, x) < SEPARATION * torch.maximum(radius[:, None], radius[None, :])).tolist()
     group: list[int] = []
     for i in range(len(x)):

@@ -23,7 +23,7 @@ EXAMPLES = 8  # nearest examples of other classes whose labels the model is aske
 
 
 def segment(classifier: Classifier, x: Tensor, y: Tensor, x_pool: Tensor, y_pool: Tensor) -> Crossing:
-    """First label change found on the line segment to the nearest example of another class.
+    """Return the first label change found on the line segment to the nearest example of another class.
 
     Args:
         classifier: The model under test.
@@ -54,7 +54,7 @@ def random_rays(
     space: SearchSpace | None = None,
     generator: torch.Generator,
 ) -> Crossing:
-    """First label change found along random directions, the same ones for all inputs.
+    """Return the first label change found along random directions, which are the same for all inputs.
 
     Args:
         classifier: The model under test.
@@ -76,7 +76,7 @@ def random_rays(
 
 
 def along(classifier: Classifier, x: Tensor, y: Tensor, delta: Tensor, *, is_clipped: bool = True) -> Crossing:
-    """First label change on the segment from x (n, D) to x + delta: a scan at growing radii, then bisection.
+    """Return the first label change from x (n, D) to x + delta, by a scan at growing radii, then by bisection.
 
     Args:
         classifier: The model under test.
@@ -116,7 +116,7 @@ def along(classifier: Classifier, x: Tensor, y: Tensor, delta: Tensor, *, is_cli
 
 
 def bisect(crosses: Callable[[Tensor], Tensor], near: Tensor, far: Tensor, halvings: int = HALVINGS) -> Tensor:
-    """Bisection on the label: the end (n,) of the last interval at which the label has changed.
+    """Return the end (n,) of the last interval at which the label has changed, by bisection on the label.
 
     Args:
         crosses: From positions (n,) to whether the label has changed there (n,).
@@ -132,7 +132,7 @@ def bisect(crosses: Callable[[Tensor], Tensor], near: Tensor, far: Tensor, halvi
 
 
 def nearer(a: Crossing, b: Crossing) -> Crossing:
-    """The nearer of two crossings of each input; passes of both are added up."""
+    """Return the nearer of two crossings of each input; passes of both are added up."""
     closer = b.distance < a.distance
 
     def pick(one: Tensor, other: Tensor) -> Tensor:
@@ -151,7 +151,7 @@ def nearer(a: Crossing, b: Crossing) -> Crossing:
 
 
 def nothing(x: Tensor, y: Tensor) -> Crossing:
-    """A `Crossing` in which nothing was found and nothing was spent."""
+    """Return a `Crossing` in which nothing was found and nothing was spent."""
     n = x.new_full((len(x),), torch.nan)
     none = torch.zeros_like(y)
     return Crossing(x, torch.full_like(n, torch.inf), none.bool(), torch.zeros_like(n), none, none, n, n)
@@ -160,7 +160,10 @@ def nothing(x: Tensor, y: Tensor) -> Crossing:
 def _crossing(
     classifier: Classifier, x: Tensor, y: Tensor, *, point: Tensor, rows: Tensor, radius: Tensor, forwards: Tensor
 ) -> Crossing:
-    """The crossings at points (m, D) of some rows (m,) that a second pass confirms; gradients there are unknown."""
+    """Return the crossings at points (m, D) of some rows (m,) that a second pass confirms.
+
+    The gradients at the crossings are unknown.
+    """
     there, found = x.clone(), torch.zeros_like(y, dtype=torch.bool)
     distance, unknown = torch.full_like(radius, torch.inf), torch.full_like(radius, torch.nan)
     margin = unknown.clone()

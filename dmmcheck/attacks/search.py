@@ -35,7 +35,7 @@ def boundary_search(
     queries: int = QUERIES,
     **others: Any,
 ) -> Crossing:
-    """Smallest L2 perturbation found that changes the label of each input.
+    """Return the smallest L2 perturbation found that changes the label of each input.
 
     A classifier with gradients is searched by `attacks.minimal_norm.search.boundary_search`, whose arguments these are;
     one without gradients by `attacks.decision_based.search.decision_based_search`.
@@ -103,7 +103,7 @@ def search_spaces(
     examples: tuple[Tensor, Tensor] | None = None,
     queries: int = QUERIES,
 ) -> list[Crossing]:
-    """`boundary_search` in several search spaces; a shorter crossing in another space replaces one found anywhere.
+    """Search several search spaces; a shorter crossing in another space replaces one found anywhere.
 
     A search by labels alone tries the projections of the crossings of the first space in the others.
 

@@ -26,11 +26,11 @@ class SearchSpace(Protocol):
     """
 
     def project(self, v: Tensor) -> Tensor:
-        """Orthogonal projection (n, D) of vectors v (n, D): row i is projected onto the space of input i."""
+        """Return the orthogonal projection (n, D) of vectors v (n, D): row i is projected onto the space of input i."""
         ...
 
     def rows(self, index: Tensor | slice) -> SearchSpace:
-        """The spaces of some of the inputs, in the order of an index (m,); an input may occur several times."""
+        """Return the spaces of some of the inputs, in the order of an index (m,); an input may occur several times."""
         ...
 
 
@@ -123,7 +123,7 @@ class Complement:
 
 
 def spanned(basis: Tensor | SearchSpace | None, *, normal: bool = False) -> SearchSpace:
-    """The span of a basis, the complement of the span, or the whole space where there is no basis.
+    """Return the span of a basis, the complement of the span, or the whole space where there is no basis.
 
     Args:
         basis: Orthonormal columns, (D, k) shared by all inputs or (n, D, k) one basis an input; None for everywhere. A
@@ -153,7 +153,7 @@ def _span(basis: Tensor) -> SearchSpace:
 
 
 def spread(x: Tensor) -> Tensor:
-    """Range of the data x (n, D), a positive tensor without dimensions: the unit of length where there is no box."""
+    """Return the range of the data x (n, D), the unit of length where there is no box, as a positive scalar tensor."""
     size = x.amax() - x.amin()
     if float(size) > 0:
         return size

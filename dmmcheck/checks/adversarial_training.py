@@ -42,17 +42,17 @@ def robust_turns_tangential(view: View) -> Evidence:
 
 
 def deepening_over_trainings(view: View) -> Evidence:
-    """Median over inputs of d_off (robust) / d_off (standard), of each pair of trainings."""
+    """Return the median over inputs of d_off (robust) / d_off (standard), of each pair of trainings."""
     return _of_pairs(view, _deepening, _by_factor)
 
 
 def main_effect_over_trainings(view: View) -> Evidence:
-    """Median over inputs of growth of d_off / growth of d_on, of each pair of trainings."""
+    """Return the median over inputs of growth of d_off / growth of d_on, of each pair of trainings."""
     return _of_pairs(view, _main_effect, _by_factor)
 
 
 def turn_over_trainings(view: View) -> Evidence:
-    """Median over inputs of rho_T (robust) - rho_T (standard), of each pair of trainings."""
+    """Return the median over inputs of rho_T (robust) - rho_T (standard), of each pair of trainings."""
     return _of_pairs(view, _turn, _by_difference)
 
 
@@ -83,7 +83,7 @@ def _by_difference(robust: Floats, alternative: Floats) -> Floats:
 
 
 def _of_twin(view: View, compare: Compared, beyond: Beyond) -> Evidence:
-    """The numbers of one pair, at the inputs that each of its networks classifies correctly."""
+    """Return the numbers of one pair, at the inputs that each of its networks classifies correctly."""
     pair = one_pair(view)
     models = [model for model in (pair.standard, pair.robust, pair.alternative) if model is not None]
     known = np.all([_correct(model) for model in models], axis=0)
@@ -95,7 +95,7 @@ def _of_twin(view: View, compare: Compared, beyond: Beyond) -> Evidence:
 
 
 def _of_pairs(view: View, compare: Compared, beyond: Beyond) -> Evidence:
-    """One number for each pair of trainings."""
+    """Return one number for each pair of trainings."""
     known, note = pairs(view)
     robust = np.array([_median(pair.standard, pair.robust, compare) for pair in known])
     if not any(pair.alternative for pair in known):
@@ -106,7 +106,7 @@ def _of_pairs(view: View, compare: Compared, beyond: Beyond) -> Evidence:
 
 
 def _median(standard: View, other: View, compare: Compared) -> float:
-    """Median over the inputs that both networks classify correctly; NaN where these are fewer than 8."""
+    """Return the median over the inputs that both networks classify correctly; NaN where these are fewer than 8."""
     both = _correct(standard) & _correct(other)
     if np.sum(both) < MIN_INPUTS:
         return float("nan")
@@ -114,7 +114,7 @@ def _median(standard: View, other: View, compare: Compared) -> float:
 
 
 def _correct(model: View) -> Mask:
-    """Whether a network classifies each input correctly (n,)."""
+    """Return whether a network classifies each input correctly (n,)."""
     return (model.labels(model.x) == model.y).cpu().numpy()
 
 

@@ -103,11 +103,11 @@ class Test:
         return self.search in {"tangent", "normal"}
 
     def limit(self, control: float) -> float:
-        """The limit that the estimate must exceed: the control moved by the minimum effect in the claim's direction."""
+        """Return the limit that the estimate must exceed: the control moved by the minimum effect of the claim."""
         return self.moved(control, self.claim.direction)
 
     def moved(self, value: float, side: Direction) -> float:
-        """A value moved to one side by the minimum effect.
+        """Return a value moved to one side by the minimum effect.
 
         The effect is relative to the value for a ratio, to the rest of the unit interval for a share or rate, absolute
         otherwise.
@@ -126,11 +126,14 @@ class Test:
         return 1.0 if self.unit in BOUNDED else math.inf
 
     def reachable(self, limit: float) -> float:
-        """The limit, or the end of the unit interval where a share or rate cannot be beyond the limit."""
+        """Return the limit, or the end of the unit interval where a share or rate cannot be beyond the limit."""
         return min(max(limit, 0.0), 1.0) if self.unit in BOUNDED else limit
 
     def over_trainings(self) -> Test:
-        """The claim about training, where there is one: over pairs of models, on few inputs each; else this test."""
+        """Return the claim about training, where the test has one; else the test itself.
+
+        The claim about training is made over pairs of models, on few inputs each.
+        """
         if self.trainings is None:
             return self
         return replace(
@@ -145,7 +148,7 @@ class Test:
         )
 
     def replication(self, evidence: Evidence, draws: int = 0) -> tuple[Unit, int]:
-        """What the claim is about, and how many of these the verdict rests on.
+        """Return the unit that the claim is about, and the number of such units that the verdict rests on.
 
         Args:
             evidence: The evidence of the test.
@@ -154,7 +157,7 @@ class Test:
         return ("draw", draws) if self.control else (evidence.unit, evidence.replications)
 
     def through(self, attack: str) -> Test:
-        """The same test with the perturbations that another attack finds, which names the variant."""
+        """Return the same test with the perturbations that another attack finds, which names the variant."""
         return replace(self, attack=attack, variant=attack)
 
 
@@ -205,7 +208,7 @@ def claim(
     trainings: OverTrainings | None = None,
     worse: Direction | None = None,
 ) -> tuple[Test, ...]:
-    """The tests of one question: the claim itself, and one test in the controlled tier for each control.
+    """Return the tests of one question: the claim itself, and one test in the controlled tier for each control.
 
     A claim that is itself in the controlled tier and names controls has only the tests against these controls. The
     arguments are those of `check`, and four attributes of `Test`. With `trainings`, the claim is about one twin.
@@ -350,7 +353,7 @@ def check(
 
 
 def registry() -> dict[str, Check]:
-    """All registered checks by id, the built-in ones first, in report order.
+    """Return all registered checks by id, the built-in ones first, in report order.
 
     A check also has a test for each control that lists it in `checks`.
 
@@ -370,7 +373,7 @@ def registry() -> dict[str, Check]:
 
 
 def _with_control(check: Check, control: str) -> Check:
-    """The check with a test against a control, unless it has one already."""
+    """Return the check with a test against a control, unless it has one already."""
     controlled = [test for test in check.tests if test.control]
     if any(test.control == control for test in controlled):
         return check
@@ -381,14 +384,14 @@ def _with_control(check: Check, control: str) -> Check:
 
 
 def _controlled(test: Test, control: str, *, first: bool) -> Test:
-    """The test against one control; the first keeps the variant's name and is repeated for each attack."""
+    """Return the test against one control; the first keeps the variant's name and is repeated for each attack."""
     if first:
         return replace(test, control=control)
     return replace(test, control=control, variant=control, per_attack=False)
 
 
 def _translated(id: str, renamed: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of version 0.1 by their present names, with a DeprecationWarning."""
+    """Return the arguments of version 0.1 by their present names, with a DeprecationWarning."""
     for name in renamed:
         if name not in RENAMED:
             raise CheckError(f"check {shown(id)}: unknown argument {name!r}; see help(dmmcheck.check)")

@@ -26,7 +26,7 @@ def every_class_near(view: View) -> Evidence:
 
 
 def _over_classes(view: View, classes: tuple[int, ...], nearest: Tensor, farthest: Tensor) -> str:
-    """A note with the distances in absolute terms, and over how many classes they are where that is not all."""
+    """Return a note with the distances in absolute terms, and over how many classes they are where that is not all."""
     ends = [float(one.quantile(0.5, interpolation="lower")) for one in (nearest, farthest)]
     note = "median L2 distance {:.3g} to the nearest class, {:.3g} to the farthest".format(*ends)
     if len(classes) == view.classes:
@@ -48,7 +48,7 @@ def shared_sheet(view: View) -> Evidence:
 
 
 def _opposition(a: Tensor, b: Tensor, *, own_a: Tensor, own_b: Tensor) -> Tensor:
-    """Cosine of the steps of two inputs into each other's class, less its mean over all other pairs of classes.
+    """Return the cosine of two inputs' steps into each other's class, less the mean over other pairs of classes.
 
     Args:
         a: (classes, D) unit steps of the one input into each class.
@@ -65,14 +65,16 @@ def _opposition(a: Tensor, b: Tensor, *, own_a: Tensor, own_b: Tensor) -> Tensor
 
 
 def _normal_delta(view: View, crossing: Crossing) -> Tensor:
-    """Off-manifold part of each input's perturbation into one class (n, D); NaN where none was found."""
+    """Return the off-manifold part of each input's perturbation into one class (n, D); NaN where none was found."""
     delta = crossing.point - view.x
     delta = torch.where(crossing.found[:, None] & (crossing.distance[:, None] > 0), delta, torch.nan)
     return delta - view.project_tangent(delta)
 
 
 def _pairs(x: Tensor, y: Tensor) -> Tensor:
-    """Pairs (m, 2) of neighbouring inputs with different labels, the nearest pair first, each input in one pair only.
+    """Return pairs (m, 2) of neighbouring inputs with different labels, the nearest pair first.
+
+    Each input is in one pair only.
 
     An input in several pairs would count several times. Inputs with label -1 are in no pair.
     """
@@ -89,7 +91,7 @@ def _pairs(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _positions(view: View, classes: tuple[int, ...]) -> Tensor:
-    """Position (n,) of each input's label among the target classes; -1 where it is not among them."""
+    """Return the position (n,) of each input's label among the target classes; -1 where it is not among them."""
     table = torch.full((view.classes,), -1, device=view.y.device)
     table[list(classes)] = torch.arange(len(classes), device=view.y.device)
     return table[view.y]

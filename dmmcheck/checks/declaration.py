@@ -46,7 +46,7 @@ NEEDS: Mapping[str, str] = {
 
 
 def unreachable(unit: str, value: float, name: str) -> str:
-    """Why a threshold or a smallest effect decides a claim in this unit beforehand; "" where it does not.
+    """Return why a threshold or a smallest effect decides a claim in this unit beforehand; "" where it does not.
 
     Example:
         >>> unreachable("share", 2.0, "threshold")
@@ -64,7 +64,7 @@ def unreachable(unit: str, value: float, name: str) -> str:
 
 
 def validated(id: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a declaration in their types; one name in place of several is taken as a tuple.
+    """Return the arguments of a declaration in their types; one name in place of several is taken as a tuple.
 
     Args:
         id: The id of the check.
@@ -176,7 +176,7 @@ def validate_question(id: str, ask: Any) -> None:
 
 
 def validate_tests(id: str, tests: Iterable[Test]) -> None:
-    """Refuse tests with words that nothing knows, or with numbers that decide them beforehand.
+    """Refuse tests with unknown words, or with numbers that decide the tests beforehand.
 
     Raises:
         CheckError: There is one.

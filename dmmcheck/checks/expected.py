@@ -30,7 +30,7 @@ def expected_gradients(
     checkpoints: int = 0,
     pairs: int = PAIRS,
 ) -> dict[str, int]:
-    """Expected gradients of each test, by its id, and of the measurements that all tests share, by "".
+    """Return the expected gradients of each test, by its id, and of the measurements that all tests share, by "".
 
     They are right within a factor of a few: how soon a search converges and how soon a verdict is clear is not known
     beforehand, and searches of simple models converge sooner. What tests share is counted for the first.

@@ -34,7 +34,7 @@ _DRAWS = {
 
 
 def explain(check: Check) -> str:
-    """One check in full, as plain text."""
+    """Return the explanation of one check as plain text."""
     lines = [check.id, "=" * len(check.id), "", *_wrapped("Statement", check.statement), ""]
     for test in _tests(check):
         lines += _wrapped(f"{test.tier} {test.variant}{_where(test)}", f"{test.statement}: {_criterion(test)}")
@@ -46,12 +46,12 @@ def explain(check: Check) -> str:
 
 
 def reference(checks: Iterable[Check]) -> str:
-    """All checks as Markdown, a section each."""
+    """Return all checks as Markdown, a section each."""
     return "\n\n".join(_section(check) for check in checks)
 
 
 def sections(check: Check) -> Iterator[tuple[str, str]]:
-    """Titles and texts of the parts of a check's explanation that are not empty, in reading order."""
+    """Yield titles and texts of the parts of a check's explanation that are not empty, in reading order."""
     added = {
         "Statistic": ("Columns", "\n\n".join(_columns(check))),
         "Control": ("Draws", " ".join(_draws(check))),
@@ -73,7 +73,10 @@ def _section(check: Check) -> str:
 
 
 def _tests(check: Check) -> Iterator[Test]:
-    """The tests of a check, each about one twin followed by the one about training that takes its place with pairs."""
+    """Yield the tests of a check.
+
+    A test about one twin is followed by the test about training, which takes its place where the subject has pairs.
+    """
     for test in check.tests:
         yield test
         if test.trainings is not None:
@@ -81,14 +84,14 @@ def _tests(check: Check) -> Iterator[Test]:
 
 
 def _where(test: Test) -> str:
-    """When a test is run, if that depends on whether the subject has pairs."""
+    """Return when a test is run, if that depends on whether the subject has pairs; else ""."""
     if test.trainings is not None:
         return " (one twin)"
     return " (with pairs)" if "pairs" in test.needs else ""
 
 
 def _criterion(test: Test) -> str:
-    """When a test is supported; c is the control."""
+    """Return the criterion by which a test is supported, where c is the control."""
     if test.search is not None:
         return f"never; refuted where a counterexample is found ({test.statistic})"
     sign = _SIGNS[test.claim.direction]
@@ -99,7 +102,7 @@ def _criterion(test: Test) -> str:
 
 
 def _limit(test: Test) -> str:
-    """The control c moved by the minimum effect, as `Test.limit` moves it."""
+    """Return the control c moved by the minimum effect, as `Test.limit` moves it."""
     effect, is_greater = test.claim.min_effect, test.claim.direction == "greater"
     if not effect:
         return "c"
@@ -111,12 +114,12 @@ def _limit(test: Test) -> str:
 
 
 def _in_cell(text: str) -> str:
-    """The text in a cell of a Markdown table."""
+    """Return the text in a cell of a Markdown table."""
     return text.replace("|", "\\|")
 
 
 def _columns(check: Check) -> Iterator[str]:
-    """The formulas of the columns `estimate` and `beside chance`, for each row of the table."""
+    """Yield the formulas of the columns `estimate` and `beside chance`, for each row of the table."""
     compared = [test for test in check.tests if test.control]
     rows = [test for test in check.tests if not test.control and test.search is None] or compared[:1]
     variants = [test.variant for test in rows]
@@ -127,13 +130,13 @@ def _columns(check: Check) -> Iterator[str]:
 
 
 def _summary(test: Test, symbol: str) -> str:
-    """What the numbers of a test are summed up by."""
+    """Return the words for the number that sums up a test: its rate, or the median of its statistic."""
     words = test.statistic[:1].lower() + test.statistic[1:] if test.statistic[1:2].islower() else test.statistic
     return f"the {words}" if test.unit == "rate" else f"the median of {symbol} = {words}"
 
 
 def _beside_chance(row: Test, control: Test | None) -> str:
-    """The effect beside chance, as a formula; the statistic may be another one than the row's."""
+    """Return the effect beside chance, as a formula, whose statistic may differ from that of the row."""
     if control is None:
         return "is empty, since no control of this claim is drawn at random"
     number = "the same number" if control.statistic == row.statistic else _summary(control, "t")
@@ -142,7 +145,7 @@ def _beside_chance(row: Test, control: Test | None) -> str:
 
 
 def _draws(check: Check) -> Iterator[str]:
-    """The number of draws of its controls, from the budgets of a run, and the smallest p-value of these draws."""
+    """Yield the number of draws of the check's controls, from the budgets of a run, and their smallest p-value."""
     for cost in dict.fromkeys(test.draw_cost for test in check.tests if test.control):
         budget = BUDGETS[cost]
         yield _DRAWS[cost].format(
@@ -151,7 +154,7 @@ def _draws(check: Check) -> Iterator[str]:
 
 
 def _needs(check: Check) -> Iterator[str]:
-    """One line for each thing that tests of the check need from a subject, with the tests that need it."""
+    """Yield one line for each thing that tests of the check need from a subject, with the tests that need it."""
     for need in check.needs:
         asking = [test for test in check.tests if need in test.needs]
         tiers = [tier for tier in check.tiers if any(test.tier == tier for test in asking)]

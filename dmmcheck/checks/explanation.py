@@ -46,7 +46,7 @@ class Explanation:
 
 
 def builtin_explanation(id: str) -> Explanation:
-    """The explanation of a built-in check; an empty one where there is none."""
+    """Return the explanation of a built-in check; an empty one where there is none."""
     file = resources.files("dmmcheck.checks").joinpath("explanations").joinpath(f"{id}.md")
     if not file.is_file():
         return Explanation()
@@ -54,7 +54,7 @@ def builtin_explanation(id: str) -> Explanation:
 
 
 def _parts(markdown: str) -> Iterator[tuple[str, str]]:
-    """Headings and the paragraphs below them, each paragraph on one line."""
+    """Yield the headings and the paragraphs below each of them, each paragraph on one line."""
     for part in re.split(r"^## ", markdown, flags=re.MULTILINE)[1:]:
         title, _, text = part.partition("\n")
         paragraphs = (" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text))

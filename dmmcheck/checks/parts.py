@@ -40,7 +40,7 @@ def projection_restores_controlled(view: View) -> Evidence:
 
 
 def _restored(view: View, points: Tensor, found: Tensor) -> Evidence:
-    """1 where a projected adversarial example (n, D) has the true label, 0 where it has not, NaN where none was found.
+    """Return 1 where a projected adversarial example (n, D) has the true label, else 0; NaN where none was found.
 
     An estimate whose projections change the labels of many clean inputs says nothing about adversarial ones: then all
     values are NaN.
@@ -72,13 +72,13 @@ def noise_like_controlled(view: View) -> Evidence:
 
 
 def unit_vectors(v: Tensor) -> Tensor:
-    """Rows of v (n, D) scaled to length one; NaN where a row is zero."""
+    """Return the rows of v (n, D) scaled to length one; NaN where a row is zero."""
     length: Tensor = v.norm(dim=1, keepdim=True)
     return v / length
 
 
 def _flips(view: View, part: Tensor) -> Tensor:
-    """1 where x + part has another label, 0 where it has the same, NaN where no perturbation was found, (n,).
+    """Return 1 where x + part has another label, 0 where it has not, NaN where no perturbation was found, (n,).
 
     A part that is zero has no direction and changes no label.
     """
@@ -89,7 +89,7 @@ def _flips(view: View, part: Tensor) -> Tensor:
 
 
 def _adversarial(view: View) -> tuple[Tensor, Tensor]:
-    """Adversarial examples (n, D) beyond the boundary, and for which inputs one was found (n,)."""
+    """Return the adversarial examples (n, D) beyond the boundary, and for which inputs one was found (n,)."""
     delta = view.delta("free")
 
     def compute() -> tuple[tuple[Tensor, Tensor], int]:
@@ -102,7 +102,7 @@ def _adversarial(view: View) -> tuple[Tensor, Tensor]:
 
 
 def _projected(view: View) -> tuple[Tensor, Tensor]:
-    """The inputs projected onto the manifold (n, D), and the model's labels there (n,); cached for all draws."""
+    """Return the inputs projected onto the manifold (n, D), and the model's labels there (n,); cached for all draws."""
 
     def compute() -> tuple[tuple[Tensor, Tensor], int]:
         clean = view.project_point(view.x)
@@ -112,17 +112,17 @@ def _projected(view: View) -> tuple[Tensor, Tensor]:
 
 
 def _likeness(view: View, arm: ArmName) -> Tensor:
-    """Cosine (n,) between a perturbation and the way to the nearest example of the class that it leads to."""
+    """Return the cosine (n,) of a perturbation and the way to the nearest example of the class found there."""
     return _cosine(view.delta(arm), _towards(view, arm))
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Cosine (n,) of the rows of two tensors (n, D); NaN where a row is zero."""
+    """Return the cosine (n,) of the rows of two tensors (n, D); NaN where a row is zero."""
     return (unit_vectors(a) * unit_vectors(b)).sum(1)
 
 
 def _towards(view: View, arm: ArmName) -> Tensor:
-    """Nearest example of the class that the perturbation leads to, minus x, (n, D); NaN where there is none."""
+    """Return the nearest example of the class at the perturbed input, minus x, (n, D); NaN where there is none."""
     crossing = view.crossing(arm)
 
     def compute() -> tuple[Tensor, int]:

@@ -55,7 +55,9 @@ class Planned:
 
 
 def plan(settings: Settings) -> tuple[Planned, ...]:
-    """All registered tests in the order of registration, each followed by its variants for the attacks of the settings.
+    """Return all registered tests in the order of registration.
+
+    Each test is followed by its variants for the attacks of the settings.
 
     What a test is about and whether it gates can also depend on the subject, see `for_subject`.
 
@@ -77,7 +79,7 @@ def plan(settings: Settings) -> tuple[Planned, ...]:
 
 
 def for_subject(planned: Planned, *, provides: frozenset[str], is_robust: bool) -> Planned:
-    """The test as it is for a subject: what its claim is about, and whether it gates.
+    """Return the test as it is for a subject: what its claim is about, and whether it gates.
 
     A claim about adversarial training is decided over pairs of models where the subject has them. Otherwise it is about
     one twin, and does not gate. A claim about what standard training leaves does not gate a robust model.
@@ -101,7 +103,7 @@ def for_subject(planned: Planned, *, provides: frozenset[str], is_robust: bool) 
 
 
 def refuse_idle_expectations(planned: Iterable[Planned], settings: Settings, provides: frozenset[str]) -> None:
-    """Refuse an expected failure of a check that runs for a subject, but none of whose claims gates there.
+    """Refuse an expected failure of a check that runs for a subject without a gating claim.
 
     Raises:
         ConfigError: There is one.
@@ -120,7 +122,11 @@ def refuse_idle_expectations(planned: Iterable[Planned], settings: Settings, pro
 
 
 def _gates(test: Test, gate: tuple[Gate, ...]) -> bool:
-    """Whether a refutation of a test fails the run: by its tier, or since it compares with chance and that is asked."""
+    """Return whether a refutation of a test fails the run.
+
+    It does so by the tier of the test, or where the setting `gate` asks for more than chance and the test has a
+    control.
+    """
     return test.tier in gate or (BEYOND_CHANCE in gate and bool(test.control))
 
 
@@ -143,7 +149,7 @@ def select(
     tiers: Iterable[str] | None = None,
     fast: bool = False,
 ) -> tuple[Planned, ...]:
-    """The planned tests of the named checks and tiers; in a fast run, of these the stated ones.
+    """Return the planned tests of the named checks and tiers; in a fast run, only the stated tests of these.
 
     Tests of the tier search run where their check or tier is named, or where they gate: what they find depends on what
     Hypothesis has found before, while all other findings depend on subject and settings alone.

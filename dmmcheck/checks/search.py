@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def no_evidence(view: View) -> Evidence:
-    """Evidence without values: a search gives no number for each input, and is judged by `searched`."""
+    """Return evidence without values: a search gives no number for each input, and is judged by `searched`."""
     del view
     return Evidence.of([])
 
@@ -62,7 +62,7 @@ def search_claim(
 
 
 def searched(draft: Finding, test: Test, subject: Subject, radius: float | None) -> Finding:
-    """The finding of a search: refuted with the simplest counterexample, or inconclusive; never supported.
+    """Return the finding of a search: refuted with the simplest counterexample, or inconclusive; never supported.
 
     Args:
         draft: The finding before the search.

@@ -28,7 +28,7 @@ def normal_gradient_outgrows_tangent(view: View) -> Evidence:
 
 
 def _relative_gradient(view: View) -> tuple[Floats, Floats]:
-    """|P_N g| and |P_T g| over the standard deviation of the margin in the whole sample, (n,) each."""
+    """Return |P_N g| and |P_T g| over the standard deviation of the margin in the whole sample, (n,) each."""
     gradient = view.input_gradient()
     tangent = view.project_tangent(gradient)
     spread = view.whole().margins().std()
@@ -53,26 +53,32 @@ def two_phases(view: View) -> Evidence:
 
 
 def _middle(steps: Floats) -> int:
-    """Index of the first checkpoint in the second half of training."""
+    """Return the index of the first checkpoint in the second half of training."""
     early = max(2, int(np.searchsorted(steps, (steps[0] + steps[-1]) / 2, side="right")))
     return min(early, len(steps) - 1)
 
 
 def _orders_note(steps: Floats) -> str:
-    """A note where few orders of the checkpoints differ in those that they put into the first half of training."""
+    """Return a note where few orders of the checkpoints differ; "" elsewhere.
+
+    Orders differ where they put different checkpoints into the first half of training.
+    """
     orders = math.comb(len(steps), _middle(steps) - 1)
     return f"; of {len(steps)} checkpoints about {orders} orders differ" if orders < FEW_ORDERS else ""
 
 
 def _lowest(distances: Floats, steps: Floats) -> tuple[int, int]:
-    """Indices of the lowest medians: in the first half of training without the first checkpoint, and in the second."""
+    """Return the indices of the lowest medians in the first and in the second half of training.
+
+    The first checkpoint is left out of the first half.
+    """
     early = _middle(steps)
     medians = np.median(distances, axis=1)
     return 1 + int(np.argmin(medians[1:early])), early + int(np.argmin(medians[early:]))
 
 
 def _lowest_note(distances: Floats, steps: Floats, low: int) -> str:
-    """A note with the step of the lowest distance, and the central 95 % of a bootstrap over inputs."""
+    """Return a note with the step of the lowest distance, and the central 95 % of a bootstrap over inputs."""
     rng = np.random.default_rng(0)
     count = distances.shape[1]
     found = [steps[_lowest(distances[:, rng.integers(0, count, count)], steps)[0]] for _ in range(RESAMPLES)]
@@ -81,7 +87,7 @@ def _lowest_note(distances: Floats, steps: Floats, low: int) -> str:
 
 
 def _accuracy_note(view: View, low: int) -> str:
-    """A note with the accuracy of the lowest, the first and the last checkpoint on the inputs."""
+    """Return a note with the accuracy of the lowest, the first and the last checkpoint on the inputs."""
     views = [view for _, view in view.checkpoints()]
     shares = [float((views[at].labels(view.x) == view.y).double().mean()) for at in (0, low, -1)]
     return ", accuracy there and at the ends {1:.0%}, {0:.0%}, {2:.0%}".format(*shares)

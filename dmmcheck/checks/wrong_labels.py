@@ -95,13 +95,13 @@ def _beyond(view: View, condition: str, control: str) -> Evidence:
 
 
 def _one_network_each(correct: Floats) -> Floats:
-    """The answer (n,) of one network for each input, network i mod m for input i of m networks."""
+    """Return the answer (n,) of one network for each input, network i mod m for input i of m networks."""
     inputs = np.arange(correct.shape[1])
     return correct[inputs % len(correct), inputs]
 
 
 def _accuracy(condition: str, correct: Floats) -> str:
-    """A note with the median accuracy of the networks, and the smallest and the largest."""
+    """Return a note with the median accuracy of the networks, and the smallest and the largest."""
     shares = correct.mean(1)
     return (
         f"{condition}: accuracy {np.median(shares):.2f}, from {shares.min():.2f} to {shares.max():.2f} "
@@ -110,12 +110,15 @@ def _accuracy(condition: str, correct: Floats) -> str:
 
 
 def _correct(view: View, condition: str) -> Floats:
-    """1 where a trained network classifies a clean input of the sample correctly, 0 where not, (networks, n)."""
+    """Return 1 where a trained network classifies a clean input of the sample correctly, else 0, (networks, n)."""
     return np.stack([correct for correct, _ in _networks(view, condition)])
 
 
 def _new(view: View, *conditions: str) -> list[int]:
-    """Numbers of the trainings that count: those in which no network has the logits of one that counts already."""
+    """Return the numbers of the trainings that count.
+
+    A training does not count where one of its networks has the logits of a network that counts already.
+    """
     logits = [[first for _, first in _networks(view, condition)] for condition in conditions]
     kept: list[int] = []
     for number in range(len(logits[0])):
@@ -125,7 +128,7 @@ def _new(view: View, *conditions: str) -> list[int]:
 
 
 def _networks(view: View, condition: str) -> list[tuple[Floats, Tensor]]:
-    """What `_train` gives for each network: as many as alpha needs where all of them agree."""
+    """Return the result of `_train` for each network: as many networks as alpha needs where all of them agree."""
     count = trainings_needed(view.alpha)
     made = []
     for number in range(count):
@@ -136,7 +139,7 @@ def _networks(view: View, condition: str) -> list[tuple[Floats, Tensor]]:
 
 
 def _train(view: View, condition: Condition, number: int, what: str) -> tuple[tuple[Floats, Tensor], int]:
-    """Where a new network classifies a clean input of the sample correctly (n,), its first logits, and its cost."""
+    """Return where a new network classifies a clean input correctly (n,), its first logits, and its cost."""
     x, targets, delta, spent = view.cached(
         ("wrong-labels", "perturbations", condition.targets), lambda: _perturbations(view, condition.targets)
     )
@@ -154,7 +157,7 @@ def _train(view: View, condition: Condition, number: int, what: str) -> tuple[tu
 
 
 def _perturbations(view: View, kind: str) -> tuple[tuple[Tensor, Tensor, Tensor, int], int]:
-    """Examples (m, D), a wrong class (m,) and a perturbation (m, D) into it for each, and gradient evaluations.
+    """Return examples (m, D), a wrong class (m,) and a perturbation (m, D) into it for each, and the gradient count.
 
     A perturbation is zero where none was found.
     """
@@ -171,7 +174,7 @@ def _perturbations(view: View, kind: str) -> tuple[tuple[Tensor, Tensor, Tensor,
 
 
 def _wrong_classes(view: View, y: Tensor, kind: str) -> Tensor:
-    """A class other than y for each label y, so that no training example has its true label."""
+    """Return a class other than y for each label y, so that no training example has its true label."""
     classes = view.classes
     if kind == "next":
         return (y + 1) % classes
@@ -180,7 +183,10 @@ def _wrong_classes(view: View, y: Tensor, kind: str) -> Tensor:
 
 
 def _part(view: View, x: Tensor, delta: Tensor, part: str) -> Tensor:
-    """The vectors (m, D) added to the examples: perturbations, a part of them, or other vectors of the same lengths."""
+    """Return the vectors (m, D) that are added to the examples.
+
+    They are the perturbations, a part of them, or other vectors of the same lengths.
+    """
     generator = seeded(view.seed, "wrong-labels", part)
     if part == "shuffled":
         return delta[torch.randperm(len(delta), generator=generator).to(delta.device)]
@@ -193,7 +199,7 @@ def _part(view: View, x: Tensor, delta: Tensor, part: str) -> Tensor:
 
 
 def _with_norms_of(v: Tensor, delta: Tensor) -> Tensor:
-    """Vectors v (m, D) scaled to the norms of the perturbations; zero where v is (nearly) zero."""
+    """Return the vectors v (m, D) scaled to the norms of the perturbations; zero where v is (nearly) zero."""
     own: Tensor = v.norm(dim=1, keepdim=True)
     length: Tensor = delta.norm(dim=1, keepdim=True)
     return torch.where(own > 1e-6 * length, v * (length / own), 0.0)

@@ -69,7 +69,7 @@ class Key:
 
 
 def what_is_missing(names: Sequence[str], file: str) -> str:
-    """That parts of a subject are not given, and the shortest lines of a file that give them.
+    """Return a sentence that parts of a subject are not given, with the shortest lines of a file that give them.
 
     Args:
         names: Keys of the parts.
@@ -81,7 +81,7 @@ def what_is_missing(names: Sequence[str], file: str) -> str:
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """The text ``; did you mean 'model'?`` if a valid name is close, else ""."""
+    """Return the text ``; did you mean 'model'?`` if a valid name is close, else ""."""
     import difflib  # noqa: PLC0415  # needed for error messages only
 
     close = difflib.get_close_matches(name, list(valid), n=1)
@@ -89,7 +89,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def colon_hint(name: str) -> str:
-    """The text ``; did you mean 'shop.model:load'?`` if a name has a dot where a reference has a colon, else "".
+    """Return the text ``; did you mean 'shop.model:load'?`` if a name has a dot where a reference has a colon, else "".
 
     Example:
         >>> colon_hint("shop.model.load"), colon_hint("local-pca")
@@ -101,7 +101,7 @@ def colon_hint(name: str) -> str:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """TOML as a dict.
+    """Return the content of TOML text as a dict.
 
     Raises:
         ValueError: It does not parse, or is nested so deeply that it cannot be read.
@@ -119,7 +119,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """A text that is not empty, stripped, on one line and not too long for a path."""
+    """Return the text, stripped, unless it is empty, has control characters, or is too long for a path."""
     if not isinstance(value, str) or not value.strip():
         raise ValueError("a text that is not empty")
     if len(value) > LONGEST_TEXT:
@@ -131,12 +131,12 @@ def text(value: Any) -> str:
 
 
 def reason(value: Any) -> str:
-    """A text for readers, on one line wherever it was broken."""
+    """Return a text for readers on one line, with line breaks replaced by spaces."""
     return text(" ".join(value.split()) if isinstance(value, str) else value)
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a number that is finite as a float; whole numbers can be too large for that."""
+    """Return whether a value is a number that is finite as a float, which a very large whole number is not."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     try:
@@ -146,21 +146,21 @@ def is_number(value: Any) -> bool:
 
 
 def number(value: Any) -> float:
-    """A finite number."""
+    """Return the value, which must be a finite number, as a float."""
     if not is_number(value):
         raise ValueError("a finite number, e.g. 1.5")
     return float(value)
 
 
 def effect(value: Any) -> float:
-    """A number that is not negative: how much two numbers must differ."""
+    """Return a finite number >= 0, by which two numbers must differ, as a float."""
     if not is_number(value) or value < 0:
         raise ValueError("a finite number >= 0, e.g. 0.1")
     return float(value)
 
 
 def day(value: Any) -> date:
-    """A date of TOML."""
+    """Return the value, which must be a date of TOML."""
     if not isinstance(value, date) or isinstance(value, datetime):
         raise ValueError("a date without quotes, e.g. 2027-01-31")
     return value
@@ -188,7 +188,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def _attacks(value: Any) -> tuple[Any, ...]:
-    """Names of torchattacks, references to code, and objects; each attack once, and no two with one name."""
+    """Return the names of torchattacks, references to code, and objects; each attack once, and no two with one name."""
     if not isinstance(value, (list, tuple)):
         raise ValueError('a list of names of torchattacks, "pkg.mod:attr", or attacks, e.g. ["fab"]')
     attacks = {part if isinstance(part, str) else id(part): part for part in map(_attack, value)}
@@ -210,7 +210,7 @@ def _attacks(value: Any) -> tuple[Any, ...]:
 
 
 def _attack(value: Any) -> Any:
-    """One attack: a reference, a name of torchattacks in lower case, or an object that can be called as one."""
+    """Return one attack: a reference, a name of torchattacks in lower case, or an object that can be called as one."""
     if isinstance(value, str):
         return _reference_or_name(text(value))
     if isinstance(value, type) or not callable(value):
@@ -238,7 +238,7 @@ ATTACK_SIGNATURE = "(model, x, y, *, space, bounds=None, generator)"
 
 
 def wrong_signature(attack: Callable[..., Any]) -> str:
-    """Why a call of an attack would fail, in Python's words; "" where it would not, or where Python cannot tell.
+    """Return why a call of an attack would fail, in Python's words; "" where it would not, or where Python cannot tell.
 
     Example:
         >>> wrong_signature(lambda model, x, y, *, space, generator: None)
@@ -250,7 +250,7 @@ def wrong_signature(attack: Callable[..., Any]) -> str:
 
 
 def attack_name(attack: Any) -> str:
-    """The name of an attack in reports, in lower case with hyphens; names of torchattacks stay as they are.
+    """Return the name of an attack in reports, in lower case with hyphens; names of torchattacks stay as they are.
 
     It is the last part of a reference to code, which is not loaded for this; the attribute ``name`` of an object; or
     the name of its function or class.
@@ -266,12 +266,12 @@ def attack_name(attack: Any) -> str:
 
 
 def _words(name: str) -> str:
-    """The words of a name in code, apart."""
+    """Return the words of a name in code, joined by hyphens."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name)
 
 
 def _slug(name: str) -> str:
-    """The name in lower case, with hyphens in place of all that is neither letter nor digit."""
+    """Return the name in lower case, with hyphens in place of all that is neither letter nor digit."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "attack"
 
 
@@ -295,7 +295,7 @@ _SECONDS = {"s": 1, "sec": 1, "second": 1, "min": 60, "minute": 60, "h": 3600, "
 
 
 def _time(value: Any) -> float:
-    """A time in seconds, from a number of seconds or from a number and a unit."""
+    """Return a time in seconds, from a number of seconds or from a number and a unit."""
     expected = 'a time above 0, e.g. "10 min", "90 s" or "2 h", or a number of seconds'
     if isinstance(value, str):
         found = re.fullmatch(r"\s*([0-9]+\.?[0-9]*)\s*([a-z]+)\s*", value)
@@ -317,7 +317,7 @@ def _folder_or_not(value: Any) -> bool | str:
 
 
 def _jobs(value: Any) -> int | str:
-    """A number of processes, or a cluster and its size or address."""
+    """Return a number of processes, or a cluster and its size or address."""
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MOST_JOBS:
         return value
     kind, _, where = value.partition(":") if isinstance(value, str) else ("", "", "")
@@ -400,7 +400,7 @@ def _real(text: str) -> float:
 
 
 def listed(text: str) -> list[str]:
-    """The names in a text, separated by commas.
+    """Return the names in a text, separated by commas.
 
     Raises:
         ValueError: There is none.

@@ -137,7 +137,7 @@ class Settings:
         return tuple(map(attack_name, self.attacks))
 
     def but(self, **changes: Any) -> Settings:
-        """A copy with some settings changed, by name.
+        """Return a copy with some settings changed, by name.
 
         Raises:
             ConfigError: A name is unknown, or a setting has a value that it cannot have.
@@ -152,7 +152,7 @@ class Settings:
 
 
 def _field(read: Callable[[Any], Any], value: Any, name: str) -> Any:
-    """The value of a setting that is given in Python."""
+    """Return the value of a setting that is given in Python."""
     try:
         return read(value)
     except (TypeError, ValueError) as error:
@@ -173,7 +173,7 @@ def _refuse_junk(checks: Any) -> None:
 
 
 def refuse_settings(settings: Any) -> None:
-    """Refuse a value of the argument `settings` that is something else.
+    """Refuse a value of the argument `settings` that is not of the class `Settings`.
 
     Raises:
         ConfigError: It is neither `Settings` nor None.
@@ -221,7 +221,7 @@ class Config:
 def load_config(
     root: Path, options: Mapping[str, str] | None = None, *, today: date | None = None, prefix: str = PREFIX
 ) -> Config:
-    """Settings from the file in `root` and from options; an option wins over the same key in the file.
+    """Return the settings from the file in `root` and from options; an option wins over the same key in the file.
 
     Args:
         root: The folder of ``pyproject.toml`` or ``dmmcheck.toml``.
@@ -249,7 +249,7 @@ def load_config(
 
 
 def find_settings(root: Path) -> tuple[Path | None, dict[str, Any]]:
-    """The file in `root` that holds settings, and the settings in it; None and no settings where there is none.
+    """Return the file in `root` that holds settings, and the settings in it; None and no settings where there is none.
 
     Raises:
         ConfigError: The file does not parse, or both files hold settings.
@@ -309,7 +309,7 @@ def _parsed(key: Key, value: str, option: str) -> Given:
 
 
 def listed_names(text: str, option: str) -> list[str]:
-    """The comma-separated names in the text of an option.
+    """Return the comma-separated names in the text of an option.
 
     Raises:
         ConfigError: A name is missing.
@@ -342,12 +342,12 @@ def _checks(tables: Any, origin: str, today: date) -> dict[str, CheckSettings]:
 
 
 def _named(id: str) -> str:
-    """The id of a check in a message; in quotes where it can be none."""
+    """Return the id of a check for a message, in quotes where the text cannot be an id."""
     return id if id.replace("-", "").isalnum() and len(id) <= LONGEST_VALUE else shown(id)
 
 
 def _renamed(table: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """The table with its keys by their present names; an old name gives a DeprecationWarning."""
+    """Return the table with its keys by their present names; an old name gives a DeprecationWarning."""
     if "margin" not in table:
         return dict(table)
     if "min-effect" in table:

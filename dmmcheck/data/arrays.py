@@ -15,7 +15,7 @@ _NAMED = 6  # most column names that a sentence lists
 
 
 def plain(value: Any, name: str) -> tuple[Any, str]:
-    """The array in a frame, a series or a sparse matrix; any other value as it is.
+    """Return the array in a frame, a series or a sparse matrix; any other value as it is.
 
     Args:
         value: What the user gave.
@@ -61,12 +61,12 @@ def check_layout(value: Tensor, name: str) -> None:
 
 
 def column_names(value: Any) -> list[str] | None:
-    """The names of a frame's columns; None for anything else."""
+    """Return the names of a frame's columns; None for anything else."""
     return [str(column) for column in value.columns] if hasattr(value, "columns") else None
 
 
 def listed(names: list[str]) -> str:
-    """A few names, and how many more there are.
+    """Return a few names, and how many more there are.
 
     Example:
         >>> listed(["a", "b"]), listed(list("abcdefgh"))
@@ -98,7 +98,7 @@ def check_columns(frame: Any, expected: Any, name: str) -> None:
 
 
 def _of_frame(frame: Any, name: str) -> tuple[Any, str]:
-    """The values of a frame in floating point, whatever numbers its columns hold."""
+    """Return the values of a frame in floating point, whatever numbers its columns hold."""
     names = column_names(frame) or []
     values = frame.to_numpy()
     if values.dtype not in (np.float32, np.float64):
@@ -114,7 +114,7 @@ def _of_frame(frame: Any, name: str) -> tuple[Any, str]:
 
 
 def _writable(values: Any) -> Any:
-    """An array that torch may share memory with: a copy of one that must not be written to."""
+    """Return an array that torch may share memory with: a copy of one that must not be written to."""
     return values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
 
 

@@ -14,7 +14,7 @@ STANDARDISED = (0.5, 2.0)  # standard deviations between which images may have b
 
 
 def standardised(x: Tensor) -> str:
-    """A note for images that look standardised, channel by channel; "" for any other inputs.
+    """Return a note for images that look standardised, channel by channel; "" for any other inputs.
 
     Example:
         >>> import torch
@@ -36,7 +36,7 @@ def standardised(x: Tensor) -> str:
 
 
 def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
-    """Any array, frame or sparse matrix of inputs as a floating-point tensor ``(n, *input_shape)``.
+    """Return any array, frame or sparse matrix of inputs as a floating-point tensor ``(n, *input_shape)``.
 
     Args:
         x: What the user gave.

@@ -15,7 +15,7 @@ _TEXTS = "OUS"  # kinds of numpy dtypes that hold texts or other objects
 
 
 def class_names(model: Any) -> list[Any] | None:
-    """The label that stands for each output of a model, as scikit-learn's ``classes_`` has it; None where unknown.
+    """Return the labels that a model's outputs stand for, as in scikit-learn's ``classes_``; None where unknown.
 
     Args:
         model: A model, or a method of one.
@@ -27,7 +27,7 @@ def class_names(model: Any) -> list[Any] | None:
 
 
 def labels_of(y: Any, name: str, n: int, names: list[Any] | None = None) -> tuple[Tensor, str]:
-    """The n labels of any array, frame or list as class numbers, a long tensor (n,).
+    """Return the n labels of any array, frame or list as class numbers, a long tensor (n,).
 
     Args:
         y: Labels (n,) or (n, 1), or one-hot rows (n, classes).
@@ -54,7 +54,7 @@ def labels_of(y: Any, name: str, n: int, names: list[Any] | None = None) -> tupl
 
 
 def _numbers(values: Any, name: str, n: int, names: list[Any] | None) -> tuple[Tensor, str]:
-    """The class numbers of an array, and how they were made; see `labels_of`."""
+    """Return the class numbers of an array, and how they were made; see `labels_of`."""
     if values.shape == (n, 1):
         values = values[:, 0]
     if values.shape != (n,):
@@ -94,7 +94,7 @@ def _array(y: Any, name: str) -> Any:
 
 
 def _from_one_hot(values: Any, name: str, n: int) -> Tensor:
-    """Class numbers of one-hot rows (n, classes).
+    """Return the class numbers of one-hot rows (n, classes).
 
     Raises:
         SubjectError: They are no such rows.
@@ -114,7 +114,7 @@ def _from_one_hot(values: Any, name: str, n: int) -> Tensor:
 
 
 def _by_name(values: Any, names: list[Any], name: str) -> Tensor:
-    """The place of each label among the names of the classes."""
+    """Return the place of each label among the names of the classes."""
     place = {label: number for number, label in enumerate(names)}
     given = values.tolist()
     unknown = sorted({repr(value) for value in given if value not in place})

@@ -61,7 +61,7 @@ class OutOfTimeError(DmmError):
 
 
 def is_out_of_time(error: BaseException | None) -> bool:
-    """Whether an error is an `OutOfTimeError`, or was raised from one.
+    """Return whether an error is an `OutOfTimeError`, or was raised from one.
 
     Example:
         >>> is_out_of_time(OutOfTimeError("the time is over")), is_out_of_time(CheckError("another error"))
@@ -87,7 +87,7 @@ def user_code(
     where: str = "",
     of: object = None,
 ) -> Iterator[None]:
-    """A context in which the user's code is called: whatever it raises becomes one error.
+    """Turn whatever the user's code raises in this context into one error.
 
     An error of dmmcheck passes, since it is clear already, and so do ``KeyboardInterrupt`` and outcomes of pytest.
 
@@ -113,7 +113,7 @@ def user_code(
 
 
 def users_state(of: object = None) -> AbstractContextManager[object]:
-    """The context in which the user's code runs; an object whose class is one of dmmcheck itself needs none."""
+    """Return the context in which the user's code runs; an object of a class of dmmcheck needs no such context."""
     is_own = str(getattr(of, "__module__", "")).startswith("dmmcheck.")
     return nullcontext() if is_own else USERS_STATE.get()()
 
@@ -122,7 +122,9 @@ def users_state(of: object = None) -> AbstractContextManager[object]:
 def one_error(
     what: str, remedy: str | Callable[[BaseException], str], error: type[DmmError], *, where: str = ""
 ) -> Iterator[None]:
-    """A context like `user_code`, for code that uses objects of dmmcheck, as a check does with its view.
+    """Turn an exception in this context into one error, as `user_code` does, for code that uses dmmcheck's objects.
+
+    A check is such code, since it uses its view.
 
     Such code keeps the state of the process that dmmcheck measures in; `user_code` gives the user's own state.
     """

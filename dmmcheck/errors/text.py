@@ -15,7 +15,7 @@ _CUT = re.compile(r"… \(\d+ characters\)$")
 
 
 def harmless(text: str) -> str:
-    r"""The text with control characters, marks of direction and undecodable bytes spelled out, on one short line.
+    r"""Return the text on one short line, with control and direction characters and undecodable bytes spelled out.
 
     Example:
         >>> from dmmcheck.errors.text import harmless
@@ -28,12 +28,12 @@ def harmless(text: str) -> str:
 
 
 def harmless_lines(text: str) -> str:
-    """A text of several lines, each of them harmless."""
+    """Return a text of several lines, each of them harmless."""
     return "\n".join(map(harmless, text.split("\n")))
 
 
 def shown(value: Any) -> str:
-    """The value as Python writes it, on one short line, in the words of a message; also where it cannot be written.
+    """Return the value as Python writes it, on one short line; where Python cannot write it, name its type.
 
     Example:
         >>> from dmmcheck.errors.text import shown
@@ -48,7 +48,7 @@ def shown(value: Any) -> str:
 
 
 def told(error: BaseException) -> str:
-    """The type and the message of an exception, also where its message cannot be made.
+    """Return the type and the message of an exception, also where its message cannot be made.
 
     Example:
         >>> from dmmcheck.errors.text import told
@@ -59,7 +59,7 @@ def told(error: BaseException) -> str:
 
 
 def described(error: BaseException) -> str:
-    """The message of an exception, whose own conversion to text may raise; a long one is cut.
+    """Return the message of an exception, whose own conversion to text may raise; a long one is cut.
 
     Example:
         >>> from dmmcheck.errors.text import described
@@ -74,7 +74,7 @@ def described(error: BaseException) -> str:
 
 
 def _cut(text: str) -> str:
-    """The text, or its beginning and its length if it is too long; a text that is cut already stays as it is."""
+    """Return the text, or its beginning and its length if it is too long; a text that is cut already stays as it is."""
     if len(text) <= LONGEST or (len(text) <= LONGEST + 30 and _CUT.search(text)):
         return text
     return _shortened(text, LONGEST)
@@ -85,7 +85,7 @@ def _shortened(text: str, kept: int) -> str:
 
 
 def _spelled(character: str) -> str:
-    """The character; a space for one that breaks lines, and the escape in Python of one that is invisible."""
+    """Return the character, a space for one that breaks lines, or Python's escape of an invisible one."""
     if character.isspace():
         return " "
     if not unicodedata.category(character).startswith("C"):

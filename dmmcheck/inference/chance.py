@@ -112,7 +112,9 @@ def _word(
 
 
 def range_of_chance(draws: Floats) -> tuple[float, float]:
-    """The central 95 % of draws (m,): one more draw lies in it with a probability of at least 95 % where m >= 39.
+    """Return the central 95 % of draws (m,).
+
+    Where m >= 39, one more draw lies in this range with a probability of at least 95 %.
 
     Its ends are the order statistics of rank r = floor(0.025 (m + 1)) from either side, the outermost ones where there
     are fewer than 39 draws.
@@ -125,7 +127,7 @@ def range_of_chance(draws: Floats) -> tuple[float, float]:
 def _effect(
     estimate: float, interval: tuple[float, float], middle: float, ends: tuple[float, float], *, is_ratio: bool
 ) -> tuple[float, tuple[float, float]]:
-    """The effect and its interval, with the ends of the control's own interval on the unfavourable side."""
+    """Return the effect and its interval, with the ends of the control's own interval on the unfavourable side."""
     low, high = ends
     if not is_ratio:
         return estimate - middle, (interval[0] - high, interval[1] - low)
@@ -133,7 +135,7 @@ def _effect(
 
 
 def _over(a: float, b: float) -> float:
-    """A ratio of numbers that are not negative: 1 where both are infinite or both are zero."""
+    """Return a ratio of numbers that are not negative: 1 where both are infinite or both are zero."""
     if a == b:
         return 1.0
     if b == 0:

@@ -53,7 +53,7 @@ def decide(
     most: int | None = None,
     error: SearchError | None = None,
 ) -> Decision:
-    """The verdict on a claim: compare evidence with a limit.
+    """Return the verdict on a claim: compare evidence with a limit.
 
     A claim is supported where the whole interval lies on the claimed side of the limit and the statistic is extreme
     among the draws of a control, if there are any. It is refuted where the whole interval lies on the other side. In
@@ -91,7 +91,7 @@ def decide(
 
 
 def _p_value(evidence: Evidence, limit: float, direction: Direction) -> float:
-    """One-sided p-value of a test of the median, or of the rate."""
+    """Return the one-sided p-value of a test of the median, or of the rate."""
     if evidence.replicates is not None:
         return stats.sign_test(_estimates(evidence), limit, direction)
     test = stats.rate_test if evidence.summary == "mean" else stats.sign_test
@@ -100,7 +100,7 @@ def _p_value(evidence: Evidence, limit: float, direction: Direction) -> float:
 
 
 def _among_draws(verdict: Verdict, reason: str, test: MonteCarloTest, alpha: float) -> tuple[Verdict, str]:
-    """Verdict and reason, given how extreme the statistic is among the draws of the control."""
+    """Return the verdict and its reason, given how extreme the statistic is among the draws of the control."""
     if verdict == "supported" and not below(test.p_value, alpha):
         verdict = "inconclusive"
         needed = f"p = {test.p_value:.3g}, needs less than {alpha:.2g}"
@@ -111,12 +111,12 @@ def _among_draws(verdict: Verdict, reason: str, test: MonteCarloTest, alpha: flo
 
 
 def below(p_value: float, alpha: float) -> bool:
-    """Whether a p-value is below alpha by more than rounding errors: 1/100 is not below 0.07/7."""
+    """Return whether a p-value is below alpha by more than rounding errors: 1/100 is not below 0.07/7."""
     return p_value < alpha * (1 - 1e-9)
 
 
 def _interval(evidence: Evidence, alpha: float) -> tuple[float, float]:
-    """The interval over inputs or, where the claim is about networks, over these and their inputs."""
+    """Return the interval over inputs or, where the claim is about networks, over networks and their inputs."""
     if evidence.replicates is not None:
         return stats.replicated_interval(evidence.replicates, alpha, evidence.summary)
     of_values = stats.rate_interval if evidence.summary == "mean" else stats.median_interval
@@ -125,14 +125,14 @@ def _interval(evidence: Evidence, alpha: float) -> tuple[float, float]:
 
 
 def _estimates(evidence: Evidence) -> Floats:
-    """The number of each network: its median (or rate) or, where there are no rows, its value."""
+    """Return the number of each network: its median (or rate) or, where there are no rows, its value."""
     if evidence.replicates is None:
         return evidence.values
     return np.array([_summary(row, evidence.summary) for row in evidence.replicates])
 
 
 def _why_open(evidence: Evidence, limit: float, alpha: float) -> str:
-    """The part of a reason that says why networks of a kind do not decide."""
+    """Return the part of a reason that says why networks of a kind do not decide."""
     each, units = _estimates(evidence), f"{evidence.unit}s"
     needed = stats.replicates_needed(alpha * (1 if evidence.replicates is None else 1 - stats.SHARE_OF_INPUTS))
     if len(each) < needed:
@@ -152,7 +152,9 @@ def _why_open(evidence: Evidence, limit: float, alpha: float) -> str:
 
 
 def point_estimate(evidence: Evidence) -> float:
-    """The median of the statistic, or the mean of its values that are not NaN; of networks, the median over these.
+    """Return the median of the statistic, or the mean of its values that are not NaN.
+
+    For networks, it is the median over their medians or rates.
 
     NaN values can lie anywhere, so that the median lies between two bounds. The estimate is the middle of the bounds,
     and NaN where one of them is infinite.
@@ -163,7 +165,7 @@ def point_estimate(evidence: Evidence) -> float:
 
 
 def _summary(values: Floats, summary: Summary) -> float:
-    """The median of values, or the mean of 0/1 values; see `point_estimate`."""
+    """Return the median of values, or the mean of 0/1 values; see `point_estimate`."""
     if not len(values):
         return math.nan
     if summary == "mean":
@@ -186,12 +188,12 @@ def _compare(
 
 
 def _rounding(limit: float) -> float:
-    """How far beyond a limit a statistic in float32 may lie by rounding alone."""
+    """Return how far beyond a limit a statistic in float32 may lie by rounding alone."""
     return ROUNDING * abs(limit) if math.isfinite(limit) else 0.0
 
 
 def _how_many(evidence: Evidence, ends: tuple[float, float], alpha: float, inputs: int | None, most: int | None) -> str:
-    """The part of a reason that says how many inputs can decide at all, or would likely; empty where no number would.
+    """Return the part of a reason that says how many inputs can decide, or would likely; "" where no number would.
 
     It is counted for the nearer end of the limit. Between the ends, no number of inputs decides. Numbers above `most`
     are of no use, and not said.

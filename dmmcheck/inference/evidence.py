@@ -95,7 +95,7 @@ class Evidence:
         at_most: Any = None,
         draws: Sequence[Floats] | None = None,
     ) -> Evidence:
-        """Evidence from a list, an array or a tensor with one number for each input.
+        """Return evidence from a list, an array or a tensor with one number for each input.
 
         Args:
             values: The statistic of each input.
@@ -118,7 +118,7 @@ class Evidence:
 
     @classmethod
     def ratio(cls, numerator: Any, denominator: Any) -> Evidence:
-        """The ratios of two distances of each input: inf / finite is inf, finite / inf is 0, inf / inf is NaN."""
+        """Return the ratio of two distances of each input; inf / finite is inf, finite / inf is 0, inf / inf is NaN."""
         a, b = cls.of(numerator).values, cls.of(denominator).values
         if len(a) != len(b):
             raise CheckError(f"a ratio of {len(a)} and {len(b)} numbers, expected as many of each; give one an input")
@@ -128,7 +128,7 @@ class Evidence:
 
     @classmethod
     def against(cls, own: Any, others: Sequence[Any]) -> Evidence:
-        """The ratios of a positive number of each input to its median over untrained networks.
+        """Return the ratios of a positive number of each input to its median over untrained networks.
 
         The claim is about untrained networks: each of them is a replicate, with the ratios to its own numbers.
 
@@ -149,7 +149,7 @@ class Evidence:
 
 
 def _row(values: Any) -> Floats:
-    """One number for each input, from a list, an array or a tensor.
+    """Return one number for each input, from a list, an array or a tensor.
 
     Raises:
         CheckError: They are no numbers; a masked array has numbers that are missing.
@@ -179,7 +179,7 @@ def _row(values: Any) -> Floats:
 
 
 def _refuse_junk(evidence: Evidence) -> None:
-    """Refuse a field of evidence that has a value which it cannot have.
+    """Refuse evidence with an invalid value in one of its fields.
 
     Raises:
         CheckError: There is one.
@@ -221,7 +221,7 @@ def _refuse_junk(evidence: Evidence) -> None:
 
 
 def _is_above(evidence: Evidence) -> bool:
-    """Whether the upper bounds of the values, if there are any, are as many numbers as these and not below them."""
+    """Return whether the values have no upper bounds, or one for each value that is not below the value."""
     bound = evidence.at_most
     if bound is None:
         return True

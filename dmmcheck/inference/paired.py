@@ -75,7 +75,7 @@ def paired_change(
 
 
 def _word(interval: tuple[float, float], lowest: float, highest: float, worse: str, *, is_known: bool) -> ChangeWord:
-    """The word for an interval beside the range that counts as no change."""
+    """Return the word for an interval beside the range that counts as no change."""
     low, high = interval
     if is_known and lowest <= low and high <= highest:
         return "no-change"
@@ -87,7 +87,7 @@ def _word(interval: tuple[float, float], lowest: float, highest: float, worse: s
 
 
 def _ratios(before: Floats, now: Floats) -> Floats:
-    """Now over before; 1 where both are infinite or both are zero, NaN where one of them is unknown."""
+    """Return now over before; 1 where both are infinite or both are zero, NaN where one of them is unknown."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratios = now / before
     return np.where(before == now, 1.0, ratios)
@@ -99,7 +99,7 @@ def _differences(before: Floats, now: Floats) -> Floats:
 
 
 def _rate_change(before: Floats, now: Floats, alpha: float) -> tuple[float, tuple[float, float]]:
-    """The difference of two rates over the same inputs, and its interval.
+    """Return the difference of two rates over the same inputs, and its interval.
 
     A pair with an unknown value counts as a fall in the lower end and as a rise in the upper.
     """

@@ -26,14 +26,14 @@ class SearchError:
     is_ratio: bool
 
     def widened(self, interval: tuple[float, float]) -> tuple[float, float]:
-        """The interval of the statistic with this error bar at both ends."""
+        """Return the interval of the statistic with this error bar at both ends."""
         if self.is_ratio:
             return interval[0] * self.low, interval[1] * self.high
         return interval[0] + self.low, interval[1] + self.high
 
 
 def search_error(own: Evidence, thorough: Evidence, alpha: float, *, is_ratio: bool) -> SearchError:
-    """The error bar of a statistic, from the same inputs measured twice.
+    """Return the error bar of a statistic, from the same inputs measured twice.
 
     Where the claim is about a median, the error bar holds the interval of the median change of an input. Where it is
     about a rate, it holds the interval of the share of inputs that change from 0 to 1, and from 1 to 0. It holds no
@@ -63,7 +63,7 @@ def search_error(own: Evidence, thorough: Evidence, alpha: float, *, is_ratio: b
 
 
 def _flags(changed: np.ndarray, change: Floats) -> Floats:
-    """1 where an input changed, 0 where it did not, NaN where that is unknown."""
+    """Return 1 where an input changed, 0 where it did not, NaN where the change is unknown."""
     return np.where(np.isnan(change), np.nan, changed.astype(float))
 
 

@@ -18,7 +18,7 @@ TAIL_FLOOR = 0.1  # the smallest extrapolated p-value, relative to the smallest 
 
 
 def looks(inputs: int) -> tuple[int, ...]:
-    """The sample sizes at which a verdict may be taken: 32, 64, 128 and so on, and all inputs.
+    """Return the sample sizes at which a verdict may be taken: 32, 64, 128 and so on, and all inputs.
 
     A size is left out if all inputs are less than a quarter more: a look that adds so little is not worth its alpha.
 
@@ -36,7 +36,7 @@ def looks(inputs: int) -> tuple[int, ...]:
 
 
 def median_interval(values: Floats, alpha: float) -> tuple[float, float]:
-    """Confidence interval of a median by order statistics, with coverage >= 1 - alpha for any distribution.
+    """Return the interval of a median by order statistics, with coverage >= 1 - alpha for any distribution.
 
     The r-th smallest value is a lower bound of the median with the error P(Bin(n, 1/2) < r). A NaN value counts as -inf
     in the lower bound and as +inf in the upper. The interval is (-inf, inf) where n is too small.
@@ -54,7 +54,7 @@ def median_interval(values: Floats, alpha: float) -> tuple[float, float]:
 
 
 def rate_interval(values: Floats, alpha: float) -> tuple[float, float]:
-    """Clopper-Pearson interval for the mean of 0/1 values, with coverage >= 1 - alpha.
+    """Return the Clopper-Pearson interval for the mean of 0/1 values, with coverage >= 1 - alpha.
 
     A NaN value counts as 0 in the lower bound and as 1 in the upper.
 
@@ -72,19 +72,19 @@ def _hits(values: Floats, *, missing: int) -> int:
 
 
 def binomial_test(hits: int, n: int, rate: float) -> float:
-    """One-sided p-value P(Bin(n, rate) >= hits) of so many hits or more among n."""
+    """Return the one-sided p-value P(Bin(n, rate) >= hits) of at least this number of hits among n."""
     return float(special.bdtrc(hits - 1, n, rate))
 
 
 def sign_test(values: Floats, threshold: float, direction: Direction) -> float:
-    """One-sided p-value for a median beyond the threshold in this direction; ties and NaN count against it."""
+    """Return the one-sided p-value for a median beyond the threshold; ties and NaN count against the claim."""
     with np.errstate(invalid="ignore"):
         hits = int(np.sum(values > threshold if direction == "greater" else values < threshold))
     return binomial_test(hits, len(values), 0.5)
 
 
 def rate_test(values: Floats, threshold: float, direction: Direction) -> float:
-    """One-sided binomial p-value for a mean of 0/1 values beyond the threshold in this direction."""
+    """Return the one-sided binomial p-value for a mean of 0/1 values beyond the threshold in this direction."""
     chance = min(max(threshold, 0.0), 1.0)
     if direction == "greater":
         return binomial_test(_hits(values, missing=0), len(values), chance)
@@ -92,7 +92,7 @@ def rate_test(values: Floats, threshold: float, direction: Direction) -> float:
 
 
 def rank_p_value(observed: float, draws: Floats, direction: Direction) -> float:
-    """Monte-Carlo p-value (1 + number of draws at least as extreme) / (1 + number of draws).
+    """Return the Monte-Carlo p-value (1 + number of draws at least as extreme) / (1 + number of draws).
 
     A NaN draw counts as extreme; a NaN observation has the p-value 1.
 
@@ -106,7 +106,9 @@ def rank_p_value(observed: float, draws: Floats, direction: Direction) -> float:
 
 
 def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
-    """Monte-Carlo p-value by rank, or beyond all draws by an exponential tail that is fitted to the outermost ones.
+    """Return the Monte-Carlo p-value by rank or, beyond all draws, by an exponential tail.
+
+    The tail is fitted to the outermost quarter of the draws.
 
     The p-value by rank is exact, but not below 1 / (number of draws + 1). For an observation beyond all draws, let z be
     the distance of its logarithm from the edge of the outermost quarter, which holds m draws, and `mean` the mean
@@ -141,7 +143,7 @@ def tail_p_value(observed: float, draws: Floats, direction: Direction) -> float:
 
 
 def can_fit_tail(draws: Floats, direction: Direction) -> bool:
-    """Whether the outermost quarter holds draws, and these are positive, finite and without ties."""
+    """Return whether the outermost quarter holds several draws, all positive, finite and without ties."""
     outer = _outermost(draws, direction)
     return len(outer) > 1 and bool(
         np.isfinite(outer).all() and (outer > 0).all() and len(np.unique(outer)) == len(outer)
@@ -149,7 +151,7 @@ def can_fit_tail(draws: Floats, direction: Direction) -> bool:
 
 
 def _outermost(draws: Floats, direction: Direction) -> Floats:
-    """Return the outermost quarter of the draws and the next one, outermost first; a NaN draw counts as extreme."""
+    """Return the outermost quarter of the draws and the next draw, outermost first; a NaN draw counts as extreme."""
     ordered = np.sort(np.where(np.isnan(draws), np.inf if direction == "greater" else -np.inf, draws))
     if direction == "greater":
         ordered = ordered[::-1]
@@ -157,7 +159,7 @@ def _outermost(draws: Floats, direction: Direction) -> Floats:
 
 
 def replicated_interval(replicates: Sequence[Floats], alpha: float, summary: Summary) -> tuple[float, float]:
-    """Interval of the median, over all networks of a kind, of each network's own median (or rate) over all inputs.
+    """Return the interval of the median, over all networks of a kind, of each network's own median or rate.
 
     Each network has an interval over its inputs. A tenth of alpha pays for all of these together (Bonferroni). The
     lower bound is an order statistic of their lower ends, and the upper bound one of their upper ends, as in
@@ -179,7 +181,7 @@ def replicated_interval(replicates: Sequence[Floats], alpha: float, summary: Sum
 
 
 def replicates_needed(alpha: float, *, spare: int = 0) -> int:
-    """The smallest number of replicates (inputs, or networks) whose median can be shown to lie on one side of a limit.
+    """Return the smallest number of replicates whose median can be shown to lie on one side of a limit.
 
     With that many, all of them but `spare` have to lie on this side: n is the smallest number for which
     2 P(Bin(n, 1/2) <= spare) <= alpha, and 2 (1/2)^n <= alpha where none is spared.
@@ -196,7 +198,7 @@ def replicates_needed(alpha: float, *, spare: int = 0) -> int:
 
 
 def inputs_to_decide(values: Floats, limit: float, alpha: float, summary: Summary) -> int | None:
-    """The number of inputs that would decide with a power of 80 %, if the shares of values beyond the limit stayed.
+    """Return how many inputs would decide with a power of 80 %, if the shares beyond the limit stayed.
 
     A median is compared as a rate: the share of values above the limit with one half. A NaN value counts against either
     side, as in the intervals.

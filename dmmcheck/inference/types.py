@@ -54,7 +54,7 @@ class Cost:
     seconds: float = 0.0
 
     def plus(self, other: Cost) -> Cost:
-        """Both costs together."""
+        """Return both costs together."""
         return Cost(
             gradient_evaluations=self.gradient_evaluations + other.gradient_evaluations,
             forward_evaluations=self.forward_evaluations + other.forward_evaluations,
@@ -62,7 +62,7 @@ class Cost:
         )
 
     def minus(self, other: Cost) -> Cost:
-        """This cost without another one that is part of it."""
+        """Return the difference of this cost and another cost that is a part of it."""
         return Cost(
             gradient_evaluations=self.gradient_evaluations - other.gradient_evaluations,
             forward_evaluations=self.forward_evaluations - other.forward_evaluations,

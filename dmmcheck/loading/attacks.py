@@ -13,7 +13,7 @@ from dmmcheck.loading.references import load, resolve
 
 
 def load_attacks(attacks: Iterable[Any], *, root: Path) -> dict[str, Attack]:
-    """Attacks by their names in reports.
+    """Return the attacks by their names in reports.
 
     Args:
         attacks: Names of torchattacks, ``pkg.mod:attr``, or objects that satisfy `Attack`.
@@ -27,7 +27,7 @@ def load_attacks(attacks: Iterable[Any], *, root: Path) -> dict[str, Attack]:
 
 
 def _loaded(attack: Any, root: Path) -> Attack:
-    """The attack that an element of the setting names."""
+    """Return the attack that an element of the setting names."""
     if not isinstance(attack, str):
         return _checked(attack, f"attacks: {attack!r}")
     if ":" not in attack:

@@ -32,7 +32,7 @@ _FIELDS = (
 
 
 def load_part(name: str, given: Given, *, root: Path) -> Any:
-    """The object that the value of a key refers to; a name of a built-in manifold or a pattern of files as it is.
+    """Return the object that the value of a key refers to; a built-in manifold's name or a file pattern as it is.
 
     Args:
         name: A key of `schema.SUBJECT`.
@@ -61,7 +61,7 @@ def load_part(name: str, given: Given, *, root: Path) -> Any:
 
 
 def build_subject(parts: Mapping[str, Any], *, root: Path, subject: Subject | None = None, samples: int = 0) -> Subject:
-    """A subject from its parts, or a copy of a subject with some parts replaced.
+    """Return a subject from its parts, or a copy of a subject with some parts replaced.
 
     Args:
         parts: Objects by key of ``[tool.dmmcheck]``; a text for a built-in manifold or a pattern of checkpoints.
@@ -120,7 +120,7 @@ def _manifold(manifold: Any, options: Mapping[str, Any] | None, examples: tuple[
 
 
 def _loaded(options: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """The options, with references such as the decoder's encode and decode replaced by their code."""
+    """Return the options, with references such as the decoder's encode and decode replaced by their code."""
 
     def loaded(name: str, value: Any) -> Any:
         if not isinstance(value, str) or not is_reference(value):

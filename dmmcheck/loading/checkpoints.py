@@ -20,7 +20,7 @@ WRAPPERS = ("state_dict", "model_state_dict", "model")
 def checkpoints_from(
     pattern: str, untrained: Callable[[], Any], what: str, *, root: Path
 ) -> list[tuple[int, nn.Module]]:
-    """The pair (step, model) of each file, in the order of the steps.
+    """Return the pair (step, model) of each file, in the order of the steps.
 
     Args:
         pattern: A glob pattern, relative to `root` or absolute. The step is the last whole number in a file's name.
@@ -51,7 +51,7 @@ def checkpoints_from(
 
 
 def _step(file: Path, what: str) -> int:
-    """The step that a file's name gives."""
+    """Return the step that a file's name gives."""
     numbers = re.findall(r"\d+", file.stem)
     if not numbers:
         raise ConfigError(f"{what}: {file.name} has no step in its name; name files like step-00100{file.suffix}")
@@ -59,7 +59,7 @@ def _step(file: Path, what: str) -> int:
 
 
 def _filled(model: nn.Module, file: Path, what: str) -> nn.Module:
-    """A copy of the model with the weights of a file, in evaluation mode."""
+    """Return a copy of the model with the weights of a file, in evaluation mode."""
     weights = _read(file, what)
     filled = copy.deepcopy(model)
     try:
@@ -74,7 +74,7 @@ def _filled(model: nn.Module, file: Path, what: str) -> nn.Module:
 
 
 def _read(file: Path, what: str) -> Mapping[str, Any]:
-    """The weights in a file, by the names of the parameters."""
+    """Return the weights in a file, by the names of the parameters."""
     try:
         content = _safetensors(file) if file.suffix == SAFETENSORS else torch.load(file, "cpu", weights_only=True)
     except ModuleNotFoundError as error:

@@ -14,7 +14,7 @@ PAIR, TRIPLE = 2, 3
 
 
 def with_groups(value: Any, what: str, *, limit: int = READ_LIMIT) -> tuple[Any, Any, Any | None, str]:
-    """Inputs x, labels y, groups (n,) or None, and what was read of a source in a few words; see `labelled`.
+    """Return the inputs x, labels y, groups (n,) or None, and what was read of a source in a few words; see `labelled`.
 
     Raises:
         SubjectError: The value is neither ``(x, y)``, ``(x, y, groups)`` nor a source of labelled items.
@@ -26,7 +26,7 @@ def with_groups(value: Any, what: str, *, limit: int = READ_LIMIT) -> tuple[Any,
 
 
 def labelled(value: Any, what: str, *, limit: int = READ_LIMIT) -> Read:
-    """Inputs ``(n, *input_shape)`` and labels of labelled data.
+    """Return the inputs ``(n, *input_shape)`` and labels of labelled data.
 
     Args:
         value: (x, y), each an array, tensor or frame; or a source of items, see `items.read`.
@@ -43,7 +43,7 @@ def labelled(value: Any, what: str, *, limit: int = READ_LIMIT) -> Read:
 
 
 def inputs_and_labels(value: Any, what: str, *, limit: int = READ_LIMIT) -> Read:
-    """Inputs, and labels or None; see `labelled`. An array, frame or sparse matrix alone has no labels."""
+    """Return the inputs, and labels or None; see `labelled`. An array, frame or sparse matrix alone has no labels."""
     if isinstance(value, TensorDataset):
         value = value.tensors
     if isinstance(value, (tuple, list)) and not (value and are_mappings(value)):

@@ -37,12 +37,12 @@ class Read:
 
 
 def is_source(value: Any) -> bool:
-    """Whether items can be taken from a value: it has a length and places, or can be iterated over."""
+    """Return whether items can be taken from a value: it has a length and places, or can be iterated over."""
     return (hasattr(value, "__getitem__") and hasattr(value, "__len__")) or hasattr(value, "__iter__")
 
 
 def read(source: Any, what: str, limit: int = READ_LIMIT) -> Read:
-    """At most `limit` items of a source.
+    """Read at most `limit` items of a source.
 
     Of a dataset with a length, the items are drawn at random before any is read, always the same ones; a loader of one
     is read through its dataset and its ``collate_fn``. Of anything else, the first items are taken, whether it ends or
@@ -74,13 +74,13 @@ def read(source: Any, what: str, limit: int = READ_LIMIT) -> Read:
 
 
 def _has_places(dataset: Any) -> bool:
-    """Whether items can be read by number."""
+    """Return whether items can be read by number."""
     places = hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")
     return places and not isinstance(dataset, IterableDataset)
 
 
 def _takes_all(loader: Any) -> bool:
-    """Whether a loader goes through its whole dataset, each item once."""
+    """Return whether a loader goes through its whole dataset, each item once."""
     sampler = getattr(loader, "sampler", None)
     replaces = isinstance(sampler, RandomSampler) and sampler.replacement
     return isinstance(sampler, (SequentialSampler, RandomSampler)) and not replaces
@@ -96,7 +96,7 @@ def _length(dataset: Any, what: str) -> int:
 
 
 def _drawn(total: int, limit: int, what: str) -> list[int]:
-    """Numbers of the items to read, in rising order."""
+    """Return the numbers of the items to read, in rising order."""
     if total <= limit:
         return list(range(total))
     generator = seeded(0, "items", what)
@@ -109,7 +109,7 @@ def _drawn(total: int, limit: int, what: str) -> list[int]:
 
 
 def _items(source: Any, what: str, *, are_batches: bool) -> Iterator[Any]:
-    """The items of an iterable, one after the other; those of a loader come in batches."""
+    """Yield the items of an iterable one by one; the items of a loader come in batches."""
     for number, item in enumerate(_guarded(source, what)):
         if not are_batches or getattr(source, "batch_size", None) is None:
             yield item
@@ -118,7 +118,7 @@ def _items(source: Any, what: str, *, are_batches: bool) -> Iterator[Any]:
 
 
 def _guarded(items: Iterable[Any], what: str) -> Iterator[Any]:
-    """Items as they come; an exception of the source is one clear error."""
+    """Yield the items of a source, and turn an exception of the source into one error."""
     number, end = 0, object()
     remedy = "let the source return each of its items"
     with user_code(what, remedy, SubjectError, where="when it was iterated over"):
@@ -133,7 +133,7 @@ def _guarded(items: Iterable[Any], what: str) -> Iterator[Any]:
 
 
 def _collated(items: list[Any], collate: Callable[[list[Any]], Any], what: str) -> list[Any]:
-    """The items as a loader's function makes them, one at a time."""
+    """Return the items as the loader's ``collate_fn`` makes them, each passed alone."""
     return [
         one
         for number, item in enumerate(items)
@@ -142,7 +142,7 @@ def _collated(items: list[Any], collate: Callable[[list[Any]], Any], what: str) 
 
 
 def _of_batch(batch: Any, what: str) -> Iterator[tuple[Any, Any]]:
-    """The items of one batch of inputs and labels."""
+    """Return the items of one batch of inputs and labels."""
     inputs, labels = _parts(batch, what)
     if not hasattr(inputs, "__len__") or not hasattr(labels, "__len__") or len(inputs) != len(labels):
         raise SubjectError(f"{what} does not have as many inputs as labels; {ADVICE}")
@@ -150,7 +150,7 @@ def _of_batch(batch: Any, what: str) -> Iterator[tuple[Any, Any]]:
 
 
 def _parts(item: Any, what: str) -> tuple[Any, Any]:
-    """Input and label of an item, or of a batch.
+    """Return the input and the label of an item, or of a batch.
 
     Raises:
         SubjectError: It is neither a pair, a pair with metadata, nor a dict with an input and a label.
@@ -171,12 +171,12 @@ def _parts(item: Any, what: str) -> tuple[Any, Any]:
 
 
 def are_mappings(value: Any) -> bool:
-    """Whether a value is a list of dicts."""
+    """Return whether a value is a list of dicts."""
     return isinstance(value, (list, tuple)) and all(isinstance(part, Mapping) for part in value)
 
 
 def _stacked(items: list[Any], what: str, said: str) -> Read:
-    """Items as one tensor of inputs and one array or tensor of labels."""
+    """Return the items as one tensor of inputs and one array or tensor of labels."""
     if not items:
         raise SubjectError(f"{what} is empty; give the test split")
     parts = [_parts(item, f"{what}: item {number}") for number, item in enumerate(items)]
@@ -191,7 +191,7 @@ def _stacked(items: list[Any], what: str, said: str) -> Read:
 
 
 def _labels(labels: list[Any], what: str) -> Any:
-    """Labels of items as one tensor, or as an array of texts."""
+    """Return the labels of items as one tensor, or as an array of texts."""
     if all(isinstance(label, str) for label in labels):
         return np.array(labels)
     tensors = [_tensor(label, f"{what}: the label of item {number}") for number, label in enumerate(labels)]
@@ -207,7 +207,7 @@ def _labels(labels: list[Any], what: str) -> Any:
 
 
 def _tensor(value: Any, what: str) -> torch.Tensor:
-    """A value of a dataset as a tensor."""
+    """Return a value of a dataset as a tensor."""
     try:
         return torch.as_tensor(value)
     except (TypeError, ValueError, RuntimeError) as error:

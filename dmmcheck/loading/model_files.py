@@ -20,7 +20,7 @@ OWN_FUNCTION = (
 
 
 def is_model_file(name: str) -> bool:
-    """Whether a text ends like the name of a file that may hold a model.
+    """Return whether a text ends like the name of a file that may hold a model.
 
     Example:
         >>> is_model_file("net.onnx"), is_model_file("shop.model:load")
@@ -30,7 +30,7 @@ def is_model_file(name: str) -> bool:
 
 
 def load_model_file(file: Path, what: str) -> Any:
-    """The model in a file: a module, or a function over numpy arrays.
+    """Return the model in a file: a module, or a function over numpy arrays.
 
     Args:
         file: A file of TorchScript (``.pt``), an exported program (``.pt2``) or an ONNX graph (``.onnx``).
@@ -77,7 +77,7 @@ def _onnx(file: Path) -> Any:
 
 
 def _holds_weights(file: Path) -> bool:
-    """Whether a file holds a dict of tensors; read without executing anything in it."""
+    """Return whether a file holds a dict of tensors, without executing anything in the file."""
     try:
         return isinstance(torch.load(file, map_location="cpu", weights_only=True), dict)
     except Exception:  # whatever else the file is, it holds no weights that can be told

@@ -24,7 +24,7 @@ class UserCodeError(ConfigError):
 
 
 def is_reference(text: str) -> bool:
-    """Whether a text has the form ``pkg.mod:attr`` or ``path.py:attr``.
+    """Return whether a text has the form ``pkg.mod:attr`` or ``path.py:attr``.
 
     Example:
         >>> is_reference("shop.model:load"), is_reference("local-pca")
@@ -34,7 +34,7 @@ def is_reference(text: str) -> bool:
 
 
 def load(reference: str, what: str, *, root: Path) -> Any:
-    """The object that a reference names.
+    """Return the object that a reference names.
 
     Args:
         reference: ``pkg.mod:attr`` or ``path.py:attr``; attr may have dots.
@@ -66,7 +66,7 @@ def load(reference: str, what: str, *, root: Path) -> Any:
 
 
 def resolve(value: Any, what: str, *, may_be_function: bool) -> Any:
-    """The result of a function or class that can be called without arguments; any other value as it is.
+    """Return the result of a function or class that can be called without arguments; any other value as it is.
 
     Objects that are neither function nor class are values even if they can be called: a ``torch.nn.Module`` is the
     model itself.
@@ -96,7 +96,7 @@ def resolve(value: Any, what: str, *, may_be_function: bool) -> Any:
 
 
 def _required(function: Any) -> list[str]:
-    """Names of the required arguments; none where Python cannot tell them."""
+    """Return the names of the required arguments; none where Python cannot tell them."""
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
@@ -106,13 +106,13 @@ def _required(function: Any) -> list[str]:
 
 
 def _called(function: Any, what: str) -> Any:
-    """What the user's function returns."""
+    """Return what the user's function returns."""
     with user_code(what, "let it return the object", UserCodeError, where="when called"):
         return function()
 
 
 def _module(where: str, what: str, root: Path) -> ModuleType:
-    """The module of a dotted name, or of a path that ends with ``.py``."""
+    """Return the module of a dotted name, or of a path that ends with ``.py``."""
     if str(root) not in sys.path:
         sys.path.insert(0, str(root))
     try:
@@ -137,7 +137,10 @@ def _raised_in_import(error: BaseException, what: str) -> UserCodeError:
 
 
 def _from_file(path: Path, what: str, root: Path) -> ModuleType:
-    """The module of a file; the one that ``import`` returns if it finds this file, so that the file runs once."""
+    """Return the module of a file.
+
+    Where ``import`` would find this file, it is the module that ``import`` returns, so that the file runs once.
+    """
     if not path.is_file():
         near = did_you_mean(path.name, [other.name for other in path.parent.glob("*.py")])
         raise ConfigError(f"{what}: there is no file {path}{near}; give a path relative to {root}")
@@ -150,7 +153,7 @@ def _from_file(path: Path, what: str, root: Path) -> ModuleType:
 
 
 def _dotted(path: Path, root: Path) -> str:
-    """The name under which ``import`` may find a file in `root`; "" for any other file."""
+    """Return the name under which ``import`` may find a file in `root`; "" for any other file."""
     if not path.resolve().is_relative_to(root.resolve()):
         return ""
     parts = path.resolve().relative_to(root.resolve()).with_suffix("").parts
@@ -159,7 +162,7 @@ def _dotted(path: Path, root: Path) -> str:
 
 
 def _executed(name: str, path: Path) -> ModuleType:
-    """The module of a file under a name that ``import`` does not use; executed once."""
+    """Return the module of a file under a name that ``import`` does not use; executed once."""
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, path)

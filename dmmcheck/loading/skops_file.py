@@ -11,7 +11,7 @@ SUFFIX = ".skops"
 
 
 def load_estimator(path: Path, what: str) -> Any:
-    """The estimator in a file of skops.
+    """Return the estimator in a file of skops.
 
     Args:
         path: The file.

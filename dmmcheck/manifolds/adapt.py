@@ -20,7 +20,7 @@ MEMBERS = ("project_point", "tangent_basis")
 
 
 def as_manifold(value: Any, input_shape: tuple[int, ...], **options: Any) -> Any:
-    """A manifold of what a user gave.
+    """Return the manifold that a user's value stands for.
 
     Args:
         value: A manifold, which is returned as it is, as is anything of another kind; a fitted transformer with
@@ -56,14 +56,14 @@ def as_manifold(value: Any, input_shape: tuple[int, ...], **options: Any) -> Any
 
 
 def is_generator(value: Any) -> bool:
-    """Whether a value is a function, or a module without an encoder that is no manifold itself."""
+    """Return whether a value is a function, or a module without an encoder that is no manifold itself."""
     if isinstance(value, nn.Module):
         return not _parts(value) and not hasattr(value, "project_point")
     return inspect.isroutine(value) or isinstance(value, functools.partial)
 
 
 def _parts(value: Any) -> Sequence[Any]:
-    """The encoder and the decoder of a pair or of a module; nothing where there are none."""
+    """Return the encoder and the decoder of a pair or of a module; nothing where there are none."""
     if isinstance(value, (tuple, list)) and len(value) == 2 and all(map(callable, value)):
         return value
     if not isinstance(value, nn.Module):
@@ -76,7 +76,7 @@ def _parts(value: Any) -> Sequence[Any]:
 
 
 def is_points(value: Any) -> bool:
-    """Whether a value is an array of points, in a tensor, an array, a frame or a sparse matrix."""
+    """Return whether a value is an array of points, in a tensor, an array, a frame or a sparse matrix."""
     return isinstance(value, (Tensor, np.ndarray)) or any(hasattr(value, name) for name in ("to_numpy", "toarray"))
 
 

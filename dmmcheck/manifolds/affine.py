@@ -57,13 +57,13 @@ class Subspace:
         return self.basis.shape[1]
 
     def project_point(self, x: Tensor) -> Tensor:
-        """The points (n, D) of the subspace that are nearest to points x (n, D)."""
+        """Return the points (n, D) of the subspace that are nearest to points x (n, D)."""
         basis = self.basis.to(x)
         origin = torch.zeros_like(x[0]) if self.origin is None else self.origin.to(x)
         return origin + geometry.project_tangent(x - origin, basis)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """The basis (D, k), which all points x (n, D) share."""
+        """Return the basis (D, k), which all points x (n, D) share."""
         return self.basis.to(x)
 
 
@@ -79,7 +79,7 @@ class PrincipalSubspace(Subspace):
     note: str = ""
 
     def refit(self, dim: int) -> PrincipalSubspace:
-        """The manifold of the same points with another dimension.
+        """Return the manifold of the same points with another dimension.
 
         Raises:
             ManifoldError: See `PCA.fit`.
@@ -87,7 +87,7 @@ class PrincipalSubspace(Subspace):
         return PCA(dim=dim).fit(self.training_points)
 
     def refit_on(self, points: Tensor) -> PrincipalSubspace:
-        """The manifold of other points (m, D), e.g. of the same points in other units."""
+        """Return the manifold of other points (m, D), e.g. of the same points in other units."""
         return PCA(dim=ESTIMATE if self.note else self.dim).fit(points)
 
 
@@ -103,7 +103,7 @@ class PCA:
 
     @neutral_state()
     def fit(self, x: Any) -> PrincipalSubspace:
-        """The manifold of points ``(m, *input_shape)``.
+        """Return the manifold of points ``(m, *input_shape)``.
 
         Raises:
             ManifoldError: There are too few points, k is not below D, or k exceeds the rank of the points.

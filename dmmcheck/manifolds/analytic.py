@@ -41,15 +41,15 @@ class Shape(Protocol):
         ...
 
     def nearest(self, u: Tensor) -> Tensor:
-        """The points (n, q) of the shape that are nearest to points u (n, q)."""
+        """Return the points (n, q) of the shape that are nearest to points u (n, q)."""
         ...
 
     def tangent(self, u: Tensor) -> Tensor:
-        """Orthonormal bases (n, q, k) of the tangent spaces at points u (n, q) of the shape."""
+        """Return the orthonormal bases (n, q, k) of the tangent spaces at points u (n, q) of the shape."""
         ...
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Random points (count, q) of the shape in float64."""
+        """Return random points (count, q) of the shape in float64."""
         ...
 
 
@@ -78,16 +78,16 @@ class Embedded:
         return self.shape.dim
 
     def project_point(self, x: Tensor) -> Tensor:
-        """The points (n, D) of the manifold that are nearest to points x (n, D)."""
+        """Return the points (n, D) of the manifold that are nearest to points x (n, D)."""
         nearest = self.shape.nearest(self._coordinates(x))
         return (self.origin + nearest @ self.frame.T).to(x)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases (n, D, k) of the tangent spaces at the projections of points x (n, D)."""
+        """Return the orthonormal bases (n, D, k) of the tangent spaces at the projections of points x (n, D)."""
         return (self.frame @ self.shape.tangent(self.shape.nearest(self._coordinates(x)))).to(x)
 
     def sample(self, count: int, *, noise: float = 0.0, generator: torch.Generator) -> Tensor:
-        """Random points (count, D) in float64.
+        """Return random points (count, D) in float64.
 
         Args:
             count: Number of points.
@@ -98,7 +98,7 @@ class Embedded:
         return points + noise * torch.randn(points.shape, generator=generator, dtype=torch.float64)
 
     def _coordinates(self, x: Tensor) -> Tensor:
-        """Coordinates (n, q) of points (n, D), in float64 on the CPU."""
+        """Return the coordinates (n, q) of points (n, D), in float64 on the CPU."""
         return (x.detach().cpu().double() - self.origin) @ self.frame
 
 
@@ -193,7 +193,7 @@ class Torus:
         return self._points(angles[0], angles[1])
 
     def _angles(self, u: Tensor) -> tuple[Tensor, Tensor]:
-        """The angle around the axis (n,), and the angle in the tube (n,)."""
+        """Return the angle around the axis (n,), and the angle in the tube (n,)."""
         return torch.atan2(u[:, 1], u[:, 0]), torch.atan2(u[:, 2], u[:, :2].norm(dim=1) - self.major)
 
     def _points(self, around: Tensor, tube: Tensor) -> Tensor:
@@ -232,7 +232,7 @@ class Roll:
         return torch.stack([t * t.cos(), HEIGHT * shares[1], t * t.sin()], 1)
 
     def _angle(self, u: Tensor) -> Tensor:
-        """The angle t (n,) of the nearest point: the minimum of t^2 - 2 t rho cos(t - alpha)."""
+        """Return the angle t (n,) of the nearest point: the minimum of t^2 - 2 t rho cos(t - alpha)."""
         rho, alpha = u[:, [0, 2]].norm(dim=1), torch.atan2(u[:, 2], u[:, 0])
         grid = torch.linspace(*TURNS, GRID, dtype=u.dtype)
         lost = grid.square() - 2 * grid * rho[:, None] * (grid - alpha[:, None]).cos()
@@ -247,7 +247,7 @@ class Roll:
 
 
 def affine(dim: int, ambient_dim: int, *, generator: torch.Generator) -> Embedded:
-    """A random affine subspace of dimension k in R^D.
+    """Return a random affine subspace of dimension k in R^D.
 
     Raises:
         ManifoldError: k is not in [1, D).
@@ -264,7 +264,7 @@ def affine(dim: int, ambient_dim: int, *, generator: torch.Generator) -> Embedde
 
 
 def sphere(dim: int, ambient_dim: int, *, radius: float = 1.0, generator: torch.Generator) -> Embedded:
-    """A sphere of dimension k in R^D.
+    """Return a sphere of dimension k in R^D.
 
     Raises:
         ManifoldError: k is not in [1, D), or the radius is not positive.
@@ -274,7 +274,7 @@ def sphere(dim: int, ambient_dim: int, *, radius: float = 1.0, generator: torch.
 
 
 def torus(ambient_dim: int, *, radii: tuple[float, float] = TORUS_RADII, generator: torch.Generator) -> Embedded:
-    """A torus, of dimension 2, in R^D.
+    """Return a torus, of dimension 2, in R^D.
 
     Args:
         ambient_dim: D, at least 3.
@@ -291,7 +291,7 @@ def torus(ambient_dim: int, *, radii: tuple[float, float] = TORUS_RADII, generat
 
 
 def swiss_roll(ambient_dim: int, *, generator: torch.Generator) -> Embedded:
-    """A Swiss roll, of dimension 2, in R^D.
+    """Return a Swiss roll, of dimension 2, in R^D.
 
     Raises:
         ManifoldError: D is below 3.
@@ -305,7 +305,7 @@ def _positive(what: str, value: float) -> None:
 
 
 def _embedded(shape: Shape, ambient_dim: int, generator: torch.Generator) -> Embedded:
-    """A shape at a random place in R^D."""
+    """Return a shape at a random place in R^D."""
     least = max(shape.coordinates, shape.dim + 1)
     if shape.dim < 1 or ambient_dim < least:
         raise ManifoldError(

@@ -63,18 +63,18 @@ class Network(nn.Module):
         self.outward = _layers(dim, points.shape[1], generator).to(points)
 
     def encode(self, x: Tensor) -> Tensor:
-        """Codes (n, k) of points (n, D)."""
+        """Return the codes (n, k) of points (n, D)."""
         centred = (x - self.mean) / self.size
         codes: Tensor = centred @ self.basis / self.spread + self.inward(centred)
         return codes
 
     def decode(self, z: Tensor) -> Tensor:
-        """Points (n, D) of codes (n, k)."""
+        """Return the points (n, D) of codes (n, k)."""
         points: Tensor = self.mean + self.size * ((z * self.spread) @ self.basis.T + self.outward(z))
         return points
 
     def jacobian(self, z: Tensor) -> Tensor:
-        """Jacobians (n, D, k) of the decoded points of codes (n, k)."""
+        """Return the Jacobians (n, D, k) of the decoded points of codes (n, k)."""
         first, last = self.outward[0], self.outward[2]
         hidden = first(z)
         gate = hidden.sigmoid()
@@ -83,12 +83,12 @@ class Network(nn.Module):
         return columns
 
     def error(self, x: Tensor) -> Tensor:
-        """Mean square of what is lost of points (n, D), as a share of the variance of the training points."""
+        """Return the mean square of the residuals of points (n, D), over the variance of the training points."""
         return ((self.decode(self.encode(x)) - x) / self.size).square().mean()
 
 
 def _layers(inputs: int, outputs: int, generator: torch.Generator) -> nn.Sequential:
-    """Two layers, of whose weights the last begin at zero."""
+    """Return two layers, of whose weights the last begin at zero."""
     make: Any = nn.utils.skip_init  # without numbers from the global generator
     first, last = make(nn.Linear, inputs, WIDTH), make(nn.Linear, WIDTH, outputs)
     nn.init.normal_(first.weight, std=inputs**-0.5, generator=generator)
@@ -112,7 +112,7 @@ class TrainedAutoencoder(Decoder):
         self.network, self.recipe, self.note = network, recipe, note
 
     def _encoded(self, x: Tensor) -> Tensor:
-        """Codes (n, k) of the decoded points nearest to points (n, D); where D k is large, those of the encoder.
+        """Return the codes (n, k) of the decoded points nearest to points (n, D); where D k is large, the encoder's.
 
         The search for the nearest points holds Jacobians (n, D, k).
         """
@@ -126,7 +126,7 @@ class TrainedAutoencoder(Decoder):
         return self.network.jacobian(codes)
 
     def refit(self, dim: int) -> TrainedAutoencoder:
-        """An autoencoder of the same points with another dimension.
+        """Return an autoencoder of the same points with another dimension.
 
         Raises:
             ManifoldError: See `Autoencoder.fit`.
@@ -134,7 +134,7 @@ class TrainedAutoencoder(Decoder):
         return replace(self.recipe, dim=dim).fit(self.training_points)
 
     def refit_on(self, points: Tensor) -> TrainedAutoencoder:
-        """An autoencoder of other points (m, D), e.g. of the same points in other units."""
+        """Return an autoencoder of other points (m, D), e.g. of the same points in other units."""
         return self.recipe.fit(points)
 
 
@@ -169,7 +169,7 @@ class Autoencoder:
 
     @neutral_state()
     def fit(self, x: Any) -> TrainedAutoencoder:
-        """The manifold of points ``(m, *input_shape)``.
+        """Return the manifold of points ``(m, *input_shape)``.
 
         Raises:
             ManifoldError: There are too few points, k is not below D or exceeds the rank of the points, or training

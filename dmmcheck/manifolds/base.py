@@ -40,16 +40,16 @@ class Manifold(Protocol):
         ...
 
     def project_point(self, x: Tensor) -> Tensor:
-        """Points (n, D) of the manifold near points x (n, D)."""
+        """Return the points (n, D) of the manifold near points x (n, D)."""
         ...
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases (n, D, k) of the tangent spaces at or near points x (n, D), or one basis (D, k) for all."""
+        """Return orthonormal bases (n, D, k) of tangent spaces at or near points x (n, D), or one (D, k) for all."""
         ...
 
 
 def default_dim(x: Any) -> int:
-    """The dimension k where none is given and none can be estimated: 16, or half of D where that is less.
+    """Return the dimension k where none is given and none can be estimated: 16, or half of D where that is less.
 
     Half of D leaves as many dimensions off the manifold.
 
@@ -61,7 +61,7 @@ def default_dim(x: Any) -> int:
 
 
 def fitting_points(x: Any, dim: int) -> Tensor:
-    """The points to fit a manifold on, as a tensor (m, D) in float32 or float64.
+    """Return the points to fit a manifold on, as a tensor (m, D) in float32 or float64.
 
     Args:
         x: Points ``(m, *input_shape)``: a tensor, array, frame, sparse matrix or nested list.
@@ -131,7 +131,7 @@ def validate_manifold(manifold: Any, x: Tensor) -> Tensor | TangentSpaces:
 
 
 def checked_spaces(manifold: Any, x: Tensor) -> TangentSpaces | None:
-    """The tangent spaces of a manifold at points x (n, D) without bases, checked; None where it has bases.
+    """Return the tangent spaces of a manifold at points x (n, D) without bases, checked; None where it has bases.
 
     Raises:
         ManifoldError: The manifold raises, or the projection is not finite, idempotent and symmetric.
@@ -150,7 +150,7 @@ def checked_spaces(manifold: Any, x: Tensor) -> TangentSpaces | None:
 
 
 def projection_residual(spaces: TangentSpaces, x: Tensor, *, generator: torch.Generator) -> float:
-    """How far projections at points x (n, D) are from P P v = P v and u.(P v) = (P u).v, for two random vectors."""
+    """Return how far projections at x (n, D) are from P P v = P v and u.(P v) = (P u).v, for two random vectors."""
     u, v = torch.randn((2, x.shape[1]), generator=generator, dtype=torch.float64).to(x)
     inside, other = spaces.project(u.expand_as(x)), spaces.project(v.expand_as(x))
     size = inside.norm(dim=1)
@@ -160,7 +160,7 @@ def projection_residual(spaces: TangentSpaces, x: Tensor, *, generator: torch.Ge
 
 
 def checked_basis(manifold: Any, x: Tensor) -> Tensor:
-    """The tangent bases of a manifold at points x (n, D), checked as in `validate_manifold`.
+    """Return the tangent bases of a manifold at points x (n, D), checked as in `validate_manifold`.
 
     Raises:
         ManifoldError: The manifold raises, or its bases are not finite, not orthonormal, or of another shape.

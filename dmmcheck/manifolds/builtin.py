@@ -41,7 +41,7 @@ class Builtin:
     needs_labels: bool = False
 
     def __call__(self, **options: Any) -> Any:
-        """The estimator with these options, which is not fitted yet; loads torch."""
+        """Return the estimator with these options, which is not fitted yet; loads torch."""
         return getattr(importlib.import_module(self.home), self.attribute)(**options)
 
 
@@ -70,7 +70,7 @@ BUILTIN: Mapping[str, Builtin] = {
 
 
 def build(name: str, options: Mapping[str, Any], points: Any = None, labels: Any = None) -> Manifold:
-    """A built-in manifold with options, fitted on points.
+    """Return a built-in manifold with options, fitted on points.
 
     Args:
         name: A key of `BUILTIN`.
@@ -101,7 +101,7 @@ def build(name: str, options: Mapping[str, Any], points: Any = None, labels: Any
 
 
 def check(name: str, options: Mapping[str, Any]) -> Builtin:
-    """The built-in manifold of a name, after a check of the options for it; loads no other module.
+    """Return the built-in manifold of a name, after a check of the options for it; loads no other module.
 
     Raises:
         ManifoldError: The name or an option is unknown, or an option has a wrong value or is missing.

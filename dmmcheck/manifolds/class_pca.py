@@ -52,15 +52,15 @@ class ClassPlanes:
         object.__setattr__(self, "bases", torch.stack([basis for _, basis in planes]))
 
     def project_point(self, x: Tensor) -> Tensor:
-        """The points (n, D) of the nearest planes that are nearest to points x (n, D)."""
+        """Return the points (n, D) of the nearest planes that are nearest to points x (n, D)."""
         return self._nearest(x)[0]
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases (n, D, k) of the planes that are nearest to points x (n, D)."""
+        """Return the orthonormal bases (n, D, k) of the planes that are nearest to points x (n, D)."""
         return self.bases.to(x)[self._nearest(x)[1]]
 
     def refit(self, dim: int) -> ClassPlanes:
-        """The manifold of the same points with another dimension.
+        """Return the manifold of the same points with another dimension.
 
         Raises:
             ManifoldError: See `ClassPCA.fit`.
@@ -68,11 +68,11 @@ class ClassPlanes:
         return replace(self, training_points=fitting_points(self.training_points, dim), dim=dim, note="")
 
     def refit_on(self, points: Tensor) -> ClassPlanes:
-        """The manifold of other points (m, D) of the same classes, e.g. of the same points in other units."""
+        """Return the manifold of other points (m, D) of the same classes, e.g. of the same points in other units."""
         return ClassPCA(dim=ESTIMATE if self.note else self.dim).fit(points, self.labels)
 
     def _plane(self, label: int) -> tuple[Tensor, Tensor]:
-        """Mean (D,) and basis (D, k) of a class."""
+        """Return the mean (D,) and basis (D, k) of a class."""
         points = self.training_points[self.labels.to(self.training_points.device) == label]
         plane = principal_plane(points, min(self.dim, len(points)))
         rank = int(plane.rank)
@@ -87,7 +87,7 @@ class ClassPlanes:
         return plane.mean[0], plane.basis[0]
 
     def _nearest(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Projections (n, D) of points x (n, D) to the nearest planes, and the numbers (n,) of these."""
+        """Return the projections (n, D) of points x (n, D) to the nearest planes, and these planes' numbers (n,)."""
         projected, number = torch.empty_like(x), torch.zeros(len(x), dtype=torch.long, device=x.device)
         least = x.new_full((len(x),), torch.inf)
         for label, point in enumerate(self._projections(x)):
@@ -97,7 +97,7 @@ class ClassPlanes:
         return projected, number
 
     def _projections(self, x: Tensor) -> Iterator[Tensor]:
-        """Projections (n, D) of points to the plane of one class after the other."""
+        """Yield the projections (n, D) of points to the plane of one class after the other."""
         for mean, basis in zip(self.means.to(x), self.bases.to(x), strict=True):
             yield mean + geometry.project_tangent(x - mean, basis)
 
@@ -122,7 +122,9 @@ class ClassPCA:
 
     @neutral_state()
     def fit(self, x: Any, y: Any) -> ClassPlanes:
-        """The manifold of training points ``(m, *input_shape)`` with labels y (m,): numbers, texts, or one-hot rows.
+        """Return the manifold of training points ``(m, *input_shape)`` with labels y (m,).
+
+        Labels are numbers, texts, or one-hot rows.
 
         Raises:
             ManifoldError: A class has too few points for k directions, k is not below D, or there are not as many
@@ -137,7 +139,7 @@ class ClassPCA:
 
 
 def _numbers(y: Any, count: int) -> Tensor:
-    """The classes of labels as numbers (count,)."""
+    """Return the classes of labels as numbers (count,)."""
     given, _ = plain(y, LABELS)
     labels = np.asarray(given.detach().cpu() if isinstance(given, Tensor) else given)
     if labels.ndim == 2 and labels.shape[1] > 1:

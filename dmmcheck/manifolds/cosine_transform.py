@@ -12,7 +12,9 @@ from torch import Tensor
 
 
 def cosine_transform(v: Tensor, axes: tuple[int, ...], *, inverse: bool) -> Tensor:
-    """Orthonormal DCT-II of a tensor along axes, or its inverse; without gradients, on the device of the tensor.
+    """Return the orthonormal DCT-II of a tensor along axes, or its inverse.
+
+    The transform has no gradient, and runs on the device of the tensor.
 
     Example:
         >>> import torch
@@ -28,14 +30,17 @@ def cosine_transform(v: Tensor, axes: tuple[int, ...], *, inverse: bool) -> Tens
 
 
 def by_torch(v: Tensor, axes: tuple[int, ...], *, inverse: bool) -> Tensor:
-    """The same by torch alone: SciPy would take the tensor to the memory of the processor and back."""
+    """Return the same transform by torch alone.
+
+    SciPy would take the tensor to the memory of the processor and back.
+    """
     for axis in axes:
         v = (_inverse_cosine if inverse else _cosine)(v.transpose(axis, -1)).transpose(axis, -1)
     return v
 
 
 def _cosine(v: Tensor) -> Tensor:
-    """Orthonormal DCT-II along the last axis.
+    """Return the orthonormal DCT-II along the last axis.
 
     Source: Makhoul, A fast cosine transform in one and two dimensions, 1980: the even entries, then the odd ones in
     reverse order, have a Fourier transform that, after a turn of each frequency, is the cosine transform.
@@ -48,7 +53,7 @@ def _cosine(v: Tensor) -> Tensor:
 
 
 def _inverse_cosine(v: Tensor) -> Tensor:
-    """The inverse of `_cosine`, which is its transpose."""
+    """Return the inverse of `_cosine`, which is its transpose."""
     size = v.shape[-1]
     turn, scale = _turns(size, v.device, v.dtype)
     scaled, count = v / scale, size // 2 + 1
@@ -62,7 +67,7 @@ def _inverse_cosine(v: Tensor) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _turns(size: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """The turns exp(-i pi k / 2 N) of the frequencies k = 0 to N / 2, and the factors (N,) to make them orthonormal."""
+    """Return the turns exp(-i pi k / 2 N) for k = 0 to N / 2, and the factors (N,) that make them orthonormal."""
     frequency = torch.arange(size // 2 + 1, dtype=torch.float64)  # on the processor: not every device has float64
     turn = torch.polar(torch.ones_like(frequency), -math.pi / (2 * size) * frequency)
     scale = torch.full((size,), math.sqrt(2 / size), dtype=dtype)

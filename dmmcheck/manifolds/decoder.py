@@ -93,7 +93,7 @@ class Decoder:
         return self._dim
 
     def fit(self, x: Any) -> Decoder:
-        """The same manifold with training inputs ``(m, *input_shape)``, which give it input_shape and dim.
+        """Return the same manifold with training inputs ``(m, *input_shape)``, which give it input_shape and dim.
 
         Raises:
             ManifoldError: The points cannot be used, or cannot be encoded.
@@ -112,7 +112,7 @@ class Decoder:
         return fitted
 
     def project_point(self, x: Tensor) -> Tensor:
-        """Points x (n, D) encoded and decoded, (n, D).
+        """Return the points x (n, D) encoded and decoded, (n, D).
 
         Raises:
             ManifoldError: The encoder or the decoder raised, or returned another shape.
@@ -122,7 +122,7 @@ class Decoder:
             return torch.cat([self.decoded(self._encoded(piece), x.shape[1]) for piece in pieces]).to(x)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases (n, D, k) of the column spaces of the decoder's Jacobians at the codes of points x (n, D).
+        """Return orthonormal bases (n, D, k) of the column spaces of the Jacobians at the codes of points x (n, D).
 
         Raises:
             ManifoldError: See `project_point`; or k is not below D, or a Jacobian has a lower rank than k.
@@ -137,7 +137,7 @@ class Decoder:
         return basis
 
     def tangent_spaces(self, x: Tensor) -> ColumnSpaces | None:
-        """The tangent spaces at points x (n, D) without bases; None where `tangent_basis` is the way to have them.
+        """Return the tangent spaces at points x (n, D) without bases; None where `tangent_basis` has to give them.
 
         Raises:
             ManifoldError: See `project_point`; or more than one per cent of a random change of a code moves no point,
@@ -163,7 +163,7 @@ class Decoder:
         return spaces
 
     def codes(self, x: Tensor) -> Tensor:
-        """Codes (n, ...) of points x (n, D).
+        """Return the codes (n, ...) of points x (n, D).
 
         Raises:
             ManifoldError: See `project_point`.
@@ -172,7 +172,7 @@ class Decoder:
             return self._encoded(x)
 
     def points(self, codes: Tensor, ambient_dim: int) -> Tensor:
-        """Decoded points (n, D) of codes (n, ...).
+        """Return the decoded points (n, D) of codes (n, ...).
 
         Raises:
             ManifoldError: See `project_point`.
@@ -181,7 +181,7 @@ class Decoder:
             return self.decoded(codes, ambient_dim)
 
     def jacobian(self, codes: Tensor, ambient_dim: int) -> Tensor:
-        """Jacobians (n, D, k) of the decoded points at codes (n, ...).
+        """Return the Jacobians (n, D, k) of the decoded points at codes (n, ...).
 
         Raises:
             ManifoldError: See `project_point`.
@@ -190,7 +190,7 @@ class Decoder:
             return self._jacobian(codes, ambient_dim)
 
     def _encoded(self, x: Tensor) -> Tensor:
-        """Codes (n, ...) of points (n, D), on the encoder's device."""
+        """Return the codes (n, ...) of points (n, D), on the encoder's device."""
         device, dtype = placement(self.encode, x, what="encoder", error=ManifoldError)
         shaped = x.detach().to(device, dtype).reshape(-1, *(self.input_shape or x.shape[1:])).clone()
         output = _output(self.encode, "encoder", shaped, self._remedy)
@@ -216,7 +216,9 @@ class Decoder:
         return codes.to(*placement(self.decode, codes, what="decoder", error=ManifoldError))
 
     def decoded(self, codes: Tensor, ambient_dim: int) -> Tensor:
-        """Points (n, D) of codes (n, ...), differentiable; the modules are called in the mode that they are in.
+        """Return the points (n, D) of codes (n, ...), differentiable.
+
+        The modules are called in the mode that they are in.
 
         Raises:
             ManifoldError: See `project_point`.
@@ -231,7 +233,10 @@ class Decoder:
         return points.reshape(len(points), -1)
 
     def _jacobian(self, codes: Tensor, ambient_dim: int) -> Tensor:
-        """Jacobians (n, D, k) of the decoded points; one call computes many columns, each a pair (point, direction)."""
+        """Return the Jacobians (n, D, k) of the decoded points.
+
+        One call computes many columns, each for a pair of a point and a direction.
+        """
         n, dim = len(codes), self.dim
         pairs = torch.cartesian_prod(torch.arange(n), torch.arange(dim)).reshape(-1, 2).to(codes.device)
         columns = [
@@ -246,7 +251,7 @@ class Decoder:
 
 
 def orthonormalised(jacobian: Tensor) -> Tensor:
-    """Orthonormal bases (n, D, k) of the column spaces of Jacobians (n, D, k).
+    """Return the orthonormal bases (n, D, k) of the column spaces of Jacobians (n, D, k).
 
     Raises:
         ManifoldError: Values are not finite, or columns are dependent: the smallest singular value is below 1000
@@ -280,7 +285,7 @@ def _output(function: Callable[[Tensor], Any], what: str, values: Tensor, remedy
 
 
 def _mean(output: Any) -> Any:
-    """The codes in the output of an encoder; of a variational encoder, the means of its distributions."""
+    """Return the codes in the output of an encoder; of a variational encoder, the means of its distributions."""
     if isinstance(output, (tuple, list)) and len(output) == 2:
         first, second = output
         if isinstance(first, Tensor) and isinstance(second, Tensor) and first.shape == second.shape:

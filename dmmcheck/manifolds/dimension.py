@@ -28,7 +28,7 @@ _LEAST_LIKELIHOOD = 8  # neighbours that the likelihood takes at the smallest sc
 
 
 def two_nn(points: Tensor) -> float:
-    """Intrinsic dimension of points (m, D), from the ratio of the distances to the second and to the first neighbour.
+    """Return the intrinsic dimension of points (m, D), from the ratio of second to first neighbour distances.
 
     On a manifold of dimension k this ratio has the distribution function 1 - ratio^-k, for any density of the points.
     The estimate of k is the maximum-likelihood one, corrected for its bias. Duplicates of a point do not count as its
@@ -74,7 +74,7 @@ class DimensionEstimate:
     points: int = 0
 
     def dim(self, ambient_dim: int) -> int:
-        """The mean of both as a whole number of at least 1, and at most half of D, or 1 where D is below 4."""
+        """Return the mean of both estimates as a whole number from 1 to half of D; 1 where D is below 4."""
         return max(1, round(min((self.two_nn + self.likelihood) / 2, ambient_dim // 2)))
 
     @property
@@ -90,7 +90,7 @@ class DimensionEstimate:
 
 
 def estimated(points: Tensor) -> DimensionEstimate:
-    """Two estimates of the dimension of points (m, D), each at the smallest scale at which noise no longer raises it.
+    """Return two estimates of the dimension of points (m, D), each at the smallest scale where noise does not raise it.
 
     Noise fills all dimensions, but only up to its own size. Both estimates are therefore taken at growing scales, with
     n and 2n neighbours for n = 1, 2, 4 and so on, and the first one is chosen after which the next does not fall by
@@ -128,25 +128,28 @@ def estimated(points: Tensor) -> DimensionEstimate:
 
 
 def _by_ratio(logs: Tensor, size: int) -> float:
-    """From the ratios of the distances to neighbours n and 2n, whose logarithms have the mean (H_2n-1 - H_n-1) / k."""
+    """Estimate k from the ratios of the distances to neighbours n and 2n.
+
+    The logarithms of these ratios have the mean (H_2n-1 - H_n-1) / k.
+    """
     expected = sum([1 / number for number in range(size, 2 * size)])
     mean = float((logs[:, 2 * size - 1] - logs[:, size - 1]).mean())
     return expected / mean if mean > 0 else math.inf  # equally far neighbours, as of one-hot rows
 
 
 def _by_likelihood(logs: Tensor, count: int) -> float:
-    """From the distances to the nearest neighbours, beside that to the last of them."""
+    """Estimate k by maximum likelihood from the distances to the nearest neighbours, over that to the last of them."""
     return float(1 / (logs[:, count - 1 : count] - logs[:, : count - 1]).mean())
 
 
 def _settled(values: Sequence[float]) -> float:
-    """The first value after which the next is not smaller by more than 10 %; the last one where there is none."""
+    """Return the first value that the next one does not undercut by more than 10 %; the last value if there is none."""
     pairs = pairwise(values)
     return next((value for value, following in pairs if following >= (1 - FALLS) * value), values[-1])
 
 
 def chosen_dim(x: Any, dim: int | str | None, *, most: int | None = None) -> tuple[int, str]:
-    """The dimension k of a manifold that is to be fitted on points, and how it was estimated in a few words.
+    """Return the dimension k of a manifold that is to be fitted on points, and how it was estimated in a few words.
 
     Args:
         x: Points ``(m, *input_shape)`` of any kind.

@@ -32,19 +32,19 @@ class Field(Protocol):
         ...
 
     def basis(self, rows: slice) -> Tensor:
-        """Orthonormal bases of the selected inputs, (rows, D, k), or the basis (D, k) that all inputs share."""
+        """Return orthonormal bases of the selected inputs, (rows, D, k), or the basis (D, k) that all inputs share."""
         ...
 
     def spaces(self, rows: slice) -> TangentSpaces | None:
-        """The spaces of the selected inputs where they are known by their projection alone; None where by bases."""
+        """Return the spaces of the selected inputs where only their projections are known; None where bases are."""
         ...
 
     def share(self, v: Tensor) -> Tensor:
-        """Share (n,) of the energy of each vector in the tangent space; NaN for a zero vector."""
+        """Return the share (n,) of the energy of each vector in the tangent space; NaN for a zero vector."""
         ...
 
     def project(self, v: Tensor) -> Tensor:
-        """Orthogonal projection (n, D) of each vector onto the tangent space."""
+        """Return the orthogonal projection (n, D) of each vector onto the tangent space."""
         ...
 
 
@@ -110,7 +110,7 @@ class TangentField:
         return torch.cat([geometry.project_tangent(v[rows], self.basis(rows)) for rows in self._pieces(len(v))])
 
     def _pieces(self, n: int) -> list[slice]:
-        """The first n rows: in one piece if all of their bases are kept, else in pieces of the size of the cache."""
+        """Return slices of the first n rows: one if all of their bases are kept, else several of the cache's size."""
         if self.shared or n <= self._limit:
             return [slice(0, n)]
         step = max(1, self._limit)
@@ -270,7 +270,7 @@ class FieldPart:
         return geometry.project_tangent(v, self.basis(rows)) if spaces is None else spaces.project(v)
 
     def _of(self, rows: slice) -> slice:
-        """The same inputs as rows of the other field."""
+        """Return the rows of the other field that hold the inputs of these rows."""
         start = self._inputs.start
         return slice(start + (rows.start or 0), start + rows.stop)
 
@@ -296,13 +296,13 @@ class RotatedSpaces:
 
 
 def tangent_of(field: Field, rows: slice) -> Tensor | TangentSpaces:
-    """The tangent spaces of some inputs of a field: by their projection where they are known so, else by bases."""
+    """Return the tangent spaces of some inputs of a field: as projections where the field has these, else as bases."""
     spaces = field.spaces(rows)
     return field.basis(rows) if spaces is None else spaces
 
 
 def fingerprint(field: Field, x: Tensor) -> Tensor:
-    """What tells the tangent spaces of a field at its first inputs x (n, D) from others: bases, or projections."""
+    """Return bases or projections at the first inputs x (n, D), which tell this field's tangent spaces from others."""
     tangent = tangent_of(field, slice(0, len(x)))
     if isinstance(tangent, Tensor):
         return tangent
@@ -311,7 +311,7 @@ def fingerprint(field: Field, x: Tensor) -> Tensor:
 
 
 def share_of(v: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
-    """Share (n,) of the energy of vectors v (n, D) that a projection keeps; NaN for a zero vector."""
+    """Return the share (n,) of the energy of vectors v (n, D) that a projection keeps; NaN for a zero vector."""
     unit = v / v.abs().amax(1, keepdim=True)  # as in `geometry.energy_share`
     unit = unit / unit.norm(dim=1, keepdim=True)
     known = torch.isfinite(unit).all(1)

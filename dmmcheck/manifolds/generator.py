@@ -90,7 +90,7 @@ class Generator(Decoder):
         self.note = f"codes found by a search from {STARTS} latent samples"
 
     def fit(self, x: Any) -> Generator:
-        """The same manifold with training inputs ``(m, *input_shape)``.
+        """Return the same manifold with training inputs ``(m, *input_shape)``.
 
         Raises:
             ManifoldError: The points cannot be used, or the generator cannot be called.
@@ -101,7 +101,7 @@ class Generator(Decoder):
         return fitted
 
     def _encoded(self, x: Tensor) -> Tensor:
-        """Codes (n, k) of points (n, D), on the generator's device."""
+        """Return the codes (n, k) of points (n, D), on the generator's device."""
         n, ambient_dim = x.shape
         self._check_sizes(ambient_dim)
         x = x.detach().to(*placement(self.decode, x, what=self._what, error=ManifoldError))
@@ -114,7 +114,7 @@ class Generator(Decoder):
         return torch.cat([samples[:0], *[self._searched(piece, samples, decoded) for piece in points]])
 
     def _searched(self, x: Tensor, samples: Tensor, decoded: Tensor) -> Tensor:
-        """Codes (n, k) of points (n, D), from samples (m, k) and their decoded points (m, D)."""
+        """Return the codes (n, k) of points (n, D), from samples (m, k) and their decoded points (m, D)."""
         n, ambient_dim = x.shape
         decode, jacobian = (partial(f, ambient_dim=ambient_dim) for f in (self.decoded, self._jacobian))
         away = torch.cdist(x, decoded).nan_to_num(nan=torch.inf)
@@ -126,7 +126,7 @@ class Generator(Decoder):
         return nearest_codes(x, best, decode, jacobian, steps=LAST_STEPS)
 
     def decoded(self, codes: Tensor, ambient_dim: int) -> Tensor:
-        """Points (n, D) of codes (n, k)."""
+        """Return the points (n, D) of codes (n, k)."""
         return super().decoded(codes.reshape(len(codes), *self.latent_shape), ambient_dim)
 
     def _check_sizes(self, ambient_dim: int) -> None:
@@ -143,7 +143,7 @@ class Generator(Decoder):
 
 
 def latent_shape(decode: Any, dim: int | None = None) -> tuple[int, ...]:
-    """The shape of one code of a generator: (k,), or (k, 1, ...) where its first layer is a convolution.
+    """Return the shape of one code of a generator: (k,), or (k, 1, ...) where its first layer is a convolution.
 
     Args:
         decode: The generator: a module, a method of one, or a function.

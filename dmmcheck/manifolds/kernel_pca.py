@@ -39,12 +39,12 @@ class ScaledTransformer:
     size: float
 
     def transform(self, x: Floats) -> Floats:
-        """Codes (n, k) of points (n, D)."""
+        """Return the codes (n, k) of points (n, D)."""
         codes: Floats = self.inner.transform((x - self.centre) / self.size)
         return codes
 
     def inverse_transform(self, codes: Floats) -> Floats:
-        """Points (n, D) of codes (n, k)."""
+        """Return the points (n, D) of codes (n, k)."""
         points: Floats = self.inner.inverse_transform(codes) * self.size + self.centre
         return points
 
@@ -63,7 +63,7 @@ class KernelManifold(TransformerManifold):
         self._features = training_points.shape[1]
 
     def _codes(self, x: Tensor) -> Floats:
-        """Codes (n, k) of the points of the inverse that are nearest to points (n, D)."""
+        """Return the codes (n, k) of the points of the inverse that are nearest to points (n, D)."""
         codes, ambient_dim = super()._codes(x), x.shape[1]
         found = nearest_codes(
             x.detach().cpu().double(),
@@ -75,7 +75,7 @@ class KernelManifold(TransformerManifold):
         return nearest
 
     def refit(self, dim: int) -> KernelManifold:
-        """The manifold of the same points with another dimension.
+        """Return the manifold of the same points with another dimension.
 
         Raises:
             ManifoldError: See `KernelPCA.fit`.
@@ -83,7 +83,7 @@ class KernelManifold(TransformerManifold):
         return KernelPCA(dim=dim).fit(self.training_points)
 
     def refit_on(self, points: Tensor) -> KernelManifold:
-        """The manifold of other points (m, D), e.g. of the same points in other units."""
+        """Return the manifold of other points (m, D), e.g. of the same points in other units."""
         return KernelPCA(dim=ESTIMATE if self.note else self.dim).fit(points)
 
 
@@ -113,7 +113,7 @@ class KernelPCA:
 
     @neutral_state()
     def fit(self, x: Any) -> KernelManifold:
-        """The manifold of points ``(m, *input_shape)``.
+        """Return the manifold of points ``(m, *input_shape)``.
 
         Raises:
             ManifoldError: There are too few points, k is not below D, points are all the same, or k exceeds the rank of

@@ -72,7 +72,7 @@ class LocalPlanes:
         return max(min(max(NEIGHBOURS_PER_DIM * self.dim, many), count), self.dim + 2)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases (n, D, k) of the planes at points x (n, D).
+        """Return the orthonormal bases (n, D, k) of the planes at points x (n, D).
 
         Raises:
             ManifoldError: The neighbours of a point span fewer than k directions.
@@ -83,7 +83,7 @@ class LocalPlanes:
         return basis
 
     def project_point(self, x: Tensor) -> Tensor:
-        """The points (n, D) of the planes at points x (n, D) that are nearest to these.
+        """Return the points (n, D) nearest to points x (n, D) on the planes at x.
 
         Raises:
             ManifoldError: The neighbours of a point span fewer than k directions.
@@ -95,7 +95,7 @@ class LocalPlanes:
         return projected
 
     def refit(self, dim: int) -> LocalPlanes:
-        """The manifold of the same points with another dimension; if neighbours is None, K changes with it.
+        """Return the manifold of the same points with another dimension; if neighbours is None, K changes with it.
 
         Raises:
             ManifoldError: See `LocalPCA.fit`.
@@ -103,13 +103,13 @@ class LocalPlanes:
         return replace(self, training_points=fitting_points(self.training_points, dim), dim=dim, note="")
 
     def refit_on(self, points: Tensor) -> LocalPlanes:
-        """The manifold of other points (m, D), e.g. of the same points in other units."""
+        """Return the manifold of other points (m, D), e.g. of the same points in other units."""
         if self.note:
             return LocalPCA(dim=ESTIMATE, neighbours=self.neighbours).fit(points)
         return replace(self, training_points=points)
 
     def _planes(self, x: Tensor) -> Iterator[tuple[slice, Planes]]:
-        """The planes at points x (n, D), for one slice of rows after the other."""
+        """Yield the planes at points x (n, D), for one slice of rows after the other."""
         points, count = self.training_points, self.neighbour_count
         squared, index = nearest(x, points, count)
         weight = squared[:, -1:] - squared
@@ -163,7 +163,7 @@ class LocalPCA:
 
     @neutral_state()
     def fit(self, x: Any) -> LocalPlanes:
-        """The manifold of training points ``(m, *input_shape)``.
+        """Return the manifold of training points ``(m, *input_shape)``.
 
         Raises:
             ManifoldError: There are too few points, k is not below D, or neighbours is not in [k + 2, m].

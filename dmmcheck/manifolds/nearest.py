@@ -23,7 +23,7 @@ def nearest_codes(
     *,
     steps: int = STEPS,
 ) -> Tensor:
-    """Codes (n, k) at which the L2 distance of the decoded points to points is a local minimum.
+    """Return the codes (n, k) at which the L2 distance of the decoded points to points is a local minimum.
 
     Steps are those of the Levenberg-Marquardt method, each point with its own damping; a step is taken only where it
     shortens the distance, so that no decoded point is farther than that of the code where the search began. The codes
@@ -46,7 +46,7 @@ def nearest_codes(
 def _nearest(
     x: Tensor, codes: Tensor, decode: Callable[[Tensor], Tensor], jacobian: Callable[[Tensor], Tensor], steps: int
 ) -> Tensor:
-    """The codes of so few points that their Jacobians can be held at a time."""
+    """Return the nearest codes for a slice of points, of few enough points that their Jacobians fit in memory."""
     codes, damping = codes.clone(), torch.full((len(codes),), DAMPING).to(codes)
     offset = x - decode(codes)
     active = torch.arange(len(codes), device=codes.device)
@@ -66,7 +66,7 @@ def _nearest(
 
 
 def _step(jacobian: Tensor, offset: Tensor, damping: Tensor) -> Tensor:
-    """Steps (n, k) of the codes towards points at offsets (n, D) from their decoded points."""
+    """Return the steps (n, k) of the codes towards points at offsets (n, D) from their decoded points."""
     squares = jacobian.transpose(1, 2) @ jacobian
     diagonal = squares.diagonal(dim1=1, dim2=2)
     weight = damping[:, None] * diagonal.mean(1, keepdim=True).clamp_min(torch.finfo(diagonal.dtype).tiny)

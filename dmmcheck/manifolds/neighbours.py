@@ -9,7 +9,7 @@ _PIECE_VALUES = 1 << 23  # most float64 values in one piece of points or of dist
 
 
 def nearest(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The points that are nearest to each query.
+    """Return the points that are nearest to each query.
 
     Args:
         x: Queries (n, D).

@@ -27,11 +27,11 @@ class TangentSpaces(Protocol):
     """A tangent space for each of n points, known by its projection alone; it can be a search space."""
 
     def project(self, v: Tensor) -> Tensor:
-        """Orthogonal projection (n, D) of vectors v (n, D): row i is projected onto the space of point i."""
+        """Return the orthogonal projection (n, D) of vectors v (n, D): row i is projected onto the space of point i."""
         ...
 
     def rows(self, index: Tensor | slice) -> TangentSpaces:
-        """The spaces of some of the points, in the order of an index (m,); a point may occur several times."""
+        """Return the spaces of some of the points, in the order of an index (m,); a point may occur several times."""
         ...
 
 
@@ -82,13 +82,13 @@ class ColumnSpaces:
         return ColumnSpaces(self._decode, self._codes[here], self._ambient_dim, within=self._within)
 
     def scaled(self, size: Tensor) -> ColumnSpaces:
-        """The spaces of the points whose coordinates are divided by sizes (D,)."""
+        """Return the spaces of the points whose coordinates are divided by sizes (D,)."""
         return ColumnSpaces(
             lambda codes: self._decode(codes) / size.to(codes), self._codes, self._ambient_dim, within=self._within
         )
 
     def ignored_share(self, generator: torch.Generator) -> Tensor:
-        """Share (n,) of the energy of a random change of each code that moves no point."""
+        """Return the share (n,) of the energy of a random change of each code that moves no point."""
         change = torch.randn(self._codes.shape, generator=generator, dtype=torch.float64).to(self._codes)
 
         def share(piece: _Products, part: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class ColumnSpaces:
         return self._piecewise(change, share)
 
     def _piecewise(self, v: Tensor, answer: Callable[[_Products, Tensor], Tensor]) -> Tensor:
-        """The answers to vectors (n, ...), in pieces of a bounded number of points."""
+        """Return the answers to vectors (n, ...), in pieces of a bounded number of points."""
         codes = self._codes
         codes = codes.expand(len(v), *codes.shape[1:]).contiguous() if len(codes) == 1 else codes
         step = max(1, PIECE_VALUES // self._ambient_dim)
@@ -121,7 +121,7 @@ class _SelfAdjoint(torch.autograd.Function):
 
 
 def self_adjoint(project: Callable[[Tensor], Tensor], v: Tensor) -> Tensor:
-    """An orthogonal projection of vectors v (n, D), differentiable however it is computed."""
+    """Return an orthogonal projection of vectors v (n, D), differentiable however it is computed."""
     projected: Tensor = _SelfAdjoint.apply(v, project) if v.requires_grad else project(v)  # type: ignore[no-untyped-call]
     return projected
 
@@ -134,16 +134,16 @@ class _Products:
         self._pull_back: Any = torch.func.vjp(decode, codes)[1]
 
     def forward(self, direction: Tensor) -> Tensor:
-        """J w (n, D) for directions w (n, ...)."""
+        """Return J w (n, D) for directions w (n, ...)."""
         return derivative(self._decode, self._codes, direction)
 
     def backward(self, u: Tensor) -> Tensor:
-        """J^T u (n, ...) for vectors u (n, D)."""
+        """Return J^T u (n, ...) for vectors u (n, D)."""
         product: Tensor = self._pull_back(u)[0]
         return product
 
     def solve(self, v: Tensor) -> tuple[Tensor, Tensor]:
-        """The projections J z (n, D) of vectors v (n, D), and the coefficients z (n, ...)."""
+        """Return the projections J z (n, D) of vectors v (n, D), and the coefficients z (n, ...)."""
         largest = v.abs().amax(1, keepdim=True)  # the squares of very small or large entries would under- or overflow
         residual = torch.nn.functional.normalize(torch.where(largest > 0, v / largest, 0.0))
         length = torch.where(largest > 0, (v / largest).norm(dim=1, keepdim=True), 0.0) * largest
@@ -202,7 +202,7 @@ class _Error:
 
 
 def derivative(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tensor) -> Tensor:
-    """Derivatives of a function at points, each along a direction of its own."""
+    """Return the derivatives of a function at points, each along the point's own direction."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*torch.jit.script", DeprecationWarning)  # raised inside torch
         result: Tensor = torch.func.jvp(function, (at,), (direction,))[1]
@@ -210,7 +210,7 @@ def derivative(function: Callable[[Tensor], Tensor], at: Tensor, direction: Tens
 
 
 def are_dense(ambient_dim: int, dim: int, element_size: int) -> bool:
-    """Whether a basis (D, k) is small enough to be stored for each input."""
+    """Return whether a basis (D, k) is small enough to be stored for each input."""
     return ambient_dim * dim * element_size <= DENSE_BYTES
 
 
@@ -226,5 +226,5 @@ def _energy(v: Tensor) -> Tensor:
 
 
 def _times(factors: Tensor, v: Tensor) -> Tensor:
-    """Vectors (n, ...), each times its factor (n,)."""
+    """Return the vectors (n, ...), each times its factor (n,)."""
     return factors.reshape(-1, *[1] * (v.ndim - 1)) * v

@@ -29,7 +29,7 @@ class Planes:
 
 
 def principal_planes(points: Tensor, index: Tensor, weight: Tensor, dim: int) -> Planes:
-    """The planes through the means of groups of points along their k leading principal directions.
+    """Return the planes through the means of groups of points along their k leading principal directions.
 
     The directions follow from the eigenvectors of the (K, K) inner products of each group, in float64. The D columns of
     the points are processed in slabs.
@@ -59,7 +59,7 @@ def principal_planes(points: Tensor, index: Tensor, weight: Tensor, dim: int) ->
 
 
 def principal_plane(points: Tensor, dim: int) -> Planes:
-    """The plane of all points (m, D) as a single group with equal weights.
+    """Return the plane of all points (m, D) as a single group with equal weights.
 
     The directions follow from the (m, m) inner products of the points, or from the (D, D) ones of the columns if D is
     smaller, so that no array is larger than the points.
@@ -79,7 +79,7 @@ def principal_plane(points: Tensor, dim: int) -> Planes:
 
 
 def _slabs(points: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Slices of the columns, each with the values (g, K, columns) of the groups' points there in float64."""
+    """Yield slices of the columns, each with the values (g, K, columns) of the groups' points there in float64."""
     ambient_dim, width = points.shape[1], max(1, _SLAB_VALUES // index.numel())
     for start in range(0, ambient_dim, width):
         columns = slice(start, min(start + width, ambient_dim))
@@ -87,7 +87,7 @@ def _slabs(points: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
 
 
 def _rounding(variance: Tensor, energy: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """The variance (g,) that rounding alone can cause.
+    """Return the variance (g,) that rounding alone can cause.
 
     Rounding K points in D dimensions to a relative accuracy eps adds a random matrix with a norm of about
     eps rms (sqrt K + sqrt D), where rms is the root mean square of the entries. Inner products in float64 resolve
@@ -104,6 +104,6 @@ def _rounding(variance: Tensor, energy: Tensor, shape: Sequence[int], dtype: tor
 
 
 def _signed(basis: Tensor) -> Tensor:
-    """Flip directions in place so that the entry of each with the largest absolute value is positive."""
+    """Flip directions in place so that the largest entry of each by absolute value is positive; return them."""
     negative = -basis.amin(1, keepdim=True) > basis.amax(1, keepdim=True)
     return basis.mul_(torch.where(negative, -1.0, 1.0).to(basis))

@@ -116,12 +116,12 @@ class ProtectedSpaces:
 
 
 def protected(manifold: Any) -> ProtectedManifold:
-    """The manifold behind the guard; one that is behind it already is returned as it is."""
+    """Return the manifold behind the guard; a guarded manifold is returned as it is."""
     return manifold if isinstance(manifold, ProtectedManifold) else ProtectedManifold(manifold)
 
 
 def call(manifold: Any, name: str, x: Tensor) -> Any:
-    """What a method of a manifold returns for points x (n, D), of which it gets a copy.
+    """Return what a method of a manifold returns for points x (n, D), of which it gets a copy.
 
     Raises:
         ManifoldError: The method raises.
@@ -132,7 +132,7 @@ def call(manifold: Any, name: str, x: Tensor) -> Any:
 
 
 def attribute(manifold: Any, name: str) -> Any:
-    """An attribute of a manifold; `MISSING` where it has none of this name.
+    """Return an attribute of a manifold; `MISSING` where it has none of this name.
 
     Raises:
         ManifoldError: It is a property that raises.

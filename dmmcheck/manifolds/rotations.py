@@ -19,11 +19,11 @@ class Rotation(Protocol):
     """An orthogonal transformation R of R^D."""
 
     def apply(self, v: Tensor) -> Tensor:
-        """The rotated vectors R v (n, D) of vectors v (n, D)."""
+        """Return the rotated vectors R v (n, D) of vectors v (n, D)."""
         ...
 
     def inverse(self, v: Tensor) -> Tensor:
-        """The vectors R^T v (n, D), rotated back, of vectors v (n, D)."""
+        """Return the vectors R^T v (n, D), rotated back, of vectors v (n, D)."""
         ...
 
 

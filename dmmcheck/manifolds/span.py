@@ -12,7 +12,7 @@ ROOM = 2  # a span of fewer than this many times k directions leaves random subs
 
 
 def data_span(x: Tensor, dim: int) -> Tensor | None:
-    """The span of centred points, for random subspaces of dimension k to be drawn in.
+    """Return the span of centred points, for random subspaces of dimension k to be drawn in.
 
     Args:
         x: Points (m, D).
@@ -35,7 +35,7 @@ def data_span(x: Tensor, dim: int) -> Tensor | None:
 
 
 def _principal(x: Tensor) -> Tensor:
-    """Orthonormal basis (D, r) of the principal directions that have a variance."""
+    """Return the orthonormal basis (D, r) of the principal directions that have a variance."""
     centred = x.double() - x.double().mean(0)
     variance, directions = torch.linalg.eigh(centred.T @ centred)
     basis: Tensor = directions[:, variance > NO_VARIANCE * variance[-1]].to(x)

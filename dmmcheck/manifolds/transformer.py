@@ -63,7 +63,7 @@ class TransformerManifold:
         return self._dim
 
     def project_point(self, x: Tensor) -> Tensor:
-        """Points x (n, D) transformed and transformed back, (n, D).
+        """Return the points x (n, D) transformed and transformed back, (n, D).
 
         Raises:
             ManifoldError: The transformer raises, is not fitted, or returns another shape.
@@ -71,7 +71,7 @@ class TransformerManifold:
         return torch.as_tensor(self._decoded(self._codes(x), x.shape[1])).to(x)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases (n, D, k) at the codes of points x (n, D); one basis (D, k) where the inverse is affine.
+        """Return orthonormal bases (n, D, k) at the codes of x (n, D); one basis (D, k) where the inverse is affine.
 
         Raises:
             ManifoldError: See `project_point`; or k is not below D, or the inverse ignores a direction of the codes.
@@ -87,7 +87,7 @@ class TransformerManifold:
         return basis
 
     def _jacobians(self, codes: Floats, ambient_dim: int, scale: float) -> Tensor:
-        """Jacobians (n, D, k) of the inverse at codes (n, k), by central differences."""
+        """Return the Jacobians (n, D, k) of the inverse at codes (n, k), by central differences."""
         n, dim = codes.shape
         size = scale * np.maximum(np.abs(codes).max(1), np.finfo(np.float64).tiny ** 0.5)  # (n,)
         size = np.where(size > 0, size, scale)
@@ -97,7 +97,7 @@ class TransformerManifold:
         return torch.as_tensor(slopes).transpose(1, 2)
 
     def _codes(self, x: Tensor) -> Floats:
-        """Codes (n, k) of points (n, D)."""
+        """Return the codes (n, k) of points (n, D)."""
         codes = self._called("transform", x.detach().cpu().double().numpy())
         if codes.ndim != 2 or len(codes) != len(x):
             raise ManifoldError(
@@ -113,7 +113,7 @@ class TransformerManifold:
         return codes
 
     def _decoded(self, codes: Floats, ambient_dim: int) -> Floats:
-        """Points (n, D) of codes (n, k)."""
+        """Return the points (n, D) of codes (n, k)."""
         points = self._called("inverse_transform", codes)
         if points.shape != (len(codes), ambient_dim):
             raise ManifoldError(
@@ -123,7 +123,7 @@ class TransformerManifold:
         return points
 
     def _called(self, method: str, values: Floats) -> Floats:
-        """What a method of the transformer returns for an array, in float64."""
+        """Return what a method of the transformer returns for an array, in float64."""
         try:
             with warnings.catch_warnings():
                 warnings.filterwarnings("ignore", message=".*valid feature names")  # it was fitted on a frame
@@ -141,7 +141,7 @@ class TransformerManifold:
 
 
 def _not_fitted(transformer: Any) -> Exception | None:
-    """The error of scikit-learn for a transformer that is not fitted; None for one that is, or cannot be fitted."""
+    """Return scikit-learn's error for a transformer that is not fitted; None for every other transformer."""
     from sklearn.exceptions import NotFittedError  # noqa: PLC0415  # loads scikit-learn
     from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
 

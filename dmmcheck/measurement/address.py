@@ -38,7 +38,7 @@ class UnaddressableError(Exception):
 
 @functools.cache
 def code_version() -> str:
-    """Hash of the sources that measurements depend on, and of the versions of the libraries."""
+    """Return a hash of the sources that measurements depend on, and of the versions of the libraries."""
     root = Path(__file__).parents[1]
     hasher = hashlib.blake2b(digest_size=16)
     for path in sorted(root.rglob("*.py")):
@@ -51,7 +51,7 @@ def code_version() -> str:
 
 
 def address_of(*parts: object) -> str:
-    """The hash of some content, together with that of the code.
+    """Return a hash of the parts and of the code.
 
     Raises:
         UnaddressableError: Something among the parts has content that cannot be hashed.
@@ -68,7 +68,7 @@ def address_of(*parts: object) -> str:
 
 
 def is_stored(key: tuple[object, ...], attacks: Container[str] = ()) -> bool:
-    """Whether the measurement under a key depends on nothing but its model, inputs, manifold and settings.
+    """Return whether the measurement under a key depends on nothing but its model, inputs, manifold and settings.
 
     Those through an attack of the settings, or in draws of a control that is not built in, depend on other code.
 
@@ -95,7 +95,7 @@ class _Hasher:
         self._seen: dict[int, tuple[int, object]] = {}
 
     def digest(self) -> str:
-        """The hash in hexadecimal digits."""
+        """Return the hash in hexadecimal digits."""
         return self._hash.hexdigest()
 
     def add(self, value: Any) -> None:
@@ -152,7 +152,7 @@ class _Hasher:
             self._add_object(value)
 
     def _add_class(self, value: type) -> None:
-        """A class: its name, and its file where it is not one of a known library."""
+        """Add a class: its name, and its file where the class is not one of a known library."""
         library = value.__module__.partition(".")[0]
         self._put("class", f"{value.__module__}.{value.__qualname__}".encode())
         if library in LIBRARIES:
@@ -167,7 +167,7 @@ class _Hasher:
         self._put("version", str(getattr(sys.modules.get(library), "__version__", "")).encode())
 
     def _add_function(self, value: Any) -> None:
-        """A function of a known library; that of a user can depend on anything."""
+        """Add a function of a known library; a function of the user is refused, since it can depend on anything."""
         name = f"{value.__module__}.{value.__qualname__}"
         known = str(value.__module__).partition(".")[0].lstrip("_") in LIBRARIES
         if not known or "<locals>" in name or "<lambda>" in name:
@@ -175,7 +175,7 @@ class _Hasher:
         self._put("function", name.encode())
 
     def _add_object(self, value: Any) -> None:
-        """An object of any class: the class, and its attributes."""
+        """Add an object of any class: the class, and the object's attributes."""
         self._add_class(type(value))
         if isinstance(value, nn.Module):
             self.add({name: part for name, part in value.__dict__.items() if name != "training"})
@@ -186,13 +186,13 @@ class _Hasher:
 
 
 def _pickles_itself(value: Any) -> bool:
-    """Whether a class says what of its objects is content, as those do whose data lie outside of Python."""
+    """Return whether a value's class defines how it is pickled, as classes with data outside of Python do."""
     own = {"__getstate__", "__reduce__", "__reduce_ex__"}
     return any(own & set(vars(base)) for base in type(value).__mro__[:-1])
 
 
 def _reduced(value: Any) -> list[Any]:
-    """The content of an object as it is pickled, without the functions that make it anew.
+    """Return the content of an object as it is pickled, without the functions that make it anew.
 
     Raises:
         UnaddressableError: It cannot be pickled, or has no content of its own.
@@ -207,7 +207,7 @@ def _reduced(value: Any) -> list[Any]:
 
 
 def _is_in_its_module(value: type) -> bool:
-    """Whether a class is the one that its module defines, which is not so where its code was sent by value."""
+    """Return whether a class is the one that its module defines, which is not so where its code was sent by value."""
     if "<locals>" in value.__qualname__:
         return value.__module__ != "__main__" and value.__module__ in sys.modules
     found: Any = sys.modules.get(value.__module__)

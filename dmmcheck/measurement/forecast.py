@@ -40,7 +40,9 @@ class Forecast:
         self._test, self._before = test, gradients
 
     def end(self, test: str, gradients: int) -> None:
-        """Note that a test has ended, and with the first one what all share; what they took replaces what was expected.
+        """Note that a test has ended, and replace its expected gradients by those that it took.
+
+        With the first test, the measurements that all tests share have ended, too.
 
         Args:
             test: The test.
@@ -69,7 +71,7 @@ class Forecast:
         self._show(f"{claim}{what}, {share:.0%} done, about {duration(left)} left")
 
     def remaining(self, gradients: int, seconds: float) -> tuple[float, float]:
-        """The share of the expected work that is done, and the seconds that the rest takes."""
+        """Return the share of the expected work that is done, and the seconds that the rest takes."""
         running = {name for name in (self._test, "") if name not in self._done}
         in_hand = sum(self._expected.get(name, 0) for name in running)
         spent = gradients - self._before if running else 0

@@ -12,7 +12,7 @@ NEIGHBOURS = 10
 
 
 def geodesic_distance(view: View) -> Floats:
-    """Length (n,) of the shortest path from each input to an example of another class, in units of x.
+    """Return the length (n,) of the shortest path from each input to an example of another class, in units of x.
 
     Paths run along the 10-nearest-neighbour graph of the inputs and at most 4096 examples, evenly spaced in the given
     order. Where the graph connects an input to no such example, its distance is the straight one. Paths make detours

@@ -39,7 +39,7 @@ class Independence:
 
 
 def grouped(points: Tensor, labels: Tensor, groups: Tensor | None) -> tuple[Tensor, Independence]:
-    """Group numbers (n,) of inputs in the order of the sample, on the CPU, and what is known of them."""
+    """Return the group numbers (n,) of inputs in the order of the sample, on the CPU, and counts of the groups."""
     group = near_duplicates(points, labels, groups=groups)
     by_nearness = group if groups is None else near_duplicates(points, labels)
     return group, Independence(
@@ -55,7 +55,7 @@ def _count(numbers: Tensor) -> int:
 
 
 def first_of_each(group: Tensor, is_correct: Tensor) -> Tensor:
-    """Rows of the first correctly classified input of each group, in rising order."""
+    """Return the rows of the first correctly classified input of each group, in rising order."""
     seen: set[int] = set()
     rows: list[int] = []
     for row, (number, correct) in enumerate(zip(group.tolist(), is_correct.tolist(), strict=True)):
@@ -68,7 +68,7 @@ def first_of_each(group: Tensor, is_correct: Tensor) -> Tensor:
 def without_copies(
     points: Tensor, rows: Tensor, limit: int, training: Sequence[Tensor], known: Independence
 ) -> tuple[Tensor, Independence]:
-    """At most `limit` of the rows, without few copies of training data."""
+    """Return at most `limit` of the rows, without copies of training data where these are few."""
     compared = rows[: limit + limit // SPARE]
     copied = torch.zeros(len(compared), dtype=torch.bool)
     for part in training:
@@ -80,5 +80,5 @@ def without_copies(
 
 
 def most_copies(inputs: int) -> int:
-    """Most copies of training data among inputs that are left out; more make the measurement unsound."""
+    """Return how many inputs may be left out as copies of training data; with more, a measurement is unsound."""
     return max(1, int(FEW_COPIES * inputs))

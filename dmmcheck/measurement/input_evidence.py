@@ -25,7 +25,7 @@ FIXED_SEED = 0  # of the direction that tells manifold estimates apart: the same
 def input_evidence(
     measure: Measure, n: int, *, random: Floats, settings: Mapping[str, str], has_images: bool
 ) -> InputEvidence:
-    """The values of the first n inputs of a measurement.
+    """Return the values of the first n inputs of a measurement.
 
     Args:
         measure: The measurement.
@@ -51,7 +51,7 @@ def input_evidence(
 
 
 def input_hash(row: Tensor) -> str:
-    """A hash of one input (D,), the same for equal values in every dtype that holds them.
+    """Return a hash of one input (D,), the same for equal values in every dtype that holds them.
 
     Example:
         >>> import torch
@@ -64,7 +64,7 @@ def input_hash(row: Tensor) -> str:
 
 
 def _fixed_direction(x: Tensor) -> Tensor:
-    """One direction for all inputs (n, D), which does not depend on the seed of the run."""
+    """Return one direction for all inputs (n, D), which does not depend on the seed of the run."""
     direction = torch.randn(x.shape[1], generator=seeded(FIXED_SEED, "direction"), dtype=torch.float64)
     return direction.to(x).expand_as(x)
 

@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 
 def of_pair(number: int, name: str) -> str:
-    """The name of a reference model of a pair of trainings, which count from 0: ``pair 0 robust``."""
+    """Return the name of a reference model of a pair of trainings, which count from 0: ``pair 0 robust``."""
     return f"pair {number} {name}"
 
 
@@ -134,7 +134,7 @@ class Measure:
         self._costs: dict[tuple[object, ...], list[Cost]] = {}
 
     def paired_model(self, name: str) -> Measure:
-        """The same measurements of a reference model on the same inputs and tangent spaces.
+        """Return the same measurements of a reference model on the same inputs and tangent spaces.
 
         Models of pairs are measured at the true labels; other reference models at their own predictions,
         since the errors of an untrained network say nothing about where its boundary is.
@@ -163,13 +163,13 @@ class Measure:
         return self._others[name]
 
     def has_reference_model(self, name: str) -> bool:
-        """Whether the subject has a reference model of this name."""
+        """Return whether the subject has a reference model of this name."""
         if self._whole is not None:
             return self._whole[0].has_reference_model(name)
         return name in self._reference_models
 
     def correctly_classified(self) -> Measure:
-        """The same measurements at the inputs that this model classifies correctly; at all where fewer than 8 are.
+        """Return the measurements at the inputs that this model classifies correctly; at all where these are under 8.
 
         The accuracy of the new sample is that of this model over the inputs of the present one.
         """
@@ -187,11 +187,11 @@ class Measure:
         return self._of("correctly classified", self.classifier, kept, field, joint=True)
 
     def more_thorough(self) -> Measure:
-        """The same measurements with the next effort of the search: thorough, or exhaustive where it is thorough."""
+        """Return the same measurements with the next effort of the search: thorough, or exhaustive after thorough."""
         return self.with_effort(NEXT_EFFORT[self.effort])
 
     def with_effort(self, effort: Any) -> Measure:
-        """The same measurements with another effort of the search, of the reference models too.
+        """Return the same measurements with another effort of the search, of the reference models too.
 
         Args:
             effort: An effort of the search, also ``exhaustive``, which is no setting.
@@ -226,7 +226,7 @@ class Measure:
         return self._others[name]
 
     def part(self, inputs: slice) -> Measure:
-        """The same measurements at some of the inputs; what the built-in search found anywhere is taken over."""
+        """Return the same measurements at some of the inputs, with the free crossings of the built-in search."""
         name = f"inputs {inputs.start} to {inputs.stop}"
         if name not in self._others:
             x, y = self.sample.x[inputs], self.sample.y[inputs]
@@ -241,7 +241,7 @@ class Measure:
         return self._others[name]
 
     def training(self) -> Measure:
-        """The same measurements at training examples, at most as many as there are inputs.
+        """Return the same measurements at training examples, at most as many as there are inputs.
 
         Raises:
             CheckError: The model classifies fewer than 8 of the examples correctly.
@@ -276,7 +276,7 @@ class Measure:
         )
 
     def cached_blocks(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
-        """Results for the blocks that cover the first n inputs, computed where they are not cached yet.
+        """Return the results for the blocks that cover the first n inputs, computed where they are not cached yet.
 
         Args:
             key: What is computed.
@@ -297,7 +297,7 @@ class Measure:
     def cached(
         self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]], *, beside: object = None
     ) -> tuple[T, Cost]:
-        """One result kept under a key, and its cost.
+        """Return the result that is cached under a key, and its cost.
 
         Args:
             key: What is computed; include the number of inputs where the result depends on it.
@@ -315,7 +315,7 @@ class Measure:
     def _measured(
         self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]], rows: slice, beside: object = None
     ) -> tuple[T, Cost]:
-        """The result of a measurement of some inputs that is not cached yet, from the store or anew, and its cost."""
+        """Return the result of a measurement that is not cached yet, from the store or anew, and its cost."""
 
         def begin() -> tuple[T, int]:
             self.meter.refuse_late()
@@ -331,7 +331,7 @@ class Measure:
     def _from_store(
         self, key: tuple[object, ...], begin: Callable[[], tuple[T, int]], rows: slice, beside: object
     ) -> tuple[T, int]:
-        """A measurement from the store, else from the other processes of the session, else anew."""
+        """Return a measurement from the store, else from the other processes of the session, else anew."""
         device, session = self.classifier.device, self._session
 
         def shared() -> tuple[T, int]:
@@ -342,7 +342,7 @@ class Measure:
         return shared() if self._store is None or not address else self._store.measured(address, shared, device)
 
     def _address(self, store: Store, key: tuple[object, ...], rows: slice, beside: object) -> str:
-        """The address of a measurement in the store; "" where it is not stored."""
+        """Return the address of a measurement in the store; "" where it is not stored."""
         if not is_stored(key, self._attacks):
             return ""
         try:
@@ -357,7 +357,10 @@ class Measure:
             return ""
 
     def _address_in_session(self, key: tuple[object, ...], rows: slice) -> str:
-        """The address of a measurement among the processes of a session, which have the same subject and settings."""
+        """Return the address of a measurement among the processes of a session.
+
+        These processes have the same subject and settings.
+        """
         if key[0] not in SHARED:
             return ""
         try:
@@ -366,7 +369,7 @@ class Measure:
             return ""
 
     def _dependencies(self) -> tuple[object, ...]:
-        """What every measurement depends on: model, manifold, examples and settings, and a few of their answers."""
+        """Return what every measurement depends on: model, manifold, examples, settings, and a few answers of these."""
         classifier, x = self.classifier, self.sample.x[:8]
         with evaluating(classifier), torch.no_grad():
             answers = (called(classifier, x), fingerprint(self.field, x), self.field.manifold.project_point(x))
@@ -374,11 +377,11 @@ class Measure:
         return classifier, self.field.manifold, self.examples.x, self.examples.y, settings, answers
 
     def cost(self, key: tuple[object, ...], n: int) -> Cost:
-        """Cost of the cached blocks of a key that cover the first n inputs."""
+        """Return the cost of the cached blocks of a key that cover the first n inputs."""
         return total(self._costs.get(key, [])[: len(self._cover(n))])
 
     def crossings(self, n: int, arm: ArmName, attack: str = BUILTIN) -> Crossing:
-        """Nearest crossings of the first n inputs in one arm.
+        """Return the nearest crossings of the first n inputs in one arm.
 
         Args:
             n: Number of inputs.
@@ -396,11 +399,11 @@ class Measure:
         return joined(self.cached_blocks(key, n, lambda rows: self._attack_block(rows, arm, attack)), n)
 
     def crossing_key(self, arm: ArmName, attack: str) -> tuple[object, ...]:
-        """The key under which the crossings of an arm are cached."""
+        """Return the key under which the crossings of an arm are cached."""
         return ("search",) if attack == BUILTIN and self._joint else ("attack", attack, arm)
 
     def targeted(self, n: int, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
-        """Target classes (at most 10, the same for all inputs), and the crossings of the first n inputs into each."""
+        """Return at most 10 target classes, shared by all inputs, and the first n inputs' crossings into each."""
         classes = self.target_classes()
         found = [
             joined(
@@ -411,12 +414,15 @@ class Measure:
         return classes, found
 
     def target_classes(self) -> tuple[int, ...]:
-        """Target classes of the targeted searches: all classes, or ten drawn from the seed where there are more."""
+        """Return the target classes of targeted searches: all, or ten drawn from the seed where there are more."""
         order = torch.randperm(self.classifier.classes, generator=seeded(self.seed, "targets"))
         return tuple(sorted(order[:MAX_TARGETS].tolist()))
 
     def search_in(self, rows: slice, arm: ArmName, field: Field, effort: EffortName) -> Crossing:
-        """Nearest crossings of some inputs in one arm, in another tangent field or with another effort; not cached."""
+        """Return the nearest crossings of some inputs in one arm, in another tangent field or with another effort.
+
+        The crossings are not cached.
+        """
         return boundary_search(
             self.classifier,
             self.sample.x[rows],
@@ -429,7 +435,10 @@ class Measure:
         )
 
     def search_fields(self, n: int, arm: ArmName, fields: Sequence[Field], effort: EffortName) -> list[Crossing]:
-        """Nearest crossings of the first n inputs in one arm of several tangent fields, by one search; not cached."""
+        """Return the nearest crossings of the first n inputs in one arm of several tangent fields, by one search.
+
+        The crossings are not cached.
+        """
         rows = slice(0, n)
         return search_spaces(
             self.classifier,
@@ -443,15 +452,15 @@ class Measure:
         )
 
     def has(self, key: tuple[object, ...]) -> bool:
-        """Whether a result is cached under a key."""
+        """Return whether a result is cached under a key."""
         return key in self._blocks
 
     def keep(self, key: tuple[object, ...], result: object) -> None:
-        """Cache a result that was found together with others, whose cost is counted there."""
+        """Cache a result that was found together with other results, which carry its cost."""
         self._blocks[key], self._costs[key] = [result], [Cost()]
 
     def boundary_gradients(self, n: int, attack: str) -> Tensor:
-        """Margin gradient (n, D) at the nearest crossings of the first n inputs; NaN where none was found."""
+        """Return the margin gradient (n, D) at the nearest crossings of the first n inputs; NaN where there is none."""
 
         def block(rows: slice) -> tuple[Tensor, int]:
             crossing = self.crossings(rows.stop, "free", attack)
@@ -462,7 +471,7 @@ class Measure:
         return torch.cat(self.cached_blocks(("boundary-gradient", attack), n, block))[:n]
 
     def input_gradients(self, n: int) -> Tensor:
-        """Margin gradient (n, D) at the first n inputs."""
+        """Return the margin gradient (n, D) at the first n inputs."""
 
         def block(rows: slice) -> tuple[Tensor, int]:
             gradient = margin_gradient(self.classifier, self.sample.x[rows], self.sample.y[rows])
@@ -471,7 +480,7 @@ class Measure:
         return torch.cat(self.cached_blocks(("input-gradient",), n, block))[:n]
 
     def _cover(self, n: int) -> list[slice]:
-        """The blocks that hold the first n inputs."""
+        """Return the blocks that hold the first n inputs."""
         ends = [look for look in self.looks if look < n]
         ends.append(next(look for look in self.looks if look >= n))
         return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
@@ -526,7 +535,7 @@ class Measure:
 
 
 def arm_space(field: Field, rows: slice, arm: ArmName) -> SearchSpace:
-    """The search space of an arm: everywhere, the tangent spaces of some inputs, or their normal spaces."""
+    """Return the search space of an arm: everywhere, the tangent spaces of some inputs, or their normal spaces."""
     return Everywhere() if arm == "free" else spanned(tangent_of(field, rows), normal=arm == "normal")
 
 
@@ -570,25 +579,25 @@ def _check_box(crossing: Crossing, x: Tensor, box: Box | None, name: str) -> Non
 
 
 def margin_gradient(classifier: Classifier, points: Tensor, y: Tensor) -> Tensor:
-    """Gradient (m, D) of the logit margin at points (m, D); zero where the model does not depend on them."""
+    """Return the gradient (m, D) of the logit margin at points (m, D); zero where the model does not depend on them."""
     with evaluating(classifier):
         return in_batches(points, lambda rows: margins.margin_gradient(classifier, points[rows], y[rows])[1])
 
 
 def joined(blocks: Sequence[Crossing], n: int) -> Crossing:
-    """The crossings of consecutive blocks as one `Crossing`, cut to the first n inputs."""
+    """Return the crossings of consecutive blocks as one `Crossing`, cut to the first n inputs."""
     return Crossing(
         **{part.name: torch.cat([getattr(block, part.name) for block in blocks])[:n] for part in fields(Crossing)}
     )
 
 
 def gradients(crossing: Crossing) -> int:
-    """Number of gradient evaluations of a search, over all inputs."""
+    """Return the number of gradient evaluations of a search, over all inputs."""
     return int(crossing.backwards.sum())
 
 
 def total(costs: Sequence[Cost]) -> Cost:
-    """The sum of costs."""
+    """Return the sum of costs."""
     return Cost(
         gradient_evaluations=sum(cost.gradient_evaluations for cost in costs),
         seconds=sum(cost.seconds for cost in costs),

@@ -70,7 +70,7 @@ class Meter:
 
     @contextmanager
     def measuring(self, part: str = "") -> Iterator[None]:
-        """Charge what is done in this context to a part; to the part around it where none is named.
+        """Charge the work in this context to a part; where no part is named, to the part around the context.
 
         Args:
             part: One of `PARTS`, or "".
@@ -116,7 +116,7 @@ class Meter:
 
     @contextmanager
     def reporting(self) -> Iterator[list[int]]:
-        """A context for a model that is not counted: gradients that are appended to the list are charged instead."""
+        """Charge the gradients that are appended to the list, for a model whose gradients are not counted."""
         before, reported = self._tally.gradients, list[int]()
         yield reported
         if self._tally.gradients == before:
@@ -136,7 +136,7 @@ class Meter:
 
 
 def part_of(key: tuple[object, ...]) -> str:
-    """The part that a cached measurement belongs to; "" where it belongs to whatever asks for it.
+    """Return the part that a cached measurement belongs to; "" where it belongs to the part that asks for it.
 
     Example:
         >>> part_of(("search",)), part_of(("crossing", ("dimension", 4), "tangent")), part_of(("span",))

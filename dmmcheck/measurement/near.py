@@ -34,7 +34,7 @@ class Neighbours:
 
 
 def near_duplicates(x: Tensor, y: Tensor, *, groups: Tensor | None = None) -> Tensor:
-    """Group numbers (n,) of points x (n, D): points of one label that are nearly the same get one number.
+    """Return the group numbers (n,) of points x (n, D): points of one label that are nearly the same get one number.
 
     Where points are merged, the search is repeated among those that remain, until hardly any are merged.
 
@@ -59,7 +59,7 @@ def near_duplicates(x: Tensor, y: Tensor, *, groups: Tensor | None = None) -> Te
 
 
 def near_copies(x: Tensor, points: Tensor) -> Tensor:
-    """Which of the points x (n, D) have nearly the same point among others (m, D): (n,) bool, on the CPU."""
+    """Return which of the points x (n, D) have nearly the same point among others (m, D): (n,) bool, on the CPU."""
     if not len(points):
         return torch.zeros(len(x), dtype=torch.bool)
     found = _neighbours(x, points, most=len(points))
@@ -67,7 +67,7 @@ def near_copies(x: Tensor, points: Tensor) -> Tensor:
 
 
 def _close_pairs(x: Tensor, y: Tensor) -> Tensor:
-    """Pairs (p, 2) of rows of one label that are nearly the same."""
+    """Return the pairs (p, 2) of rows of one label that are nearly the same."""
     if len(x) < FEWEST:
         return torch.empty(0, 2, dtype=torch.long)
     found = _neighbours(x, x, most=len(x) - 1)
@@ -77,7 +77,7 @@ def _close_pairs(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _neighbours(x: Tensor, points: Tensor, *, most: int) -> Neighbours:
-    """Neighbours of x (n, D) among points (m, D), of which `most` are not the point itself."""
+    """Return the neighbours of x (n, D) among points (m, D), of which `most` are not the point itself."""
     count, own = min(BEYOND[1], most), len(points) - most
     squared, rows = nearest(x, points, count + own)
     distance = squared.sqrt()
@@ -89,7 +89,7 @@ def _neighbours(x: Tensor, points: Tensor, *, most: int) -> Neighbours:
 
 
 def _limit(distance: Tensor) -> Tensor:
-    """The distance (n,) below which points are nearly the same, from those (n, c) to the nearest neighbours.
+    """Return the distance (n,) below which points are nearly the same, from distances (n, c) to near neighbours.
 
     In k dimensions the next neighbour lies more than a times as far as the first r ones with probability a^(-r k), for
     any density; the gap of copies is wider.
@@ -110,14 +110,14 @@ def _limit(distance: Tensor) -> Tensor:
 
 
 def _dimension(inner: Tensor, outer: Tensor, factor: float) -> float:
-    """Dimension in which balls of these radii (n,) hold numbers of points with this ratio, at least 1."""
+    """Return the dimension, at least 1, in which balls of these radii (n,) hold numbers of points with this ratio."""
     known = inner > 0
     growth = float((outer[known] / inner[known]).log().median()) if bool(known.any()) else math.inf
     return math.inf if growth == 0 else max(math.log(factor) / growth, 1.0)
 
 
 def _joined(number: Tensor, pairs: Tensor) -> Tensor:
-    """Group numbers (n,) after the groups of each pair of rows (p, 2) are merged; a group has its lowest number."""
+    """Return group numbers (n,) with the groups of each pair of rows (p, 2) merged under their lowest number."""
     parent = {value: value for value in number.tolist()}
 
     def root(value: int) -> int:
@@ -133,7 +133,7 @@ def _joined(number: Tensor, pairs: Tensor) -> Tensor:
 
 
 def _one_each(number: Tensor, rows: Tensor) -> Tensor:
-    """The first of the rows of each group."""
+    """Return the first row of each group."""
     seen: dict[int, int] = {}
     for row in rows.tolist():
         seen.setdefault(int(number[row]), row)

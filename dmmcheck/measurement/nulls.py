@@ -55,7 +55,7 @@ class DrawBudget:
     most: int
 
     def draws(self, alpha: float) -> int:
-        """Number of draws at this alpha."""
+        """Return the number of draws for an error rate alpha."""
         return min(self.most, max(self.least, math.ceil(self.multiple / alpha) - 1))
 
 
@@ -68,7 +68,7 @@ BUDGETS: Mapping[DrawCost, DrawBudget] = {
 
 
 def draw_looks(budget: DrawBudget, alpha: float) -> tuple[tuple[int, float], ...]:
-    """Numbers of draws of a searched control at which a verdict may be taken, each with its share of alpha.
+    """Return the numbers of draws of a searched control at which a verdict may be taken, each with its share of alpha.
 
     Alpha is spent in advance, so that a verdict of any look has an error of at most alpha over all looks. The first
     look has just enough draws for a fitted tail to show p < 0.01.
@@ -208,7 +208,7 @@ def _needs_a_wide_span(view: View) -> str:
 
 @control("covariance", title="subspaces of the data's covariance", unavailable=_needs_a_wide_span)
 def _of_the_covariance(view: View, generator: torch.Generator) -> View:
-    """One subspace for all inputs: the span of k random combinations of the centred examples.
+    """Return one subspace for all inputs: the span of k random combinations of the centred examples.
 
     Its directions have the data's covariance, so that loud features are in it as often as in the data.
     """
@@ -216,7 +216,7 @@ def _of_the_covariance(view: View, generator: torch.Generator) -> View:
 
 
 def _combined(view: View, count: int, generator: torch.Generator) -> torch.Tensor:
-    """Random combinations (count, D) of the centred examples."""
+    """Return random combinations (count, D) of the centred examples."""
     examples = view.examples.x[:MAX_EXAMPLES].double()
     weights = torch.randn((count, len(examples)), generator=generator, dtype=torch.float64).to(examples)
     return weights @ (examples - examples.mean(0))
@@ -309,7 +309,7 @@ def null_draws(
 
 
 def _search_together(draws: Sequence[View], arms: Iterable[ArmName]) -> None:
-    """Search all other draws in each arm that the question used in the first one, and cache the distances.
+    """Search all other draws in each arm that the question used in the first draw, and cache the distances.
 
     Draws at the same inputs share one search.
     """
@@ -333,7 +333,7 @@ def _few(drawn: View, number: int) -> View:
 
 
 def why_unavailable(view: View, name: str) -> str:
-    """Why a control cannot be drawn for a view; "" where it can.
+    """Return why a control cannot be drawn for a view; "" where it can.
 
     Raises:
         CheckError: The control's own code raised.
@@ -349,7 +349,7 @@ def why_unavailable(view: View, name: str) -> str:
 
 
 def _drawn(view: View, name: str, number: int) -> View:
-    """One draw of a control."""
+    """Return one draw of a control."""
     null: NullModel = CONTROLS[name]
     with one_error(f"the control {name!r}", "", CheckError):
         drawn = null.draw(view, seeded(view.seed, "control", name, number))

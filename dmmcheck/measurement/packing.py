@@ -19,7 +19,7 @@ RECORDS: dict[str, type[Any]] = {"Crossing": Crossing, "Soundness": Soundness}
 
 
 def pack(value: object) -> bytes:
-    """The bytes of a value of numbers, texts, tensors, arrays, records, and tuples, lists and dicts of these.
+    """Return the bytes of a value of numbers, texts, tensors, arrays, records, and tuples, lists and dicts of these.
 
     Raises:
         TypeError: It contains something else.
@@ -37,13 +37,13 @@ def pack(value: object) -> bytes:
 
 
 def unpack(content: bytes, device: torch.device) -> object:
-    """The value that was packed; tensors that lay on another device than the CPU are moved to the given one."""
+    """Return the value that was packed; tensors that lay on another device than the CPU are moved to the given one."""
     with np.load(io.BytesIO(content), allow_pickle=False) as found:
         return _restored(json.loads(found["outline"].tobytes()), found, device)
 
 
 def _outlined(value: Any, arrays: list[np.ndarray[Any, Any]]) -> Any:
-    """The arrangement of a value as JSON, where arrays stand by their number."""
+    """Return the arrangement of a value as JSON, where arrays stand by their number."""
     name = type(value).__name__
     if isinstance(value, (Tensor, np.ndarray)):
         return _outlined_array(value, arrays)
@@ -72,7 +72,7 @@ def _outlined_array(value: Any, arrays: list[np.ndarray[Any, Any]]) -> dict[str,
 
 
 def _restored(outline: Any, found: Any, device: torch.device) -> Any:
-    """The value of an arrangement."""
+    """Return the value of an arrangement."""
     if not isinstance(outline, dict):
         return outline
     if "tensor" in outline:

@@ -23,7 +23,7 @@ LEAST_ANGLE = 1e-3  # directions nearer to each other than this span no plane
 
 
 def portrait_of(view: View, hashes: Sequence[str]) -> Portrait | None:
-    """The classes in the plane through an input that its crossings on and off the manifold span.
+    """Return the classes in the plane through an input that its crossings on and off the manifold span.
 
     The input is the one with the median ratio of the two distances. None where no input has both crossings.
     """
@@ -49,13 +49,13 @@ def portrait_of(view: View, hashes: Sequence[str]) -> Portrait | None:
 
 
 def _plane(x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Points (GRID^2, D) of a grid around x, the first axis along v and the second along u."""
+    """Return the points (GRID^2, D) of a grid around x, the first axis along v and the second along u."""
     along = torch.linspace(-1, 1, GRID, dtype=x.dtype, device=x.device)
     return (x + along[:, None, None] * v + along[None, :, None] * u).reshape(GRID * GRID, -1)
 
 
 def _others(view: View) -> list[str]:
-    """The models to show beside the one under test: the other one of a twin, and the first checkpoint of a training."""
+    """Return the models to show beside the one under test: its twin, and the first checkpoint of a training."""
     measurement = view.measurement
     names = [name for name in PAIR if measurement.has_reference_model(name) and not measurement.pairs]
     shown = [name for name in names if measurement.paired_model(name) is not measurement]
@@ -67,7 +67,7 @@ def _classes(view: View, points: Tensor) -> tuple[tuple[int, ...], ...]:
 
 
 def strips_of(view: View, hashes: Sequence[str]) -> tuple[Strip, ...]:
-    """Two images with their smallest steps, at the quartiles of d_free; () without images."""
+    """Return two images with their smallest steps, at the quartiles of d_free; () without images."""
     if not is_image(view.classifier.input_shape):
         return ()
     order = torch.argsort(torch.as_tensor(view.distance("free")), stable=True)
@@ -76,12 +76,12 @@ def strips_of(view: View, hashes: Sequence[str]) -> tuple[Strip, ...]:
 
 
 def is_image(shape: Sequence[int]) -> bool:
-    """Whether inputs of this shape are images: (height, width), or (channels, height, width) with 1 or 3 channels."""
+    """Return whether inputs of this shape are images: (height, width), or (1 or 3 channels, height, width)."""
     return len(shape) in {2, 3} and min(shape[-2:]) >= 2 and (len(shape) == 2 or shape[0] in CHANNELS)
 
 
 def as_image(values: Tensor, shape: Sequence[int]) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """The values (D,) of an image, channels last, thinned out where it is large; and its shape.
+    """Return the values (D,) of an image, channels last, thinned out where it is large; and its shape.
 
     Args:
         values: The values of an input or of a step.

@@ -16,7 +16,7 @@ from dmmcheck.subject import BASELINE_ROLE, Subject, checkpoint_role, pair_role,
 
 
 def reference_models(subject: Subject, seed: int) -> dict[str, Callable[[], Classifier]]:
-    """Functions that make the reference models of a subject, by the names that `Measure.paired_model` takes.
+    """Return the functions that make the reference models of a subject, by the names that `Measure.paired_model` takes.
 
     Args:
         subject: What is under test.
@@ -38,7 +38,7 @@ def reference_models(subject: Subject, seed: int) -> dict[str, Callable[[], Clas
 
 
 def trainer(subject: Subject) -> Callable[[Tensor, Tensor, int], Classifier] | None:
-    """A function from inputs (m, D), labels (m,) and a seed to a trained model; None where the subject has no trainer.
+    """Return a function from inputs (m, D), labels (m,) and a seed to a trained model; None without a trainer.
 
     The subject's trainer gets the inputs in their own shape and in the dtype of the model under test, on the device
     that the training data lie on, since it is written for those.
@@ -57,12 +57,15 @@ def trainer(subject: Subject) -> Callable[[Tensor, Tensor, int], Classifier] | N
 
 
 def pair_count(subject: Subject) -> int | None:
-    """Number of pairs of trainings of a subject; None where a function makes as many as are asked for."""
+    """Return the number of pairs of trainings of a subject; None where a function makes as many as are asked for."""
     return None if callable(subject.pairs) else len(subject.pairs)
 
 
 def _pairs(subject: Subject, seed: int) -> dict[str, Callable[[], Classifier]]:
-    """Functions that make the models of each pair; the first pair is also the twin of a subject that has no other."""
+    """Return the functions that make the models of each pair.
+
+    The first pair is also the twin of a subject that has no other twin.
+    """
     count = pair_count(subject)
     made: dict[str, Callable[[], Classifier]] = {}
     for number in range(MOST_PAIRS if count is None else count):
@@ -76,7 +79,7 @@ def _pairs(subject: Subject, seed: int) -> dict[str, Callable[[], Classifier]]:
 
 
 def _models_of_pair(subject: Subject, seed: int, number: int) -> dict[str, Callable[[], Classifier]]:
-    """Functions that make the models of one pair, by their names in it."""
+    """Return the functions that make the models of one pair, by their names in it."""
 
     @cache
     def pair() -> Any:
@@ -93,7 +96,7 @@ def _models_of_pair(subject: Subject, seed: int, number: int) -> dict[str, Calla
 
 
 def _pair_of(subject: Subject, seed: int, number: int) -> Any:
-    """The (standard, robust) models of one pair."""
+    """Return the (standard, robust) models of one pair."""
     if not callable(subject.pairs):
         return subject.pairs[number]
     what = f"pairs({seed + number})"
@@ -104,7 +107,7 @@ def _pair_of(subject: Subject, seed: int, number: int) -> Any:
 
 
 def _alternative_of(subject: Subject, seed: int, number: int) -> Any:
-    """The alternative model of one pair."""
+    """Return the alternative model of one pair."""
     given = subject.alternative
     if subject.alternative_by_seed:
         return _called(f"alternative({seed + number})", given, seed + number)
@@ -112,7 +115,7 @@ def _alternative_of(subject: Subject, seed: int, number: int) -> Any:
 
 
 def _untrained(subject: Subject, seed: int) -> Callable[[], Classifier]:
-    """A function that makes an untrained model; the subject's factory takes the seed, or no argument."""
+    """Return a function that makes an untrained model; the subject's factory takes the seed, or no argument."""
     factory = subject.factory
     assert factory is not None
     try:

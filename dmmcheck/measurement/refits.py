@@ -19,7 +19,7 @@ FACTORS = (2, 4, 8)
 
 
 def refitted(view: View) -> dict[int, View]:
-    """Views of the same inputs for estimates of other dimensions k, by k; searched with quick effort.
+    """Return views of the same inputs for estimates of other dimensions k, by k; with quick effort of the search.
 
     The dimensions are halves and doubles of the chosen one, and its neighbours where there are too few of these. The
     estimates are fitted once for all checks. The dict is empty where the manifold has no ``refit(dim)``.
@@ -47,7 +47,7 @@ def _fields(view: View) -> Iterator[tuple[int, TangentField]]:
 
 
 def _refitted(refit: Any, dim: int, x: Tensor) -> TangentField | None:
-    """The tangent field of the manifold with another dimension; None where it cannot have this dimension.
+    """Return the tangent field of the manifold with another dimension; None where it cannot have this dimension.
 
     Raises:
         CheckError: The manifold's ``refit`` raised something other than an error of dmmcheck.
@@ -64,7 +64,7 @@ def _refitted(refit: Any, dim: int, x: Tensor) -> TangentField | None:
 
 
 def dimensions(chosen: int, ambient_dim: int) -> Iterator[int]:
-    """Other dimensions than the chosen one, below D: its halves and doubles first, then its neighbours.
+    """Yield dimensions below D other than the chosen one: its halves and doubles, then its neighbours.
 
     Example:
         >>> from itertools import islice

@@ -54,7 +54,7 @@ def draw_sample(
     training: Sequence[Tensor] = (),
     is_standard: bool = False,
 ) -> Sample:
-    """At most `limit` correctly classified inputs, ordered by a keyed hash of their content.
+    """Draw at most `limit` correctly classified inputs, ordered by a keyed hash of their content.
 
     An input given several times with the same label counts once, in the accuracy too: copies add no evidence. Inputs
     of one label that are nearly the same form a group, and so do inputs with the same number in `groups`. Of each group
@@ -92,7 +92,7 @@ def draw_sample(
 
 
 def _too_few(correct: int, distinct: int, independence: Independence) -> str:
-    """The message where too few inputs can be measured."""
+    """Return the message where too few inputs can be measured."""
     if distinct < MIN_INPUTS:
         noun = "inputs differ" if distinct != 1 else "input differs"
         return (
@@ -112,7 +112,7 @@ def _too_few(correct: int, distinct: int, independence: Independence) -> str:
 
 
 def predict(classifier: Classifier, points: Tensor) -> Tensor:
-    """Labels (m,) of points (m, D), in evaluation mode.
+    """Return the labels (m,) of points (m, D), in evaluation mode.
 
     Raises:
         ModelError: The model raises, or logits are NaN or infinite.
@@ -129,7 +129,9 @@ def predict(classifier: Classifier, points: Tensor) -> Tensor:
 
 
 def _by_content(points: Tensor, labels: Tensor, seed: int, *, is_standard: bool = False) -> list[int]:
-    """Rows in the order of a keyed hash of their content: shuffled data give the same sample, copies count once.
+    """Return the rows in the order of a keyed hash of their content.
+
+    Shuffled data give the same sample, and copies count once.
 
     Features that are the same in all rows are left out, so that a constant column changes nothing of what is drawn.
     """
@@ -150,7 +152,7 @@ def _by_content(points: Tensor, labels: Tensor, seed: int, *, is_standard: bool 
 
 
 def _varying(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Indices of the features of points (m, D) that are not the same in all of them."""
+    """Return the indices of the features of points (m, D) that are not the same in all of them."""
     varies = np.zeros(points.shape[1], dtype=bool)
     for start in range(0, len(points), CANDIDATES):
         varies |= (points[start : start + CANDIDATES] != points[0]).any(0)

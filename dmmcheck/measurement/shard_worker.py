@@ -20,14 +20,14 @@ class MeasuresShards(Protocol):
     """A run that measures parts of its work by name."""
 
     def measure_shard(self, shard: str) -> Mapping[str, Cost]:
-        """Measure one shard, and return what that spent by part of the work."""
+        """Measure one shard, and return the cost by part of the work."""
 
 
 class MakesRun(Protocol):
     """Makes the run of a process from its stores."""
 
     def __call__(self, *, store: Store | None, session: Store) -> MeasuresShards:
-        """The run; `session` holds what it measures, `store` what is kept for later runs."""
+        """Return the run, which keeps its measurements in `session` and, for later runs, in `store`."""
 
 
 @dataclass(eq=False)
@@ -72,7 +72,7 @@ class ShardWorker:
         return cls(make_run(store=kept, session=shared), shared, is_apart, own)
 
     def measure(self, shard: str) -> Done:
-        """Measure a shard; its entries are returned where the process that asked does not see them."""
+        """Measure a shard; new entries are returned where the process that asked cannot see them in the store."""
         spent = self.run.measure_shard(shard)
         new = {path.stem for path in self.session.entries()} - self._sent if self.is_apart else set()
         self._sent |= new

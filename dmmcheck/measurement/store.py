@@ -55,7 +55,7 @@ class Store:
         self._bytes: int | None = None
 
     def measured(self, address: str, compute: Callable[[], tuple[T, int]], device: torch.device) -> tuple[T, int]:
-        """A measurement and the gradients that were evaluated for it: none where it is read.
+        """Return a measurement and the gradients that were evaluated for it: none where it is read.
 
         Where another process is measuring the same, this one waits for it.
 
@@ -76,7 +76,7 @@ class Store:
         return unpack(content, device), 0  # type: ignore[return-value]
 
     def summary(self) -> str:
-        """What was read and written, and what was not stored and why, in one line."""
+        """Return what was read and written, and what was not stored and why, in one line."""
         parts = [f"{self.read} measurements read from the store, {self.written} written"]
         parts += [f"{self.damaged} damaged and measured anew"] * (self.damaged > 0)
         parts += [f"not stored: {reason}" for reason in self.refused]
@@ -84,7 +84,7 @@ class Store:
         return "; ".join(parts)
 
     def copied(self, address: str) -> bytes:
-        """The bytes of an entry, for the store of another process."""
+        """Return the bytes of an entry, for the store of another process."""
         return self._path(address).read_bytes()
 
     def take(self, address: str, copy: bytes) -> None:
@@ -97,14 +97,14 @@ class Store:
         self._write(address, copy[len(MAGIC) + DIGEST :], checksum=copy[len(MAGIC) : len(MAGIC) + DIGEST])
 
     def entries(self) -> list[Path]:
-        """The files of all entries."""
+        """Return the files of all entries."""
         return sorted(self.folder.glob("??/*.dmm"))
 
     def _path(self, address: str) -> Path:
         return self.folder / address[:2] / f"{address}.dmm"
 
     def _content(self, address: str) -> bytes | None:
-        """The packed measurement; None where there is none, or its bytes have changed."""
+        """Return the packed measurement; None where there is none, or its bytes have changed."""
         path = self._path(address)
         try:
             found = path.read_bytes()
@@ -189,7 +189,7 @@ class Store:
 
 
 def info(folder: Path) -> str:
-    """How many measurements a store holds, and how large it is, in one sentence."""
+    """Return how many measurements a store holds, and how large it is, in one sentence."""
     sizes = [status.st_size for path in Store(folder).entries() if (status := _status(path)) is not None]
     return f"{folder} holds {len(sizes)} measurements in {sum(sizes) / 1e6:.1f} MB (at most {LIMIT / 1e6:.0f} MB)"
 
@@ -211,7 +211,7 @@ def _checksum(address: str, content: bytes) -> bytes:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """The status of a file; None where another process has removed it."""
+    """Return the status of a file; None where another process has removed it."""
     try:
         return path.stat()
     except FileNotFoundError:

@@ -26,13 +26,13 @@ REPORT_NAMES: dict[ArmName, str] = {"free": "free", "tangent": "on", "normal": "
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that the numbers depend on."""
+    """Return the versions of Python and of the packages that the numbers depend on."""
     packages = ("torch", "numpy", "scipy", "scikit-learn", "pytest")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}
 
 
 def summarise_subject(subject: Subject, measure: Measure) -> SubjectSummary:
-    """Names, sizes, accuracy and hashes of the model and the manifold estimate."""
+    """Return the names, sizes, accuracy and hashes of the model and the manifold estimate."""
     classifier, sample = measure.classifier, measure.sample
     return SubjectSummary(
         model=classifier.name,
@@ -48,13 +48,13 @@ def summarise_subject(subject: Subject, measure: Measure) -> SubjectSummary:
 
 
 def distances_of(measure: Measure, n: int) -> dict[str, DistanceSummary]:
-    """Distances of the first n inputs in the three arms, under the names of the report."""
+    """Return the distances of the first n inputs in the three arms, under the names of the report."""
     view = View.of(measure, n)
     return {REPORT_NAMES[arm]: summarise_distances(view.distance(arm)) for arm in ARMS}
 
 
 def summarise_distances(distances: Floats) -> DistanceSummary:
-    """Median and quantiles; a censored distance ranks as infinite."""
+    """Return the median and quantiles; a censored distance ranks as infinite."""
     quantiles = np.quantile(distances, QUANTILES, method="higher")
     return DistanceSummary(
         median=float(np.quantile(distances, 0.5, method="higher")),
@@ -65,7 +65,7 @@ def summarise_distances(distances: Floats) -> DistanceSummary:
 
 
 def trajectory_of(view: View) -> tuple[TrainingStep, ...]:
-    """Median and quartiles of d_off over the inputs at each checkpoint."""
+    """Return the median and quartiles of d_off over the inputs at each checkpoint."""
     steps = []
     for step, model in view.checkpoints():
         low, median, high = np.quantile(model.distance("normal"), [0.25, 0.5, 0.75], method="higher")
@@ -90,7 +90,7 @@ def _summarise_manifold(subject: Subject, measure: Measure) -> ManifoldSummary:
 
 
 def _model_hash(measure: Measure) -> str:
-    """Hash of the weights where there are any, else of the logits at the first inputs."""
+    """Return a hash of the weights where there are any, else of the logits at the first inputs."""
     forward = getattr(measure.classifier, "forward", None)
     if isinstance(forward, nn.Module) and forward.state_dict():
         weights = {name: value for name, value in forward.state_dict().items() if isinstance(value, torch.Tensor)}
@@ -101,7 +101,7 @@ def _model_hash(measure: Measure) -> str:
 
 
 def _bytes(value: torch.Tensor) -> bytes:
-    """Bytes of a tensor of any dtype, also of those that numpy lacks, such as bfloat16."""
+    """Return the bytes of a tensor of any dtype, also of dtypes that numpy lacks, such as bfloat16."""
     return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 

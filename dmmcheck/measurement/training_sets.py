@@ -11,7 +11,7 @@ from dmmcheck.subject import Subject
 
 
 def training_sets(subject: Subject) -> list[Tensor]:
-    """The points that the manifold was fitted on and the training data, each (m, D), as far as they are known.
+    """Return the points that the manifold was fitted on and the training data, each (m, D), as far as they are known.
 
     Two sets of the same points are given once.
     """
@@ -26,7 +26,7 @@ def training_sets(subject: Subject) -> list[Tensor]:
 
 
 def manifold_points(subject: Subject) -> Tensor | None:
-    """The attribute ``training_points`` of the manifold, where it holds points of the input space; else None."""
+    """Return the attribute ``training_points`` of the manifold, where it holds points of the input space; else None."""
     points = attribute(subject.manifold, "training_points")
     if not isinstance(points, Tensor) or not len(points):
         return None

@@ -19,7 +19,7 @@ COMPARED = 8  # inputs at which the logits of two networks are compared
 
 
 def untrained_needed(alpha: float) -> int:
-    """The number of untrained networks that decide a claim at this alpha where all but one of them agree.
+    """Return the number of untrained networks that decide a claim at this alpha where all but one of them agree.
 
     One is spared, since untrained networks are cheap.
     """
@@ -27,17 +27,20 @@ def untrained_needed(alpha: float) -> int:
 
 
 def trainings_needed(alpha: float) -> int:
-    """The number of new trainings, each judged on many inputs, that decide a claim at this alpha where all agree."""
+    """Return the number of new trainings that decide a claim at this alpha where all agree.
+
+    Each training is judged on many inputs.
+    """
     return stats.replicates_needed(alpha * (1 - stats.SHARE_OF_INPUTS))
 
 
 def pairs_needed(alpha: float) -> int:
-    """The number of pairs, each with one number, that decide a claim at this alpha where all agree."""
+    """Return the number of pairs, each with one number, that decide a claim at this alpha where all agree."""
     return stats.replicates_needed(alpha)
 
 
 def distinct(networks: Iterable[View]) -> list[View]:
-    """The views of networks whose logits differ: a network that is given twice is one replicate and not two."""
+    """Return the views of networks whose logits differ: a network that is given twice is one replicate and not two."""
     kept: list[View] = []
     seen: list[torch.Tensor] = []
     for view in networks:
@@ -58,14 +61,14 @@ class Pair:
 
 
 def one_pair(view: View) -> Pair:
-    """The pair of the model under test and its twin; where there is no twin, the first of the pairs."""
+    """Return the pair of the model under test and its twin; where there is no twin, the first of the pairs."""
     standard, robust = (view.paired_model(name) for name in PAIR)
     has_other = view.measurement.has_reference_model(ALTERNATIVE)
     return Pair(standard, robust, view.paired_model(ALTERNATIVE) if has_other else None)
 
 
 def pairs(view: View) -> tuple[list[Pair], str]:
-    """All pairs of a list, or as many as alpha needs of a function; and a note about those that do not count.
+    """Return all pairs of a list, or as many as alpha needs of a function; and a note about pairs that do not count.
 
     A pair counts if none of its networks equals one of a pair before it. How many alpha needs is said before the first
     pair is made.
@@ -105,6 +108,6 @@ def _repeated(numbers: list[str]) -> str:
 
 
 def first_logits(classifier: Classifier, x: torch.Tensor) -> torch.Tensor:
-    """Logits (m, C) of a network at the first of the inputs (n, D), m at most 8, which tell networks apart."""
+    """Return the logits (m, C) at the first m <= 8 of the inputs (n, D), which tell networks apart."""
     with evaluating(classifier), torch.no_grad():
         return called(classifier, x[:COMPARED])

@@ -35,13 +35,13 @@ class Scale:
     size: Tensor
 
     def standard(self, x: Tensor) -> Tensor:
-        """Points ``(n, *shape)`` of own units in standard units."""
+        """Return the points ``(n, *shape)``, given in their own units, in standard units."""
         points = x.detach().reshape(len(x), -1).cpu().double()
         standard: Tensor = ((points - self.centre) / self.size).reshape(x.shape)
         return standard.to(x)
 
     def own(self, x: Tensor) -> Tensor:
-        """Points ``(n, *shape)`` of standard units in own units; differentiable."""
+        """Return the points ``(n, *shape)``, given in standard units, in their own units; differentiable."""
         points = x.reshape(len(x), -1) * self.size.to(x) + self.centre.to(x)
         return points.reshape(x.shape)
 
@@ -76,7 +76,7 @@ class StandardClassifier:
     takes_copies = True
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits (n, C) of flat inputs (n, D) in standard units."""
+        """Return the logits (n, C) of flat inputs (n, D) in standard units."""
         return called(self.inner, self.scale.own(x))
 
     def evaluation(self) -> AbstractContextManager[Any]:
@@ -112,12 +112,12 @@ class StandardManifold:
         return getattr(self._inner, "note", "")
 
     def project_point(self, x: Tensor) -> Tensor:
-        """The points (n, D) that the manifold projects x (n, D) to in its own units."""
+        """Return the points (n, D) that the manifold projects x (n, D) to in its own units."""
         projected: Tensor = self._inner.project_point(self._scale.own(x)).detach()
         return self._scale.standard(projected).to(x)
 
     def tangent_spaces(self, x: Tensor) -> ColumnSpaces | None:
-        """The images of the tangent spaces of a decoder that has them without bases; None elsewhere.
+        """Return the images of the tangent spaces of a decoder that has them without bases; None for other manifolds.
 
         Raises:
             ManifoldError: Another manifold knows its tangent spaces by their projection alone, which cannot be mapped.
@@ -133,14 +133,14 @@ class StandardManifold:
         return spaces.inner.scaled(self._scale.size)
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases of the images of the tangent spaces, (n, D, k) or (D, k)."""
+        """Return the orthonormal bases of the images of the tangent spaces, (n, D, k) or (D, k)."""
         basis: Tensor = self._inner.tangent_basis(self._scale.own(x)).detach().cpu().double()
         standard: Tensor = torch.linalg.qr(basis / self._scale.size[:, None]).Q
         return standard.to(x)
 
 
 def in_units(subject: Subject) -> Subject:
-    """The subject in the units that its field `units` asks for.
+    """Return the subject in the units that its field `units` asks for.
 
     In standard units, each feature is centred and divided by its standard deviation over x_train, over the points that
     the manifold was fitted on, or over x, whichever of these is known first. Models get inputs in their own units. A
@@ -167,14 +167,14 @@ def in_units(subject: Subject) -> Subject:
 
 
 def scale_of(subject: Subject) -> Scale:
-    """Mean and standard deviation of each feature over the data that a subject gives for it."""
+    """Return the mean and standard deviation of each feature over the data that a subject gives for it."""
     points = subject.x_train if subject.x_train is not None else manifold_points(subject)
     rows = flat(subject.classifier, subject.x if points is None else points).cpu().double()
     return Scale(rows.mean(0), torch.where(constant_features(rows), 1.0, rows.std(0)))
 
 
 def constant_features(points: Tensor) -> Tensor:
-    """Which features of points (m, D) are constant up to rounding, (D,) bool."""
+    """Return which features of points (m, D) are constant up to rounding, (D,) bool."""
     points = points.cpu().double()
     return points.std(0) <= CONSTANT * points.abs().amax(0)
 
@@ -186,7 +186,7 @@ def _manifold(manifold: Any, scale: Scale) -> Any:
 
 
 def _augment(subject: Subject, scale: Scale) -> Callable[..., Any] | None:
-    """The function that changes inputs, which gets them in their own units."""
+    """Return the function that changes inputs, which gets them in their own units."""
     change = subject.augment
     if change is None:
         return None

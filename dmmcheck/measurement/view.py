@@ -75,7 +75,7 @@ class View:
 
     @classmethod
     def of(cls, measurement: Measure, n: int | None = None) -> View:
-        """A view of the first n inputs of a measurement; of all inputs where n is None."""
+        """Return a view of the first n inputs of a measurement; of all inputs where n is None."""
         return cls(measurement, len(measurement.sample.x) if n is None else n, measurement.field)
 
     def __getattr__(self, name: str) -> Any:
@@ -125,7 +125,7 @@ class View:
         return replace(self, n=len(self.measurement.sample.x))
 
     def crossing(self, arm: ArmName) -> Crossing:
-        """Nearest label change anywhere (``"free"``), in x + T (``"tangent"``) or in x + N (``"normal"``).
+        """Return the nearest label change anywhere (``"free"``), in x + T (``"tangent"``) or in x + N (``"normal"``).
 
         Raises:
             CheckError: The view is a draw of a control, and the check did not declare that it searches in draws.
@@ -152,7 +152,7 @@ class View:
         return found
 
     def distance(self, arm: ArmName) -> Floats:
-        """L2 distance (n,) to `crossing`, in units of x; inf where none was found.
+        """Return the L2 distance (n,) to `crossing`, in units of x; inf where none was found.
 
         In a draw of a control one search serves all checks. Only its distances are cached, since points may be large.
         """
@@ -169,34 +169,34 @@ class View:
         return self.cached(self.distance_key(arm), compute)
 
     def distance_key(self, arm: ArmName) -> tuple[object, ...]:
-        """The key under which the distances of a draw of a control are cached."""
+        """Return the key under which the distances of a draw of a control are cached."""
         return ("distance", self.draw, arm, self.effort, self.n)
 
     def searched_arms(self) -> tuple[ArmName, ...]:
-        """The arms whose distances were asked of this view, a draw of a control with a record of its own."""
+        """Return the arms whose distances were asked of this view, a draw of a control with a record of its own."""
         keys = {key[1:] for key in self._used or {}}
         return tuple(arm for arm in ARMS[1:] if self.distance_key(arm) in keys)
 
     def delta(self, arm: ArmName = "free") -> Tensor:
-        """The smallest perturbation found, (n, D); NaN where none was found."""
+        """Return the smallest perturbation found, (n, D); NaN where none was found."""
         crossing = self.crossing(arm)
         delta = crossing.point.to(self.x) - self.x
         return torch.where(crossing.found.to(delta.device)[:, None], delta, torch.nan)
 
     def boundary_gradient(self) -> Tensor:
-        """Margin gradient at the nearest crossing, (n, D): the normal of the boundary; NaN where none was found."""
+        """Return the margin gradient (n, D), normal to the boundary, at the nearest crossing; NaN where none is."""
         gradient = self.measurement.boundary_gradients(self.n, self.attack)
         self._note_blocks(("boundary-gradient", self.attack))
         return gradient
 
     def input_gradient(self) -> Tensor:
-        """Gradient of the logit margin at the inputs, (n, D)."""
+        """Return the gradient of the logit margin at the inputs, (n, D)."""
         gradient = self.measurement.input_gradients(self.n)
         self._note_blocks(("input-gradient",))
         return gradient
 
     def cached(self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]]) -> T:
-        """One result kept under a key for all views of the measurement.
+        """Return the result that is cached under a key for all views of the measurement.
 
         Args:
             key: What is computed; include `n` where the result depends on the number of inputs.
@@ -207,23 +207,23 @@ class View:
         return result
 
     def margins(self) -> Tensor:
-        """Logit margin of each input, z_y - max_{j != y} z_j, (n,)."""
+        """Return the logit margin of each input, z_y - max_{j != y} z_j, (n,)."""
         classifier, x, y = self.classifier, self.x, self.y
         with evaluating(classifier), torch.no_grad():
             return in_batches(x, lambda rows: logit_margin(called(classifier, x[rows]), y[rows]))
 
     def tangent_share(self, v: Tensor) -> Floats:
-        """Share of the energy of vectors (n, D) in the tangent space of their input, |P_T v|^2 / |v|^2 (n,)."""
+        """Return the share of the energy of vectors (n, D) in their input's tangent space, |P_T v|^2 / |v|^2 (n,)."""
         self._note_tangent_spaces()
         return _floats(self.field.share(v))
 
     def project_tangent(self, v: Tensor) -> Tensor:
-        """Tangent part P_T v of vectors (n, D)."""
+        """Return the tangent part P_T v of vectors (n, D)."""
         self._note_tangent_spaces()
         return self.field.project(v)
 
     def project_point(self, points: Tensor) -> Tensor:
-        """Points (m, D) projected onto the manifold estimate.
+        """Return the points (m, D) projected onto the manifold estimate.
 
         A rotated field that stands for an estimate has no projection of its own. There a point belongs to the input of
         its row, and is projected onto the rotated tangent space through the projection of that input.
@@ -235,11 +235,11 @@ class View:
         return base + self.field.project(points - base)
 
     def labels(self, points: Tensor) -> Tensor:
-        """The model's labels (m,) of points (m, D)."""
+        """Return the model's labels (m,) of points (m, D)."""
         return predict(self.classifier, points)
 
     def largest_other_class(self, points: Tensor) -> Tensor:
-        """The class (n,) with the largest logit other than the input's own class, at points (n, D), one per input."""
+        """Return the class (n,) with the largest logit at points (n, D), the own class of the input left out."""
         classifier, own = self.classifier, self.y[:, None]
         with evaluating(classifier), torch.no_grad():
             return in_batches(
@@ -247,7 +247,7 @@ class View:
             )
 
     def noise(self, purpose: str) -> Tensor:
-        """Standard normal vectors (n, D), one per input, which do not depend on how many inputs are in view.
+        """Return the standard normal vectors (n, D), one per input, which do not depend on how many inputs are in view.
 
         The numbers of features that vary in the examples come from a stream of their own, so that constant features
         change none of them.
@@ -265,7 +265,7 @@ class View:
         return noise.to(x.device)
 
     def nearest_other_class(self) -> tuple[Floats, Tensor]:
-        """Distance (n,) to the nearest example of another class, and that example (n, D); inf where there is none."""
+        """Return the distance (n,) to the nearest example of another class, or inf; and that example (n, D)."""
         return self.cached(("nearest other class", self.n), lambda: (self._nearest_other_class(), 0))
 
     def _nearest_other_class(self) -> tuple[Floats, Tensor]:
@@ -281,14 +281,14 @@ class View:
         return _floats(torch.where(none, torch.inf, distance)), nearest
 
     def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
-        """Target classes, and the crossings of all inputs into each of them, with quick effort."""
+        """Return the target classes, and the crossings of all inputs into each of them, with quick effort."""
         classes, found = self.measurement.targeted(self.n, arm)
         for label in classes:
             self._note_blocks(("targeted", arm, label))
         return classes, found
 
     def paired_model(self, name: str) -> View:
-        """The same view of a reference model.
+        """Return the same view of a reference model.
 
         Args:
             name: ``standard``, ``robust``, ``untrained 0``, ``untrained 1``, ..., or ``checkpoint STEP``.
@@ -299,16 +299,16 @@ class View:
         return replace(self, measurement=self.measurement.paired_model(name))
 
     def untrained(self) -> list[View]:
-        """The same view of each of as many untrained networks as alpha needs, networks that are alike counted once."""
+        """Return this view of untrained networks, as many as alpha needs; networks that are alike count once."""
         return distinct(self.paired_model(name) for name in UNTRAINED[: untrained_needed(self.alpha)])
 
     def training(self) -> View:
-        """A view of as many correctly classified training examples as inputs; of all where there are fewer."""
+        """Return a view of as many correctly classified training examples as inputs; of all where there are fewer."""
         trained = self.measurement.training()
         return replace(self, measurement=trained, field=trained.field, draw=None, n=min(self.n, len(trained.sample.x)))
 
     def checkpoints(self) -> list[tuple[int, View]]:
-        """(step, the same view of the model at that step), in rising order; a control may permute the models."""
+        """Return (step, this view of the model at that step) in rising order; a control may permute the models."""
         steps = self.measurement.steps
         order = self.order or tuple(range(len(steps)))
         return [
@@ -316,7 +316,7 @@ class View:
         ]
 
     def rotated(self, rotation: Rotation) -> View:
-        """The same view with the tangent spaces rotated, one rotation for all inputs: P -> R P R^T.
+        """Return the same view with the tangent spaces rotated, one rotation for all inputs: P -> R P R^T.
 
         Args:
             rotation: An orthogonal operator: any object with ``apply`` and ``inverse`` on vectors (n, D).
@@ -324,15 +324,15 @@ class View:
         return replace(self, field=RotatedField(self.measurement.field, rotation))
 
     def spanned(self, basis: Tensor) -> View:
-        """The same view with one tangent space for all inputs, given by an orthonormal basis (D, k)."""
+        """Return the same view with one tangent space for all inputs, given by an orthonormal basis (D, k)."""
         return replace(self, field=SharedField(basis.to(self.x)))
 
     def permuted(self, order: Tensor) -> View:
-        """The same view with input i taking the tangent space of input order[i], order (n,)."""
+        """Return the same view with input i taking the tangent space of input order[i], order (n,)."""
         return replace(self, field=PermutedField(self.measurement.field, order.to(self.x.device)))
 
     def spent(self) -> Cost:
-        """Cost of the measurements that were used through this view; shared measurements count in full."""
+        """Return the cost of the measurements that were used through this view; shared ones count in full."""
         return total(list((self._used or {}).values()))
 
     @property
@@ -349,14 +349,14 @@ class View:
         self._note((TANGENT_SPACES,), Cost())
 
     def _is_cached(self, arm: ArmName) -> bool:
-        """Whether the view shows the cached search; with quick effort it does so in the free arm alone."""
+        """Return whether the view shows the cached search, which with quick effort is so in the free arm alone."""
         return self.effort is None or (arm == "free" and self.effort == "quick")
 
     def _search(self, arm: ArmName, rows: slice) -> Crossing:
         return self.measurement.search_in(rows, arm, self.field, self.effort or self.measurement.effort)
 
     def _estimated(self, arm: ArmName, rows: slice) -> Crossing:
-        """The crossings of some inputs for a manifold estimate of its own, shared by views of more and fewer inputs."""
+        """Return the crossings of some inputs for another manifold estimate; views of any size share them."""
 
         def compute() -> tuple[Crossing, int]:
             crossing = self._search(arm, rows)

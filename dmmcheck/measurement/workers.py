@@ -30,7 +30,7 @@ class Worker(Protocol):
     """The object that a process makes once, of the work that is sent to it, to measure one shard after the other."""
 
     def measure(self, shard: str) -> Done:
-        """Measure one shard, and say what that took."""
+        """Measure one shard, and return the cost and the new entries."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ _WORKERS: dict[str, Worker] = {}
 
 
 def threads_of(jobs: int | str) -> int:
-    """Threads of each process, so that all of them together use no more than this one does; one on a cluster."""
+    """Return the number of threads of each process, so that all use no more than this one; 1 on a cluster."""
     return max(1, torch.get_num_threads() // jobs) if isinstance(jobs, int) else 1
 
 
@@ -66,7 +66,7 @@ def use_threads(count: int) -> None:
 
 
 def packed(make: Callable[[], Worker]) -> np.ndarray[Any, Any]:
-    """A function that makes a worker, as bytes that another process can read; an array, so that they are sent once.
+    """Pack a function that makes a worker into an array of bytes, which is sent to each process once.
 
     Raises:
         ConfigError: It holds something that cannot be sent.
@@ -148,7 +148,7 @@ def measure_in_processes(
 
 
 def _results(session: str, content: np.ndarray[Any, Any], shards: Sequence[str]) -> Iterator[Done]:
-    """What each shard took, in the order in which they are done; the last one has no name where a process was lost."""
+    """Yield what each shard took, as the shards end; the last has no name where a process was lost."""
     import joblib  # noqa: PLC0415
 
     calls = (joblib.delayed(measure_shard)(session, content, shard) for shard in shards)
@@ -161,13 +161,13 @@ def _results(session: str, content: np.ndarray[Any, Any], shards: Sequence[str])
 
 
 def _in_words(jobs: int | str) -> str:
-    """The processes in words."""
+    """Return the processes in words."""
     return f"{jobs} processes" if isinstance(jobs, int) else f"the cluster {jobs}"
 
 
 @contextmanager
 def _cluster(jobs: int | str, progress: Callable[[str], None]) -> Iterator[None]:
-    """A context in which joblib uses processes of this machine, or those of a cluster."""
+    """Let joblib use processes of this machine, or of a cluster, in this context."""
     import joblib  # noqa: PLC0415
 
     if isinstance(jobs, int):

@@ -18,7 +18,7 @@ Wrap = Callable[[Any, str], Any]
 
 
 def in_box(subject: Subject) -> Subject:
-    """The subject whose models are never called, or trained, outside its bounds.
+    """Return the subject whose models are never called, or trained, outside its bounds.
 
     Raises:
         ModelError: A reference model cannot be used.
@@ -34,7 +34,7 @@ def in_box(subject: Subject) -> Subject:
 def wrapped_models(
     subject: Subject, wrap: Callable[[Classifier], Classifier], *, own_inputs: Callable[[Tensor], Tensor] = lambda x: x
 ) -> dict[str, Any]:
-    """The fields of a subject that hold its models, or make them, with each model wrapped.
+    """Return the fields of a subject that hold its models, or make them, with each model wrapped.
 
     Args:
         subject: The subject.
@@ -66,7 +66,7 @@ def wrapped_models(
 
 
 def _pairs(subject: Subject, wrapped: Wrap) -> Any:
-    """The pairs of trainings, of whom each model gets inputs in its own units."""
+    """Return the pairs of trainings, each model of which gets inputs in its own units."""
 
     def both(pair: Any, roles: Iterable[str]) -> tuple[Any, ...]:
         return tuple(wrapped(model, role) for model, role in zip(pair, roles, strict=True))
@@ -78,7 +78,7 @@ def _pairs(subject: Subject, wrapped: Wrap) -> Any:
 
 
 def _alternative(subject: Subject, wrapped: Wrap) -> Any:
-    """The models trained otherwise: one, a list of them, or a function of a seed."""
+    """Return the models of the alternative training: one, a list of them, or a function of a seed."""
     made, role = subject.alternative, "alternative model"
     if subject.alternative_by_seed:
         return lambda seed: wrapped(made(seed), role)

@@ -79,37 +79,37 @@ class Classifier(Protocol):
         return UNDER_TEST
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits (n, C) of flat inputs (n, D); differentiable in x."""
+        """Return the logits (n, C) of flat inputs (n, D); differentiable in x."""
         ...
 
     def evaluation(self) -> AbstractContextManager[Any]:
-        """A context in which the classifier is in evaluation mode; on exit its mode is as before."""
+        """Return a context in which the classifier is in evaluation mode; on exit its mode is as before."""
         return nullcontext(self)
 
 
 def missing_members(model: Any) -> list[str]:
-    """The members of `Classifier` that an object lacks."""
+    """Return the members of `Classifier` that an object lacks."""
     members = ("name", "classes", "input_shape", "device", "dtype", "role", "logits", "evaluation")
     return [name for name in members if not hasattr(model, name)]
 
 
 def is_differentiable(classifier: Classifier) -> bool:
-    """Whether a classifier's logits have gradients; only one that says ``differentiable = False`` has none."""
+    """Return whether a classifier's logits have gradients; only one that says ``differentiable = False`` has none."""
     return getattr(classifier, "differentiable", True) is not False
 
 
 def ambient_dim(classifier: Classifier) -> int:
-    """Number of entries D of one input."""
+    """Return the number of entries D of one input."""
     return int(torch.Size(classifier.input_shape).numel())
 
 
 def flat(classifier: Classifier, x: Tensor) -> Tensor:
-    """Inputs ``(n, *input_shape)`` or (n, D) as (n, D), detached, on the classifier's device and in its dtype."""
+    """Return inputs ``(n, *input_shape)`` or (n, D) as (n, D), detached, on the classifier's device, in its dtype."""
     return x.detach().reshape(x.shape[0], -1).to(classifier.device, classifier.dtype)
 
 
 def called(classifier: Classifier, x: Tensor) -> Tensor:
-    """Logits (n, C) of flat inputs (n, D); the one place where measurements call a classifier.
+    """Return the logits (n, C) of flat inputs (n, D); every measurement calls a classifier through this function.
 
     Raises:
         ModelError: The classifier raises, for another reason than a lack of memory; or it returns something other than
@@ -135,7 +135,7 @@ def called(classifier: Classifier, x: Tensor) -> Tensor:
 
 
 def _found_out(classifier: Classifier, x: Tensor) -> str:
-    """What to do about a batch that a classifier raised on, found out by calling it with single inputs of the batch."""
+    """Return what to do about a batch that a classifier raised on, after calls with single inputs of the batch."""
     for row in torch.split(x.detach()[:_TRIED], 1):
         try:
             with torch.no_grad():
@@ -153,7 +153,7 @@ def _found_out(classifier: Classifier, x: Tensor) -> str:
 
 @contextmanager
 def evaluating(classifier: Classifier) -> Iterator[None]:
-    """The context in which a classifier is in evaluation mode.
+    """Put a classifier into evaluation mode in this context.
 
     Raises:
         ModelError: The classifier raises when its mode is changed.
@@ -168,7 +168,7 @@ def evaluating(classifier: Classifier) -> Iterator[None]:
 def input_gradient(
     output: Tensor, leaf: Tensor, weights: Tensor | None = None, *, keep: bool = False, role: str = UNDER_TEST
 ) -> Tensor:
-    """Gradient of a model's output with respect to a leaf, of the leaf's shape; zero where it does not depend on it.
+    """Return the gradient of a model's output with respect to a leaf; zero where it does not depend on the leaf.
 
     Args:
         output: A number, or a tensor with weights of its shape.

@@ -57,7 +57,7 @@ class BoxedClassifier:
         return self.inner.role
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits (n, C) of the points of the box that are nearest to flat inputs (n, D)."""
+        """Return the logits (n, C) of the points of the box that are nearest to flat inputs (n, D)."""
         return called(self.inner, clipped(x, self.search_box))
 
     def evaluation(self) -> AbstractContextManager[Any]:
@@ -66,12 +66,12 @@ class BoxedClassifier:
 
 
 def box_of(classifier: Classifier) -> Box | None:
-    """The box that searches of a classifier stay in; None where there is none."""
+    """Return the box that searches of a classifier stay in; None where there is none."""
     return getattr(classifier, "search_box", None)
 
 
 def box_at(classifier: Classifier, x: Tensor) -> Box | None:
-    """The box that searches of a classifier from inputs (n, D) stay in, on their device and in their dtype."""
+    """Return the box that searches of a classifier from inputs (n, D) stay in, on their device and in their dtype."""
     box = box_of(classifier)
     if box is None or is_of_numbers(box):
         return box
@@ -79,12 +79,12 @@ def box_at(classifier: Classifier, x: Tensor) -> Box | None:
 
 
 def is_of_numbers(box: Box | None) -> bool:
-    """Whether there is a box whose ends are numbers, the same for all entries of an input."""
+    """Return whether there is a box whose ends are numbers, the same for all entries of an input."""
     return box is not None and not isinstance(box[0], Tensor)
 
 
 def clipped(x: Tensor, box: Box) -> Tensor:
-    """The points of a box that are nearest to points (..., D).
+    """Return the points of a box that are nearest to points (..., D).
 
     The derivative is zero where an entry lies outside, and one where only rounding took it there.
     """
@@ -93,14 +93,14 @@ def clipped(x: Tensor, box: Box) -> Tensor:
 
 
 def is_inside(x: Tensor, box: Box | None) -> Tensor:
-    """Which points (..., D) lie in a box but for rounding (...,) bool; all where there is none."""
+    """Return which points (..., D) lie in a box up to rounding errors, (...,) bool; all where there is no box."""
     if box is None:
         return torch.ones_like(x[..., 0], dtype=torch.bool)
     return _entries_inside(x, box).all(-1)
 
 
 def _entries_inside(x: Tensor, box: Box) -> Tensor:
-    """Which entries (..., D) of points lie in a box but for rounding, bool."""
+    """Return which entries (..., D) of points lie in a box up to rounding errors, bool."""
     low, high = (torch.as_tensor(end).to(x) for end in box)
     size = torch.maximum(torch.maximum(low.abs(), high.abs()), high - low)
     rounding = ROUNDING * torch.finfo(x.dtype).eps * size

@@ -12,7 +12,7 @@ from dmmcheck.models.onnx_session import OnnxModel, is_session
 
 
 def as_callable(model: Any, x: Tensor, *, role: str, bounds: tuple[Any, Any] | None = None) -> Any:
-    """The function of an estimator, of an ONNX session or of an exported program; any other model as it is.
+    """Return the function of an estimator, of an ONNX session or of an exported program; any other model as it is.
 
     Args:
         model: What a user gave as a model.

@@ -15,7 +15,7 @@ FORMS: dict[OutputForm, str] = {
 
 
 def conversion_of(classifier: Classifier) -> str:
-    """What was done to a model, or to its output; "" where nothing was.
+    """Return what was done to a model, or to its output; "" where nothing was.
 
     Example:
         >>> import torch

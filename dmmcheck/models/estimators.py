@@ -39,13 +39,13 @@ class ExactModule(nn.Module):
         self.classes_ = list(np.asarray(estimator.classes_).tolist())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C) of inputs ``(n, *input_shape)``; those of two classes with one score z are (0, z)."""
+        """Return the logits (n, C) of inputs ``(n, *input_shape)``; (0, z) for two classes with one score z."""
         scores: Tensor = self.scores(x.reshape(len(x), -1))
         return torch.cat([torch.zeros_like(scores), scores], dim=1) if scores.shape[1] == 1 else scores
 
 
 def is_estimator(model: Any) -> bool:
-    """Whether a model is an estimator, or a method of one that predicts; no torch module is one."""
+    """Return whether a model is an estimator, or a method of one that predicts; no torch module is one."""
     owner = getattr(model, "__self__", None)
     if owner is not None:
         return getattr(model, "__name__", "") in METHODS and is_estimator(owner)
@@ -56,7 +56,7 @@ def is_estimator(model: Any) -> bool:
 def as_function(
     model: Any, x: Tensor, *, role: str, bounds: tuple[Any, Any] | None = None
 ) -> ExactModule | NumpyFunction:
-    """A fitted estimator as a function on tensors: its exact form where one is known, else its own methods.
+    """Return a fitted estimator as a function on tensors, in exact form where that is known, else by its methods.
 
     Args:
         model: The estimator, or a method of one.
@@ -102,12 +102,12 @@ class OfRows:
     method: Callable[[Any], Any]
 
     def __call__(self, x: Any) -> Any:
-        """What the method returns for the rows (n, D) of an array."""
+        """Return what the method returns for the rows (n, D) of an array."""
         return self.method(np.asarray(x, dtype=np.float64).reshape(len(x), -1))
 
 
 def as_module(model: Any, x: Tensor, *, role: str) -> ExactModule:
-    """A module with the scores of a fitted estimator, compared with it at up to 1024 of the inputs.
+    """Return a module with the scores of a fitted estimator, compared with it at up to 1024 of the inputs.
 
     Args:
         model: The estimator, or a method of one.
@@ -165,7 +165,7 @@ def _compare(logits: Any, estimator: Any, rows: Any, role: str) -> None:
 
 
 def _comparable(logits: Any, estimator: Any, rows: Any) -> tuple[Any, Any]:
-    """The module's numbers, and the estimator's numbers of the same meaning."""
+    """Return the module's numbers, and the estimator's numbers of the same meaning."""
     if hasattr(estimator, "decision_function"):
         original = np.asarray(estimator.decision_function(rows))
         own = logits[:, 1] - logits[:, 0] if original.ndim == 1 else logits

@@ -50,6 +50,6 @@ def _evaluating(module: nn.Module) -> None:
 
 
 def module_of(function: Any) -> nn.Module | None:
-    """The callable itself if it is a module, the module if it is a bound method of one, else None."""
+    """Return the callable itself if it is a module, the module if it is a bound method of one, else None."""
     owner = function if isinstance(function, nn.Module) else getattr(function, "__self__", None)
     return owner if isinstance(owner, nn.Module) else None

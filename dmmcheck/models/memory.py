@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 def in_batches(x: Tensor, compute: Callable[[slice], Tensor]) -> Tensor:
-    """Results for the rows of a tensor, computed block by block and joined along the first axis.
+    """Return the results for the rows of a tensor, computed block by block and joined along the first axis.
 
     Args:
         x: (m, D), m at least 1. The size of a block depends on D.
@@ -31,7 +31,7 @@ def in_batches(x: Tensor, compute: Callable[[slice], Tensor]) -> Tensor:
 
 
 def batch_results(rows: int, size: int, compute: Callable[[slice], T]) -> tuple[list[T], int]:
-    """Results for consecutive blocks of rows.
+    """Return the results for consecutive blocks of rows.
 
     Args:
         rows: Number of rows.
@@ -71,14 +71,14 @@ def batch_results(rows: int, size: int, compute: Callable[[slice], T]) -> tuple[
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error reports that memory ran out, on any device."""
+    """Return whether an error reports that memory ran out, on any device."""
     words = described(error)
     return isinstance(error, MemoryError) or "out of memory" in words or "can't allocate memory" in words
 
 
 @contextmanager
 def lack_of_memory_named(inputs: int) -> Iterator[None]:
-    """A context that makes one error of a lack of memory, which says for how many inputs memory ran out.
+    """Turn a lack of memory in this context into one error, which says for how many inputs memory ran out.
 
     Args:
         inputs: Number of inputs of the measurement.
@@ -103,7 +103,7 @@ def _lack(where: str, error: BaseException) -> LackOfMemoryError:
 
 @contextmanager
 def out_of_memory_passes() -> Iterator[None]:
-    """A context that raises a lack of memory as it is, although `errors.user_code` inside makes an error of it.
+    """Raise a lack of memory in this context as it is, although `errors.user_code` inside makes an error of it.
 
     A smaller batch may need no more memory than there is, see `batch_results`.
     """

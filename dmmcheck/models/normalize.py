@@ -33,7 +33,7 @@ class Normalization:
     std: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Inputs ``(n, *input_shape)`` as the model expects them; differentiable."""
+        """Return the inputs ``(n, *input_shape)`` as the model expects them; differentiable."""
         return (x - self.mean.to(x)) / self.std.to(x)
 
 
@@ -64,20 +64,20 @@ class Normalized(nn.Module):
         self.reported_name = getattr(function, "reported_name", own_name)
 
     def forward(self, x: Tensor) -> Any:
-        """What the function returns for the normalised inputs."""
+        """Return what the function returns for the normalised inputs."""
         normalized = (x - self.mean) / self.std
         with users_state(self.function):
             return self.function(normalized)
 
 
 def arrays_function(forward: Any) -> NumpyFunction | None:
-    """The function over numpy arrays that a model is, with normalised inputs or without; None where it is none."""
+    """Return a model's function over numpy arrays, with or without normalised inputs; None where it has none."""
     inner = forward.function if isinstance(forward, Normalized) else forward
     return inner if isinstance(inner, NumpyFunction) else None
 
 
 def within(forward: Any, bounds: tuple[Any, Any], input_shape: tuple[int, ...]) -> Any:
-    """A model whose function over numpy arrays, where it is one, takes its differences inside a box of its inputs."""
+    """Return the model; a function over numpy arrays in it takes its differences inside a box of the inputs."""
     function = arrays_function(forward)
     if function is None:
         return forward
@@ -89,7 +89,7 @@ def within(forward: Any, bounds: tuple[Any, Any], input_shape: tuple[int, ...]) 
 
 
 def _normalized_bounds(bounds: tuple[Any, Any], normalization: Normalization, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The ends (D,) of a box of inputs of a shape, dtype and device as a model that expects a normalisation gets them.
+    """Return the ends (D,) of a box of inputs, normalised as the model expects its inputs.
 
     Args:
         bounds: The box: two numbers, or two tensors (D,).
@@ -109,7 +109,7 @@ def folded(
     role: str,
     bounds: tuple[Any, Any] | None = None,
 ) -> Any:
-    """A model of inputs in the units of the data, of a model of normalised ones.
+    """Return a model that takes inputs in the units of the data, from a model that takes normalised inputs.
 
     Args:
         model: A module, function or estimator; anything that cannot be called is returned as it is.
@@ -137,7 +137,7 @@ def folded(
 
 
 def normalization_of(value: Any, input_shape: tuple[int, ...]) -> Normalization | None:
-    """The normalisation that a user gave, for inputs of a shape.
+    """Return the normalisation that a user gave, for inputs of a shape.
 
     Args:
         value: A mapping with ``mean`` and ``std``, each a number, or a list with one number for each channel of images
@@ -169,7 +169,7 @@ def normalization_of(value: Any, input_shape: tuple[int, ...]) -> Normalization 
 
 
 def _numbers(value: Any, name: str) -> Tensor:
-    """Finite numbers (c,) in float64."""
+    """Return the value, which must be finite numbers, as a tensor (c,) in float64."""
     try:
         numbers = torch.as_tensor(value, dtype=torch.float64).detach().cpu().reshape(-1)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -180,7 +180,7 @@ def _numbers(value: Any, name: str) -> Tensor:
 
 
 def _shape(count: int, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in which so many numbers broadcast over an input."""
+    """Return the shape in which `count` numbers broadcast over an input."""
     if count == 1:
         return (1,) * len(input_shape)
     rest = (1,) * (len(input_shape) - 1)

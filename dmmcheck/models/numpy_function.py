@@ -59,7 +59,7 @@ class NumpyFunction:
         return result
 
     def scores(self, x: Tensor) -> Tensor:
-        """The same without a gradient."""
+        """Return the same without a gradient."""
         values = called_with_array(self.function, x)
         if self.labels:
             return one_hot(values, self.labels, self.name).to(x)
@@ -67,7 +67,7 @@ class NumpyFunction:
 
 
 def over_arrays(model: Any, x: Tensor, *, bounds: tuple[Any, Any] | None = None) -> Any:
-    """A function over numpy arrays as a function on tensors; any other model as it is.
+    """Return a function over numpy arrays as a function on tensors; any other model as it is.
 
     A function is one over arrays where it returns an array, or raises unless it gets one.
 
@@ -94,7 +94,7 @@ def over_arrays(model: Any, x: Tensor, *, bounds: tuple[Any, Any] | None = None)
 
 
 def _holds_arrays(output: Any) -> bool:
-    """Whether an output is an array, of numpy or of another library such as jax, or a list of arrays."""
+    """Return whether an output is an array, of numpy or of another library such as jax, or a list of arrays."""
     parts = output if isinstance(output, (list, tuple)) else [output]
     return len(parts) > 0 and all(hasattr(part, "__array__") and not isinstance(part, Tensor) for part in parts)
 
@@ -153,14 +153,14 @@ def _inwards(function: NumpyFunction, x: Tensor, sizes: Tensor, number: Tensor) 
 
 
 def called_with_array(function: Callable[[Any], Any], x: Tensor) -> Any:
-    """What a function returns for inputs ``(n, *input_shape)`` as a numpy array, as an array."""
+    """Return what a function returns for inputs ``(n, *input_shape)`` as a numpy array, as an array."""
     with warnings.catch_warnings(), torch.no_grad():  # a tensor that needs a gradient does not become an array
         warnings.filterwarnings("ignore", message=".*valid feature names")  # it was fitted on a frame
         return np.asarray(function(x.detach().cpu().numpy()))
 
 
 def one_hot(values: Any, labels: tuple[Any, ...], name: str) -> Tensor:
-    """Labels (n,) as rows with one 1, at the place of the label among all labels.
+    """Return the labels (n,) as rows with one 1, at the place of the label among all labels.
 
     Raises:
         ModelError: A label is none of these.
@@ -179,7 +179,7 @@ def one_hot(values: Any, labels: tuple[Any, ...], name: str) -> Tensor:
 def numpy_function(
     function: Callable[[Any], Any], x: Tensor, name: str, *, bounds: tuple[Any, Any] | None = None
 ) -> NumpyFunction:
-    """A function over arrays whose kind is found by calls: labels, scores with a derivative, or scores without.
+    """Return a function over arrays whose kind is found by calls: labels, scores with a derivative, or scores without.
 
     Args:
         function: From an array ``(n, *input_shape)`` to scores or labels.

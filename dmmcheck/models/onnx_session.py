@@ -10,7 +10,7 @@ from dmmcheck.errors import ModelError
 
 
 def is_session(model: Any) -> bool:
-    """Whether a model is a session of onnxruntime, told by its methods."""
+    """Return whether a model is a session of onnxruntime, told by its methods."""
     return all(callable(getattr(model, name, None)) for name in ("run", "get_inputs", "get_outputs"))
 
 
@@ -38,7 +38,7 @@ class OnnxModel:
         self._output = (floats or [outputs[0].name])[0]
 
     def __call__(self, x: Any) -> Any:
-        """The first output of scores (n, C), or of labels where there are no scores, of inputs ``(n, *shape)``."""
+        """Return the first output of scores (n, C) for inputs ``(n, *shape)``; of labels where there are no scores."""
         dtype = np.float64 if self._input.type == "tensor(double)" else np.float32
         given = np.asarray(x, dtype=dtype)
         size = self._input.shape[0] if self._input.shape else None

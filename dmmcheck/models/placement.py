@@ -17,7 +17,7 @@ PRECISE = (torch.float32, torch.float64)
 def placement(
     function: Any, x: Tensor, *, what: str = "model", error: type[DmmError] = ModelError
 ) -> tuple[torch.device, torch.dtype]:
-    """The device and the floating-point dtype of a module's parameters; those of x for a function without parameters.
+    """Return the device and the floating-point dtype of a module's parameters; without parameters, those of x.
 
     Args:
         function: A module, a bound method of one, or any other callable.

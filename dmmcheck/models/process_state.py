@@ -18,7 +18,7 @@ _CPU, _FLOAT = torch.device("cpu"), torch.float32
 
 @contextmanager
 def neutral_state() -> Iterator[None]:
-    """A context in which torch is in its initial state, whatever the process has set; on exit all is as before.
+    """Put torch into its initial state in this context, whatever the process has set; on exit all is as before.
 
     Gradients are on; inference mode and autocast are off; the default dtype is float32 and the default device the CPU;
     products of float32 numbers are exact in float32, not TF32 or bfloat16, also in the model: a GPU rounds these in
@@ -76,7 +76,7 @@ class _Defaults:
             torch.set_default_dtype(self._dtype)
 
     def of_user(self) -> AbstractContextManager[object]:
-        """The context in which the user's code runs."""
+        """Return the context in which the user's code runs."""
         return _UsersDefaults(self)
 
 
@@ -134,13 +134,13 @@ def _put(allowed: bool, precision: str) -> None:
 
 
 def _accelerator() -> str:
-    """The kind of the accelerator of this machine; the CPU where there is none."""
+    """Return the kind of the accelerator of this machine; the CPU where there is none."""
     found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     return "cpu" if found is None else found.type
 
 
 def _random_states() -> Callable[[], None]:
-    """A function that restores the global generators of Python, numpy and torch to their present states."""
+    """Return a function that restores the global generators of Python, numpy and torch to their present states."""
     python, arrays, tensors = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []  # type: ignore[no-untyped-call]
 

@@ -22,7 +22,7 @@ from dmmcheck.models.torch import TorchClassifier, adapt, verify
 def reference_model(
     model: Any, x: Tensor, *, like: Classifier, role: str, bounds: tuple[float, float] | None = None
 ) -> Classifier:
-    """A reference model as a classifier, on the device and in the dtype of the model under test.
+    """Return a reference model as a classifier, on the device and in the dtype of the model under test.
 
     A module on another device or of another dtype is copied, and the given module stays as it is. A function gets
     inputs on the device and in the dtype of the model under test, and must compute there.
@@ -63,13 +63,13 @@ def reference_model(
 
 
 def _device(device: torch.device | str) -> torch.device:
-    """A device with its index, so that ``cuda`` and ``cuda:0`` are the same."""
+    """Return a device with its index, so that ``cuda`` and ``cuda:0`` are the same."""
     found = torch.device(device)
     return torch.device(found.type, 0) if found.index is None and found.type != "cpu" else found
 
 
 def moved(function: Any, device: torch.device | str, dtype: torch.dtype | None = None, *, role: str) -> Any:
-    """A copy of a module, or of a bound method of one, on another device and in another dtype.
+    """Return a copy of a module, or of a bound method of one, on another device and in another dtype.
 
     A `TorchClassifier` is copied with the module that it calls. Any other function is returned as it is.
 

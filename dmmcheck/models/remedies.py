@@ -56,7 +56,7 @@ EXITED = "it ends the process; let it return, or raise an exception that says wh
 
 
 def remedy_for(raised: BaseException, otherwise: str | Callable[[], str]) -> str:
-    """What to do about an exception of a model.
+    """Return what to do about an exception of a model.
 
     Args:
         raised: The exception.
@@ -82,7 +82,7 @@ def remedy_for(raised: BaseException, otherwise: str | Callable[[], str]) -> str
 
 
 def _one_input(missing: str) -> str:
-    """What to do about a model that takes several inputs, of which some are missing."""
+    """Return what to do about a model that takes several inputs, of which some are missing."""
     others = "others" if " and " in missing else "other"
     example = missing.replace(" and ", ", ").replace(",,", ",").replace("'", "")
     return f"pass a function of one input that gives the {others} ({missing}) itself, e.g. lambda x: net(x, {example})"

@@ -26,7 +26,7 @@ TALLY: ContextVar[Tally | None] = ContextVar("TALLY", default=None)
 
 
 def counted(output: Tensor, rows: int) -> Tensor:
-    """The output of a model for some rows, which are added to the present tally; so is each gradient of it.
+    """Return the output of a model, and add its rows, and each gradient of it, to the present tally.
 
     Args:
         output: What the model returned.

@@ -77,7 +77,7 @@ class TorchClassifier:
         return named if isinstance(named, str) else type(module).__name__
 
     def logits(self, x: Tensor) -> Tensor:
-        """Logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
+        """Return the logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
         inputs = x.reshape(-1, *self.input_shape).clone()
         with users_state(self.forward):
             output = self.forward(inputs)
@@ -94,13 +94,16 @@ class TorchClassifier:
 
     @contextmanager
     def evaluation(self) -> Iterator[TorchClassifier]:
-        """A context in which the module is in evaluation mode; see `models.evaluation`."""
+        """Put the module into evaluation mode in this context; see `models.evaluation`."""
         with evaluation(self.forward):
             yield self
 
 
 def own_points(classifier: Classifier, x: Tensor) -> Tensor:
-    """Inputs as `flat` gives them, copied where the classifier might change them; a `TorchClassifier` takes copies."""
+    """Return the inputs as `flat` gives them, copied where the classifier might change them.
+
+    A `TorchClassifier` takes copies itself.
+    """
     points = flat(classifier, x)
     return points if isinstance(classifier, TorchClassifier) else points.clone()
 
@@ -155,7 +158,9 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST, bounds: tuple[float,
 
 
 def probe(draft: Classifier, inputs: Tensor) -> Tensor:
-    """The logits of a classifier for flat inputs (n, D), in evaluation mode; with a gradient where the inputs need one.
+    """Return the logits of a classifier for flat inputs (n, D), in evaluation mode.
+
+    The logits have a gradient where the inputs need one.
 
     Raises:
         ModelError: The classifier raises, or returns no tensor.
@@ -171,13 +176,13 @@ def probe(draft: Classifier, inputs: Tensor) -> Tensor:
 
 
 def _is_unbound(draft: Classifier) -> bool:
-    """Whether a model is a method of a class rather than of an object."""
+    """Return whether a model is a method of a class rather than of an object."""
     forward = getattr(draft, "forward", None)
     return inspect.isfunction(forward) and next(iter(inspect.signature(forward).parameters), "") == "self"
 
 
 def _check_shapes(draft: Classifier) -> str:
-    """What to do about a model that raises on the first inputs for no reason that is known."""
+    """Return what to do about a model that raises on the first inputs without a known reason."""
     remedy = "check that the data have the shape the model expects"
     if draft.role != UNDER_TEST:
         remedy = "it must take the inputs of the model under test: check their shape"
@@ -231,7 +236,7 @@ def check_gradient(classifier: Classifier, x: Tensor) -> None:
 
 
 def _not_callable(model: Any, role: str) -> str:
-    """The message for a model that is neither callable nor a `Classifier`."""
+    """Return the message for a model that is neither callable nor a `Classifier`."""
     missing = missing_members(model)
     if isinstance(model, Mapping):
         return (
@@ -250,13 +255,13 @@ def _not_callable(model: Any, role: str) -> str:
 
 
 def _are_rows(parts: list[Any], count: int) -> bool:
-    """Whether a list holds one tensor of scores for each of `count` inputs, as that of a MAITE model does."""
+    """Return whether a list holds one tensor of scores for each of `count` inputs, as a MAITE model returns it."""
     tensors = len(parts) == count and all(isinstance(part, Tensor) for part in parts)
     return tensors and all(part.ndim == 1 and part.shape == parts[0].shape for part in parts)
 
 
 def _tensor_of(output: Any, role: str, count: int) -> Tensor:
-    """The logits in an output for `count` inputs.
+    """Return the logits in an output for `count` inputs.
 
     They are the output itself, its ``.logits``, what it holds under the key ``logits``, the rows of a list, or the
     first of a tuple.
@@ -278,7 +283,7 @@ def _tensor_of(output: Any, role: str, count: int) -> Tensor:
 
 
 def _classes(output: Tensor, n: int, role: str) -> int:
-    """Number of classes in an output for n inputs.
+    """Return the number of classes in an output for n inputs.
 
     Raises:
         ModelError: The output is neither one row nor one number for each input, or not of float32 or float64.
@@ -300,14 +305,14 @@ def _classes(output: Tensor, n: int, role: str) -> int:
 
 
 def _likely(output: Tensor) -> bool:
-    """Whether an output could be probabilities: numbers in [0, 1], and several columns sum to one in each row."""
+    """Return whether an output could be probabilities: numbers in [0, 1], and rows of several that sum to one."""
     rows = output.reshape(len(output), -1)
     inside = bool(((rows >= 0) & (rows <= 1)).all())
     return inside and (rows.shape[1] == 1 or bool(((rows.sum(1) - 1).abs() <= _SUMS_TO_ONE).all()))
 
 
 def _likely_far_away(draft: TorchClassifier, inputs: Tensor, bounds: tuple[float, float] | None) -> bool:
-    """Whether the output far from the inputs could be probabilities; True for a model that raises there."""
+    """Return whether the output far from the inputs could be probabilities; True where the model raises."""
     points = torch.cat([factor * (inputs + 1) for factor in _FAR])
     try:
         return _likely(probe(draft, points if bounds is None else points.clamp(*bounds)))

@@ -15,7 +15,7 @@ ROOT_FILE = pytest.StashKey[Path]()
 
 
 def find_root_file(config: pytest.Config) -> Path:
-    """The file that the node ids of the checks start with.
+    """Return the file that the node ids of the checks start with.
 
     It is the file that holds settings. Without one, it is the first of ``pyproject.toml``, ``dmmcheck.toml``, pytest's
     own configuration file and ``conftest.py`` that exists in the root directory.
@@ -66,7 +66,7 @@ def refuse_ignored_settings(config: pytest.Config) -> None:
 
 
 def _between(folder: Path, top: Path) -> list[Path]:
-    """The folder and those above it, up to one below `top`; nothing where the folder is not below `top`."""
+    """Return the folder and those above it, up to one below `top`; nothing where the folder is not below `top`."""
     return [folder, *folder.parents][: len(folder.parts) - len(top.parts)] if folder.is_relative_to(top) else []
 
 
@@ -86,7 +86,7 @@ def _remedy(config: pytest.Config, folder: Path) -> str:
 
 
 def has_check_id(config: pytest.Config) -> bool:
-    """Whether an argument is the node id of a check, e.g. ``pyproject.toml::boundary-clings-stated-builtin``."""
+    """Return whether an argument is the node id of a check, e.g. ``pyproject.toml::boundary-clings-stated-builtin``."""
     named = [_path(config, arg) for arg in config.args if "::" in arg]
     return any(path.resolve() in named for path in _candidates(config) if path.suffix != ".py")
 
@@ -114,5 +114,5 @@ def _candidates(config: pytest.Config) -> list[Path]:
 
 
 def _path(config: pytest.Config, arg: str) -> Path:
-    """The file of an argument, which may be a node id."""
+    """Return the file of an argument, which may be a node id."""
     return (config.invocation_params.dir / arg.partition("::")[0]).resolve()

@@ -26,5 +26,5 @@ class DistanceTest:
 
 
 def distance_tests(settings: Settings) -> tuple[DistanceTest, ...]:
-    """One test for each distance where changes for the worse fail the run; else none."""
+    """Return one test for each distance where changes for the worse fail the run; else none."""
     return tuple(map(DistanceTest, ARMS)) if AGAINST_BASELINE in settings.gate else ()

@@ -18,7 +18,7 @@ SUBJECT_FIXTURE = "dmm_subject"
 
 
 def gather_subject(request: pytest.FixtureRequest, config: Config) -> Subject:
-    """The subject: each part from an option, else from the file of settings, else from a fixture.
+    """Return the subject: each part from an option, else from the file of settings, else from a fixture.
 
     Raises:
         ConfigError: A required part is given nowhere, or both ``dmm_subject`` and fixtures of parts are defined.
@@ -55,7 +55,7 @@ def gather_subject(request: pytest.FixtureRequest, config: Config) -> Subject:
 
 
 def as_subject(value: Any, what: str) -> Subject:
-    """The value, if it is a Subject.
+    """Return the value, if it is a Subject.
 
     Args:
         value: The value.
@@ -72,7 +72,7 @@ def as_subject(value: Any, what: str) -> Subject:
 
 
 def value_of(request: pytest.FixtureRequest, name: str) -> Any:
-    """The value that a user's fixture returns.
+    """Return the value that a user's fixture returns.
 
     Raises:
         ConfigError: pytest cannot set the fixture up.
@@ -92,7 +92,7 @@ def value_of(request: pytest.FixtureRequest, name: str) -> Any:
 
 
 def _not_found(name: str, missing: str, request: pytest.FixtureRequest) -> str:
-    """The message where pytest does not find the fixture itself, or one that it asks for."""
+    """Return the message where pytest does not find the fixture itself, or one that it asks for."""
     place = f"define it in the conftest.py in {request.config.rootpath}"
     if missing == name:
         return f"the fixture {name} is not found; {place}"
@@ -100,7 +100,7 @@ def _not_found(name: str, missing: str, request: pytest.FixtureRequest) -> str:
 
 
 def _is_defined(request: pytest.FixtureRequest, name: str) -> bool:
-    """Whether the checks see a fixture of this name.
+    """Return whether the checks see a fixture of this name.
 
     Raises:
         ConfigError: They do, and its scope is narrower than the session.

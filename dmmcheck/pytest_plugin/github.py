@@ -14,7 +14,7 @@ CUT = "\n\nThe summary is cut here: GitHub takes 1 MiB a step.\n"
 
 
 def is_active() -> bool:
-    """Whether the run is part of GitHub Actions."""
+    """Return whether the run is part of GitHub Actions."""
     return os.environ.get("GITHUB_ACTIONS") == "true"
 
 
@@ -52,10 +52,10 @@ def _cut(text: bytes, room: int) -> bytes:
 
 
 def _data(text: str) -> str:
-    """The message of a workflow command, escaped."""
+    """Return the message of a workflow command, escaped."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
-    """A property of a workflow command, escaped."""
+    """Return a property of a workflow command, escaped."""
     return _data(text).replace(":", "%3A").replace(",", "%2C")

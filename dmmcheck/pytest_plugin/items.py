@@ -41,7 +41,7 @@ ITEM_INFO = pytest.StashKey[ItemInfo]()
 
 
 def item_info(item: pytest.Item) -> ItemInfo | None:
-    """What the plugin knows of a test; None for a test that is not its own."""
+    """Return what the plugin knows of a test; None for a test that is not its own."""
     bound = item.callspec.params.get(ARGUMENT) if hasattr(item, "callspec") else None
     if ITEM_INFO not in item.stash and bound is not None and hasattr(bound, "planned"):
         item.stash[ITEM_INFO] = ItemInfo(bound.planned, bound.position, label=item.nodeid.partition("[")[0])
@@ -49,7 +49,7 @@ def item_info(item: pytest.Item) -> ItemInfo | None:
 
 
 def is_search(item: pytest.Item) -> bool:
-    """Whether a test looks for counterexamples with Hypothesis."""
+    """Return whether a test looks for counterexamples with Hypothesis."""
     info = item_info(item)
     return info is not None and isinstance(info.planned, Planned) and info.planned.tier == SEARCH
 
@@ -86,7 +86,7 @@ class CheckFile(pytest.File):
     planned: tuple[Planned | DistanceTest, ...] = ()
 
     def collect(self) -> Iterable[CheckItem]:
-        """One item for each selected test."""
+        """Return one item for each selected test."""
         return [CheckItem.of(self, planned, position) for position, planned in enumerate(self.planned)]
 
 
@@ -95,7 +95,7 @@ class CheckItem(pytest.Function):
 
     @classmethod
     def of(cls, parent: CheckFile, planned: Planned | DistanceTest, position: int) -> CheckItem:
-        """The item of a test."""
+        """Return the item of a test."""
 
         def decide(_dmm_session: SubjectSession) -> None:
             _dmm_session.conclude(planned)
@@ -120,5 +120,5 @@ class CheckItem(pytest.Function):
         return super()._repr_failure_py(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:
-        """The root file as the location, since the user has not written the test's source."""
+        """Return the root file as the location, since the user has not written the test's source."""
         return self.path, 0, self.name

@@ -38,14 +38,14 @@ def answer(config: pytest.Config) -> int:
 
 
 def _need(check: Check, need: str) -> str:
-    """What is needed, and by which tiers, if others do not need it."""
+    """Return what is needed, and by which tiers, if others do not need it."""
     without = {test.tier for test in check.tests if need not in test.needs}
     by = [tier for tier in check.tiers if tier not in without]
     return NEEDS[need] + (f", for the tier {', '.join(by)}" if by and without else "")
 
 
 def _description(check: Check) -> Iterator[str]:
-    """The lines that ``--dmm-list`` prints for a check."""
+    """Yield the lines that ``--dmm-list`` prints for a check."""
     yield f"{check.id} ({', '.join(check.tiers)})"
     facts = (
         ("claim", check.statement),

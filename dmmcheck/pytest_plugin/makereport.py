@@ -70,21 +70,21 @@ def add_record(
 
 
 def _outcome_word(test: Planned | DistanceTest, report: Report) -> str:
-    """The outcome word of a test that ends without failing."""
+    """Return the outcome word of a test that ends without failing."""
     if isinstance(test, Planned):
         return outcomes.outcome_word(report.findings[0])
     return outcomes.INCONCLUSIVE if test.name in report.distance_changes else ""
 
 
 def _gates(info: ItemInfo) -> bool:
-    """Whether the test is of a claim that gates; where its subject is known, that is what the subject says."""
+    """Return whether the test is of a claim that gates; where its subject is known, that is what the subject says."""
     if not isinstance(info.planned, Planned):
         return False
     return info.planned.gating if info.session is None else info.session.gates(info.planned)
 
 
 def _usage_error(error: BaseException) -> str:
-    """The message of an error in settings or subject; "" for every other exception, such as a failed check."""
+    """Return the message of an error in settings or subject; "" for every other exception, such as a failed check."""
     is_usage_error = isinstance(error, (DmmError, pytest.UsageError)) and not isinstance(error, CheckError)
     return str(error) if is_usage_error else ""
 

@@ -47,18 +47,18 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def is_on(config: pytest.Config) -> bool:
-    """Whether ``--dmm`` or ``--dmm-only`` is given."""
+    """Return whether ``--dmm`` or ``--dmm-only`` is given."""
     return bool(config.getoption("--dmm") or config.getoption("--dmm-only"))
 
 
 def given_keys(config: pytest.Config) -> dict[str, str]:
-    """The text of each given option that sets a key of ``[tool.dmmcheck]``, by key."""
+    """Return the text of each given option that sets a key of ``[tool.dmmcheck]``, by key."""
     texts = {name: config.getoption(key.option) for name, key in KEYS.items()}
     return {name: text for name, text in texts.items() if text is not None}
 
 
 def names(config: pytest.Config, option: str) -> list[str] | None:
-    """The comma-separated names of an option that may be repeated; None where it is not given.
+    """Return the comma-separated names of an option that may be repeated; None where it is not given.
 
     Raises:
         ConfigError: A name is missing.

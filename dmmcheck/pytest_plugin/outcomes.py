@@ -132,7 +132,7 @@ def conclude_distance(name: str, change: Change | None, accepted: str, *, why_no
 
 
 def outcome_word(finding: Finding) -> str:
-    """The outcome word of a test that ends without failing, where pytest has no word for it; else ""."""
+    """Return the outcome word of a test that ends without failing, where pytest has no word for it; else ""."""
     if finding.verdict == "inconclusive":
         return INCONCLUSIVE
     return ADVISORY if finding.verdict == "refuted" and not finding.gating else ""

@@ -66,7 +66,7 @@ def generate(metafunc: pytest.Metafunc) -> None:
 
 
 def resolve(request: pytest.FixtureRequest) -> Callable[[], Finding | None]:
-    """The value of the fixture ``dmm_check``: a function that tests one claim and returns the finding.
+    """Return the value of the fixture ``dmm_check``: a function that tests one claim and returns the finding.
 
     Raises:
         ConfigError: The test function is not under `dmmcheck.parametrize`.
@@ -109,7 +109,7 @@ def concluded_distance(item: pytest.Function) -> bool | None:
 
 
 def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession:
-    """The run of the subject, shared by all tests of the same subject with the same settings."""
+    """Return the run of the subject, shared by all tests of the same subject with the same settings."""
     known = request.config.stash.setdefault(SESSIONS, [])
     given = bound.subject
     if isinstance(given, str):
@@ -131,6 +131,6 @@ def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession
 
 
 def _called(given: Any, what: str) -> Any:
-    """The subject: what a function returns, or the value itself."""
+    """Return the subject: what a function returns, or the value itself."""
     with user_code(what, "let it return a dmmcheck.Subject", UserCodeError, where="when called"):
         return given() if callable(given) else given

@@ -66,7 +66,7 @@ class ProgressLine:
 
 
 def progress_line(config: pytest.Config) -> ProgressLine:
-    """The progress line of this process."""
+    """Return the progress line of this process."""
     if PROGRESS_LINE not in config.stash:
         config.stash[PROGRESS_LINE] = ProgressLine(config)
     return config.stash[PROGRESS_LINE]

@@ -43,12 +43,12 @@ class TestRecord:
     report: Mapping[str, Any] | None = None
 
     def dump(self) -> str:
-        """The record as text; infinities and NaN are kept."""
+        """Return the record as text; infinities and NaN are kept."""
         return json.dumps(self.__dict__, default=_plain)
 
 
 def read(texts: Iterable[str]) -> Results:
-    """The results in texts that `TestRecord.dump` wrote, in the order of their arrival."""
+    """Return the results in texts that `TestRecord.dump` wrote, in the order of their arrival."""
     results = Results()
     for text in texts:
         results.add(TestRecord(**json.loads(text)))
@@ -56,7 +56,7 @@ def read(texts: Iterable[str]) -> Results:
 
 
 def _plain(value: Any) -> Any:
-    """A number of numpy as a number of Python."""
+    """Return a number of numpy as a number of Python."""
     return value.item()
 
 
@@ -93,7 +93,7 @@ class Results:
         return max((record.selected for record in self.records.values()), default=0)
 
     def counts(self) -> str:
-        """The counts of a run without findings."""
+        """Return the counts of a run without findings."""
         planned = self.selected
         return f"{planned} planned, 0 ran" if planned else "no check was selected"
 
@@ -106,7 +106,7 @@ class Results:
         return {label: _joined(parts[label]) for label in sorted(parts)}
 
     def worker_differences(self) -> Iterator[str]:
-        """A message for each subject that is not the same in all processes."""
+        """Yield a message for each subject that is not the same in all processes."""
         for label in sorted({record.label for record in self.records.values()}):
             of_subject = (record for record in self.records.values() if record.label == label)
             seen = {_fingerprint(record.report) for record in of_subject if record.report is not None}
@@ -117,18 +117,18 @@ class Results:
                 )
 
     def nodeids(self, label: str) -> dict[str, str]:
-        """The node id of each test of a subject, by the id of the planned test."""
+        """Return the node id of each test of a subject, by the id of the planned test."""
         return {record.test: nodeid for nodeid, record in self.records.items() if record.label == label}
 
 
 def _fingerprint(report: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Values that agree in all processes that test the same model on the same data."""
+    """Return the values that agree in all processes that test the same model on the same data."""
     subject = report["subject"]
     return tuple(subject[key] for key in ("model", "model_hash", "classes", "inputs", "ambient_dim", "accuracy"))
 
 
 def _joined(parts: list[tuple[int, Report]]) -> Report:
-    """One report with the findings of all, by position."""
+    """Return one report with the findings of all, by position."""
     ordered = [report for _, report in sorted(parts, key=lambda part: part[0])]
     findings = with_chance(finding for report in ordered for finding in report.findings)
     evidence = next((report.evidence for report in ordered if report.evidence is not None), None)
@@ -136,7 +136,7 @@ def _joined(parts: list[tuple[int, Report]]) -> Report:
 
 
 def _cost(reports: Iterable[Report]) -> RunCost:
-    """The cost of all processes, each of which reports what it has spent up to each of its findings."""
+    """Return the cost of all processes, each of which reports what it has spent up to each of its findings."""
     last: dict[str, RunCost] = {}
     for report in reports:
         known = last.get(report.run, RunCost())

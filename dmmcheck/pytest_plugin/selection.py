@@ -57,7 +57,7 @@ def usage_errors() -> Iterator[None]:
 
 
 def loaded_config(config: pytest.Config) -> Config:
-    """The settings from file and options, read once.
+    """Return the settings from file and options, read once.
 
     Raises:
         ConfigError: A setting is wrong.
@@ -73,7 +73,7 @@ def loaded_config(config: pytest.Config) -> Config:
 
 
 def _for_outputs(config: pytest.Config, loaded: Config) -> Config:
-    """The settings as the files to write need them: a baseline and a CSV report hold the values of every input.
+    """Return the settings as the files to write need them: a baseline and a CSV report hold the values of every input.
 
     Raises:
         ConfigError: A baseline is to be written, and no path is given for it.
@@ -90,7 +90,7 @@ def _for_outputs(config: pytest.Config, loaded: Config) -> Config:
 
 
 def in_this_process(config: pytest.Config, settings: Settings) -> Settings:
-    """The settings of a process: one of several workers of pytest-xdist starts no processes of its own."""
+    """Return the settings of a process: one of several workers of pytest-xdist starts no processes of its own."""
     return settings.but(jobs=1) if hasattr(config, "workerinput") else settings
 
 

@@ -61,7 +61,7 @@ class SubjectSession:
         return self.run.report([])
 
     def report(self, planned: Planned | DistanceTest) -> Report | None:
-        """The report with the finding of one test; None where the test has not been decided.
+        """Return the report with the finding of one test; None where the test has not been decided.
 
         For the test of a distance it has no finding: the distances stand in every report.
         """
@@ -91,7 +91,7 @@ class SubjectSession:
         return "max-time was over before all inputs were measured; set a longer max-time"
 
     def gates(self, planned: Planned) -> bool:
-        """Whether the refutation of a test fails the run, which can depend on the subject."""
+        """Return whether the refutation of a test fails the run, which can depend on the subject."""
         return any(own.gating for own in self.run.planned if own.id == planned.id)
 
     def conclude(self, planned: Planned | DistanceTest) -> None:
@@ -123,7 +123,7 @@ def start_session(
     ids: Iterable[str] | None = None,
     keep: Callable[[str], None] = lambda line: None,
 ) -> SubjectSession:
-    """A session whose sample is drawn, so that an error of the subject appears before any check runs.
+    """Return a session whose sample is drawn, so that an error of the subject appears before any check runs.
 
     Args:
         subject: What is under test.
@@ -152,7 +152,7 @@ def start_session(
 
 
 def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
-    """The session of the subject that options, settings and fixtures name.
+    """Return the session of the subject that options, settings and fixtures name.
 
     Raises:
         DmmError: They name none, or one that cannot be used.

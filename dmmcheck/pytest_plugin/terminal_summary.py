@@ -103,7 +103,7 @@ class RunSummary:
             session.exitstatus = status
 
     def _no_gating_verdict(self) -> bool:
-        """Whether gating tests ended, and none of them with a verdict, nor with a search that found nothing."""
+        """Return whether gating tests ended, and none of them with a verdict, nor with a search that found nothing."""
         findings = [finding for report in self._reports.values() for finding in report.findings]
         decided = any(
             finding.gating and (finding.verdict in VERDICTS or _has_searched(finding)) for finding in findings
@@ -122,7 +122,7 @@ class RunSummary:
         return selected < len(self._config.stash[SELECTION].tests) and not chosen and not by_id
 
     def _unused_settings(self) -> Iterator[str]:
-        """A message for each check that has settings and did not run; nothing unless every planned test ended."""
+        """Yield a message for each check that has settings and did not run; nothing unless every planned test ended."""
         report = self._reports.get("")
         if SELECTION not in self._config.stash or report is None:
             return
@@ -222,7 +222,7 @@ class RunSummary:
         return found
 
     def _drawn(self, label: str, report: Report, lines_below: int) -> str:
-        """The table of a subject, above a number of lines of the whole run."""
+        """Return the table of a subject, above a number of lines of the whole run."""
         nodeids = self._results.nodeids(label)
         return terminal.render(
             report,
@@ -236,12 +236,12 @@ class RunSummary:
 
 
 def _has_searched(finding: Finding) -> bool:
-    """Whether a search has tried candidates, which is all that it can do for a claim."""
+    """Return whether a search has tried candidates, which is all that it can do for a claim."""
     return finding.tier == SEARCH and finding.n > 0
 
 
 def _path_for(path: str, label: str, *, alone: bool) -> Path:
-    """The path; for a subject that is not the main one of several, with the name of its test function added."""
+    """Return the path; for a subject that is not the main one of several, with the name of its test function added."""
     target = Path(path)
     if alone or not label:
         return target

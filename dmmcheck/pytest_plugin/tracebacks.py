@@ -18,7 +18,7 @@ _LIBRARIES = tuple(
 
 
 def representation(error: BaseException, text: str, path: Path, style: Any) -> Any:
-    """A representation that pytest can print, and pytest-xdist can send to the controlling process.
+    """Return a representation that pytest can print, and pytest-xdist can send to the controlling process.
 
     Args:
         error: An error of dmmcheck. Where its cause was raised by the user's code, the frames of that code are shown.

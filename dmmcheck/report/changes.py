@@ -84,14 +84,14 @@ class Comparison:
                 )
 
     def of_finding(self, finding: Finding) -> Change | None:
-        """The change of a claim; None where it has no value per input, as claims about networks have none."""
+        """Return the change of a claim; None where the claim has no value per input, as with claims about networks."""
         before = self.values(finding)
         if not finding.values or not len(before):
             return None
         return self._change(before, finding.values, unit=finding.unit, worse=finding.worse)
 
     def baseline(self) -> Baseline:
-        """What was compared with, and the change of each distance."""
+        """Return the report that this one is compared with, and the change of each distance."""
         arms = [arm for arm in ARMS if arm in self.before.distances and arm in self.now.distances]
         changes = {
             arm: self._change(self.before.distances[arm], self.now.distances[arm], unit="ratio", worse="less")
@@ -142,7 +142,7 @@ class Comparison:
         return f"the baseline {self.name} cannot be compared with this run"
 
     def _manifold_apart(self) -> Iterable[tuple[str, float]]:
-        """Median difference, over common inputs, of the values that tell manifold estimates apart.
+        """Yield names and median differences, over common inputs, of the values that tell manifold estimates apart.
 
         It is relative to their size; for the distances from the manifold, which may be zero but for rounding, to the
         distance to the boundary where that is larger.
@@ -159,7 +159,7 @@ class Comparison:
 
 
 def compared(now: Report, before: Report, *, name: str = "the first report", is_gate: bool = False) -> Report:
-    """The report with its changes beside an earlier one.
+    """Return the report with its changes beside an earlier report.
 
     Args:
         now: The report.
@@ -188,7 +188,7 @@ def compared(now: Report, before: Report, *, name: str = "the first report", is_
 def comparison_with(
     before: Report, now: InputEvidence, *, name: str, dmmcheck: str, alpha: float, is_gate: bool, is_raised: bool
 ) -> Comparison:
-    """The comparison of a measurement with an earlier report.
+    """Return the comparison of a measurement with an earlier report.
 
     Args:
         before: The earlier report.
@@ -233,7 +233,7 @@ def comparison_with(
 
 
 def has_raised_effort(report: Report) -> bool:
-    """Whether the run of a report raised the effort of its search by itself."""
+    """Return whether a run raised the effort of its search without being asked to."""
     return any(item.name == EFFORT_USED for item in report.soundness)
 
 

@@ -33,12 +33,15 @@ class Claim:
 
 
 def is_compared(finding: Finding) -> bool:
-    """Whether a finding compares a claim with a control; one that was not measured, on no input, has no control yet."""
+    """Return whether a finding compares a claim with a control.
+
+    A finding that was measured on no input has no control yet.
+    """
     return finding.tier == "controlled" and (finding.control is not None or finding.n == 0)
 
 
 def claims(findings: Iterable[Finding]) -> list[Claim]:
-    """The claims of some findings, in their order; claims of one check stand together."""
+    """Return the claims of some findings, in their order; claims of one check stand together."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.check, []).append(finding)
@@ -46,14 +49,14 @@ def claims(findings: Iterable[Finding]) -> list[Claim]:
 
 
 def with_chance(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings, where each claim says how it stands beside chance, as its controls show it together."""
+    """Return the findings, where each claim says how it stands beside chance, as all of its controls show."""
     given = tuple(findings)
     found = {id(claim.finding): together(claim.controls) for claim in claims(given) if claim.finding.chance is None}
     return tuple(replace(one, chance=found[id(one)]) if found.get(id(one)) is not None else one for one in given)
 
 
 def together(controls: Iterable[Finding]) -> Chance | None:
-    """How a claim stands beside chance, given each of its controls; None where none has been measured.
+    """Return how a claim stands beside chance, given each of its controls; None where none has been measured.
 
     It is more than chance if it is more than every control. Otherwise the word is that of the control that is hardest
     for the claim among those that it does not exceed: the one with the effect that speaks most against the claim.
@@ -66,13 +69,16 @@ def together(controls: Iterable[Finding]) -> Chance | None:
 
 
 def _towards_claim(finding: Finding, chance: Chance) -> float:
-    """The effect of a control, larger where it speaks for the claim; undefined effects first."""
+    """Return the effect of a control, larger where it speaks for the claim; undefined effects first."""
     effect = chance.effect if finding.direction == "greater" else -chance.effect
     return -math.inf if math.isnan(effect) else effect
 
 
 def _claims_of_check(group: list[Finding]) -> list[Claim]:
-    """Each finding that compares with a control goes to the claim of its variant, else to the first claim."""
+    """Return the claims of one check, with the findings that compare with a control.
+
+    Each such finding goes to the claim of its variant, else to the first claim.
+    """
     own = [finding for finding in group if not is_compared(finding)]
     compared = [finding for finding in group if is_compared(finding)]
     if not own:

@@ -14,7 +14,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def render(report: Report) -> str:
-    """The evidence per input; a cell is empty where an input has no such value, ``inf`` where no distance was found.
+    """Return the evidence per input; a cell is empty without a value, and ``inf`` where no distance was found.
 
     See `Report.columns` for the columns.
     """
@@ -27,5 +27,5 @@ def render(report: Report) -> str:
 
 
 def _cell(value: str | float | None) -> str | float | None:
-    """The value; a text that a spreadsheet would run as a formula gets an apostrophe."""
+    """Return the value; a text that a spreadsheet would run as a formula gets an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value

@@ -20,7 +20,7 @@ OF_FINDINGS = ("values", "draws", "trajectory")
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The evidence of a report as dicts, lists, texts and finite numbers."""
+    """Return the evidence of a report as dicts, lists, texts and finite numbers."""
     assert report.evidence is not None
     findings = {finding.id: finding for finding in report.findings}
     content = {
@@ -34,7 +34,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def read(content: Object) -> InputEvidence:
-    """The evidence in a dict that `as_json` returned."""
+    """Return the evidence in a dict that `as_json` returned."""
     portrait = content["portrait"]
     return InputEvidence(
         inputs=tuple(content["inputs"]),
@@ -48,7 +48,10 @@ def read(content: Object) -> InputEvidence:
 
 
 def with_values(finding: Finding, content: Object, evidence: Object | None) -> Finding:
-    """The finding with its parts of the evidence; a record between processes holds them in the finding itself."""
+    """Return the finding with its parts of the evidence.
+
+    A record between processes holds these parts in the finding itself.
+    """
     parts = {
         part: content[part] if part in content else (evidence or {}).get(part, {}).get(finding.id, ())
         for part in OF_FINDINGS
@@ -92,7 +95,7 @@ def _numbers(values: Iterable[Any]) -> tuple[float, ...]:
 
 
 def _written(value: Any) -> Any:
-    """The value with texts for numbers that JSON does not have."""
+    """Return the value with texts for numbers that JSON does not have."""
     if isinstance(value, Mapping):
         return {key: _written(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):

@@ -53,12 +53,12 @@ class Picture:
 
 
 def is_available() -> bool:
-    """Whether matplotlib is installed."""
+    """Return whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
 
 
 def distances(evidence: InputEvidence) -> Picture | None:
-    """Cumulative distributions of the distances in each search space; None where none is finite."""
+    """Return a figure of the distribution of distances in each search space; None where no distance is finite."""
     known = {arm: _finite(evidence.distances[arm]) for arm in COLOURS if arm in evidence.distances}
     known = {arm: sorted(values) for arm, values in known.items() if values}
     if not known:
@@ -84,7 +84,7 @@ def distances(evidence: InputEvidence) -> Picture | None:
 
 
 def values(finding: Finding) -> Picture | None:
-    """The statistic of each input, with the estimate and what is asked; None without values."""
+    """Return a figure of the statistic of each input, with the estimate and the threshold; None without values."""
     known = sorted(_finite(finding.values))
     if len(known) < 2 or finding.unit == "rate":
         return None
@@ -111,7 +111,7 @@ def values(finding: Finding) -> Picture | None:
 
 
 def draws(finding: Finding) -> Picture | None:
-    """The statistic of this model among the draws of the control; None without draws."""
+    """Return a figure of this model's statistic among the draws of the control; None without draws."""
     known, own = _finite(finding.draws), finding.estimate
     if len(known) < 2 or own is None or not math.isfinite(own) or finding.control is None:
         return None
@@ -135,7 +135,7 @@ def draws(finding: Finding) -> Picture | None:
 
 
 def by_dimension(finding: Finding, subject: SubjectSummary | None) -> Picture | None:
-    """The share of energy off manifold estimates of other dimensions k, beside the share that chance gives."""
+    """Return a figure of the energy off estimates of other dimensions k, beside the share that chance gives."""
     known = sorted((k, value) for k, value in (finding.dim_estimates or {}).items() if math.isfinite(value))
     if len(known) < 2 or subject is None or not finding.statistic.startswith("rho_N"):
         return None
@@ -160,7 +160,7 @@ def by_dimension(finding: Finding, subject: SubjectSummary | None) -> Picture | 
 
 
 def trajectory(finding: Finding) -> Picture | None:
-    """d_off along the checkpoints of a training, with its lowest point; None without checkpoints."""
+    """Return a figure of d_off along the checkpoints of a training, with its lowest point; None without any."""
     known = [one for one in finding.trajectory if math.isfinite(one.median)]
     if len(known) < 2:
         return None
@@ -191,7 +191,7 @@ def trajectory(finding: Finding) -> Picture | None:
 
 
 def residuals(evidence: InputEvidence) -> Picture | None:
-    """The distance of each input from the manifold estimate beside its distance to the boundary off the manifold."""
+    """Return a figure of each input's distance from the manifold beside that to the boundary off the manifold."""
     off = evidence.distances.get("off", ())
     pairs = [(r, d) for r, d in zip(evidence.residuals, off, strict=False) if math.isfinite(r) and math.isfinite(d)]
     if len(pairs) < 2:
@@ -216,7 +216,7 @@ def residuals(evidence: InputEvidence) -> Picture | None:
 
 
 def portrait(found: Portrait) -> Picture:
-    """The classes in the plane through an input, for the model under test and for others."""
+    """Return a figure of the classes in the plane through an input, for the model under test and for others."""
     grids = {"this model": found.classes, **found.others}
     labels = sorted({label for grid in grids.values() for row in grid for label in row})
     along, across = found.extent
@@ -256,7 +256,7 @@ def portrait(found: Portrait) -> Picture:
 
 
 def strip(found: Strip) -> Picture:
-    """An image, the image with the smallest step in each search space, and the steps magnified."""
+    """Return a figure of an image, the image with the smallest step in each search space, and the steps magnified."""
     image, low, high = _rows(found.image, found.shape), min(found.image), max(found.image)
 
     def draw(figure: Any) -> None:
@@ -276,7 +276,7 @@ def strip(found: Strip) -> Picture:
 
 
 def counterexample(finding: Finding) -> Picture | None:
-    """The image, the step and the changed image of a counterexample; None where there is none, or no image."""
+    """Return a figure of a counterexample: image, step and changed image; None without a counterexample or image."""
     found = finding.counterexample or {}
     if not found.get("picture"):
         return None
@@ -306,7 +306,7 @@ def _moved(image: Sequence[float], step: Sequence[float], shape: Sequence[int]) 
 def _step_tile(
     figure: Any, place: tuple[int, int, int], step: Sequence[float], shape: Sequence[int], title: str
 ) -> None:
-    """A step alone, magnified so that medium grey is no change and its largest part is black or white."""
+    """Draw a step alone, magnified so that medium grey is no change and its largest part is black or white."""
     largest = max(map(abs, step)) or 1.0
     shown = [0.5 + value / (2 * largest) for value in step]
     _tile(figure, place, _rows(shown, shape), title, ends=(0.0, 1.0))
@@ -326,7 +326,7 @@ def _tile(figure: Any, place: tuple[int, int, int], pixels: Any, title: str, *, 
 
 
 def _rows(values: Sequence[float], shape: Sequence[int]) -> Any:
-    """Nested lists of a shape (height, width) or (height, width, channels)."""
+    """Return nested lists of a shape (height, width) or (height, width, channels)."""
     height, width, *rest = shape
     depth = rest[0] if rest else 1
     pixels: list[Any] = [list(values[i : i + depth]) if rest else values[i] for i in range(0, len(values), depth)]
@@ -338,7 +338,7 @@ def _picture(draw: Callable[[Any], None], *, alt: str, caption: str) -> Picture:
 
 
 def _source(draw: Callable[[Any], None], *, width: float, height: float) -> str:
-    """The drawn figure as a data URI; the same bytes for the same data."""
+    """Return the drawn figure as a data URI; the same bytes for the same data."""
     import matplotlib  # noqa: PLC0415  # an extra, and it takes a second to load
     from matplotlib.figure import Figure  # noqa: PLC0415
 
@@ -355,7 +355,7 @@ def _source(draw: Callable[[Any], None], *, width: float, height: float) -> str:
 
 
 def _room_for_numbers(figure: Any) -> float:
-    """Inches to the left of the axes that the longest number of a vertical axis with a label takes, and the label."""
+    """Return the inches to the left of the axes for the longest number of a vertical axis and the axis's label."""
     labelled = [axes.yaxis for axes in figure.axes if axes.get_ylabel()]
     texts = [text for axis in labelled for text in axis.get_major_formatter().format_ticks(axis.get_majorticklocs())]
     return 0.31 + 0.08 * max(map(len, texts), default=0)
@@ -374,13 +374,13 @@ def garbage_kept() -> Iterator[None]:
 
 
 def _mark(axes: Any, value: float | None, colour: str, dashes: str, label: str, *, ends: tuple[float, float]) -> None:
-    """A vertical line at a value, at the end of the axis where it lies beyond."""
+    """Draw a vertical line at a value, or at the end of the axis where the value lies outside."""
     if value is not None and not math.isnan(value):
         axes.axvline(min(max(value, ends[0]), ends[1]), color=colour, linestyle=dashes, label=label)
 
 
 def _histogram(values: Sequence[float], ends: tuple[float, float]) -> tuple[list[int], list[float]]:
-    """Counts and edges of the bars; values beyond the ends are in the outermost ones."""
+    """Return the counts and edges of the bars; values outside of the ends are in the outermost bars."""
     edges = [ends[0] + (ends[1] - ends[0]) * number / BINS for number in range(BINS + 1)]
     ordered = sorted(values)
     below = [0, *(bisect_left(ordered, edge) for edge in edges[1:-1]), len(ordered)]
@@ -388,7 +388,7 @@ def _histogram(values: Sequence[float], ends: tuple[float, float]) -> tuple[list
 
 
 def _middle_range(ordered: Sequence[float], threshold: float | None) -> tuple[float, float]:
-    """The range of the central 96 % of sorted values, widened to hold the threshold."""
+    """Return the range of the central 96 % of sorted values, widened to hold the threshold."""
     cut = len(ordered) // 50
     low, high = ordered[cut], ordered[-1 - cut]
     if threshold is not None and math.isfinite(threshold):
@@ -402,7 +402,7 @@ def _finite(values: Iterable[float]) -> list[float]:
 
 
 def _thinned(values: Sequence[Any]) -> Sequence[Any]:
-    """At most `MOST_POINTS` of the values, evenly chosen, with the first and the last."""
+    """Return at most `MOST_POINTS` of the values, evenly chosen, with the first and the last."""
     if len(values) <= MOST_POINTS:
         return values
     return [values[round(i * (len(values) - 1) / (MOST_POINTS - 1))] for i in range(MOST_POINTS)]
@@ -417,7 +417,7 @@ def _capped(value: float, otherwise: float) -> float:
 
 
 def of_report(report: Report) -> Mapping[str, Picture]:
-    """The figures of the report as a whole, by name; a figure that lacks data is left out."""
+    """Return the figures of the report as a whole, by name; a figure that lacks data is left out."""
     evidence = report.evidence
     if evidence is None or not is_available():
         return {}

@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def harmless_report(value: T) -> T:
-    """The same report with harmless texts in all of its parts but the evidence per input."""
+    """Return the same report with harmless texts in all of its parts but the evidence per input."""
     found: T = _mapped(value)
     return found
 

@@ -11,7 +11,7 @@ FAST = "Fast run: stated claims only, searched with quick effort."
 
 
 def headline(report: Report) -> str:
-    """How many claims hold, a meaningless manifold passes or exceed chance, what got worse, and what was unsound.
+    """Return how many claims hold, pass on a meaningless manifold and exceed chance; what got worse, is unsound.
 
     Only claims that were measured are counted. The meaningless manifold consists of the same tangent spaces, rotated at
     random, on the same model.
@@ -26,7 +26,7 @@ def headline(report: Report) -> str:
 
 
 def beside_baseline(report: Report) -> str:
-    """How many distances and claims are worse than in the baseline, and how many of these fail; "" without any."""
+    """Return how many distances and claims are worse than in the baseline, and how many fail; "" without any."""
     if report.baseline is None:
         return ""
     found = [*report.distance_changes.values(), *(one.change for one in report.findings if one.change is not None)]
@@ -41,7 +41,7 @@ def beside_baseline(report: Report) -> str:
 
 
 def _stated(ran: list[Claim]) -> str:
-    """How many stated claims hold, and how many of them a manifold passes that means nothing."""
+    """Return how many stated claims hold, and how many of them a meaningless manifold passes."""
     stated = [claim.finding for claim in ran if claim.finding.tier == "stated"]
     if not stated:
         return ""
@@ -57,7 +57,10 @@ def _stated(ran: list[Claim]) -> str:
 
 
 def _others(ran: list[Claim]) -> str:
-    """How many of the claims hold that are not stated ones: those about training, and comparisons of examples."""
+    """Return how many of the claims hold that are not stated claims.
+
+    They are claims about training, and comparisons of examples.
+    """
     others = [claim.finding for claim in ran if claim.finding.tier != "stated" and not claim.is_only_compared]
     return f"{_held(others, 'other claim')}." if others else ""
 

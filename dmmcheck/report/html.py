@@ -42,7 +42,7 @@ class Question:
 
 
 def render(report: Report) -> str:
-    """The report as a page.
+    """Return the report as a page.
 
     Raises:
         ReportError: jinja2 is not installed.
@@ -118,7 +118,7 @@ def _worse(report: Report) -> str:
 
 
 def todo(report: Report) -> Iterator[str]:
-    """What a reader can do, the most urgent thing first."""
+    """Yield what a reader can do, the most urgent thing first."""
     for item in report.soundness:
         if item.ok is False:
             yield f"Make the measurement sound first: {item.name}: {item.message}"
@@ -136,12 +136,12 @@ def todo(report: Report) -> Iterator[str]:
 
 
 def _with_commands(line: str) -> list[tuple[str, bool]]:
-    """The parts of a line, each with whether it is a command of the shell."""
+    """Return the parts of a line, each with whether it is a command of the shell."""
     return [(part, part.startswith("pytest --")) for part in re.split(COMMAND, line) if part]
 
 
 def rerun(finding: Finding, report: Report) -> str:
-    """The command that tests one claim again."""
+    """Return the command that tests one claim again."""
     options = ("--dmm-checks", finding.check, "--dmm-tier", finding.tier, "--dmm-seed", str(report.seed))
     return shlex.join(["pytest", "--dmm-only", *options])
 

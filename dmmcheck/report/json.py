@@ -48,12 +48,12 @@ Object = Mapping[str, Any]
 
 
 def render(report: Report) -> str:
-    """The report as JSON text, with keys in the order of the schema and a newline at the end."""
+    """Return the report as JSON text, with keys in the order of the schema and a newline at the end."""
     return json.dumps(as_json(report), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_json(report: Report) -> dict[str, Any]:
-    """The report as dicts, lists, texts, finite numbers and None.
+    """Return the report as dicts, lists, texts, finite numbers and None.
 
     Raises:
         ReportError: A value of the report is of another type.
@@ -87,7 +87,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def _finding(finding: dict[str, Any]) -> dict[str, Any]:
-    """A finding with the reasons that the schema requires."""
+    """Return a finding with the reasons that the schema requires."""
     for part in (*evidence_json.OF_FINDINGS, *(key for key in SELDOM if not finding[key])):
         del finding[part]
     for part in ("control", "chance", "change"):
@@ -101,7 +101,7 @@ def _finding(finding: dict[str, Any]) -> dict[str, Any]:
 
 
 def _explained(item: dict[str, Any], key: str = "reason") -> dict[str, Any]:
-    """The object, with a reason added under `key` if a number is lost and there is no reason yet."""
+    """Return the object, with a reason added under `key` if a number is lost and there is no reason yet."""
     lost = [name for name, value in item.items() if _is_lost(value)]
     if lost and not item.get(key):
         return {**item, key: f"{UNDEFINED}: {', '.join(lost)}"}
@@ -109,7 +109,7 @@ def _explained(item: dict[str, Any], key: str = "reason") -> dict[str, Any]:
 
 
 def _is_lost(value: Any) -> bool:
-    """Whether a value is, or contains, a number that JSON does not have."""
+    """Return whether a value is, or contains, a number that JSON does not have."""
     if isinstance(value, (list, tuple)):
         return any(map(_is_lost, value))
     if isinstance(value, Mapping):
@@ -118,7 +118,7 @@ def _is_lost(value: Any) -> bool:
 
 
 def _plain(value: Any, path: str) -> Any:
-    """The value in types of Python alone; numbers that are not finite become None."""
+    """Return the value in types of Python alone; numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(key): _plain(part, f"{path}.{key}") for key, part in value.items()}
     if isinstance(value, (list, tuple)):
@@ -136,14 +136,14 @@ def _plain(value: Any, path: str) -> Any:
 
 @cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema of the report."""
+    """Return the JSON Schema of the report."""
     text = resources.files("dmmcheck.report").joinpath(SCHEMA_FILE).read_text(encoding="utf-8")
     content: dict[str, Any] = json.loads(text)
     return content
 
 
 def parse(text: str) -> Report:
-    """The report in a text that `render` wrote.
+    """Return the report in a text that `render` wrote.
 
     Raises:
         ReportError: The text is not JSON, the schema is another one, or a key is missing or malformed.
@@ -156,7 +156,7 @@ def parse(text: str) -> Report:
 
 
 def read(path: str | os.PathLike[str]) -> Report:
-    """The report in a file, of schema 1 or 2.
+    """Return the report in a file, of schema 1 or 2.
 
     Args:
         path: A file that ``--dmm-report PATH.json`` or `dmmcheck.report.write.write` wrote.
@@ -175,7 +175,7 @@ def read(path: str | os.PathLike[str]) -> Report:
 
 
 def from_dict(content: Object) -> Report:
-    """The report in a dict that `as_json` returned.
+    """Return the report in a dict that `as_json` returned.
 
     Raises:
         ReportError: The schema is another one, or a key is missing or malformed.
@@ -245,7 +245,7 @@ def _run_cost(content: Object) -> RunCost:
 
 
 def _cost(content: Object) -> Cost:
-    """A cost; what reports of older versions lack is 0."""
+    """Return a cost; a field that reports of older versions lack is 0."""
     known = {key: content[key] for key in ("gradient_evaluations", "forward_evaluations", "seconds") if key in content}
     return Cost(**known)
 
@@ -332,7 +332,7 @@ def _chance(content: Object) -> Chance:
 
 
 def _word(content: Object, key: str, words: Any) -> Any:
-    """The value of a key that must be one of the words of a Literal type."""
+    """Return the value of a key that must be one of the words of a Literal type."""
     if content[key] not in get_args(words):
         raise ValueError(f"{key} is {content[key]!r}, expected one of {', '.join(get_args(words))}")
     return content[key]
@@ -344,7 +344,7 @@ def _pair(ends: Any) -> tuple[float, float]:
 
 
 def _lost_or_none(content: Object, key: str) -> float | None:
-    """The value of a key; for null, NaN if the reason says that a number was lost, else None."""
+    """Return the value of a key; for null, NaN if the reason says that a number was lost, else None."""
     value: float | None = content[key]
     return math.nan if value is None and key in content.get("reason", "") else value
 

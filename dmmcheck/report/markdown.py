@@ -29,7 +29,7 @@ SPECIAL = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]
 
 
 def render(report: Report) -> str:
-    """The headline, one row a claim, below it the facts, the open questions and the failures, then the controls."""
+    """Return the headline, one row a claim, then facts, open questions, failures, and the controls."""
     report = harmless_report(report)
     head = ["## dmmcheck", _escaped(headline(report)), _table(report)]
     blocks = [*head, *_facts(report), _origin(report), *_open_questions(report), *_failures(report)]
@@ -38,7 +38,7 @@ def render(report: Report) -> str:
 
 
 def _origin(report: Report) -> str:
-    """When and by which run the report was made, whether it is complete, and the errors of the run."""
+    """Return when and by which run the report was made, whether it is complete, and the errors of the run."""
     whole = "complete" if report.complete else "incomplete: selected tests have no finding"
     lines = [
         f"**made**: {_escaped(report.created or 'unknown')} by the run {_escaped(report.run or 'unknown')}, {whole}"
@@ -70,7 +70,7 @@ def _verdict(finding: Finding) -> str:
 
 
 def _controls(report: Report) -> Iterator[str]:
-    """A table with each claim beside each of its controls."""
+    """Yield a table with each claim beside each of its controls."""
     rows = []
     for claim in claims(report.findings):
         for finding in claim.controls:
@@ -121,7 +121,7 @@ def _failures(report: Report) -> Iterator[str]:
 
 
 def _changes(report: Report) -> Iterator[str]:
-    """A table with each claim and distance beside the baseline."""
+    """Yield a table with each claim and distance beside the baseline."""
     changes = {f"distance {name}": change for name, change in report.distance_changes.items()}
     changes |= {finding.id: finding.change for finding in report.findings if finding.change is not None}
     rows = [[_code(name), _escaped(wording.change(change)), f"{change.n}"] for name, change in changes.items()]
@@ -140,10 +140,10 @@ def _listed(lines: Iterable[str]) -> str:
 
 
 def _code(text: str) -> str:
-    """The text as code in a cell of a table, which ends neither the code nor the cell."""
+    """Return the text as code in a cell of a table, which ends neither the code nor the cell."""
     return f"`{' '.join(text.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def _escaped(text: str) -> str:
-    """The text on one line, with all characters escaped that Markdown would interpret."""
+    """Return the text on one line, with all characters escaped that Markdown would interpret."""
     return " ".join(text.split()).translate(SPECIAL)

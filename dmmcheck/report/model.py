@@ -394,7 +394,7 @@ class RunCost:
     store: str = ""
 
     def plus(self, other: RunCost) -> RunCost:
-        """The cost of both of two processes."""
+        """Return the cost of both of two processes."""
         names = dict.fromkeys([*self.parts, *other.parts])
         return RunCost(
             total=self.total.plus(other.total),
@@ -487,11 +487,11 @@ class Report:
         return {} if self.baseline is None else self.baseline.distances
 
     def as_dict(self) -> dict[str, Any]:
-        """The report as dicts and tuples, with its counts; infinities and NaN are kept."""
+        """Return the report as dicts and tuples, with its counts; infinities and NaN are kept."""
         return {**asdict(self), "summary": asdict(self.summary)}
 
     def to_html(self) -> str:
-        """The report as one self-contained HTML page; needs the extra ``report``.
+        """Return the report as one self-contained HTML page; needs the extra ``report``.
 
         Raises:
             ReportError: jinja2 is not installed.
@@ -500,12 +500,12 @@ class Report:
         return text
 
     def to_markdown(self) -> str:
-        """The report as GitHub-flavoured Markdown."""
+        """Return the report as GitHub-flavoured Markdown."""
         text: str = REPORT_FORMATS[".md"](self)
         return text
 
     def to_dataframe(self) -> Any:
-        """The values per input as a `pandas.DataFrame`, one row an input; see `columns`.
+        """Return the values per input as a `pandas.DataFrame`, one row an input; see `columns`.
 
         Raises:
             ReportError: pandas is not installed.
@@ -518,7 +518,7 @@ class Report:
         return pandas.DataFrame({name: pandas.Series(list(values)) for name, values in columns.items()})
 
     def columns(self) -> dict[str, tuple[Any, ...]]:
-        """The values per input by column; a column is shorter where only the first inputs have a value.
+        """Return the values per input by column; a column is shorter where only the first inputs have a value.
 
         The columns are ``input`` (a hash), ``d_free``, ``d_on``, ``d_off`` and ``d_random``, ``residual`` (the distance
         from the manifold estimate), and the statistic of each finding under its id.
@@ -531,7 +531,9 @@ class Report:
         return found | {finding.id: finding.values for finding in self.findings if finding.values}
 
     def metrics(self) -> dict[str, float]:
-        """The report for trackers of experiments: finite numbers by names of letters, digits, hyphens and slashes.
+        """Return the report for trackers of experiments, as finite numbers by name.
+
+        Names consist of letters, digits, hyphens and slashes.
 
         For each finding these are ``dmmcheck/ID/estimate``, ``low``, ``high`` and ``change``, and ``supported`` (1 or
         0; absent without a verdict). For each median there is ``dmmcheck/distance/NAME``, and
@@ -552,7 +554,7 @@ class Report:
         return {f"dmmcheck/{name}": float(value) for name, value in found.items() if math.isfinite(value)}
 
     def _repr_html_(self) -> str:
-        """The report in a notebook: the page in a frame of its own, so that neither changes the other's style."""
+        """Return the report for a notebook: the page in a frame, so that neither changes the other's style."""
         from html import escape  # noqa: PLC0415
         from importlib.util import find_spec  # noqa: PLC0415
 

@@ -64,7 +64,7 @@ class Layout:
 
 
 def render(report: Report, width: int, *, colour: bool = False, verbose: bool = False, brief: bool = False) -> str:
-    """One row for each claim that was tested, in the fullest layout that fits; in the narrowest one if none fits.
+    """Return one row for each claim that was tested, in the fullest layout that fits, else in the narrowest one.
 
     Args:
         report: The report.
@@ -82,7 +82,7 @@ def render(report: Report, width: int, *, colour: bool = False, verbose: bool = 
 
 
 def coloured(text: str, code: str) -> str:
-    """The text in an ANSI colour; each line is coloured separately, since a table may split the lines."""
+    """Return the text in an ANSI colour; each line is coloured separately, since a table may split the lines."""
     return "\n".join(f"\033[{code}m{line}\033[0m" for line in text.splitlines())
 
 
@@ -91,7 +91,7 @@ def _estimate(row: Row, separator: str) -> str:
 
 
 def _layouts() -> tuple[Layout, ...]:
-    """The layouts, from the fullest to the narrowest."""
+    """Return the layouts, from the fullest to the narrowest."""
     asked: Columns = {"asked": lambda row: wording.threshold(row.finding)}
     wide: Columns = {"estimate [interval]": lambda row: _estimate(row, " "), **asked}
     both: Columns = {"estimate": lambda row: f"{_estimate(row, chr(10))}\n{wording.threshold(row.finding)}"}
@@ -115,7 +115,7 @@ LAYOUTS = _layouts()
 
 
 def _drawn(ran: list[Claim], layout: Layout, colour: bool, verbose: bool) -> str:
-    """The table in this layout."""
+    """Return the table in this layout."""
     rows, below = [["claim", *layout.columns, "verdict"]], []
     for above, claim in zip([None, *ran], ran, strict=False):
         for row in (
@@ -134,7 +134,7 @@ def _controls(claim: Claim) -> list[Row]:
 
 
 def _below(row: Row, layout: Layout) -> tuple[str, str]:
-    """The texts of the line below a claim: its statement, and what has no column of its own."""
+    """Return the texts of the line below a claim: its statement, and what has no column of its own."""
     if not row.is_claim or not layout.has_statement:
         return "", ""
     details = [f"beside {row.chance.control}" if row.chance is not None else ""]
@@ -145,7 +145,7 @@ def _below(row: Row, layout: Layout) -> tuple[str, str]:
 
 
 def _with_lines_below(rows: list[list[str]], below: list[tuple[str, str]]) -> str:
-    """The table, with a line below each row: a statement, and details at its right end."""
+    """Return the table, with a line below each row: a statement, and details at its right end."""
     lines = tabulate(rows, tablefmt="plain", disable_numparse=True).splitlines()
     wide = max(map(_length, lines))
     rule, heights = "-" * wide, [max(cell.count("\n") + 1 for cell in row) for row in rows]
@@ -166,7 +166,7 @@ def _line_below(statement: str, details: str, wide: int) -> list[str]:
 
 
 def _name(claim: Claim, above: Claim | None) -> str:
-    """The check, or the variant where the claim above is of the same check."""
+    """Return the check, or the variant where the claim above is of the same check."""
     finding = claim.finding
     if above is None or above.finding.check != finding.check:
         return finding.check
@@ -188,5 +188,5 @@ def _width(table: str) -> int:
 
 
 def _length(line: str) -> int:
-    """The width of a line without its colour codes."""
+    """Return the width of a line without its colour codes."""
     return len(re.sub(r"\033\[[\d;]*m", "", line))

@@ -61,7 +61,7 @@ def render(
     verbose: bool = False,
     lines_below: int = 0,
 ) -> str:
-    """The headline, the table, and below it the facts, the open questions and the failures.
+    """Return the headline, the table, and below it the facts, the open questions and the failures.
 
     Where that takes more than 50 lines with those that are printed below it, what stands below the table is shortened.
     Where it still takes more, each claim has one line without its statement, and then notes are left out.
@@ -104,7 +104,7 @@ def _facts(report: Report, width: int, form: Form) -> Iterator[str]:
 
 
 def _soundness(report: Report, width: int, *, verbose: bool) -> Iterator[str]:
-    """A small table of the failed soundness items; of those for information, too, where the report is verbose."""
+    """Yield a small table of the failed soundness items; of those for information, too, where the report is verbose."""
     items = [item for item in wording.notable(report.soundness) if verbose or item.ok is False]
     rows = [
         (
@@ -124,7 +124,7 @@ def _soundness(report: Report, width: int, *, verbose: bool) -> Iterator[str]:
 
 
 def _open_questions(report: Report, width: int, form: Form) -> Iterator[str]:
-    """The notes, and why findings are inconclusive or did not run; those of controls where the report is verbose."""
+    """Yield the notes, and why findings are inconclusive or did not run; in a verbose report of controls, too."""
     shown = list(report.findings) if form.verbose else [claim.finding for claim in claims(report.findings)]
     for names, note in wording.notes(shown, brief=form.brief_below) if form.notes else ():
         yield from _line("note", f"{names}: {note}", width)
@@ -146,7 +146,7 @@ def _open_questions(report: Report, width: int, form: Form) -> Iterator[str]:
 
 
 def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: bool) -> Iterator[str]:
-    """For each gating failure the command that reruns it, on one line; without a command, the finding.
+    """Yield for each gating failure the command that reruns the test, on one line; without a command, the finding.
 
     Only pytest gives commands, and pytest lists the failed tests itself.
     """
@@ -163,7 +163,7 @@ def _failures(report: Report, width: int, reruns: Mapping[str, str], colour: boo
 
 
 def _line(label: str, text: str, width: int, indent: int = LABEL) -> list[str]:
-    """The lines of a label and its text; continuation lines begin below the text."""
+    """Return the lines of a label and its text; continuation lines begin below the text."""
     return textwrap.wrap(
         text,
         max(width, indent + 30),
@@ -175,7 +175,7 @@ def _line(label: str, text: str, width: int, indent: int = LABEL) -> list[str]:
 
 
 def written(paths: Iterable[Path], width: int | None = None) -> list[str]:
-    """The lines that name the files of a report.
+    """Return the lines that name the files of a report.
 
     Example:
         >>> from pathlib import Path
@@ -197,7 +197,7 @@ def print_text(text: str) -> None:
 
 
 def encodable(text: str, encoding: str) -> str:
-    """The text, in ASCII if the encoding lacks one of its characters."""
+    """Return the text, in ASCII if the encoding lacks one of its characters."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:

@@ -24,7 +24,7 @@ EXPECTED = {"found-tangent": 1.0, "found-normal": 1.0, "gradients-tangent": 0.0,
 
 
 def number(value: float | None) -> str:
-    """Three significant digits; ``inf`` and ``nan`` for values that are not finite, "" for None.
+    """Return a number with three significant digits; ``inf`` or ``nan`` where it is not finite, "" for None.
 
     Example:
         >>> number(0.91234), number(float("inf"))
@@ -41,26 +41,26 @@ def number(value: float | None) -> str:
 
 
 def interval(ends: tuple[float, float] | None) -> str:
-    """``[low, high]``; "" for None."""
+    """Return ``[low, high]``; "" for None."""
     return "" if ends is None else f"[{number(ends[0])}, {number(ends[1])}]"
 
 
 def threshold(finding: Finding) -> str:
-    """The threshold with its direction, e.g. ``> 0.5``."""
+    """Return the threshold with its direction, e.g. ``> 0.5``."""
     if finding.threshold is None:
         return ""
     return f"{'>' if finding.direction == 'greater' else '<'} {finding.threshold:.3g}"
 
 
 def p_value(finding: Finding) -> str:
-    """The Monte-Carlo p-value of a controlled finding, e.g. ``p 0.001``."""
+    """Return the Monte-Carlo p-value of a controlled finding, e.g. ``p 0.001``."""
     if finding.control is None or finding.p_value is None:
         return ""
     return f"p {finding.p_value:.2g}"
 
 
 def control_in_full(finding: Finding) -> str:
-    """Median and central 95 % of the control's draws, and the p-value among them."""
+    """Return the median and central 95 % of the control's draws, and the p-value among them."""
     if finding.control is None:
         return ""
     parts = number(finding.control.estimate), interval(finding.control.interval), p_value(finding)
@@ -71,7 +71,7 @@ CHANCE_WORDS: Mapping[ChanceWord, str] = {"more": "more", "like": "like", "less"
 
 
 def chance(found: Chance | None, unit: str, separator: str = " ") -> str:
-    """How a statistic stands beside chance, and the effect with its interval, e.g. ``more 1.31x [1.20, 1.42]``."""
+    """Return how a statistic stands beside chance, with the effect, e.g. ``more 1.31x [1.20, 1.42]``."""
     if found is None:
         return ""
     low, effect, high = (_effect(value, unit) for value in (found.interval[0], found.effect, found.interval[1]))
@@ -80,14 +80,14 @@ def chance(found: Chance | None, unit: str, separator: str = " ") -> str:
 
 
 def _effect(value: float, unit: str) -> str:
-    """An effect: a ratio with two decimals, or a difference with its sign and three."""
+    """Return an effect: a ratio with two decimals, or a difference with its sign and three."""
     if not math.isfinite(value):
         return f"{value:g}"
     return f"{value:.2f}" if unit == "ratio" else f"{value:+.3f}"
 
 
 def dims(finding: Finding) -> str:
-    """The dimensions k at which a claim holds, of those tried, e.g. ``2-16 of 2-32``; "" where none were."""
+    """Return the tried dimensions k at which a claim holds, e.g. ``2-16 of 2-32``; "" where no k was tried."""
     if not finding.dims:
         return ""
     tried = sorted(finding.dims)
@@ -104,19 +104,19 @@ def dims(finding: Finding) -> str:
 
 
 def control_name(finding: Finding) -> str:
-    """The title of the control; the variant of the finding where it has not been measured."""
+    """Return the title of the control; the variant of the finding where it has not been measured."""
     return finding.variant if finding.control is None else finding.control.name
 
 
 def inputs(finding: Finding) -> str:
-    """Number of inputs, and in brackets how many of them are censored, if any: ``256 (3)``."""
+    """Return the number of inputs, and in brackets how many of them are censored, if any: ``256 (3)``."""
     if finding.verdict == "not-run":
         return ""
     return f"{finding.n} ({finding.censored})" if finding.censored else f"{finding.n}"
 
 
 def verdict(finding: Finding) -> str:
-    """The verdict in words, with the reason if a refutation does not fail the run: ``refuted (advisory)``."""
+    """Return the verdict in words, with the reason if a refutation does not fail the run: ``refuted (advisory)``."""
     words = finding.verdict.replace("-", " ")
     if finding.verdict != "refuted":
         return words
@@ -126,13 +126,13 @@ def verdict(finding: Finding) -> str:
 
 
 def statement(finding: Finding) -> str:
-    """The claim as a sentence; in the controlled tier with the control that it is compared with."""
+    """Return the claim as a sentence; in the controlled tier with the control that it is compared with."""
     against = finding.control
     return finding.statement + (f", beyond {against.name}" if against else "")
 
 
 def by_check(findings: Iterable[Finding]) -> list[list[Finding]]:
-    """Findings in groups of one check each; a controlled finding directly follows the claim that it controls."""
+    """Return the findings in groups of one check each, each claim directly followed by its controlled findings."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
         groups.setdefault(finding.check, []).append(finding)
@@ -140,7 +140,7 @@ def by_check(findings: Iterable[Finding]) -> list[list[Finding]]:
 
 
 def _paired(group: list[Finding]) -> list[Finding]:
-    """The findings of one check, by variant and then by tier."""
+    """Return the findings of one check, by variant and then by tier."""
     variants = sorted(dict.fromkeys(finding.variant for finding in group), key=lambda name: name != BUILTIN)
     stated = {finding.variant for finding in group if finding.tier == "stated"}
 
@@ -154,7 +154,7 @@ def _paired(group: list[Finding]) -> list[Finding]:
 
 
 def reasons(findings: Iterable[Finding], verdict: Verdict, *, brief: bool = False) -> Iterator[tuple[str, str]]:
-    """(names, reason) of the findings with a verdict, one for each reason.
+    """Yield (names, reason) of the findings with a verdict, one for each reason.
 
     In brief, the findings whose interval holds the limit share one reason, since the table shows each limit.
     """
@@ -168,19 +168,19 @@ def reasons(findings: Iterable[Finding], verdict: Verdict, *, brief: bool = Fals
 
 
 def _is_only_limit(reason: str) -> bool:
-    """Whether a reason says that the interval holds the limit, and nothing else."""
+    """Return whether a reason says only that the interval holds the limit."""
     return reason.startswith(f"{HOLDS_LIMIT} ") and " " not in reason[len(HOLDS_LIMIT) + 1 :]
 
 
 def not_told(findings: Iterable[Finding]) -> Iterator[tuple[str, str]]:
-    """(name, reason) of each finding of which nothing is told beside chance."""
+    """Yield (name, reason) of each finding whose comparison with chance gives no answer."""
     for finding in findings:
         if finding.chance is not None and finding.chance.word == "not-told":
             yield names_of([finding]), f"{finding.chance.reason} (control: {finding.chance.control})"
 
 
 def notes(findings: Iterable[Finding], *, brief: bool = False) -> Iterator[tuple[str, str]]:
-    """(names, note) of the supported or refuted findings that have a note besides their number, one for each note.
+    """Yield (names, note) of the supported or refuted findings with a note, one for each note.
 
     In brief, the names are those of the checks, and the note is its first part.
     """
@@ -193,12 +193,12 @@ def notes(findings: Iterable[Finding], *, brief: bool = False) -> Iterator[tuple
 
 
 def checks_of(findings: Iterable[Finding]) -> str:
-    """Checks without tiers and variants, each once, e.g. ``two-phases, noise-like``."""
+    """Return the checks without tiers and variants, each once, e.g. ``two-phases, noise-like``."""
     return ", ".join(dict.fromkeys(finding.check for finding in findings))
 
 
 def names_of(findings: Iterable[Finding]) -> str:
-    """Checks with tiers and variants, e.g. ``two-phases (mechanism), noise-like (stated, controlled)``."""
+    """Return the checks with tiers and variants, e.g. ``two-phases (mechanism), noise-like (stated, controlled)``."""
     parts = []
     for group in by_check(findings):
         tests = ", ".join(name_in_check(finding) for finding in group)
@@ -207,12 +207,12 @@ def names_of(findings: Iterable[Finding]) -> str:
 
 
 def name_in_check(finding: Finding) -> str:
-    """The tier, and the variant unless it is ``builtin``."""
+    """Return the tier, and the variant unless it is ``builtin``."""
     return finding.tier + ("" if finding.variant == BUILTIN else f" {finding.variant}")
 
 
 def facts(report: Report, *, brief: bool = False) -> Iterator[tuple[str, str]]:
-    """(label, text) of each line below the table.
+    """Yield (label, text) of each line below the table.
 
     In brief, the counts and the parts of the cost are left out, and the cost stands beside the run.
     """
@@ -260,7 +260,7 @@ def _manifold(subject: SubjectSummary, free: DistanceSummary | None) -> str:
 
 
 def soundness(items: Iterable[Soundness]) -> str:
-    """How many soundness items failed, not counting those for information, and whether the run raised its effort."""
+    """Return how many soundness items failed, informational ones left out, and whether the run raised its effort."""
     items = list(items)
     judged = [item.ok for item in items if item.ok is not None]
     failed = judged.count(False)
@@ -269,7 +269,7 @@ def soundness(items: Iterable[Soundness]) -> str:
 
 
 def notable(items: Iterable[Soundness]) -> list[Soundness]:
-    """Failed gates, then items for information whose values differ from what is expected."""
+    """Return the failed gates, then informational items whose values differ from what is expected."""
     shown = (
         item for item in items if item.ok is False or (item.ok is None and item.value != EXPECTED.get(item.name, ...))
     )
@@ -277,7 +277,7 @@ def notable(items: Iterable[Soundness]) -> list[Soundness]:
 
 
 def distances(arms: Mapping[str, DistanceSummary], box: tuple[float, float] | None = None) -> str:
-    """Median L2 distance in each search space, for how many inputs no label change was found, and the box."""
+    """Return the median L2 distance and the number of censored inputs in each search space, and the box."""
     medians = "median L2 " + ", ".join(
         f"{name} {number(arm.median)}" + (f" ({arm.censored} of {arm.n} censored)" if arm.censored else "")
         for name, arm in arms.items()
@@ -294,7 +294,7 @@ def _run(report: Report) -> str:
 
 
 def counts(report: Report) -> str:
-    """How many findings were planned, ran, and ended with each verdict."""
+    """Return how many findings were planned, ran, and ended with each verdict."""
     total = report.summary
     failures = f" ({len(report.failures)} gating)" if total.refuted else ""
     return (
@@ -304,7 +304,7 @@ def counts(report: Report) -> str:
 
 
 def cost(spent: RunCost, *, brief: bool = False) -> str:
-    """What the run cost in all, and, unless in brief, which parts took how much of the time."""
+    """Return what the run cost in all, and, unless in brief, which parts took how much of the time."""
     total = spent.total
     whole = f"{total.gradient_evaluations} gradients, {total.forward_evaluations} forward passes"
     if brief:
@@ -315,7 +315,7 @@ def cost(spent: RunCost, *, brief: bool = False) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that suits it.
+    """Return a time in the unit that suits it.
 
     Example:
         >>> duration(0.4), duration(42.2), duration(400), duration(30_000)
@@ -336,7 +336,7 @@ CHANGE_WORDS: Mapping[ChangeWord, str] = {
 
 
 def change(found: Change) -> str:
-    """The change beside a baseline, e.g. ``worse 0.70x [0.68, 0.73]``; with the reason where nothing is told."""
+    """Return the change beside a baseline, e.g. ``worse 0.70x [0.68, 0.73]``; with the reason where nothing is told."""
     word = CHANGE_WORDS[found.word]
     if found.estimate is None or found.interval is None:
         return f"{word} ({found.reason})"
@@ -346,7 +346,7 @@ def change(found: Change) -> str:
 
 
 def baseline(report: Report) -> str:
-    """What a report was compared with, the changes of the distances, and how many claims changed in which way."""
+    """Return the name of the baseline, the changes of the distances, and the number of claims with each change."""
     found = report.baseline
     if found is None:
         return ""
@@ -358,7 +358,7 @@ def baseline(report: Report) -> str:
 
 
 def acceptance(name: str, run: str) -> str:
-    """What accepts a change for the worse.
+    """Return how a change for the worse is accepted.
 
     Args:
         name: Path of the baseline, or name of its model.
@@ -374,7 +374,7 @@ def acceptance(name: str, run: str) -> str:
 
 
 def regression(name: str, found: Change, accepted: str) -> str:
-    """A change for the worse that fails the run: the claim or distance, the change with its interval, the remedy.
+    """Return a change for the worse that fails the run: its name, the change with the interval, and the remedy.
 
     Args:
         name: Id of the claim, or ``distance NAME``.
@@ -385,7 +385,7 @@ def regression(name: str, found: Change, accepted: str) -> str:
 
 
 def regressions(report: Report) -> dict[str, str]:
-    """The sentence of each change for the worse that fails the run, by id of the claim or by ``distance NAME``."""
+    """Return the sentence of each change for the worse that fails the run, by claim id or ``distance NAME``."""
     if report.baseline is None:
         return {}
     accepted = acceptance(report.baseline.name, report.baseline.run)
@@ -393,7 +393,7 @@ def regressions(report: Report) -> dict[str, str]:
 
 
 def failure(finding: Finding) -> str:
-    """A refuted finding in one line: estimate, interval, threshold and claim."""
+    """Return a refuted finding in one line: estimate, interval, threshold and claim."""
     return (
         f"{finding.check} ({name_in_check(finding)}): {number(finding.estimate)} {interval(finding.interval)}, "
         f"claimed {threshold(finding)}: {statement(finding)}"
@@ -401,5 +401,5 @@ def failure(finding: Finding) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in per cent with one decimal, e.g. ``98.3 %``."""
+    """Return a share in per cent with one decimal, e.g. ``98.3 %``."""
     return f"{share * 100:.1f} %"

@@ -85,7 +85,9 @@ def write(report: Report, path: str | os.PathLike[str], *, evidence: bool = Fals
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
-    """The path, if a report can be written there; called before a run, so that no result is lost after it.
+    """Return the path, if a report can be written there.
+
+    The path is checked before a run, so that no result is lost after the run.
 
     Raises:
         ReportError: The suffix is unknown, the path is a folder, or the folder that contains it is a file or not
@@ -164,7 +166,7 @@ def set_aside(path: str | os.PathLike[str], *, kept: Path | None = None) -> Path
 
 
 def _rendered(report: Report, suffix: str) -> str:
-    """The text of a report in the format of a suffix, which may be the user's own."""
+    """Return the text of a report in the format of a suffix, which may be the user's own."""
     render: Render = REPORT_FORMATS[suffix]
     what = f"the report format {suffix!r} ({module_of(render)}.{name_of(render)})"
     try:

@@ -48,7 +48,7 @@ class CodeClassifier:
         self.input_shape = (self.scales.shape[1] + 1,)
 
     def _scale(self, code: Tensor) -> Tensor:
-        """The inverse (1, k, k) of the triangular factor of the Jacobian at a code."""
+        """Return the inverse (1, k, k) of the triangular factor of the Jacobian at a code."""
         triangular = torch.linalg.qr(self.manifold.jacobian(code, self.x.shape[1]).cpu().double(), mode="r").R
         inverse: Tensor = torch.linalg.inv(triangular)
         return inverse.to(code)
@@ -67,18 +67,18 @@ class CodeClassifier:
         return self.manifold.decoded(codes, self.x.shape[1]).to(points) - self.start[number]
 
     def logits(self, points: Tensor) -> Tensor:
-        """Logits (n, C) of points (n, k + 1)."""
+        """Return the logits (n, C) of points (n, k + 1)."""
         number = points[:, -1].round().long()
         return called(self.inner, self.x[number] + self.steps(points))
 
     def evaluation(self) -> AbstractContextManager[Any]:
-        """The context in which the decoder is in evaluation mode; the classifier is, while gates are asked."""
+        """Return the context in which the decoder is in evaluation mode; the classifier is, while gates are asked."""
         return evaluation(self.manifold.decode)
 
 
 @gate("manifold")
 def along_manifold(context: SoundnessContext) -> list[Soundness]:
-    """Distance to the boundary along a manifold with a decoder, beside that in the tangent spaces.
+    """Report the distance to the boundary along a manifold with a decoder, beside that in the tangent spaces.
 
     There is no item where the manifold has no decoder or no bases, the model no gradients, or searches stay in a box.
     """
@@ -103,7 +103,7 @@ def along_manifold(context: SoundnessContext) -> list[Soundness]:
 
 
 def _distance(context: SoundnessContext, classifier: CodeClassifier, y: Tensor) -> Tensor:
-    """Lengths (n,) of the steps to the label changes that are found along the manifold; inf where there is none."""
+    """Return the lengths (n,) of the steps to the label changes found along the manifold; inf where there is none."""
     points = classifier.inputs()
     size = points.shape[1] - 1
     found = context.search(

@@ -105,7 +105,7 @@ def gradients(context: SoundnessContext) -> Iterator[Soundness]:
 
 
 def _has_autograd(context: SoundnessContext) -> bool:
-    """Whether the logits know that they depend on the input."""
+    """Return whether autograd relates the logits to the input."""
     with torch.enable_grad():
         return called(context.classifier, context.x[:1].clone().requires_grad_(True)).requires_grad
 
@@ -174,7 +174,7 @@ def effort(context: SoundnessContext) -> Soundness:
 
 
 def _searched_again(context: SoundnessContext, inputs: slice) -> dict[ArmName, Tensor]:
-    """Distances of a search of some inputs with the next effort, by arm."""
+    """Return the distances, by arm, of a search of some inputs with the next effort."""
     again = {arm: context.searched(context.classifier, arm, inputs, NEXT_EFFORT[context.effort]) for arm in ARMS}
     return {arm: one.distance.to(context.x) for arm, one in again.items()}
 
@@ -218,7 +218,7 @@ def flatness(context: SoundnessContext) -> Soundness:
 
 @gate("attack")
 def box(context: SoundnessContext) -> Iterator[Soundness]:
-    """The share of a perturbation outside the box of the inputs, which searches ignore unless the run is boxed."""
+    """Report the share of a perturbation outside the box of the inputs, which only boxed searches keep to."""
     bounds = context.bounds
     if bounds is None or box_of(context.classifier) is not None:
         return
@@ -229,7 +229,7 @@ def box(context: SoundnessContext) -> Iterator[Soundness]:
 
 
 def are_masked(context: SoundnessContext) -> bool:
-    """Whether gradients vanish, or do not predict how the margin changes, by the limits of G1 and G2.
+    """Return whether gradients vanish, or do not predict how the margin changes, by the limits of G1 and G2.
 
     An error that is not a number counts as too large, except in a box, where an input may have no room for a step.
     """
@@ -241,19 +241,19 @@ def are_masked(context: SoundnessContext) -> bool:
 
 
 def _worst_error(context: SoundnessContext) -> float:
-    """The median error of the gradient against finite differences, at the worse of two step sizes."""
+    """Return the median error of the gradient against finite differences, at the worse of two step sizes."""
     return max(median(_derivative_error(context, share)) for share in STEPS)
 
 
 def _vanishing(context: SoundnessContext, gradient: Tensor) -> float:
-    """Share of inputs whose gradient (n, D) does not change the margin over a typical distance, or is rounding."""
+    """Return the share of inputs whose gradient (n, D) is rounding, or moves no margin over a typical distance."""
     margin, whole = context.margin_gradient
     least = ZERO * torch.maximum(margin.abs() / context.length, whole.norm(dim=1))
     return float((gradient.norm(dim=1) <= least).double().mean())
 
 
 def _loss_gradient(context: SoundnessContext) -> Tensor:
-    """Gradient (n, D) of the cross-entropy, with logits scaled so that the median margin is one."""
+    """Return the gradient (n, D) of the cross-entropy, with logits scaled so that the median margin is one."""
     unit = context.margin_gradient[0].abs().median().clamp_min(1e-30)
     with torch.enable_grad():
         leaf = context.x.clone().requires_grad_(True)
@@ -262,7 +262,10 @@ def _loss_gradient(context: SoundnessContext) -> Tensor:
 
 
 def _derivative_error(context: SoundnessContext, share: float) -> Tensor:
-    """Relative error (n,) of the gradient against central differences along it, over a share of the distance."""
+    """Return the relative error (n,) of the gradient against central differences along the gradient.
+
+    The differences are taken over a share of the typical distance.
+    """
     gradient = context.margin_gradient[1]
     length = gradient.norm(dim=1, keepdim=True)
     step = share * context.length
@@ -277,7 +280,7 @@ def _derivative_error(context: SoundnessContext, share: float) -> Tensor:
 
 
 def _with_room(context: SoundnessContext, step: Tensor) -> Tensor:
-    """Steps (n, D), of which each entry is small enough to be taken both ways in the box, where there is one."""
+    """Return the steps (n, D), each entry small enough that the box, if any, allows the step in both directions."""
     box = box_at(context.classifier, context.x)
     if box is None:
         return step
@@ -286,7 +289,7 @@ def _with_room(context: SoundnessContext, step: Tensor) -> Tensor:
 
 
 def _margin_to(context: SoundnessContext, x: Tensor, other: Tensor) -> Tensor:
-    """Logit of the label minus that of one other class (n,), at points x (n, D)."""
+    """Return the logit of the label minus the logit of another class (n,), at points x (n, D)."""
     with torch.no_grad():
         logits = called(context.classifier, x)
     return (logits.gather(1, context.y[:, None]) - logits.gather(1, other[:, None])).squeeze(1)

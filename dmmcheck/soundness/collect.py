@@ -37,18 +37,21 @@ QUICK_GATES = (
 
 
 def soundness_inputs(measure: Measure) -> int:
-    """Number of inputs of the soundness gates; it depends neither on which checks run nor on how soon they stop."""
+    """Return the number of inputs of the soundness gates.
+
+    It depends neither on which checks run nor on how soon the checks stop.
+    """
     return min(SOUNDNESS_INPUTS, len(measure.sample.x))
 
 
 def assess_measurement(subject: Subject, measure: Measure) -> tuple[Soundness, ...]:
-    """All soundness items of a measurement."""
+    """Return all soundness items of a measurement."""
     n = soundness_inputs(measure)
     return assess(_context(subject, measure, n, {arm: measure.crossings(n, arm) for arm in ARMS}))
 
 
 def assess_quickly(subject: Subject, measure: Measure) -> tuple[Soundness, ...]:
-    """The items on the model and its gradients alone, at few inputs and with one quick search anywhere."""
+    """Return the items on the model and its gradients alone, at few inputs and with one quick free search."""
     n = min(FEW_INPUTS, len(measure.sample.x))
     context = _context(subject, measure, n, {})
     found = context.searched(measure.classifier, "free", slice(0, n), "quick")
@@ -56,7 +59,7 @@ def assess_quickly(subject: Subject, measure: Measure) -> tuple[Soundness, ...]:
 
 
 def _context(subject: Subject, measure: Measure, n: int, crossings: Mapping[str, Crossing]) -> SoundnessContext:
-    """The first n inputs of a measurement and what was found there, as the gates see them."""
+    """Return the context of the gates: the first n inputs of a measurement and the crossings found there."""
     sample, spaces = measure.sample, measure.field.spaces(slice(0, n))
     return SoundnessContext(
         classifier=measure.classifier,
@@ -84,7 +87,7 @@ def _context(subject: Subject, measure: Measure, n: int, crossings: Mapping[str,
 
 
 def soundness_content(subject: Subject, measure: Measure) -> tuple[object, ...]:
-    """What the soundness items depend on beside the measurement; gates of the user's own by their functions."""
+    """Return what the soundness items depend on beside the measurement; a user's gates count by their functions."""
     sample, points = measure.sample, _training_points(subject, measure)
     own = measure.classifier is subject.classifier
     data = (subject.x_train, subject.y_train) if own else ()
@@ -94,14 +97,14 @@ def soundness_content(subject: Subject, measure: Measure) -> tuple[object, ...]:
 
 
 def _training_points(subject: Subject, measure: Measure) -> Tensor | None:
-    """The points (m, D) that the manifold was fitted on, where they are known."""
+    """Return the points (m, D) that the manifold was fitted on, where they are known."""
     points = manifold_points(subject)
     points = subject.x_train if points is None else points
     return None if points is None else flat(measure.classifier, points)
 
 
 def _training_data(subject: Subject, measure: Measure) -> dict[str, Tensor]:
-    """The subject's training data; none for the other model of a pair, since the data are those of the first one."""
+    """Return the subject's training data; {} for the other model of a pair, which was not fitted on these data."""
     if subject.x_train is None or measure.classifier is not subject.classifier:
         return {}
     x_train = {"x_train": flat(measure.classifier, subject.x_train)}
@@ -111,6 +114,6 @@ def _training_data(subject: Subject, measure: Measure) -> dict[str, Tensor]:
 
 
 def _in_training_mode(subject: Subject) -> bool:
-    """Whether the model was given in training mode."""
+    """Return whether the model was given in training mode."""
     forward = getattr(subject.classifier, "forward", subject.model)
     return isinstance(forward, nn.Module) and forward.training

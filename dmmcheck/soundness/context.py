@@ -123,16 +123,16 @@ class SoundnessContext:
         return self.manifold.project_point(self.x.clone()).to(self.x)  # type: ignore[no-any-return]
 
     def distance(self, arm: str, n: int | None = None) -> Tensor:
-        """Distances (n,) of an arm, of the first n inputs; inf where no crossing was found."""
+        """Return the distances (n,) of an arm, of the first n inputs; inf where no crossing was found."""
         return self.crossings[arm].distance[:n].to(self.x)
 
     def space(self, arm: str, rows: slice | Tensor = slice(None)) -> SearchSpace:
-        """The search space of an arm, for some of the inputs."""
+        """Return the search space of an arm, for some of the inputs."""
         tangent = self.basis if self.spaces is None else self.spaces
         return Everywhere() if arm == "free" else spanned(tangent, normal=arm == "normal").rows(rows)
 
     def searched(self, classifier: Classifier, arm: str, rows: slice | Tensor, effort: str) -> Crossing:
-        """The crossings of another search of an arm, for some of the inputs, with an effort of the search."""
+        """Return the crossings of another search of an arm, for some of the inputs, with an effort of the search."""
         return self.search(
             classifier,
             self.x[rows],
@@ -144,14 +144,14 @@ class SoundnessContext:
         )
 
     def random(self, *names: str) -> torch.Generator:
-        """A random stream for one purpose, which no other gate draws from."""
+        """Return a random stream for one purpose, which no other gate draws from."""
         return seeded(self.seed, "soundness", *names)
 
 
 def in_steps(
     context: SoundnessContext, n: int, distances: Callable[[slice], dict[ArmName, Tensor]]
 ) -> dict[ArmName, Tensor]:
-    """The distances that a second search finds, by arm: at 4 inputs, at 8, or at all n of them.
+    """Return the distances that a second search finds, by arm: at the first 4, the first 8, or all n inputs.
 
     It stops after 4 inputs if none of them has a distance that is shorter than the context's by over 2 %, in each arm,
     and after 8 if at most one has. Were the median distance of an arm shorter by as much, it would stop after the 4
@@ -178,7 +178,7 @@ def in_steps(
 
 
 def info(name: str, message: str, value: float | None = None) -> Soundness:
-    """An informational item, which cannot fail.
+    """Return an informational item, which cannot fail.
 
     Args:
         name: Its public name.
@@ -189,7 +189,7 @@ def info(name: str, message: str, value: float | None = None) -> Soundness:
 
 
 def widening(name: str, value: float, limit: float, message: str) -> Soundness:
-    """An item that does not fail: intervals that rest on searched distances include the error that it found.
+    """Return an item that does not fail, but widens the intervals that rest on searched distances by its error.
 
     Args:
         name: Its public name.
@@ -209,7 +209,7 @@ def bounded(
     finding: str,
     remedy: str,
 ) -> Soundness:
-    """An item that fails where its value is above `most`, below `least`, or NaN.
+    """Return an item that fails where its value is above `most`, below `least`, or NaN.
 
     Args:
         name: Its public name.
@@ -230,7 +230,7 @@ def bounded(
 
 
 def judged(name: str, ok: bool, value: float, limit: float | None, *, finding: str, remedy: str) -> Soundness:
-    """An item that passes or fails by a test of the gate.
+    """Return an item that passes or fails by a test of the gate.
 
     Args:
         name: Its public name.
@@ -251,7 +251,7 @@ def more_thorough(context: SoundnessContext) -> str:
 
 
 def more_effort(context: SoundnessContext) -> str:
-    """The remedy for a search that has not converged."""
+    """Return the remedy for a search that has not converged."""
     if not is_differentiable(context.classifier):
         return "set queries to a larger number (or --dmm-queries)"
     if context.effort == "thorough":
@@ -266,7 +266,7 @@ def more_effort(context: SoundnessContext) -> str:
 
 
 def too_few(n: int, chance: float) -> str:
-    """That n inputs cannot be told from chance even if all are right, with the number that can; else nothing.
+    """Return a message where n inputs, even all right, cannot be told from chance, with the number that can; or "".
 
     Args:
         n: Number of inputs.
@@ -279,19 +279,19 @@ def too_few(n: int, chance: float) -> str:
 
 
 def median(x: Tensor) -> float:
-    """Median of finite and infinite numbers, without NaN; NaN where there are none."""
+    """Return the median of finite and infinite numbers, without NaN; NaN where there are none."""
     kept = x[~torch.isnan(x)]
     return float(kept.double().quantile(0.5, interpolation="lower")) if len(kept) else float("nan")
 
 
 def ratio(a: Tensor, b: Tensor) -> Tensor:
-    """One distance over another: 1 where both are infinite, 0 where only b is."""
+    """Return one distance over another: 1 where both are infinite, 0 where only b is."""
     both = torch.isinf(a) & torch.isinf(b)
     return torch.where(both, torch.ones_like(a), a / b)
 
 
 def changes(function: Callable[[Tensor], object], x: Tensor) -> bool:
-    """Whether a function changes points (n, D) that are passed to it; it gets a copy."""
+    """Return whether a function changes points (n, D) that are passed to it; the function gets a copy."""
     points = x.clone()
     with torch.no_grad():
         function(points)
@@ -299,5 +299,5 @@ def changes(function: Callable[[Tensor], object], x: Tensor) -> bool:
 
 
 def percent(value: float) -> str:
-    """A percentage without false precision."""
+    """Return a share in per cent, with one decimal where it is below 10 %."""
     return f"{value:.0%}" if value >= 0.1 or value == 0 else f"{value:.1%}"

@@ -38,7 +38,10 @@ def disjoint(context: SoundnessContext) -> Soundness:
 
 @gate("manifold")
 def independent_inputs(context: SoundnessContext) -> Soundness:
-    """How many groups the inputs form; one input of each is measured, so that the tests count independent inputs."""
+    """Report how many groups the inputs form.
+
+    One input of each group is measured, so that the tests count independent inputs.
+    """
     known = context.independence
     if known is None:
         return info("independent-inputs", "whether inputs are independent of each other was not looked at")

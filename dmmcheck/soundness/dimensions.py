@@ -24,7 +24,7 @@ MOST_POINTS = 2048  # from which the dimension is estimated
 
 @gate("manifold")
 def tangent_angles(context: SoundnessContext) -> Soundness:
-    """Angle between the tangent spaces at an input and at the nearest point of the data, beside random spaces."""
+    """Report the angle between the tangent spaces at an input and at the nearest data point, beside random spaces."""
     if context.basis is None:
         return info("tangent-angles", "the tangent spaces are known by their projection alone; no angles are measured")
     if context.basis.ndim == 2:
@@ -49,21 +49,21 @@ def tangent_angles(context: SoundnessContext) -> Soundness:
 
 
 def _nearest_others(x: Tensor, points: Tensor) -> Tensor:
-    """The nearest of points (m, D) to each input (n, D), the input itself left out where it is one of the points."""
+    """Return the nearest of points (m, D) to each input (n, D), other than the input itself."""
     _, rows = nearest(x, points, min(2, len(points)))
     first, last = points[rows[:, 0]], points[rows[:, -1]]
     return torch.where((first == x).all(1, keepdim=True), last, first)
 
 
 def _angle(one: Tensor, other: Tensor) -> float:
-    """Median principal angle between subspaces, (n, D, k) each, in degrees."""
+    """Return the median principal angle between subspaces, (n, D, k) each, in degrees."""
     cosines = torch.linalg.svdvals(one.mT.double() @ other.double()).clamp(max=1)
     return median(torch.rad2deg(cosines.acos()).flatten())
 
 
 @gate("manifold")
 def intrinsic_dimension(context: SoundnessContext) -> Soundness:
-    """The dimension k of the estimate beside two estimates of the dimension of the training points."""
+    """Report the dimension k of the estimate beside two estimates of the dimension of the training points."""
     name, k = "intrinsic-dimension", context.manifold.dim
     if context.training_points is None:
         return info(name, f"k is {k}; the points that the manifold was fitted on are not known, nor is their dimension")
@@ -78,7 +78,10 @@ def intrinsic_dimension(context: SoundnessContext) -> Soundness:
 
 
 def _second_opinion(points: Tensor) -> str:
-    """The estimates of scikit-dimension by the same two methods at its own scales; "" where it is not installed."""
+    """Return scikit-dimension's estimates by the same two methods; "" where the package is not installed.
+
+    The estimates are made at the package's own scales.
+    """
     if importlib.util.find_spec("skdim") is None:
         return ""
     array = torch.unique(points, dim=0).cpu().double().numpy()

@@ -54,7 +54,7 @@ def feature_units(context: SoundnessContext) -> Soundness:
 
 @gate("manifold")
 def constant(context: SoundnessContext) -> Soundness:
-    """How many features do not vary in the data."""
+    """Report how many features do not vary in the data."""
     fixed = constant_features(_data(context))
     count = int(fixed.sum())
     return info("constant-features", f"{count} of {len(fixed)} features are constant in the data", float(count))
@@ -90,7 +90,7 @@ def ignored(context: SoundnessContext) -> Soundness:
 
 
 def _data(context: SoundnessContext) -> Tensor:
-    """The data (m, D) that spreads are taken over: training data where they are known, else the inputs."""
+    """Return the data (m, D) that spreads are taken over: training data where they are known, else the inputs."""
     for points in (context.x_train, context.training_points):
         if points is not None and len(points) > 1:
             return points
@@ -98,7 +98,9 @@ def _data(context: SoundnessContext) -> Tensor:
 
 
 def _spread(points: Tensor) -> Tensor:
-    """Spread of each feature that varies: root mean square of the deviations from its commonest value, where there are.
+    """Return the spread of each feature that varies, beside the commonest value of the feature.
+
+    It is the root mean square of the deviations from this value, taken where there are deviations.
 
     A pixel that is seldom bright spreads as widely as one that often is, though its standard deviation is small.
     """
@@ -109,7 +111,7 @@ def _spread(points: Tensor) -> Tensor:
 
 
 def _slope(context: SoundnessContext) -> Tensor:
-    """Root mean square (D,) of the margin's gradient over the inputs and some examples."""
+    """Return the root mean square (D,) of the margin's gradient over the inputs and some examples."""
     step = max(1, len(context.x_pool) // PROBED)
     examples = context.x_pool[::step][:PROBED]
     with torch.no_grad():

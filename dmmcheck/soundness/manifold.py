@@ -50,7 +50,7 @@ def _orthogonal(context: SoundnessContext) -> Soundness:
 
 @gate("manifold")
 def residual(context: SoundnessContext) -> Soundness:
-    """How far the inputs lie from the estimate, compared with the distance to the boundary."""
+    """Report how far the inputs lie from the estimate, compared with the distance to the boundary."""
     off = median((context.projected - context.x).norm(dim=1))
     free = median(context.distance("free"))
     times_free = off / free if free > 0 else float("nan")
@@ -94,7 +94,7 @@ def label_agreement(context: SoundnessContext) -> Soundness:
 
 @gate("manifold")
 def effective_rank(context: SoundnessContext) -> Soundness:
-    """How many dimensions the tangent spaces span together: exp of the entropy of their mean projector."""
+    """Report how many dimensions the tangent spaces span together: exp of the entropy of their mean projector."""
     if context.basis is None:
         return _mean_rank(context)
     k = context.basis.shape[-1]
@@ -113,7 +113,7 @@ def effective_rank(context: SoundnessContext) -> Soundness:
 
 
 def _mean_rank(context: SoundnessContext) -> Soundness:
-    """The dimension of tangent spaces without bases: the trace of their projections, by random vectors.
+    """Report the dimension of tangent spaces without bases: the trace of their projections, by random vectors.
 
     How many dimensions they span together cannot be had from projections of a few vectors.
     """
@@ -131,7 +131,7 @@ def _mean_rank(context: SoundnessContext) -> Soundness:
 
 @gate("manifold")
 def linearity(context: SoundnessContext) -> Soundness:
-    """How far a tangent step of length d_on leaves the manifold, along one random direction for all inputs."""
+    """Report how far a tangent step of length d_on leaves the manifold, along one random direction for all inputs."""
     ray = torch.randn(context.x.shape[1], generator=context.random("linearity"), dtype=torch.float64).to(context.x)
     v = context.space("tangent").project(ray.expand_as(context.x))
     distance = context.distance("tangent")

@@ -153,7 +153,7 @@ def probabilities(context: SoundnessContext) -> Iterator[Soundness]:
 
 
 def _change(context: SoundnessContext, logits: Tensor) -> float:
-    """Largest difference of logits (n, C) in reach from those at the first n inputs, in units of their spread."""
+    """Return the largest difference of logits (n, C) in reach from the first n inputs' logits, over their spread."""
     reached = context.classes_in_reach
     logits, reference = logits[:, reached], context.logits[: len(logits), reached]
     if torch.equal(logits, reference):

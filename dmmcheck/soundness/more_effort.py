@@ -34,9 +34,11 @@ class Assessed:
 
 
 def shortfalls(items: Iterable[Soundness], *, boxed: bool = False) -> tuple[str, ...]:
-    """Names of the failed items on the search, in order; () where model or gradients have a failed item as well.
+    """Return the names of the failed items on the search, in order.
 
-    More effort cannot mend the latter: where gradients are masked, a model has no verdict with any effort.
+    There are none where an item on the model or on gradients has failed as well.
+
+    More effort cannot mend such an item: where gradients are masked, a model has no verdict with any effort.
 
     In a box, the free search regularly finds no point of another class, which more effort does not change either.
 

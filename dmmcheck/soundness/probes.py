@@ -156,7 +156,7 @@ def independent_attack(context: SoundnessContext) -> Soundness:
 
 
 def _attacked(context: SoundnessContext, attack: TorchAttack, arm: str, rows: slice) -> Tensor:
-    """The distances (n,) that an attack finds in an arm, for some of the inputs."""
+    """Return the distances (n,) that an attack finds in an arm, for some of the inputs."""
     other = attack(
         context.classifier,
         context.x[rows],
@@ -168,12 +168,12 @@ def _attacked(context: SoundnessContext, attack: TorchAttack, arm: str, rows: sl
 
 
 def _ahead(distance: Tensor, of: Tensor) -> float:
-    """Share by which distances are shorter than others, in the median."""
+    """Return the share by which distances are shorter than others, in the median."""
     return max(0.0, 1 - median(ratio(distance, of)))
 
 
 def _is_ahead_of_more_effort(context: SoundnessContext, found: Mapping[ArmName, Tensor], n: int) -> bool:
-    """Whether the attack's distances are shorter than those of a search with more effort, too, in any arm."""
+    """Return whether the attack's distances are shorter, in any arm, than those of a search with more effort."""
     for arm, distance in found.items():
         if _ahead(distance, context.distance(arm, n)) <= TOLERATED:
             continue
@@ -211,7 +211,7 @@ def planted_boundaries(context: SoundnessContext) -> Iterator[Soundness]:
 
 
 def _recalled(context: SoundnessContext, arm: str, rows: Tensor, times: Tensor) -> Soundness:
-    """The item of boundaries planted near some inputs.
+    """Return the item of boundaries planted near some inputs.
 
     Args:
         context: The context.
@@ -240,7 +240,10 @@ def _recalled(context: SoundnessContext, arm: str, rows: Tensor, times: Tensor) 
 
 
 def _misses_are_bounded(context: SoundnessContext, arm: str, rows: Tensor, times: Tensor) -> bool:
-    """Whether the median crossing is the planted one, few are much farther, and a more thorough search misses few."""
+    """Return whether the median crossing is the planted one, and few crossings are much farther.
+
+    A more thorough search has to miss few of the planted boundaries, too.
+    """
     _, middle = median_interval(times.double().cpu().numpy(), RECALL_ALPHA)
     if middle > FOUND_WITHIN or _recall_p_value(times, MISSES_BY) <= RECALL_ALPHA:
         return False
@@ -254,14 +257,14 @@ def _recall_p_value(times: Tensor, most: float) -> float:
 
 
 def _why_beaten(context: SoundnessContext) -> str:
-    """The remedy where a probe is ahead of the search: by what the gradients themselves show."""
+    """Return the remedy where a probe finds a nearer boundary than the search, by whether gradients are masked."""
     if is_differentiable(context.classifier) and are_masked(context):
         return MASKED
     return f"the search did not converge here: {more_effort(context)}"
 
 
 def _planted(context: SoundnessContext, arm: str, n: int, effort: str) -> tuple[Tensor, Tensor]:
-    """How many times as far as planted a search crosses a boundary in an arm, (n,), and which could be planted."""
+    """Return the ratio (n,) of the crossing's distance to the planted one in an arm, and which could be planted."""
     distance, end = context.distance(arm, n), context.segments
     radius = PLANT_AT * torch.where(torch.isfinite(distance), distance, end.distance[:n])
 
@@ -280,7 +283,10 @@ def _planted(context: SoundnessContext, arm: str, n: int, effort: str) -> tuple[
 
 
 def _surrogate_directions(context: SoundnessContext) -> Iterator[Tensor]:
-    """Steps (n, D) to the boundary of a kernel ridge regression on the model's labels, towards two other classes."""
+    """Yield steps (n, D) to the boundary of a surrogate, towards two other classes.
+
+    The surrogate is a kernel ridge regression on the model's labels.
+    """
     stride = max(1, len(context.x_pool) // SURROGATE_EXAMPLES)
     examples = context.x_pool[::stride][:SURROGATE_EXAMPLES]
     with torch.no_grad():
@@ -300,7 +306,10 @@ def _surrogate_directions(context: SoundnessContext) -> Iterator[Tensor]:
 
 
 def _to_boundary(surrogate: Callable[[Tensor], Tensor], context: SoundnessContext, other: Tensor) -> Tensor:
-    """Step (n, D) after a few Newton steps towards equal values of the surrogate for the label and another class."""
+    """Return the step (n, D) after a few Newton steps to where the surrogate's values for two classes are equal.
+
+    The two classes are the label and another class.
+    """
     point = context.x.clone()
     for _ in range(SURROGATE_STEPS):
         with torch.enable_grad():
@@ -316,5 +325,5 @@ def _to_boundary(surrogate: Callable[[Tensor], Tensor], context: SoundnessContex
 
 
 def _beaten(probe: Tensor, search: Tensor) -> float:
-    """Share of inputs in which a probe gives a distance shorter by over 2 %."""
+    """Return the share of inputs in which a probe gives a distance shorter by over 2 %."""
     return float((probe < BEATEN * search).double().mean())

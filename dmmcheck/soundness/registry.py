@@ -62,7 +62,7 @@ def gate(family: str) -> Callable[[Q], Q]:
 
 
 def assess(context: SoundnessContext, gates: Iterable[str] | None = None) -> tuple[Soundness, ...]:
-    """The items of every gate, the built-in gates first; of those named where there are names.
+    """Return the items of every gate, or of the named gates, the built-in gates first.
 
     Each item depends on the context alone: its random directions are drawn from a stream of its name, and all inputs
     share them.

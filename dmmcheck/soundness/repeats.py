@@ -75,7 +75,7 @@ def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]
 
 
 def _tangent(context: SoundnessContext) -> str:
-    """The name of the manifold's method that gives tangent spaces."""
+    """Return the name of the manifold's method that gives tangent spaces."""
     return "tangent_basis" if context.spaces is None else "tangent_spaces"
 
 
@@ -86,7 +86,7 @@ def _limit(context: SoundnessContext) -> float:
 def _spaces(
     context: SoundnessContext,
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:
-    """Functions for the tangent spaces at points, and for the share of a tangent space that lies outside another one.
+    """Return a function for the tangent spaces at points, and one for the share of a space outside another space.
 
     Where there are no bases, a space stands for itself by its projection of a random vector.
     """
@@ -103,7 +103,7 @@ def _spaces(
 
 
 def _basis(context: SoundnessContext, x: Tensor) -> Tensor:
-    """Tangent bases (n, D, k), or one basis (1, D, k) for all."""
+    """Return the tangent bases (n, D, k), or one basis (1, D, k) for all."""
     basis: Tensor = context.manifold.tangent_basis(x.clone()).detach().to(x)
     return basis if basis.ndim == 3 else basis[None]
 
@@ -116,7 +116,10 @@ def _projection(context: SoundnessContext, x: Tensor) -> Tensor:
 def _between_batches(
     context: SoundnessContext, answer: Callable[[Tensor], Tensor], change: Callable[[Tensor, Tensor], Tensor]
 ) -> Tensor:
-    """Change of the answers between the batch, the reversed batch, and batches of one; one value an input and pair."""
+    """Return the change of the answers between the batch, the reversed batch, and batches of one.
+
+    There is one value for each input and pair of batches.
+    """
     batch = answer(context.x)
     reversed_batch = answer(context.x.flip(0)).flip(0)
     alone = torch.cat([answer(row) for row in torch.split(context.x[:ALONE], 1)])
@@ -124,7 +127,7 @@ def _between_batches(
 
 
 def _turned(a: Tensor, b: Tensor) -> Tensor:
-    """Share (n,) of the energy of each tangent basis a (n, D, k) that lies outside the span of b.
+    """Return the share (n,) of the energy of each tangent basis a (n, D, k) that lies outside the span of b.
 
     That is |a - b b^T a|^2 / |a|^2, from products with k rows; an error in the orthonormality of b counts squared.
     """

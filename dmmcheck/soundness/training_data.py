@@ -76,7 +76,7 @@ def training_data(context: SoundnessContext) -> Soundness:
 
 
 def _remedy(context: SoundnessContext, x: Tensor, y: Tensor, rows: Tensor, predicted: Tensor) -> str:
-    """What to do: undo the change that restores the accuracy best, or else look at the labels."""
+    """Return a remedy: to undo the change that restores the accuracy best, or else to look at the labels."""
     changes = [*_rearranged(context, x, y), *_renumbered(context, y, predicted)]
     best = max(changes, key=lambda change: change.accuracy, default=None)
     if best is not None and best.accuracy >= context.accuracy - MARGIN:
@@ -89,7 +89,7 @@ def _remedy(context: SoundnessContext, x: Tensor, y: Tensor, rows: Tensor, predi
 
 
 def _renumbered(context: SoundnessContext, y: Tensor, predicted: Tensor) -> Iterator[Change]:
-    """The numbering of classes under which the labels agree best with the model, where it is another one."""
+    """Yield the class numbering with the best agreement of labels and model, where it is not the present one."""
     classes = context.classifier.classes
     counts = torch.bincount((y * classes + predicted).cpu(), minlength=classes**2).reshape(classes, classes)
     from scipy.optimize import linear_sum_assignment  # noqa: PLC0415  # takes long to load
@@ -104,14 +104,14 @@ def _renumbered(context: SoundnessContext, y: Tensor, predicted: Tensor) -> Iter
 
 
 def _rearranged(context: SoundnessContext, x: Tensor, y: Tensor) -> Iterator[Change]:
-    """The training data in other layouts and scales."""
+    """Yield the training data in other layouts and scales."""
     shape = tuple(context.classifier.input_shape)
     for points, remedy in _layouts(x, shape):
         yield Change(float((_predicted(context, points) == y).double().mean()), remedy)
 
 
 def _layouts(x: Tensor, shape: tuple[int, ...]) -> Iterator[tuple[Tensor, str]]:
-    """Points (m, D) as they would be if the data had been stored in another way, and what to do then."""
+    """Yield the points (m, D) as they would be if the data had been stored in another way, and what to do then."""
     yield x / 255, "divide the training data by 255"
     yield x * 255, "multiply the training data by 255"
     if len(shape) != 3:  # not an image with channels
@@ -135,7 +135,10 @@ def _predicted(context: SoundnessContext, x: Tensor) -> Tensor:
 
 
 def _compared(x: Tensor, points: Tensor) -> tuple[float, float]:
-    """Spread of points (m, D) over that of x (n, D), and distance of their means, in the median over features."""
+    """Return the spread of points (m, D) over that of x (n, D), and the distance of their means.
+
+    Both are medians over the features.
+    """
     rows = torch.linspace(0, len(points) - 1, min(EXAMPLES, len(points))).round().long()
     x, points = x.double(), points[rows.to(points.device)].to(x.device).double()
     own, other = x.std(0), points.std(0)

@@ -55,7 +55,7 @@ class LocalGeometry:
             del self._kept[index]
 
     def label(self, index: int) -> int:
-        """The model's label of an input."""
+        """Return the model's label of an input."""
         return self._of(index)[0]
 
     def tangent_basis(self, index: int) -> Tensor:
@@ -82,7 +82,7 @@ class LocalGeometry:
 
 
 def basis_of_steps(manifold: Any, x: Tensor) -> Tensor:
-    """The tangent bases of a manifold at points x (n, D), (n, D, k) or (D, k), in which steps are written.
+    """Return the tangent bases of a manifold at points x (n, D), (n, D, k) or (D, k), in which steps are written.
 
     Raises:
         ManifoldError: The manifold has no bases of its tangent spaces, or they cannot be used.
@@ -99,12 +99,12 @@ _GEOMETRY: WeakKeyDictionary[Subject, LocalGeometry] = WeakKeyDictionary()
 
 
 def local_geometry(subject: Subject) -> LocalGeometry:
-    """The kept geometry of a subject."""
+    """Return the kept geometry of a subject."""
     return _GEOMETRY.setdefault(subject, LocalGeometry(subject))
 
 
 def tangent_basis(subject: Subject, index: int) -> Tensor:
-    """The orthonormal basis (D, k) of the tangent space at an input in which tangent steps are written.
+    """Return the orthonormal basis (D, k) of the tangent space at an input in which tangent steps are written.
 
     The first column points where the margin of the model's label falls fastest within the tangent space. The others are
     those of the manifold's basis, reflected so that all are orthogonal.
@@ -121,7 +121,7 @@ def tangent_basis(subject: Subject, index: int) -> Tensor:
 
 
 def normal_basis(subject: Subject, index: int, features: Sequence[int] = ()) -> Tensor:
-    """The orthonormal basis (D, 1 + m) of a part of the normal space in which normal steps are written.
+    """Return the orthonormal basis (D, 1 + m) of a part of the normal space in which normal steps are written.
 
     The first column points where the margin of the model's label falls fastest within the normal space. Each other
     column is the axis of one feature without its tangent part, made orthogonal to the columns before it. A column is
@@ -140,7 +140,7 @@ def normal_basis(subject: Subject, index: int, features: Sequence[int] = ()) -> 
 
 
 def combined(basis: Tensor, coordinates: Sequence[float]) -> Tensor:
-    """The vector (D,) with these coordinates in a basis (D, k); coordinates that are left out are zero.
+    """Return the vector (D,) with these coordinates in a basis (D, k); coordinates that are left out are zero.
 
     Raises:
         ManifoldError: There are more coordinates than columns.
@@ -154,7 +154,7 @@ def combined(basis: Tensor, coordinates: Sequence[float]) -> Tensor:
 
 
 def led_by(basis: Tensor, direction: Tensor) -> Tensor:
-    """A basis (D, k) of the same space whose first column is the part of a direction (D,) in it, by a reflection.
+    """Return a basis (D, k) of the same space, by a reflection, whose first column is the part of a direction in it.
 
     The basis itself is returned where the direction has no part in the space.
 
@@ -172,6 +172,6 @@ def led_by(basis: Tensor, direction: Tensor) -> Tensor:
 
 
 def _normalised(vector: Tensor, size: float) -> Tensor:
-    """The vector at unit length; zero where it is short beside `size`."""
+    """Return the vector at unit length; zero where it is short beside `size`."""
     length = float(vector.norm())
     return vector / length if length > SMALLEST * size else torch.zeros_like(vector)

@@ -106,7 +106,7 @@ class Input:
         printer.text(repr(self))  # Hypothesis would print the fields
 
     def _said(self) -> str:
-        """The arguments after the subject."""
+        """Return the arguments that follow the subject in the expression that rebuilds the value."""
         return f"index={self.index}"
 
     @staticmethod
@@ -326,7 +326,9 @@ SETTLED = 1e-4  # of the norm of a point: a projection that moves it by less has
 
 
 def projected(manifold: Any, start: Tensor, name: str) -> Tensor:
-    """A point (1, D) that the manifold projects onto itself, or the one nearest to that of 50 projections in a row.
+    """Return a point (1, D) that the manifold projects onto itself.
+
+    Where there is none, it is the point that moves least in 50 projections in a row.
 
     Some estimates, such as an encoder and a decoder, move a point of their own when they project it again.
 
@@ -358,7 +360,7 @@ def projected(manifold: Any, start: Tensor, name: str) -> Tensor:
 
 
 def logits_of(points: list[Any]) -> Tensor:
-    """The model's logits (n, C) at drawn points of one subject, in one batch.
+    """Return the model's logits (n, C) at drawn points of one subject, in one batch.
 
     Raises:
         ModelError: The model raises, or its logits are NaN or infinite; the message names one such point.
@@ -389,7 +391,7 @@ def logits_of(points: list[Any]) -> Tensor:
 
 
 def margins_of(points: list[Any]) -> Tensor:
-    """The logit margins (n,) of the labels before the steps, at drawn points of one subject, in one batch.
+    """Return the logit margins (n,) of the labels before the steps, at drawn points of one subject, in one batch.
 
     Raises:
         ModelError: See `logits_of`.
@@ -399,7 +401,7 @@ def margins_of(points: list[Any]) -> Tensor:
 
 
 def _shown(coordinates: tuple[float, ...]) -> str:
-    """The coordinates without the zeros at their end."""
+    """Return the coordinates without the zeros at their end."""
     kept = list(coordinates)
     while kept and kept[-1] == 0:
         kept.pop()

@@ -31,7 +31,7 @@ SEEDS = 2**32
 
 
 def inputs(subject: Subject) -> st.SearchStrategy[Input]:
-    """Real inputs of a subject; they shrink towards the first one.
+    """Draw real inputs of a subject; they shrink towards the first one.
 
     Args:
         subject: The subject.
@@ -51,7 +51,7 @@ def inputs(subject: Subject) -> st.SearchStrategy[Input]:
 
 
 def tangent_steps(subject: Subject, *, radius: float) -> st.SearchStrategy[TangentStep]:
-    """Real inputs with a step in their tangent space; they shrink towards the first input and the step of length zero.
+    """Draw real inputs with a step in their tangent space; they shrink to the first input and a step of length 0.
 
     Args:
         subject: The subject.
@@ -80,7 +80,7 @@ def tangent_steps(subject: Subject, *, radius: float) -> st.SearchStrategy[Tange
 
 
 def normal_steps(subject: Subject, *, radius: float) -> st.SearchStrategy[NormalStep]:
-    """Real inputs with a step in their normal space; they shrink towards the first input and the step of length zero.
+    """Draw real inputs with a step in their normal space; they shrink to the first input and a step of length 0.
 
     Args:
         subject: The subject.
@@ -101,7 +101,7 @@ def normal_steps(subject: Subject, *, radius: float) -> st.SearchStrategy[Normal
 
 
 def augmented(subject: Subject) -> st.SearchStrategy[Augmented]:
-    """Real inputs as the subject's function `augment` changes them; they shrink towards the first input and seed 0.
+    """Draw real inputs, changed by the subject's function `augment`; they shrink towards the first input, seed 0.
 
     Args:
         subject: The subject, with `augment`.
@@ -116,7 +116,7 @@ def augmented(subject: Subject) -> st.SearchStrategy[Augmented]:
 
 
 def on_manifold(manifold: Any, *, near: Any = None, radius: float) -> st.SearchStrategy[ManifoldPoint]:
-    """Points of a manifold near real points; they shrink towards the projection of the first real point.
+    """Draw points of a manifold near real points; they shrink towards the projection of the first real point.
 
     A point is projected until its projection leaves it in place. Where the dimension of a local PCA is below that of
     the data, its planes turn fast from place to place, and a few points are sent to and fro between two planes. Then
@@ -147,7 +147,7 @@ def on_manifold(manifold: Any, *, near: Any = None, radius: float) -> st.SearchS
 
 
 def latents(decoder: Any, *, near: Any = None, radius: float = 1.0) -> st.SearchStrategy[Latent]:
-    """Codes of a decoder near the codes of real points; they shrink towards the code of the first real point.
+    """Draw codes of a decoder near the codes of real points; they shrink towards the first real point's code.
 
     Args:
         decoder: A manifold with codes: `dmmcheck.manifolds.Decoder`.
@@ -178,7 +178,7 @@ def latents(decoder: Any, *, near: Any = None, radius: float = 1.0) -> st.Search
 
 
 def subspaces(ambient_dim: int, dim: int) -> st.SearchStrategy[Span]:
-    """Linear subspaces of a dimension; they shrink towards the span of the first axes.
+    """Draw linear subspaces of a dimension; they shrink towards the span of the first axes.
 
     Args:
         ambient_dim: D.
@@ -239,7 +239,7 @@ class _Parts:
 
 @st.composite
 def _parts(draw: st.DrawFn, inputs: int, radius: float, low: int, high: int) -> _Parts:
-    """The parts of a step; others have positions in [low, high].
+    """Draw the parts of a step; other vectors than the first have positions in [low, high].
 
     Hypothesis makes the values that are drawn first smallest. So an example shrinks to a short step, then to a low
     input, then to a direction without other vectors. A step of length zero has no direction.
@@ -254,7 +254,7 @@ def _parts(draw: st.DrawFn, inputs: int, radius: float, low: int, high: int) -> 
 
 
 def _direction(dim: int) -> st.SearchStrategy[list[int]]:
-    """Whole numbers (k,), the first of which is drawn last."""
+    """Draw whole numbers (k,), the first of which is drawn last."""
     others = st.lists(st.tuples(st.integers(0, dim - 1), st.integers(-OTHER, OTHER)), max_size=MOST_OTHERS)
 
     def direction(drawn: tuple[list[tuple[int, int]], int]) -> list[int]:
@@ -272,7 +272,7 @@ def _lengths(radius: float) -> st.SearchStrategy[float]:
 
 
 def _scaled(direction: Sequence[int], length: float) -> tuple[float, ...]:
-    """The direction at a length, without the zeros at its end; () for no direction or no length."""
+    """Return the direction at a length, without the zeros at its end; () for no direction or no length."""
     size = math.sqrt(sum(part * part for part in direction))
     if not size or not length:
         return ()
@@ -287,7 +287,7 @@ def _indices(subject: Subject) -> st.SearchStrategy[int]:
 
 
 def _dim(subject: Subject) -> int:
-    """Dimension k of the manifold of a subject; some manifolds know it only once they have seen a point."""
+    """Return the dimension k of a subject's manifold; some manifolds know it only once they have seen a point."""
     manifold = _checked(subject).manifold
     validate_manifold(manifold, subject.x[:2].reshape(2, -1))
     return int(manifold.dim)
@@ -313,7 +313,7 @@ def _checked_radius(radius: Any) -> float:
 
 
 def _near(manifold: Any, near: Any) -> Tensor:
-    """The real points ``(m, *shape)`` to draw near."""
+    """Return the real points ``(m, *shape)`` to draw near."""
     if isinstance(near, Subject):
         near = near.x
     if near is None:

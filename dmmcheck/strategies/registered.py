@@ -53,7 +53,7 @@ def register_manifold_type(kind: type[T], subject: Subject, *, radius: float | N
 
 
 def _strategy(base: type, subject: Subject, radius: float | None) -> st.SearchStrategy[Any]:
-    """The strategy that draws a type of `KINDS`."""
+    """Return the strategy that draws a type of `KINDS`."""
     if base is Input:
         return inputs(subject)
     if base is Augmented:
@@ -67,6 +67,6 @@ def _strategy(base: type, subject: Subject, radius: float | None) -> st.SearchSt
 
 
 def _as(kind: type[T], value: Any) -> T:
-    """The value as an instance of a subclass of its type."""
+    """Return the value as an instance of a subclass of its type."""
     fields = {name: getattr(value, name) for name in type(value).__dataclass_fields__}
     return kind(**fields)

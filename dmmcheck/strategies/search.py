@@ -136,7 +136,7 @@ def search(subject: Subject, kind: SearchKind, *, name: str, radius: float | Non
 
 
 def candidates(subject: Subject, kind: SearchKind, *, radius: float | None = None) -> st.SearchStrategy[Any]:
-    """The batches of candidates that the checks of the tier search draw: tuples of ten steps or changes.
+    """Return the batches of candidates that the checks of the tier search draw: tuples of ten steps or changes.
 
     Args:
         subject: The subject.
@@ -156,7 +156,7 @@ def candidates(subject: Subject, kind: SearchKind, *, radius: float | None = Non
 
 
 def on_ray(step: Input) -> Input:
-    """The first label change on the ray from the real input to a step that has one; other values stay as they are.
+    """Return the first label change on the ray from the real input to a step; other values as they are.
 
     Each of three rounds labels 32 points between the last steady point and the first one that is not.
     """
@@ -173,7 +173,7 @@ def on_ray(step: Input) -> Input:
 
 
 def default_radius(subject: Subject) -> float:
-    """A tenth of the median distance from an input to the nearest other one, among at most 512 inputs.
+    """Return a tenth of the median distance from an input to the nearest other one, among at most 512 inputs.
 
     Copies of an input are left out.
     """
@@ -184,7 +184,10 @@ def default_radius(subject: Subject) -> float:
 
 
 def in_words(step: Input) -> str:
-    """A counterexample as a sentence, with the expression that rebuilds it; the second margin is the first label's."""
+    """Return a sentence about a counterexample, with the expression that rebuilds it.
+
+    The second margin is that of the first label.
+    """
     before = Input(step.subject, step.index)
     return (
         f"input {step.index} (true label {step.y}) has the label {before.label} with a margin of {before.margin:.3g}; "
@@ -194,7 +197,9 @@ def in_words(step: Input) -> str:
 
 
 def as_plain(step: Input) -> dict[str, Any]:
-    """A counterexample as plain data for a report: input, step, coordinates, length, labels, margins, and a picture.
+    """Return a counterexample as plain data for a report.
+
+    The data are input, step, coordinates, length, labels, margins, and a picture.
 
     The flat input and step are left out for inputs of more than 16,384 values; `rebuild` gives them. The picture is
     that of an image, thinned out where it is large; None for inputs of another kind.
@@ -219,7 +224,7 @@ def as_plain(step: Input) -> dict[str, Any]:
 
 
 def _picture(before: Input, step: Input) -> dict[str, Any] | None:
-    """An image and the step away from it, channels last; None for inputs that are no images."""
+    """Return an image and the step away from it, channels last; None for inputs that are no images."""
     shape = step.subject.input_shape
     if not is_image(shape):
         return None
@@ -232,7 +237,7 @@ MOST_VALUES = 16_384  # of an input whose values a report keeps, e.g. 3 x 64 x 6
 
 
 def _settings(name: str) -> settings:
-    """Hypothesis's current settings with keys of its own in the database, without what a search has no use for.
+    """Return Hypothesis's current settings with own keys in the database, without what a search does not use.
 
     Forward passes have no deadline, since they depend on the machine. Nothing prints which parts of an example matter,
     so that the phase that finds out is left out.
@@ -272,10 +277,10 @@ def _try(batch: list[Input], found: Search) -> None:
 
 
 def _is_change(step: Input) -> bool:
-    """Whether a candidate differs from its real input, as far as what was drawn says."""
+    """Return whether the drawn values make a candidate differ from its real input."""
     return bool(getattr(step, "coordinates", True))
 
 
 def _shortened(step: Any, share: float) -> Any:
-    """The step with its length multiplied by a share."""
+    """Return the step with its length multiplied by a share."""
     return replace(step, coordinates=tuple(share * part for part in step.coordinates))

@@ -66,7 +66,7 @@ class Exact:
 
 
 def declared(finding: str) -> Test:
-    """The test of a finding id.
+    """Return the test of a finding id.
 
     Raises:
         KeyError: There is no such test.
@@ -79,13 +79,13 @@ def declared(finding: str) -> Test:
 
 
 def answers(values: Mapping[str, Tensor]) -> dict[str, bool]:
-    """Truth of claims about medians from the exact statistic of every input, by finding id."""
+    """Return the truth of claims about medians from the exact statistic of every input, by finding id."""
     known = {finding: _side(statistic, declared(finding)) for finding, statistic in values.items()}
     return {finding: answer for finding, answer in known.items() if answer is not None}
 
 
 def distance_answers(subject: Subject, exact: Exact) -> dict[str, bool]:
-    """Truth of the claims about distances and energy, from exact distances and shares.
+    """Return the truth of the claims about distances and energy, from exact distances and shares.
 
     The manifold must be flat, so that the straight distance between examples is that along the manifold.
     """
@@ -112,7 +112,7 @@ def distance_answers(subject: Subject, exact: Exact) -> dict[str, bool]:
 
 
 def rotation_answers(exact: Exact, ambient_dim: int, dim: int) -> dict[str, bool]:
-    """Truth of the claims that are compared with rotated tangent spaces.
+    """Return the truth of the claims that are compared with rotated tangent spaces.
 
     For one input the share rho_N under a random rotation has the distribution Beta((D-k)/2, k/2). The median over
     inputs exceeds the quantile with tail probability p in at most 2 p of the shared draws, whatever the dependence
@@ -137,7 +137,7 @@ def rotation_answers(exact: Exact, ambient_dim: int, dim: int) -> dict[str, bool
 
 
 def flat_answers(share: float, ambient_dim: int, dim: int) -> dict[str, bool]:
-    """Truth of the claims about the parts of a perturbation, for a hyperplane and inputs on the manifold.
+    """Return the truth of the claims about the parts of a perturbation, for a hyperplane and inputs on the manifold.
 
     A part with the share rho of the energy, lengthened to 1.5 times the perturbation, crosses the boundary where 1.5
     sqrt(rho) > 1. Without its off-manifold part, 1.5 times the perturbation still crosses where 1.5 (1 - rho_N) > 1.
@@ -156,7 +156,7 @@ def flat_answers(share: float, ambient_dim: int, dim: int) -> dict[str, bool]:
 
 
 def nearest_other_class(subject: Subject) -> Tensor:
-    """Distance (n,) of each input to the nearest example of another class."""
+    """Return the distance (n,) of each input to the nearest example of another class."""
     known = subject.y_train is not None
     pool, labels = (subject.x_train, subject.y_train) if known else (subject.x, subject.y)
     x, pool = (points.reshape(len(points), -1).double() for points in (subject.x, pool))
@@ -165,7 +165,10 @@ def nearest_other_class(subject: Subject) -> Tensor:
 
 
 def _side(values: Tensor, test: Test) -> bool | None:
-    """Whether nearly all values lie on the claimed side of the threshold (True), or nearly none (False), else None."""
+    """Return True where nearly all values lie on the claimed side of the threshold, False where nearly none do.
+
+    The answer is None where neither holds.
+    """
     threshold = test.claim.threshold
     claimed = values > threshold if test.claim.direction == "greater" else values < threshold
     known = ~torch.isnan(values)
@@ -175,7 +178,7 @@ def _side(values: Tensor, test: Test) -> bool | None:
 
 
 def _exceeds(value: float, low: float, high: float, *, tail: float) -> bool | None:
-    """Whether a statistic exceeds a control that lies between two limits, and is extreme; None where not known."""
+    """Return whether a statistic exceeds a control between two limits, and is extreme; None where not known."""
     if value <= low:
         return False
     return True if value > high and tail < RARE else None

@@ -28,7 +28,7 @@ class Ball(nn.Module):
         self.radius = radius
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, 2)."""
+        """Return the logits (n, 2)."""
         outside = ((x - self.centre).square().sum(1) - self.radius**2) / (2 * self.radius)
         return torch.stack([torch.zeros_like(outside), outside], 1)
 
@@ -44,14 +44,14 @@ class Blind(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits of the inner classifier at the projected points."""
+        """Return the logits of the inner classifier at the projected points."""
         return self.inner(geometry.project_tangent(x, self.basis))  # type: ignore[no-any-return]
 
 
 def sphere(
     *, ambient_dim: int = 50, dim: int = 8, angle: float = 80.0, curvature: float = 0.2, samples: int = 256, seed: int
 ) -> World:
-    """A spherical boundary that cuts a linear manifold at an angle.
+    """Return a spherical boundary that cuts a linear manifold at an angle.
 
     The radius is r = 1 / curvature. The centre c = h n lies off the manifold at the height h = r sin(angle), n in N, so
     that the boundary within T is a sphere of radius R = r cos(angle) around the origin, where its normal makes the
@@ -89,7 +89,7 @@ def sphere(
 def blind(
     *, ambient_dim: int = 50, dim: int = 8, radius: float = 1.0, samples: int = 256, noise: float = 0.0, seed: int
 ) -> World:
-    """A nonlinear classifier of the projection to the manifold, which ignores all directions off the manifold.
+    """Return a nonlinear classifier of the projection to the manifold, which ignores all directions off the manifold.
 
     The classes are the inside and the outside of a sphere within T: d_free = d_on = ||P_T x| - radius|, d_off is
     infinite, and rho_N = 0. Every stated claim about distance and energy is false, and projecting an adversarial
@@ -119,7 +119,7 @@ def blind(
 
 
 def _shells(basis: Tensor, radius: float, samples: int, generator: torch.Generator) -> Tensor:
-    """Points (n, D) of the subspace in random directions, inside or outside of a sphere around the origin."""
+    """Return points (n, D) of the subspace in random directions, inside or outside of a sphere around the origin."""
     direction = torch.randn(samples, basis.shape[1], generator=generator, dtype=torch.float64)
     share = NEAREST + (FARTHEST - NEAREST) * torch.rand(samples, generator=generator, dtype=torch.float64)
     side = 2.0 * torch.randint(0, 2, (samples,), generator=generator) - 1

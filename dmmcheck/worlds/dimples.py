@@ -51,7 +51,7 @@ class Dimples(nn.Module):
         self.profile = profile
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, 2)."""
+        """Return the logits (n, 2)."""
         above = x @ self.across - height(x @ self.axes, self.depth, self.profile)
         return torch.stack([torch.zeros_like(above), above], 1)
 
@@ -87,7 +87,7 @@ def dimpled(
     noise: float = 0.0,
     seed: int,
 ) -> World:
-    """A boundary that clings to a flat manifold and leaves it in dimples of a known depth.
+    """Return a boundary that clings to a flat manifold and leaves it in dimples of a known depth.
 
     The manifold is a linear subspace T. The boundary is the graph n x = h(a x, b x) over it, n in N and a, b in T. Its
     dimples go up and down by turns, one direction for each class. Inputs lie on T around the middle of a dimple. At the
@@ -129,7 +129,7 @@ def pair(
     samples: int = 256,
     seed: int,
 ) -> World:
-    """A pair of models, a standard one with shallow dimples and a robust one with deeper dimples, or the reverse.
+    """Return a pair of models: a standard one with shallow dimples and a robust one with deeper ones, or reversed.
 
     The edges of the pleats are the same in both, so that d_on is the same, d_off is proportional to the depth, and the
     smallest perturbations turn towards the manifold as the dimples deepen. Equal depths give a pair of a model with
@@ -169,7 +169,9 @@ def training(
     samples: int = 256,
     seed: int,
 ) -> World:
-    """Checkpoints at steps 0, 100, 200, ... whose dimples have given depths; untrained networks are like the first one.
+    """Return checkpoints at steps 0, 100, 200, ... whose dimples have given depths.
+
+    Untrained networks are like the first checkpoint.
 
     d_off at a checkpoint is proportional to its depth, so that the trajectory of d_off is that of the depths. There are
     two phases where the depths have their lowest point in the first half of training, more than 5 % below the first and
@@ -221,7 +223,7 @@ def trainings(
     samples: int = 256,
     seed: int,
 ) -> World:
-    """Pairs of trainings: the dimples of each network have a random depth, drawn independently for every network.
+    """Return pairs of trainings, where the depth of each network's dimples is drawn independently.
 
     A depth is that of its kind of training times exp(spread e), e exponentially distributed. The edges of the pleats
     are the same in all networks, so that d_on is the same and d_off is proportional to the depth. Where both kinds have
@@ -266,14 +268,14 @@ def trainings(
 
 
 def has_two_phases(depths: Sequence[float]) -> bool:
-    """Whether the lowest of evenly spaced depths lies in the first half, and 5 % below both ends."""
+    """Return whether the lowest of evenly spaced depths lies in the first half, and 5 % below both ends."""
     low = min(depths)
     early = depths.index(low) <= (len(depths) - 1) / 2
     return early and min(depths[0], depths[-1]) > PHASE * low
 
 
 def height(position: Tensor, depth: float, profile: Profile) -> Tensor:
-    """Height (...) of the boundary over positions (..., 2) on the sheet, see `dimpled`."""
+    """Return the height (...) of the boundary over positions (..., 2) on the sheet, see `dimpled`."""
     if profile == "smooth":
         return depth * torch.sin(math.pi * position).prod(-1)
     cell = position[..., 0].detach().floor()
@@ -293,7 +295,7 @@ def _sheet(
 def _in_cells(
     basis: Tensor, across: Tensor, samples: int, *, jitter: float, noise: float, generator: torch.Generator
 ) -> Tensor:
-    """Points (n, D) around the middle of cells, with normal coordinates along the other tangent axes."""
+    """Return the points (n, D) around the middle of cells, with normal coordinates along the other tangent axes."""
     ambient_dim, dim = basis.shape
     cell = torch.randint(-CELLS // 2, CELLS // 2, (samples, 2), generator=generator)
     offset = jitter * (2 * torch.rand(samples, 2, generator=generator, dtype=torch.float64) - 1)
@@ -305,7 +307,7 @@ def _in_cells(
 
 
 def _exact(position: Tensor, depth: float, profile: Profile) -> Exact:
-    """Distances from positions (n, 2) on the sheet to the dimpled boundary over it."""
+    """Return the distances from positions (n, 2) on the sheet to the dimpled boundary over it."""
     within = position - position.floor()
     edges = torch.minimum(within, 1 - within)
     normal = height(within, depth, profile).abs()
@@ -318,7 +320,10 @@ def _exact(position: Tensor, depth: float, profile: Profile) -> Exact:
 
 
 def _nearest(within: Tensor, depth: float) -> Tensor:
-    """Positions (n, 2) in the cell at which a smooth boundary is nearest, by ever finer grids around the best point."""
+    """Return the positions (n, 2) in the cell at which a smooth boundary is nearest.
+
+    They are found by ever finer grids around the best point.
+    """
     ticks = torch.linspace(-0.5, 0.5, POINTS, dtype=torch.float64)
     grid = torch.cartesian_prod(ticks, ticks)  # (P, 2)
     best, width = torch.full_like(within, 0.5), 1.0

@@ -38,7 +38,7 @@ class Plane(nn.Module):
         self.register_buffer("weight", weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, 2)."""
+        """Return the logits (n, 2)."""
         above = x @ self.weight
         return torch.stack([torch.zeros_like(above), above], 1)
 
@@ -56,7 +56,7 @@ class Crossed(nn.Module):
         self.height = height
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, 2)."""
+        """Return the logits (n, 2)."""
         product = (x @ self.along) * (1 - x @ self.across / self.height)
         return torch.stack([torch.zeros_like(product), product], 1)
 
@@ -73,20 +73,20 @@ class Sheets:
         self.dim = basis.shape[1]
 
     def project_point(self, x: Tensor) -> Tensor:
-        """The nearest point of the nearer sheet."""
+        """Return the nearest point of the nearer sheet."""
         normal = self._normal.to(x)
         side = torch.where(x @ normal >= 0, self._height, -self._height)
         return self._flat.project_point(x) + side[:, None] * normal
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """The basis (D, k), the same at all points."""
+        """Return the basis (D, k), the same at all points."""
         return self._flat.tangent_basis(x)
 
 
 def hyperplane(
     *, ambient_dim: int = 50, dim: int = 8, angle: float = 85.0, samples: int = 256, noise: float = 0.0, seed: int
 ) -> World:
-    """A hyperplane whose normal w makes an angle with a linear manifold.
+    """Return a hyperplane whose normal w makes an angle with a linear manifold.
 
     Inputs lie on a k-dimensional subspace T (or off it by normal noise), at least `GAP` from the boundary along T. With
     w = cos(angle) u + sin(angle) n, u in T and n in N:
@@ -121,7 +121,7 @@ def hyperplane(
 
 
 def _towards_the_other_class(angle: float, ambient_dim: int, dim: int) -> dict[str, bool]:
-    """Truth of the claims about directions towards the other class.
+    """Return the truth of the claims about directions towards the other class.
 
     Inputs and examples differ within T alone, and the step on the manifold is -u or u, towards the other class. The
     smallest perturbation points there with its part in T, of which a rotated T keeps about the share k / D. Normal
@@ -134,7 +134,7 @@ def _towards_the_other_class(angle: float, ambient_dim: int, dim: int) -> dict[s
 
 
 def haar(*, ambient_dim: int = 200, dim: int = 8, samples: int = 256, seed: int) -> World:
-    """A linear classifier whose normal is uniformly random: related to no manifold.
+    """Return a linear classifier whose normal is uniformly random: related to no manifold.
 
     This is a `hyperplane` at the angle between such a normal and a fixed k-dimensional subspace, cos(angle)^2 ~
     Beta(k/2, (D-k)/2). All inputs have the same gradient, so that they are one observation of the manifold, not n.
@@ -156,7 +156,7 @@ def haar(*, ambient_dim: int = 200, dim: int = 8, samples: int = 256, seed: int)
 
 
 def sheets(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.1, samples: int = 256, seed: int) -> World:
-    """Two classes on two parallel sheets, with the boundary half way between them: its normal lies in N.
+    """Return two classes on two parallel sheets, with the boundary half way between them: its normal lies in N.
 
     d_free = d_off = height, d_on is infinite, and rho_N = 1. The claims about distances and energy are true. Projection
     takes an adversarial example to the sheet of the other class, so that it does not restore the class.
@@ -186,7 +186,7 @@ def sheets(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.1, samples:
 
 
 def crossed(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.2, samples: int = 256, seed: int) -> World:
-    """Two classes next to each other on the manifold, which change places at a height above it.
+    """Return two classes next to each other on the manifold, which change places at a height above it.
 
     The boundary is the union of u x = 0 and n x = height, u in T and n in N: d_on = |u x|, d_off = height, d_free =
     min(d_on, d_off). Normal steps of both classes point in the same direction, up. So it is false that the classes lie
@@ -215,7 +215,7 @@ def crossed(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.2, samples
 
 
 def frame(ambient_dim: int, dim: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """A random subspace (D, k), a unit vector u (D,) in it and one n (D,) orthogonal to it."""
+    """Return a random subspace (D, k), a unit vector u (D,) in it and one n (D,) orthogonal to it."""
     basis = geometry.random_basis(ambient_dim, dim, generator=generator, dtype=torch.float64)
     along = basis @ torch.randn(dim, generator=generator, dtype=torch.float64)
     across = torch.randn(ambient_dim, generator=generator, dtype=torch.float64)
@@ -225,7 +225,10 @@ def frame(ambient_dim: int, dim: int, generator: torch.Generator) -> tuple[Tenso
 
 
 def _inputs(basis: Tensor, along: Tensor, samples: int, noise: float, generator: torch.Generator) -> Tensor:
-    """Normally distributed points (n, D) of the subspace, `GAP` or more from the plane u x = 0, with noise off it."""
+    """Return normally distributed points (n, D) of the subspace, with noise off it.
+
+    They are `GAP` or more away from the plane u x = 0.
+    """
     ambient_dim, dim = basis.shape
     x = torch.randn(samples, dim, generator=generator, dtype=torch.float64) @ basis.T
     x = x + (GAP * torch.where(x @ along >= 0, 1.0, -1.0))[:, None] * along
@@ -236,7 +239,7 @@ def _inputs(basis: Tensor, along: Tensor, samples: int, noise: float, generator:
 
 
 def labelled(model: nn.Module, x: Tensor, x_train: Tensor, manifold: object) -> Subject:
-    """A subject of float32 inputs with the labels that the model gives them."""
+    """Return a subject of float32 inputs with the labels that the model gives them."""
     x, x_train = x.float(), x_train.float()
     with torch.no_grad():
         y, y_train = (model(points).argmax(1) for points in (x, x_train))
@@ -244,5 +247,5 @@ def labelled(model: nn.Module, x: Tensor, x_train: Tensor, manifold: object) -> 
 
 
 def _over(distance: Tensor, cosine: float) -> Tensor:
-    """Distance over the cosine of an angle, infinite where that is zero."""
+    """Return the distance over the cosine of an angle, infinite where that is zero."""
     return distance / cosine if cosine > 1e-12 else torch.full_like(distance, torch.inf)

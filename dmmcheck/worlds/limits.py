@@ -71,7 +71,7 @@ class Patches(nn.Module):
         self.side = _side(len(near))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, 3)."""
+        """Return the logits (n, 3)."""
         row, column = (x.detach() @ self.grid / CELL).round().long().clamp(0, self.side - 1).unbind(1)
         cell = (row * self.side + column).clamp_max(len(self.label) - 1)
         over = (x * self.near[cell]).sum(1) - self.offset[cell, 0]
@@ -93,7 +93,7 @@ def at_limits(
     declared_groups: bool = False,
     seed: int,
 ) -> World:
-    """Inputs that are drawn independently, with statistics whose median is exactly the limit of a claim.
+    """Return independently drawn inputs with statistics whose median is exactly the limit of a claim.
 
     Each input has a cell of the manifold to itself, and there a boundary of its own. It is a hyperplane whose normal
     makes a random angle with the manifold; the third class begins at another plane, farther off, with its normal in N:
@@ -144,7 +144,7 @@ def at_limits(
 
 
 def _side(cells: int) -> int:
-    """Cells on a side of the grid."""
+    """Return the number of cells on a side of the grid."""
     return math.ceil(math.sqrt(cells))
 
 
@@ -160,19 +160,19 @@ def _drawn(cells: int, angle: float, generator: torch.Generator) -> _Drawn:
 
 
 def _factor(cells: int, generator: torch.Generator) -> Tensor:
-    """Log-normal factors (cells,) with the median 1, cut off at `FACTORS`."""
+    """Draw log-normal factors (cells,) with the median 1, cut off at `FACTORS`."""
     return (0.4 * torch.randn(cells, generator=generator, dtype=torch.float64)).exp().clamp(*FACTORS)
 
 
 def _along(basis: Tensor, samples: int, generator: torch.Generator) -> Tensor:
-    """Normal steps (n, D) along all axes of the manifold but the third, which the boundaries cross."""
+    """Return the normal steps (n, D) along all axes of the manifold but the third, which the boundaries cross."""
     step = torch.randn(samples, basis.shape[1], generator=generator, dtype=torch.float64)
     step[:, 2] = 0.0
     return step @ basis.T
 
 
 def _across_both(basis: Tensor, across: Tensor, generator: torch.Generator) -> Tensor:
-    """A unit vector (D,) in N at a right angle to another one."""
+    """Return a unit vector (D,) in N at a right angle to a given one."""
     known = torch.cat([basis, across[:, None]], 1)
     other = torch.randn(len(across), generator=generator, dtype=torch.float64)
     for _ in range(2):

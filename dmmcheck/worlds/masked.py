@@ -27,7 +27,7 @@ class Saturated(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """Probabilities (n, C)."""
+        """Return the probabilities (n, C)."""
         return (1e4 * self.inner(x)).softmax(1)  # type: ignore[no-any-return]
 
 
@@ -39,7 +39,7 @@ class Quantised(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C)."""
+        """Return the logits (n, C)."""
         return self.inner((LEVELS * x).round() / LEVELS)  # type: ignore[no-any-return]
 
 
@@ -51,7 +51,7 @@ class Step(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C)."""
+        """Return the logits (n, C)."""
         return self.inner(torch.sign(x))  # type: ignore[no-any-return]
 
 
@@ -63,7 +63,7 @@ class Rounded(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C)."""
+        """Return the logits (n, C)."""
         return (10 * self.inner(x)).round()  # type: ignore[no-any-return]
 
 
@@ -75,7 +75,7 @@ class Ripple(nn.Module):
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C)."""
+        """Return the logits (n, C)."""
         return self.inner(x + 0.02 * torch.sin(400 * x))  # type: ignore[no-any-return]
 
 
@@ -89,7 +89,7 @@ class Stochastic(nn.Module):
         self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C)."""
+        """Return the logits (n, C)."""
         self.calls += 1
         logits: Tensor = self.inner(x)
         generator = seeded(self.seed, "stochastic", self.calls)
@@ -104,7 +104,7 @@ class Constant(nn.Module):
         self.classes = classes
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C)."""
+        """Return the logits (n, C)."""
         logits = torch.zeros(self.classes).to(x)
         logits[0] = 1.0
         return logits + 0 * x[:, :1]
@@ -113,7 +113,7 @@ class Constant(nn.Module):
 def unsound(
     *, kind: Kind, ambient_dim: int = 50, dim: int = 8, classes: int = 4, samples: int = 256, seed: int
 ) -> World:
-    """A subject whose distances cannot be measured reliably.
+    """Return a subject whose distances cannot be measured reliably.
 
     Inputs, manifold and model are those of `neighbours`. A change of the inputs or the logits masks the gradients of
     the model (``"saturated"``, ``"quantised"``, ``"step"``, ``"rounded"``, ``"ripple"``) or adds noise

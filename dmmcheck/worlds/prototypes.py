@@ -26,7 +26,7 @@ class NearestPrototype(nn.Module):
         self.register_buffer("prototypes", prototypes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C)."""
+        """Return the logits (n, C)."""
         return x @ self.prototypes.T - (x.square().sum(1, keepdim=True) + self.prototypes.square().sum(1)) / 2
 
 
@@ -41,13 +41,13 @@ class Through:
         self.dim = basis.shape[1]
 
     def project_point(self, x: Tensor) -> Tensor:
-        """The nearest point of the nearest piece."""
+        """Return the nearest point of the nearest piece."""
         basis, anchors = self._basis.to(x), self._anchors.to(x)
         rest, levels = (points - geometry.project_tangent(points, basis) for points in (x, anchors))
         return geometry.project_tangent(x, basis) + levels[torch.cdist(rest, levels).argmin(1)]
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """The basis (D, k), the same at all points."""
+        """Return the basis (D, k), the same at all points."""
         return self._basis.to(x)
 
 
@@ -62,7 +62,7 @@ def neighbours(
     samples: int = 256,
     seed: int,
 ) -> World:
-    """A nearest-prototype classifier: its boundary lies half way between the classes and does not cling to the data.
+    """Return a nearest-prototype classifier, whose boundary lies half way between the classes, off the data.
 
     Prototypes p_j have the same pairwise distance (``"simplex"``), or lie a unit apart on a line (``"line"``). The
     lines between them make an angle with a linear subspace T. Inputs lie on copies of T through their prototypes: x =
@@ -105,7 +105,7 @@ def neighbours(
 
 
 def _prototypes(basis: Tensor, normals: Tensor, classes: int, angle: float, layout: Layout) -> Tensor:
-    """Prototypes (C, D), neighbouring ones at distance 1."""
+    """Return prototypes (C, D); neighbouring ones have distance 1."""
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
     if layout == "line":
         positions = torch.arange(classes, dtype=torch.float64) - (classes - 1) / 2
@@ -114,7 +114,7 @@ def _prototypes(basis: Tensor, normals: Tensor, classes: int, angle: float, layo
 
 
 def _exact(x: Tensor, y: Tensor, prototypes: Tensor, basis: Tensor) -> Exact:
-    """Distances to the nearest facet of the polytope around each input's prototype."""
+    """Return the distances to the nearest facet of the polytope around each input's prototype."""
     margin = _margins(x, y, prototypes)  # (n, C)
     apart = prototypes[None] - prototypes[y][:, None]  # (n, C, D)
     along = apart @ basis
@@ -128,13 +128,13 @@ def _exact(x: Tensor, y: Tensor, prototypes: Tensor, basis: Tensor) -> Exact:
 
 
 def _margins(x: Tensor, y: Tensor, prototypes: Tensor) -> Tensor:
-    """Margins (|x - p_j|^2 - |x - p_y|^2) / 2 to each class (n, C); inf to the own class."""
+    """Return the margins (|x - p_j|^2 - |x - p_y|^2) / 2 to each class (n, C); inf to the own class."""
     half = torch.cdist(x, prototypes).square() / 2
     return (half - half.gather(1, y[:, None])).scatter(1, y[:, None], torch.inf)
 
 
 def _unevenness(x: Tensor, y: Tensor, prototypes: Tensor, layout: Layout) -> Tensor:
-    """Distance to the farthest class over that to the nearest class (n,); NaN where it is not known.
+    """Return the distance to the farthest class over that to the nearest class (n,); NaN where it is not known.
 
     On a line the regions are slabs. In a simplex of side 1 the facet of class j is at the distance of the margin t_j,
     and its nearest point belongs to class j where no other margin is below t_j / 2.

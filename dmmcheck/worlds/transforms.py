@@ -26,11 +26,11 @@ class Turn:
     normals: Tensor
 
     def apply(self, v: Tensor) -> Tensor:
-        """Image (n, D) of vectors (n, D)."""
+        """Return the images (n, D) of vectors (n, D)."""
         return _reflected(v, self.normals)
 
     def inverse(self, v: Tensor) -> Tensor:
-        """Preimage (n, D) of vectors (n, D)."""
+        """Return the preimages (n, D) of vectors (n, D)."""
         return _reflected(v, self.normals.flip(0))
 
 
@@ -42,7 +42,7 @@ class TurnedModel(nn.Module):
         self.inner, self.turn, self.inputs, self.logits = inner, turn, inputs, logits
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C)."""
+        """Return the logits (n, C)."""
         return self.logits * self.inner(self.turn.inverse(x) / self.inputs)  # type: ignore[no-any-return]
 
 
@@ -71,7 +71,7 @@ class StretchedManifold(TurnedManifold):
     """The image of a manifold under a map that multiplies each coordinate by a factor of its own."""
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Orthonormal bases of the images of the tangent spaces."""
+        """Return the orthonormal bases of the images of the tangent spaces."""
         basis = self._inner.tangent_basis(self._back(x)).double()
         stretched = torch.linalg.qr(torch.as_tensor(self._inputs, device=x.device).double()[:, None] * basis).Q
         columns: Tensor = stretched.to(x)
@@ -79,19 +79,19 @@ class StretchedManifold(TurnedManifold):
 
 
 def turned(world: World, *, seed: int) -> World:
-    """A world after a random orthogonal map of its input space, with the same distances."""
+    """Return a world after a random orthogonal map of its input space, with the same distances."""
     generator = seeded(seed, "turned")
     normals = torch.randn(REFLECTIONS, world.subject.x[0].numel(), generator=generator, dtype=torch.float64)
     return _mapped(world, Turn(normals / normals.norm(dim=1, keepdim=True)), 1.0, 1.0)
 
 
 def scaled(world: World, *, inputs: float = 1.0, logits: float = 1.0) -> World:
-    """A world in other units of inputs and logits, with distances in the units of the inputs."""
+    """Return a world in other units of inputs and logits, with distances in the units of the inputs."""
     return _mapped(world, Turn(torch.empty(0, world.subject.x[0].numel())), inputs, logits)
 
 
 def stretched(world: World, *, seed: int) -> World:
-    """A world whose features have units of their own: each is multiplied by a random power of ten from 0.001 to 1000.
+    """Return a world whose features are multiplied by random powers of ten from 0.001 to 1000.
 
     Distances are other ones in these units, and so are the answers; both are left out.
     """
@@ -103,7 +103,7 @@ def stretched(world: World, *, seed: int) -> World:
 
 
 def shuffled(world: World, *, seed: int) -> World:
-    """A world with its inputs, and its distances, in another order."""
+    """Return a world with its inputs, and its distances, in another order."""
     subject = world.subject
     order = torch.randperm(len(subject.x), generator=seeded(seed, "shuffled"))
     distance = {arm: values[order] for arm, values in world.distance.items()}
@@ -123,7 +123,7 @@ def _mapped(world: World, turn: Turn, inputs: float | Tensor, logits: float) -> 
         return None if inner is None else lambda seed: model(inner(seed))
 
     def trained(inner: Any) -> Any:
-        """Pairs, or networks of an alternative training."""
+        """Return the pairs, or the networks of an alternative training, after the change of the world."""
         if callable(inner) and not isinstance(inner, nn.Module):
             return lambda seed: trained(inner(seed))
         return type(inner)(trained(one) for one in inner) if isinstance(inner, (list, tuple)) else model(inner)

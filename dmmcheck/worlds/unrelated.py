@@ -49,11 +49,11 @@ class Network(nn.Module):
         self.bias = nn.Parameter(0.5 * torch.randn(HIDDEN, generator=generator))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (n, C)."""
+        """Return the logits (n, C)."""
         return torch.nn.functional.softplus(x @ self.first + self.bias) @ self.second
 
     def fit(self, x: Tensor, y: Tensor) -> Network:
-        """Train the network; returns itself, in evaluation mode."""
+        """Train the network, and return it in evaluation mode."""
         optimiser = torch.optim.Adam(self.parameters(), lr=RATE)
         for _ in range(STEPS):
             optimiser.zero_grad()
@@ -75,19 +75,19 @@ class Torus:
         self.dim = axes.shape[1] // 2
 
     def project_point(self, x: Tensor) -> Tensor:
-        """The nearest points of the torus."""
+        """Return the nearest points of the torus."""
         circles: Tensor = RADIUS * self._circles(x)
         return circles.flatten(1) @ self.axes.to(x).T
 
     def tangent_basis(self, x: Tensor) -> Tensor:
-        """Bases (n, D, k), one vector along each circle, at a right angle to its radius."""
+        """Return the bases (n, D, k), one vector along each circle, at a right angle to its radius."""
         radial = self._circles(x)  # (n, k, 2)
         tangent = torch.stack([-radial[..., 1], radial[..., 0]], -1)
         pairs = self.turned.to(x).reshape(-1, self.dim, 2)  # (D, k, 2)
         return torch.einsum("nkc,dkc->ndk", tangent, pairs)
 
     def _circles(self, x: Tensor) -> Tensor:
-        """Unit radial vectors (n, k, 2) in the circles' planes."""
+        """Return the unit radial vectors (n, k, 2) in the circles' planes."""
         pairs: Tensor = (x @ self.axes.to(x)).reshape(len(x), self.dim, 2)
         radial: Tensor = pairs / pairs.norm(dim=2, keepdim=True)
         return radial
@@ -112,7 +112,7 @@ def random_subspace(
     reference_models: int = 0,
     seed: int,
 ) -> World:
-    """A trained network, and a random subspace through each class as the manifold.
+    """Return a trained network, and a random subspace through each class as the manifold.
 
     Data are clusters on a k-dimensional subspace T. The manifold consists not of T but of copies of a Haar-random
     subspace of the same dimension through the clusters, so that projection keeps the classes and the measurement is
@@ -161,7 +161,7 @@ def random_subspace(
 def rotated(
     *, ambient_dim: int = 100, dim: int = 4, classes: int = 4, spread: float = 0.3, samples: int = 256, seed: int
 ) -> World:
-    """A network trained on a rotated copy of the data, and the tangent spaces of the data before the rotation.
+    """Return a network trained on a rotated copy of the data, and the tangent spaces of the data before the rotation.
 
     Data are clusters on a torus, the product of k circles. It is curved, so that tangent spaces differ between inputs
     and all controls apply. The tangent space of each input is the one before the rotation, which is unrelated to the
@@ -193,7 +193,7 @@ def rotated(
 def _clusters(
     middles: Tensor, spread: float, samples: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Two samples of points (n, k) around the middles, with the numbers of the middles as labels (n,)."""
+    """Return two samples of points (n, k) around the middles, with the numbers of the middles as labels (n,)."""
 
     def drawn() -> tuple[Tensor, Tensor]:
         y = torch.randint(0, len(middles), (samples,), generator=generator)

@@ -37,7 +37,7 @@ class Rays:
     length: Tensor
 
     def of(self, kept: Tensor) -> Rays:
-        """Some of the rays."""
+        """Return some of the rays."""
         return Rays(self.inputs[kept], self.unit[kept], self.length[kept])
 
 
@@ -51,7 +51,7 @@ def first_crossings(
     count: int,
     generator: torch.Generator,
 ) -> tuple[Rays, Tensor]:
-    """The shortest first crossings of each input, and how far was looked.
+    """Return the shortest first crossings of each input, and the radius up to which labels were read on the rays.
 
     Args:
         oracle: Answers for all inputs.
@@ -87,7 +87,7 @@ def first_crossings(
 
 
 def halved(oracle: LabelOracle, rays: Rays, near: Tensor, far: Tensor, halvings: int) -> Tensor:
-    """Distances (m,) of label changes on rays, known to the last of the halved intervals between near and far (m,)."""
+    """Return the distances (m,) of the label changes on rays, bisected between near and far (m,)."""
 
     def crosses(length: Tensor) -> Tensor:
         return oracle.crosses((length[:, None] * rays.unit)[:, None], rays.inputs).squeeze(1)
@@ -98,7 +98,7 @@ def halved(oracle: LabelOracle, rays: Rays, near: Tensor, far: Tensor, halvings:
 def _directions(
     oracle: LabelOracle, frame: Frame, x_pool: Tensor, y_pool: Tensor, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Directions (n, s, D) in the search spaces, and a length scale (n,) of each input."""
+    """Return the directions (n, s, D) in the search spaces, and a length scale (n,) of each input."""
     x, n = oracle.x, len(oracle.x)
     found, scale = [], x.norm(dim=1).clamp_min(1.0)
     if len(x_pool):
@@ -121,7 +121,10 @@ def _directions(
 
 
 def _surrogate_directions(oracle: LabelOracle, x_pool: Tensor, y_pool: Tensor) -> list[Tensor]:
-    """Directions (n, D) in the search spaces towards the nearest classes of a linear ridge regression on the labels."""
+    """Return directions (n, D) in the search spaces towards the nearest classes, by a linear surrogate.
+
+    The surrogate is a ridge regression on the labels of the examples.
+    """
     stride = -(-len(x_pool) // FITTED)
     x, labels = x_pool[::stride], y_pool[::stride]
     centre, classes = x.mean(0), torch.unique(labels)
@@ -144,7 +147,10 @@ def _surrogate_directions(oracle: LabelOracle, x_pool: Tensor, y_pool: Tensor) -
 
 
 def _of_many_classes(labels: Tensor) -> Tensor:
-    """Columns (n, s) of the first example of each class, then of the second ones, for labels (n, p) in rising order."""
+    """Return the columns (n, s) of labels (n, p) with the first example of each class, then with the second ones.
+
+    The examples of an input stand in the order of their distance.
+    """
     numbers = torch.unique(labels, return_inverse=True)[1]
     seen = torch.nn.functional.one_hot(numbers).cumsum(1).gather(2, numbers[..., None]).squeeze(2)
     order: Tensor = seen.argsort(dim=1, stable=True)
@@ -154,7 +160,7 @@ def _of_many_classes(labels: Tensor) -> Tensor:
 def _scan(
     oracle: LabelOracle, unit: Tensor, scale: Tensor, inputs: Tensor, shares: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
-    """The interval (m, s) and (m, s) of distances that holds the first label change on each ray; inf where none is."""
+    """Return the distances (m, s) between which the first label change lies on each ray; inf where there is none."""
     near, far = torch.zeros_like(unit[..., 0]), torch.full_like(unit[..., 0], torch.inf)
     for share in shares:
         here = (share * scale)[:, None].expand_as(far)

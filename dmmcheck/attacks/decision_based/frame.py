@@ -23,15 +23,15 @@ class Frame(Protocol):
     count: int
 
     def directions(self, numbers: Tensor, inputs: Tensor) -> Tensor:
-        """The directions with these numbers (b,) of inputs (m,), as (m, b, D)."""
+        """Return the directions with these numbers (b,) of inputs (m,), as (m, b, D)."""
         ...
 
     def vector(self, coefficients: Tensor, inputs: Tensor) -> Tensor:
-        """The vectors (m, D) whose inner products with the directions are the coefficients (m, count)."""
+        """Return the vectors (m, D) whose inner products with the directions are the coefficients (m, count)."""
         ...
 
     def coefficients(self, v: Tensor, inputs: Tensor) -> Tensor:
-        """Inner products (m, count) of vectors v (m, D) in the search spaces with the directions."""
+        """Return the inner products (m, count) of vectors v (m, D) in the search spaces with the directions."""
         ...
 
 
@@ -83,7 +83,7 @@ class ProjectedAxes:
 
 
 def frame_of(space: SearchSpace, x: Tensor, generator: torch.Generator) -> Frame:
-    """A frame of the search spaces of inputs x (n, D): a basis where they are small, else the projected axes.
+    """Return a frame of the search spaces of inputs x (n, D): a basis where they are small, else the projected axes.
 
     The basis comes from projections of random vectors, which all inputs share, orthonormalised twice (Gram-Schmidt).
     """

@@ -47,7 +47,7 @@ class LabelOracle:
         self._box = box_at(classifier, x)
 
     def crosses(self, delta: Tensor, inputs: Tensor) -> Tensor:
-        """Whether perturbations delta (m, s, D) change the labels of inputs (m,), as (m, s) bool."""
+        """Return whether perturbations delta (m, s, D) change the labels of inputs (m,), as (m, s) bool."""
         m, s, width = delta.shape
         if not m * s:
             return torch.zeros((m, s), dtype=torch.bool, device=self.x.device)
@@ -66,9 +66,9 @@ class LabelOracle:
         return changed & is_inside(points, self._box).reshape(m, s)
 
     def clipped(self, delta: Tensor) -> Tensor:
-        """Perturbations (n, D) of all inputs, clipped to the box of the classifier where it has one."""
+        """Return the perturbations (n, D) of all inputs, clipped to the box of the classifier where it has one."""
         return delta if self._box is None else (self.x + delta).clamp(*self._box) - self.x
 
     def affords(self, inputs: Tensor, queries: Tensor) -> Tensor:
-        """Which of the inputs (m,) have so many model calls (m,) left, (m,) bool."""
+        """Return which of the inputs (m,) have at least these numbers of model calls (m,) left, (m,) bool."""
         return self.spent[inputs] + queries <= self.queries

@@ -71,7 +71,7 @@ def decision_based_search(
     hint: Tensor | None = None,
     generator: torch.Generator,
 ) -> Crossing:
-    """Smallest L2 perturbation found that changes the label of each input, from labels alone.
+    """Return the smallest L2 perturbation found that changes the label of each input, from labels alone.
 
     Args:
         classifier: The classifier.
@@ -130,7 +130,7 @@ def decision_based_search(
 def _search(
     oracle: LabelOracle, known: tuple[Tensor, Tensor, Tensor | None], effort: DecisionEffort, generator: torch.Generator
 ) -> Crossing:
-    """The search for all inputs of an oracle."""
+    """Return the search for all inputs of an oracle."""
     everyone = torch.arange(len(oracle.x), device=oracle.x.device)
     already = oracle.crosses(torch.zeros_like(oracle.x)[:, None], everyone).squeeze(1)
     frame = frame_of(oracle.space, oracle.x, generator)
@@ -149,7 +149,10 @@ def _search(
 
 
 def _shorten(refinement: Refinement, effort: DecisionEffort) -> None:
-    """Steps until no crossing gets shorter or the model calls are spent; after the first, the shortest crossings."""
+    """Take steps until no crossing gets shorter or the model calls are spent.
+
+    After the first step, only the shortest crossings of each input are kept.
+    """
     oracle, rays = refinement.oracle, refinement.rays
     count = refinement.frame.count
     size = min(count, max(8, oracle.queries // (5 * effort.kept * (BITS + 1))))
@@ -175,7 +178,7 @@ def _shorten(refinement: Refinement, effort: DecisionEffort) -> None:
 
 
 def _confirmed(oracle: LabelOracle, delta: Tensor, distance: Tensor, radius: Tensor, already: Tensor) -> Crossing:
-    """The crossings whose label change a last model call confirms."""
+    """Return the crossings whose label change a last model call confirms."""
     with torch.no_grad():
         logits = called(oracle.classifier, oracle.x + delta)
     oracle.spent += 1

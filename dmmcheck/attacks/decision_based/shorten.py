@@ -45,7 +45,7 @@ class Refinement:
         self._at = 0
 
     def block(self, most: int) -> Tensor:
-        """The numbers of the next directions, at most so many, in a circle."""
+        """Return the numbers of the next directions, at most `most`, which start again at the first after the last."""
         values = max(1, len(self.rays.inputs) * self.rays.unit.shape[1])
         size = max(1, min(self.frame.count, most, MOST_VALUES // values))
         numbers = self.order.roll(-self._at)[:size]
@@ -53,7 +53,7 @@ class Refinement:
         return numbers
 
     def beyond(self, kept: int) -> Tensor:
-        """Which of the rays are not among the shortest ones of their input, of which so many are kept, (m,) bool.
+        """Return which of the rays are not among the `kept` shortest ones of their input, (m,) bool.
 
         A ray that nearly coincides with a shorter one is beyond too, since it would lead to the same place.
         """
@@ -77,7 +77,7 @@ class Refinement:
         self._put(rows[closer], turned.of(closer))
 
     def remove(self, rows: Tensor, numbers: Tensor) -> None:
-        """Take directions out of the perturbations that the label change does not need; trees need few of them.
+        """Remove directions that the label change does not need from the perturbations; trees need few directions.
 
         Each direction is tried alone. Of those that are not needed, the largest components are removed together, as
         many as bisection shows.
@@ -108,7 +108,7 @@ class Refinement:
         self._put(rows[shorter], kept)
 
     def sharpen(self, rows: Tensor) -> None:
-        """Bisect the last two per cent of the rays (m,)."""
+        """Bisect the last two per cent of the rays (m,) for the label change."""
         rays = self.rays.of(rows)
         self.rays.length[rows] = halved(self.oracle, rays, 0.98 * rays.length, rays.length, HALVINGS)
 
@@ -122,7 +122,7 @@ class Refinement:
         self.normal[rows] = torch.where(known[:, None], scaled, fresh)
 
     def _measure(self, rows: Tensor, rays: Rays, numbers: Tensor, offset: float) -> None:
-        """Components of the normals along some directions, by bisection around what is known of them."""
+        """Measure the components of the normals along some directions, by bisection around the known components."""
         w = self.frame.directions(numbers, rays.inputs)
         shift = offset * rays.length
         base = rays.length[:, None, None] * rays.unit[:, None] + shift[:, None, None] * w
@@ -142,7 +142,10 @@ class Refinement:
         self.normal[rows] = updated
 
     def _turned(self, rays: Rays, g: Tensor) -> Rays:
-        """The shortest of the rays turned towards the normals g (m, D) by several angles; inf where none is shorter."""
+        """Return the shortest of the rays that are turned towards the normals g (m, D) by several angles.
+
+        The length is inf where no turned ray is shorter.
+        """
         unit_g = g / g.norm(dim=1, keepdim=True)
         turns = [rays.unit + share * (unit_g - rays.unit) for share in TURNS]
         unit = torch.cat([v / v.norm(dim=1, keepdim=True) for v in turns])

@@ -74,14 +74,14 @@ class Candidates:
         return better
 
     def _replace_at(self, kept: Tensor, new: dict[str, Tensor], at: Tensor | None) -> None:
-        """Write the new values of the kept rows only: their number is looked at, and nothing else is copied."""
+        """Write the new values of the kept rows; only the number of these rows is read from the device."""
         if len(kept):
             to = kept if at is None else at[kept]
             for name, values in new.items():
                 getattr(self, name)[to] = values[kept]
 
     def _replace_where(self, better: Tensor, new: dict[str, Tensor], at: Tensor | None) -> None:
-        """The same by a mask: all values are copied, and nothing is looked at."""
+        """Replace the better values by a mask, for which all values are copied and none is read."""
         for name, values in new.items():
             column = getattr(self, name)
             mask = better[:, None] if column.ndim == 2 else better
@@ -89,7 +89,7 @@ class Candidates:
             setattr(self, name, merged if at is None else column.index_copy(0, at, merged))
 
     def nearest(self, count: int, max_ratio: float) -> Candidates:
-        """The `count` shortest candidates of each row that are at most `max_ratio` times as long as its shortest.
+        """Return the `count` shortest candidates of each row within `max_ratio` times the length of the shortest.
 
         The length of a candidate is that of its best crossing; of one without a crossing, its linearized distance. The
         shortest candidate of each row is always among them.
@@ -101,17 +101,17 @@ class Candidates:
         return self._part(order[(rank == 0) | (rank < count) & near])
 
     def unfinished(self, optimality_tol: float) -> Candidates:
-        """Candidates whose best crossing is not yet optimal to this tolerance."""
+        """Return the candidates whose best crossing is not yet optimal to this tolerance."""
         return self._part((self.optimality < optimality_tol).nonzero().squeeze(1))
 
     def shortest(self) -> Candidates:
-        """The candidate with the shortest crossing in each row; rows without a crossing are left out."""
+        """Return the candidate with the shortest crossing in each row; rows without a crossing are left out."""
         order, first = self._ranked(self.length)
         winners = order[first == torch.arange(len(order), device=order.device)]
         return self._part(winners[torch.isfinite(self.length[winners])])
 
     def _ranked(self, length: Tensor) -> tuple[Tensor, Tensor]:
-        """Candidates sorted by row, then by length (m,); and for each the position of the first of its row (m,)."""
+        """Return the order of the candidates by row, then by length (m,), and the position of each row's first (m,)."""
         order = length.argsort(stable=True)
         order = order[self.rows[order].argsort(stable=True)]
         rows = self.rows[order].contiguous()
@@ -125,7 +125,7 @@ class Candidates:
 
 
 def joined(groups: Sequence[Candidates]) -> Candidates:
-    """One group that holds copies of the candidates of several groups."""
+    """Return one group that holds copies of the candidates of several groups."""
 
     def column(name: str) -> Tensor:
         return torch.cat([getattr(group, name) for group in groups])

@@ -88,5 +88,5 @@ def _step(
 
 
 def _combined(a: Tensor, delta: Tensor, b: Tensor, g: Tensor) -> Tensor:
-    """The combinations a delta - b g (m, D), row by row, in two passes over the memory."""
+    """Return the combinations a delta - b g (m, D), row by row, in two passes over the memory."""
     return (a[:, None] * delta).addcmul_(b[:, None], g, value=-1)

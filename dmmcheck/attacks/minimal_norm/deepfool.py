@@ -62,7 +62,7 @@ def expand_radius(oracle: MarginOracle, candidates: Candidates, active: Tensor, 
 
 
 def _next_point(oracle: MarginOracle, rows: Tensor, delta: Tensor, margin: Tensor, g: Tensor) -> Tensor:
-    """DeepFool's next point (m, D): the point beyond the linearised boundary that is nearest to the present one."""
+    """Return DeepFool's next point (m, D): the nearest point a little beyond the linearised boundary."""
     if oracle.bounds is None:
         return delta - OVERSHOOT * (margin / g.square().sum(1))[:, None] * g
     level = (g * delta).sum(1) - OVERSHOOT * margin
@@ -70,6 +70,6 @@ def _next_point(oracle: MarginOracle, rows: Tensor, delta: Tensor, margin: Tenso
 
 
 def _shortened_to(delta: Tensor, length: Tensor) -> Tensor:
-    """Perturbations (m, D) scaled down to a length (m,) where they exceed it."""
+    """Return the perturbations (m, D), scaled down to a length (m,) where they exceed it."""
     share: Tensor = (length / delta.norm(dim=1)).nan_to_num(nan=1.0).clamp(max=1)
     return delta * share[:, None]

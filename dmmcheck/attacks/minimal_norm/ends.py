@@ -28,7 +28,7 @@ class Ends:
 
     @classmethod
     def nearest(cls, x: Tensor, own: Tensor, points: Tensor, labels: Tensor, *, targeted: bool) -> Ends:
-        """The nearest examples of other classes than the inputs' own; of the own class where it is a target.
+        """Return the nearest examples of other classes than the inputs' own; of the own class where it is a target.
 
         Args:
             x: Inputs (n, D).
@@ -50,5 +50,5 @@ class Ends:
         return cls(points, torch.cat(index), torch.cat(known))
 
     def rows(self, inputs: slice) -> Ends:
-        """The ends of some of the inputs."""
+        """Return the ends of some of the inputs."""
         return Ends(self.points, self.index[inputs], self.known[inputs])

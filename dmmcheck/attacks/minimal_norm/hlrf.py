@@ -26,7 +26,7 @@ ACROSS = 1e-4  # share by which a polishing step goes beyond the linearised boun
 def initial_steps(
     oracle: MarginOracle, rows: Tensor, nearest: NearestClasses, restart: Tensor, *, max_ratio: float, look_ahead: bool
 ) -> Candidates:
-    """Initial candidates: a first step towards the boundary of each of the nearest classes, then in random directions.
+    """Return the initial candidates: first steps to boundaries of the nearest classes, then in random directions.
 
     Args:
         oracle: The margin oracle.
@@ -58,12 +58,15 @@ def initial_steps(
 
 
 def _onto(oracle: MarginOracle, rows: Tensor, g: Tensor, margin: Tensor) -> Tensor:
-    """Shortest perturbations (m, D) a little beyond the planes where margins (m,) with gradients g (m, D) are zero."""
+    """Return the shortest perturbations (m, D) to a little beyond the planes of margin zero.
+
+    The planes belong to margins (m,) with gradients g (m, D).
+    """
     return oracle.feasible(nearest_on_plane(oracle, rows, g, -OVERSHOOT * margin), rows)
 
 
 def _mean_direction(g: Tensor, ahead: Tensor) -> Tensor:
-    """The first of two gradients (m, D), turned half way to the second, unless they point to opposite sides."""
+    """Return the first of two gradients (m, D), turned half way to the second, unless they point to opposite sides."""
     slope = g.norm(dim=1, keepdim=True)
     same_side = (g * ahead).sum(1, keepdim=True) >= 0  # of two opposite directions, the mean would be rounding
     mean = finite(g / slope) + torch.where(same_side, finite(ahead / ahead.norm(dim=1, keepdim=True)), 0.0)
@@ -72,7 +75,7 @@ def _mean_direction(g: Tensor, ahead: Tensor) -> Tensor:
 
 
 def hlrf(oracle: MarginOracle, candidates: Candidates, steps: int) -> None:
-    """HL-RF steps: each step goes towards the point of the linearised boundary that is nearest to the input.
+    """Take HL-RF steps, each towards the point of the linearised boundary that is nearest to the input.
 
     All steps but the last are damped and approach the boundary of the candidate's target. The last step is whole and
     approaches the boundary of any class.
@@ -98,7 +101,7 @@ def hlrf(oracle: MarginOracle, candidates: Candidates, steps: int) -> None:
 
 
 def polish(oracle: MarginOracle, candidates: Candidates) -> None:
-    """One HL-RF step from the best crossing, then along the ray to the true boundary; kept where it is shorter.
+    """Take one HL-RF step from the best crossing, then go along the ray to the boundary; keep what is shorter.
 
     Args:
         oracle: The margin oracle.

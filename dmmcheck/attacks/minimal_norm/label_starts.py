@@ -24,7 +24,7 @@ HALVINGS = 4  # of the interval in which the label changes
 
 
 def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, rays: Tensor, scale: Tensor) -> Candidates:
-    """One candidate for each row on whose segments or rays the label changes before its shortest crossing.
+    """Return one candidate for each row on whose segments or rays the label changes before its shortest crossing.
 
     Args:
         oracle: The margin oracle.
@@ -53,7 +53,9 @@ def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, ray
 
 
 def _follows_rays(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
-    """Whether rays are followed in the search spaces of rows (m,): in those of few dimensions, or without examples.
+    """Return whether rays are followed in the search spaces of rows (m,).
+
+    They are followed in spaces of few dimensions, and everywhere where there are no examples.
 
     The dimension of a search space is about D times the mean share of a random vector that lies inside.
     """
@@ -66,7 +68,7 @@ def _follows_rays(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
 
 
 def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
-    """The lengths (m, l) at which labels are read, in rising order."""
+    """Return the lengths (m, l) at which labels are read, in rising order."""
     by_gradient = scale[rows, None] * scale.new_tensor(FIRST_ORDER_SCALES)
     ends = oracle.ends
     if ends is None:
@@ -78,7 +80,7 @@ def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
 
 
 def _scanned(oracle: MarginOracle, rows: Tensor, rays: Tensor, lengths: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
-    """The first label change of each row (m,), of which labels are read at the lengths (m, l) below its limit (m,).
+    """Return the first label change of each row (m,) at one of the lengths (m, l) below its limit (m,).
 
     Returns:
         Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
@@ -98,7 +100,7 @@ def _scanned(oracle: MarginOracle, rows: Tensor, rays: Tensor, lengths: Tensor, 
 def _first_change(
     oracle: MarginOracle, rows: Tensor, directions: Tensor, near: Tensor, far: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The nearest label change between two lengths, over all directions.
+    """Return the nearest label change between two lengths, over all directions.
 
     Args:
         oracle: The margin oracle.
@@ -131,7 +133,7 @@ def _first_change(
 
 
 def _directions(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
-    """Unit vectors (d, m, D) in the search spaces of rows (m,): along the rays both ways, then towards the examples.
+    """Return unit vectors (d, m, D) in the search spaces of rows (m,): rays both ways, then towards the examples.
 
     A vector is zero where a row lacks the example.
     """

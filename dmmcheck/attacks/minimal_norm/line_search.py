@@ -50,7 +50,7 @@ def line_search(oracle: MarginOracle, candidates: Candidates, *, lowest: float, 
 def _regula_falsi(
     oracle: MarginOracle, candidates: Candidates, at: Tensor, near: Tensor, near_margin: Tensor, *, forwards: int
 ) -> None:
-    """Regula falsi, Illinois variant, for the share of each crossing at which the margin is zero.
+    """Find the share of each crossing at which the margin is zero, by the Illinois variant of regula falsi.
 
     Each new point stays at least a tenth of the interval away from both ends. The margin of an end that does not move
     is halved, so that it moves soon.

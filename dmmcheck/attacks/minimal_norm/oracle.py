@@ -106,7 +106,7 @@ class MarginOracle:
         self._cache: RowCache | None = None
 
     def part(self, inputs: slice, batch: int) -> MarginOracle:
-        """A new oracle for some of the inputs, with as many rows in one model call."""
+        """Return a new oracle for some of the inputs, with the same number of rows in one model call."""
         return MarginOracle(
             self.classifier,
             self.x[inputs],
@@ -125,7 +125,10 @@ class MarginOracle:
         return all(isinstance(space, Everywhere) for space in self.spaces)
 
     def margin(self, delta: Tensor, rows: Tensor) -> Tensor:
-        """Logit margin (m,) at x + delta: negative where the label has changed (to the target, where there is one)."""
+        """Return the logit margin (m,) at x + delta, which is negative where the label has changed.
+
+        With targets, it is negative where the label is the target.
+        """
         self._count(self.forwards, rows)
         cache = self.at(rows)
 
@@ -136,7 +139,7 @@ class MarginOracle:
         return self._in_batches(len(rows), call)[0]
 
     def gradient(self, delta: Tensor, rows: Tensor, classes: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Logit margins, the margins towards given classes, and the projected gradients of the latter.
+        """Return the logit margins, the margins towards given classes, and the projected gradients of the latter.
 
         Args:
             delta: Perturbations (m, D).
@@ -166,7 +169,7 @@ class MarginOracle:
         return margin, toward, self.project(raw, rows)
 
     def nearest_classes(self, rows: Tensor, count: int, kept: int) -> tuple[Tensor, NearestClasses]:
-        """Margins at the inputs, and the classes whose boundaries are nearest to them.
+        """Return the margins at the inputs, and the classes whose boundaries are nearest to them.
 
         The gradients at an input are the same in each search space: they are computed once for all rows of the input,
         and counted for its row in the first space.
@@ -205,7 +208,10 @@ class MarginOracle:
         return margin, NearestClasses(classes, distances, towards, gradients, scale, noise)
 
     def project(self, v: Tensor, rows: Tensor) -> Tensor:
-        """Projection of vectors v (m, D) onto the search spaces of rows (m,); zero where it is only rounding of v."""
+        """Return the projections of vectors v (m, D) onto the search spaces of rows (m,).
+
+        A projection is zero where only rounding errors of v are left of it.
+        """
         length = v.norm(dim=1, keepdim=True)
         known = torch.isfinite(length)
         result = torch.where(known, v, 0.0) if may_have(~known) else v
@@ -222,7 +228,7 @@ class MarginOracle:
         return result
 
     def feasible(self, delta: Tensor, rows: Tensor, rounds: int = 8) -> Tensor:
-        """Perturbations (m, D) near the given ones that lie in the search spaces and in the box, if there is one.
+        """Return the perturbations (m, D) near the given ones that lie in the search spaces and in the box, if any.
 
         Args:
             delta: Perturbations (m, D) in the search spaces.
@@ -241,7 +247,7 @@ class MarginOracle:
         return delta * _room(delta, low, high)[:, None]
 
     def points(self, x: Tensor, delta: Tensor) -> Tensor:
-        """The points x + delta (m, D), clamped to the box, which they may leave by rounding errors.
+        """Return the points x + delta (m, D), clamped to the box, which they may leave by rounding errors.
 
         A perturbation with an entry that is not finite or exceeds `farthest_entry` counts as none, so that the
         model is never called there: its margin is that of the input, which is no label change.
@@ -253,7 +259,7 @@ class MarginOracle:
         return x + delta if self.bounds is None else (x + delta).clamp(*self.bounds)
 
     def at(self, rows: Tensor) -> RowCache:
-        """Inputs, labels and search spaces of rows (m,)."""
+        """Return the inputs, labels and search spaces of rows (m,)."""
         if self._cache is None or self._cache.rows is not rows:
             inputs = rows % self.n
             own = (self.y if self.targets is None else self.targets)[inputs]
@@ -262,14 +268,14 @@ class MarginOracle:
         return self._cache
 
     def _members(self, number: int, space: SearchSpace, rows: Tensor) -> tuple[Tensor, SearchSpace]:
-        """Positions of the rows of one search space among rows (m,), and the spaces of their inputs."""
+        """Return the positions of the rows of one search space among rows (m,), and the spaces of their inputs."""
         if isinstance(space, Everywhere):
             return rows[:0], space
         members = torch.nonzero(rows // self.n == number).reshape(-1)
         return members, space.rows(rows[members] % self.n)
 
     def _in_batches(self, rows: int, call: Callable[[slice], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """The results of a call for slices of the rows, joined; batches are halved where memory runs out."""
+        """Return the results of a call for slices of the rows, joined; batches are halved where memory runs out."""
         parts, self.batch = batch_results(rows, self.batch, call)
         return parts[0] if len(parts) == 1 else tuple(map(torch.cat, zip(*parts, strict=True)))
 
@@ -285,30 +291,30 @@ class MarginOracle:
         return input_gradient(toward.sum(), points, keep=keep, role=self.classifier.role)
 
     def _margin(self, logits: Tensor, own: Tensor) -> Tensor:
-        """z_y - max of the others, or with targets max of the others - z_target; (m,) in the dtype of x."""
+        """Return z_y - max of the others, or with targets max of the others - z_target; (m,) in the dtype of x."""
         difference = logit_margin(logits, own).to(self.x.dtype)
         return difference if self.targets is None else -difference
 
     def _noise(self, logits: Tensor, own: Tensor) -> Tensor:
-        """Rounding errors (m,) of the margins, from the sizes of the two logits whose difference a margin is."""
+        """Return the rounding errors (m,) of the margins, from the sizes of the two logits that a margin subtracts."""
         largest = torch.maximum(logits.gather(1, own[:, None]).squeeze(1).abs(), largest_other(logits, own).abs())
         coarser = max(torch.finfo(logits.dtype).eps, torch.finfo(self.x.dtype).eps)
         return (MARGIN_ROUNDING * coarser * largest).to(self.x.dtype).nan_to_num(nan=0.0, posinf=0.0)
 
     def _toward(self, logits: Tensor, own: Tensor, classes: Tensor) -> Tensor:
-        """z_y - z_class, or with targets z_class - z_target; (m,) in the dtype of x."""
+        """Return z_y - z_class, or with targets z_class - z_target; (m,) in the dtype of x."""
         difference = (logits.gather(1, own[:, None]) - logits.gather(1, classes[:, None])).squeeze(1).to(self.x.dtype)
         return difference if self.targets is None else -difference
 
     @staticmethod
     def _likely_classes(logits: Tensor, own: Tensor, count: int) -> Tensor:
-        """The classes (m, c) with the largest logits, without the label (or target) of the row."""
+        """Return the classes (m, c) with the largest logits, without the label (or target) of the row."""
         others = logits.scatter(1, own[:, None], -torch.inf)
         return others.topk(min(count, logits.shape[1] - 1), dim=1).indices
 
 
 def _room(delta: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Largest share (m,), at most 1, of each perturbation that lies between low and high."""
+    """Return the largest share (m,), at most 1, of each perturbation that lies between low and high."""
     limit = torch.where(delta > 0, high, low)
     share = torch.where(delta != 0, limit / delta, torch.inf)
     return share.nan_to_num(nan=torch.inf).amin(1).clamp(0, 1)

@@ -12,7 +12,7 @@ DYKSTRA_ROUNDS = 30
 
 
 def nearest_on_plane(oracle: MarginOracle, rows: Tensor, g: Tensor, level: Tensor) -> Tensor:
-    """Shortest perturbations with g . delta <= level in the search spaces of the rows and in the box.
+    """Return the shortest perturbations with g . delta <= level in the rows' search spaces and in the box.
 
     Args:
         oracle: Holds the inputs, their search spaces and the box.
@@ -34,7 +34,7 @@ def nearest_on_plane(oracle: MarginOracle, rows: Tensor, g: Tensor, level: Tenso
 
 
 def in_box(g: Tensor, level: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Shortest perturbations with g . delta <= level and low <= delta <= high, by the dual problem.
+    """Return the shortest perturbations with g . delta <= level and low <= delta <= high, by the dual problem.
 
     The solution is clip(-t g, low, high) for the multiplier t >= 0 at which g . delta = level. As g . delta falls with
     t, doubling t brackets the multiplier, and bisection finds it.
@@ -69,7 +69,7 @@ def in_box(g: Tensor, level: Tensor, low: Tensor, high: Tensor) -> Tensor:
 
 
 def _dykstra(oracle: MarginOracle, rows: Tensor, g: Tensor, level: Tensor, *, low: Tensor, high: Tensor) -> Tensor:
-    """Projection of the origin onto search space, half-space and box by Dykstra's alternating projections.
+    """Project the origin onto search space, half-space and box by Dykstra's alternating projections.
 
     The result lies in the search space exactly; the caller scales it down until it lies in the box.
 
@@ -88,5 +88,5 @@ def _dykstra(oracle: MarginOracle, rows: Tensor, g: Tensor, level: Tensor, *, lo
 
 
 def finite(v: Tensor) -> Tensor:
-    """The tensor with zero in place of NaN and infinities."""
+    """Return the tensor with zero in place of NaN and infinities."""
     return v.nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)

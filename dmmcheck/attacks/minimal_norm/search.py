@@ -65,7 +65,7 @@ def boundary_search(
     radius: float | None = None,
     batch_size: int | None = None,
 ) -> Crossing:
-    """Smallest L2 perturbation found that changes the label of each input.
+    """Return the smallest L2 perturbation found that changes the label of each input.
 
     Args:
         model: A ``torch.nn.Module``, a function on tensors, or a `Classifier`.
@@ -141,7 +141,7 @@ def search_spaces(
     radius: float | None = None,
     batch_size: int | None = None,
 ) -> list[Crossing]:
-    """`boundary_search` in several search spaces at once, which share model calls.
+    """Search several search spaces at once by `boundary_search`, with shared model calls.
 
     There is one crossing for each of the spaces, of which there must be one at least. Where a crossing in another space
     is shorter than the one found anywhere, it replaces the latter, since it is a crossing anywhere too. All other
@@ -171,7 +171,7 @@ def search_spaces(
 
 
 def _batch(x: Tensor) -> int:
-    """Most rows in one model call for inputs (n, D)."""
+    """Return the largest number of rows in one model call for inputs (n, D)."""
     rows, values = GPU_BATCH if waits(x) else BATCH
     return max(1, min(rows, values // x.shape[1]))
 
@@ -179,7 +179,7 @@ def _batch(x: Tensor) -> int:
 def _ends(
     classifier: Classifier, x: Tensor, y: Tensor, targets: Tensor | None, examples: tuple[Tensor, Tensor]
 ) -> Ends:
-    """The nearest examples of other classes, or of the target classes."""
+    """Return the nearest examples of other classes, or of the target classes."""
     points, labels = flat(classifier, examples[0]), examples[1].to(classifier.device)
     if tuple(labels.shape) != (len(points),):
         raise AttackError(f"examples are {len(points)} points with labels {tuple(labels.shape)}; pass one label each")
@@ -190,7 +190,7 @@ def _ends(
 def _in_parts(
     oracle: MarginOracle, candidates: int, search: Callable[[MarginOracle], list[Crossing]]
 ) -> list[list[Crossing]]:
-    """The results of a search for consecutive parts of the inputs, whose candidates fit in one model call."""
+    """Return the results of a search for consecutive parts of the inputs, whose candidates fit in one model call."""
     batch = oracle.batch
 
     def search_part(inputs: slice) -> list[Crossing]:
@@ -206,7 +206,7 @@ def _in_parts(
 def _search(
     oracle: MarginOracle, effort: Effort, restart: Tensor, rays: Tensor, radius: float | None
 ) -> list[Crossing]:
-    """The search for all rows of an oracle: the confirmed crossings of each search space."""
+    """Return the search for all rows of an oracle: the confirmed crossings of each search space."""
     margin, nearest = oracle.nearest_classes(oracle.rows, effort.nearest_classes, effort.candidates)
     farthest = (RADIUS * nearest.scale).clamp_max(oracle.farthest_entry)
     farthest = farthest if radius is None else torch.full_like(margin, radius)
@@ -242,7 +242,10 @@ def _search(
 
 
 def _refined(oracle: MarginOracle, candidates: Candidates, effort: Effort, radius: Tensor) -> Candidates:
-    """The refinement: the candidate with the shortest crossing in each row; rows without a crossing are left out."""
+    """Refine the candidates, and return the one with the shortest crossing in each row.
+
+    Rows without a crossing are left out.
+    """
     near, tried, done = candidates, [candidates], 0
     near.delta = torch.where(torch.isfinite(near.length)[:, None], near.best, near.delta)
     for stage in effort.stages:
@@ -262,7 +265,7 @@ def _refined(oracle: MarginOracle, candidates: Candidates, effort: Effort, radiu
 
 
 def nested(found: list[Crossing], spaces: Sequence[SearchSpace]) -> list[Crossing]:
-    """Crossings found anywhere, replaced by those of other search spaces where these are shorter.
+    """Return the crossings found anywhere, replaced by those of other search spaces where these are shorter.
 
     Args:
         found: The crossings of each search space.
@@ -277,7 +280,7 @@ def nested(found: list[Crossing], spaces: Sequence[SearchSpace]) -> list[Crossin
 
 
 def _shortest(crossings: Sequence[Crossing]) -> Crossing:
-    """The shortest of several crossings of each input; radius and passes are those of the first."""
+    """Return the shortest of several crossings of each input; radius and passes are those of the first."""
     first = crossings[0]
     winner = torch.stack([crossing.distance for crossing in crossings]).argmin(0)
     index = torch.arange(len(winner), device=winner.device)

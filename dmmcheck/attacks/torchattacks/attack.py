@@ -123,7 +123,7 @@ class TorchAttack:
         return Crossing(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _part(self, task: Task, seed: int) -> tuple[Tensor, ...]:
-        """The fields of a Crossing for some of the inputs."""
+        """Return the fields of a Crossing for some of the inputs."""
         with torch.no_grad():
             misclassified = task.labels(task.x) != task.y
         correct = torch.nonzero(~misclassified).reshape(-1)
@@ -134,7 +134,7 @@ class TorchAttack:
         return found.fields(task, misclassified)
 
     def _attack(self, task: Task, seed: int) -> Found:
-        """Confirmed points; one input at a time if the attack calls the model with a part of its batch."""
+        """Return the confirmed points; attack each input alone if the attack calls the model with part of a batch."""
         search = self._smallest if self.minimal else self._by_radius
         try:
             return search(task, seed)
@@ -145,7 +145,7 @@ class TorchAttack:
             return found
 
     def _smallest(self, task: Task, seed: int) -> Found:
-        """One call of an attack that looks for the smallest perturbation."""
+        """Call an attack that looks for the smallest perturbation once, and return the points found."""
         walls = task.is_unrestricted and is_of_numbers(task.bounds) and self.name in _KNOWS_WALLS
         scale = task.unit if walls else SCALE * task.unit
         found = Found.nothing(task)
@@ -154,7 +154,7 @@ class TorchAttack:
         return found
 
     def _by_radius(self, task: Task, seed: int) -> Found:
-        """An attack that needs a radius, repeated: the radius is doubled until the attack succeeds, then bisected."""
+        """Repeat an attack that needs a radius: double the radius until the attack succeeds, then bisect it."""
         found = Found.nothing(task)
         farthest = task.radius()
         near, radius = torch.zeros_like(farthest), torch.minimum(2 * task.linearized_distance(), farthest)
@@ -167,7 +167,7 @@ class TorchAttack:
         return found
 
     def _run(self, task: Task, found: Found, scale: Tensor, walls: bool, seed: int) -> Tensor:
-        """One call of the library, whose nearer points are kept in `found`; returns where the attack succeeded (n,)."""
+        """Call the library once, keep nearer points in `found`, and return where the attack succeeded (n,)."""
         cube = Coordinates(task.boxed, task.x, task.y, scale=scale, space=task.space, bounds=task.clip, walls=walls)
         attack = self._built(cube, task, float(scale.max()), seed)
         try:
@@ -186,7 +186,7 @@ class TorchAttack:
         return hit
 
     def _built(self, cube: Coordinates, task: Task, scale: float, seed: int) -> Any:
-        """The library's attack object, with its arguments in units of z."""
+        """Return the library's attack object, with its arguments in units of z."""
         arguments = dict(self.arguments)
         if self.minimal:
             for key, power in _LENGTHS.items():
@@ -224,7 +224,7 @@ class TorchAttack:
 
 
 def panel(names: Sequence[str] = PANEL) -> dict[str, Attack]:
-    """Attacks by the names that ``--dmm-attacks`` takes, with default arguments.
+    """Return attacks with default arguments by the names that ``--dmm-attacks`` takes.
 
     Raises:
         AttackError: See `TorchAttack`.

@@ -39,7 +39,7 @@ class Task:
     unit: Tensor
 
     def take(self, rows: Tensor) -> Task:
-        """The same search for some of the inputs."""
+        """Return the task for some of the inputs."""
         return Task(self.classifier, self.x[rows], self.y[rows], self.space.rows(rows), self.bounds, self.unit)
 
     @property
@@ -58,15 +58,15 @@ class Task:
         return self.classifier if self.bounds is None else BoxedClassifier(self.classifier, self.bounds)
 
     def labels(self, x: Tensor) -> Tensor:
-        """The classes (n,) that the classifier gives to points (n, D)."""
+        """Return the classes (n,) that the classifier gives to points (n, D)."""
         return called(self.boxed, x).argmax(1)
 
     def radius(self) -> Tensor:
-        """The radius (n,) that every attack covers: the distance of the walls of the unit cube."""
+        """Return the radius (n,) that every attack covers: the distance of the walls of the unit cube."""
         return torch.full_like(self.x[:, 0], SCALE / 2) * self.unit
 
     def linearized_distance(self) -> Tensor:
-        """Distance (n,) of the boundary to first order; the unit of length where the gradient vanishes."""
+        """Return the distance (n,) of the boundary to first order; the unit of length where the gradient vanishes."""
         margin, gradient = margin_gradient(self.classifier, self.x, self.y)
         linear = margin / self.space.project(gradient).norm(dim=1)
         return torch.where(torch.isfinite(linear) & (linear > 0), linear, self.unit)
@@ -85,14 +85,14 @@ class Found:
 
     @classmethod
     def nothing(cls, task: Task) -> Found:
-        """Nothing found and nothing spent."""
+        """Return a `Found` in which nothing was found and nothing was spent."""
         counts = torch.zeros_like(task.y)
         inf = torch.full_like(task.x[:, 0], torch.inf)
         radius = torch.zeros_like(inf)
         return cls(task.x.clone(), inf, torch.zeros_like(task.y, dtype=torch.bool), radius, counts, counts.clone())
 
     def put(self, rows: Tensor, other: Found) -> None:
-        """Overwrite some rows (m,) with the m rows of another."""
+        """Overwrite some rows (m,) with the m rows of another `Found`."""
         for name in ("point", "distance", "found", "radius", "forwards", "backwards"):
             getattr(self, name)[rows] = getattr(other, name)
 
@@ -120,7 +120,7 @@ class Found:
         return hit
 
     def fields(self, task: Task, misclassified: Tensor) -> tuple[Tensor, ...]:
-        """The fields of a `Crossing`, in their order; inputs that are misclassified (n,) are at distance 0."""
+        """Return the fields of a `Crossing`, in their order; inputs that are misclassified (n,) are at distance 0."""
         margin, gradient = margin_gradient(task.classifier, self.point, task.y)
         cosine = cosine_similarity(self.point - task.x, -task.space.project(gradient), dim=1, eps=1e-30)
         found = self.found | misclassified

@@ -74,11 +74,11 @@ class Coordinates(nn.Module):
         self._unit = _margin_unit(classifier, x, y)
 
     def start(self) -> Tensor:
-        """The coordinates z (n, *shape) of the inputs: images with channels, height and width, in float32."""
+        """Return the coordinates z (n, *shape) of the inputs: images with channels, height and width, in float32."""
         return self._start.reshape(-1, *self.shape).float()
 
     def point(self, z: Tensor) -> Tensor:
-        """Points (n, D) with the coordinates z (n, *shape); differentiable.
+        """Return the points (n, D) with the coordinates z (n, *shape); differentiable.
 
         Raises:
             RowsLostError: z does not have a row for each input.
@@ -90,7 +90,7 @@ class Coordinates(nn.Module):
         return point if self.bounds is None else point.clamp(*self.bounds)
 
     def forward(self, z: Tensor) -> Tensor:
-        """Shifted and scaled logits (n, C) at the coordinates z (n, *shape), in float32."""
+        """Return the shifted and scaled logits (n, C) at the coordinates z (n, *shape), in float32."""
         x = self.point(z)
         self.passes = len(z) // len(self._x)
         self.forwards += self.passes
@@ -121,7 +121,7 @@ class _InputGradient(torch.autograd.Function):
 
 
 def _margin_unit(classifier: Classifier, x: Tensor, y: Tensor) -> Tensor:
-    """Margins (n, 1) at the inputs, but at least a thousandth of the spread of the logits of the classes in reach."""
+    """Return the margins (n, 1) at the inputs, but at least a thousandth of the spread of logits in reach."""
     with torch.no_grad():
         logits = called(classifier, x)
     margin, behind = logit_margin(logits, y), logits.amax(1, keepdim=True) - logits

@@ -19,7 +19,7 @@ _INSTALL = "pip install 'dmmcheck[attacks]'"
 
 
 def names() -> tuple[str, ...]:
-    """The library's attacks that can be used here: those that minimise or bound the L2 distance.
+    """Return the library's attacks that can be used here: those that minimise or bound the L2 distance.
 
     Raises:
         AttackError: The library is missing.
@@ -37,7 +37,7 @@ def _library() -> ModuleType:
 
 
 def constructor(name: str) -> tuple[str, Callable[..., Any]]:
-    """The library's spelling of an attack's name (in upper or lower case), and the class of the attack.
+    """Return the library's spelling of an attack's name (in upper or lower case), and the class of the attack.
 
     Raises:
         AttackError: The library is missing, has no such attack, or the attack's distance is not L2.
@@ -58,7 +58,7 @@ def constructor(name: str) -> tuple[str, Callable[..., Any]]:
 
 
 def _measures(attack: Any) -> tuple[str, ...]:
-    """The norms that an attack's docstring names."""
+    """Return the norms that an attack's docstring names."""
     line = re.search(r"Distance Measure\s*:(.*)", attack.__doc__ or "")
     return tuple(re.findall(r"L(?:inf|\d)", line.group(1))) if line else ()
 

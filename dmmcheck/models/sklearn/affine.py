@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def values(array: Any) -> Tensor:
-    """A fitted array of scikit-learn as a tensor in float64; a sparse one is made dense."""
+    """Return a fitted array of scikit-learn as a tensor in float64; a sparse array is made dense."""
     if isinstance(array, Tensor):
         return array.double()
     dense = array.toarray() if hasattr(array, "toarray") else array
@@ -34,7 +34,7 @@ class Affine(nn.Module):
         self.register_buffer("bias", values(bias))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows (n, C)."""
+        """Return the rows (n, C)."""
         return x @ self.weight.T + self.bias
 
 
@@ -61,6 +61,6 @@ class Scale(nn.Module):
             self.register_buffer(name, values(value))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows (n, D)."""
+        """Return the rows (n, D)."""
         scaled = (x - self.centre) * self.factor + self.shift
         return scaled if self.limits is None else scaled.clamp(*self.limits)

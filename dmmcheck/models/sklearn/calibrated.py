@@ -25,7 +25,7 @@ class SigmoidLogProbabilities(nn.Module):
         self.scale = scale
 
     def forward(self, response: Tensor) -> Tensor:
-        """Logarithms of probabilities (n, C)."""
+        """Return the logarithms of probabilities (n, C)."""
         z: Tensor = self.scale(response)
         if z.shape[1] == 1:
             z = torch.cat([-z, z], dim=1)
@@ -41,7 +41,7 @@ class TemperatureLogProbabilities(nn.Module):
         self.inverse_temperature = inverse_temperature
 
     def forward(self, response: Tensor) -> Tensor:
-        """Logarithms of probabilities (n, C)."""
+        """Return the logarithms of probabilities (n, C)."""
         logits = torch.cat([-response, response], dim=1) if response.shape[1] == 1 else response
         return (self.inverse_temperature * logits).log_softmax(1)
 
@@ -54,12 +54,12 @@ class MeanProbability(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows (n, C)."""
+        """Return the rows (n, C)."""
         return torch.stack([member(x) for member in self.members]).logsumexp(0)
 
 
 def build(estimator: Any, scores_of: Callable[[Any], nn.Module]) -> nn.Module:
-    """The logarithms (n, C) of the probabilities of a ``CalibratedClassifierCV``, up to a constant.
+    """Return the logarithms (n, C) of the probabilities of a ``CalibratedClassifierCV``, up to a constant.
 
     Args:
         estimator: The fitted classifier.
@@ -72,7 +72,7 @@ def build(estimator: Any, scores_of: Callable[[Any], nn.Module]) -> nn.Module:
 
 
 def _member(part: Any, estimator: Any, scores_of: Callable[[Any], nn.Module]) -> nn.Module:
-    """One base estimator with its calibration."""
+    """Return one base estimator with its calibration."""
     if len(part.estimator.classes_) != len(estimator.classes_):
         raise NoExactFormError("a base estimator of the calibrated classifier was trained without one of the classes")
     probabilities = not hasattr(part.estimator, "decision_function")

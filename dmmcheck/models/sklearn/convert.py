@@ -23,7 +23,7 @@ FAMILIES = (linear, gaussian, mlp, kernel)
 
 
 def scores_of(estimator: Any, role: str) -> nn.Module:
-    """A module from rows (n, D) to scores (n, C), or (n, 1) for two classes.
+    """Return a module from rows (n, D) to scores (n, C), or (n, 1) for two classes.
 
     Args:
         estimator: A fitted classifier of scikit-learn.
@@ -64,7 +64,7 @@ def _scores(estimator: Any, role: str) -> nn.Module:
 
 
 def _one_vs_rest(estimator: Any, role: str) -> nn.Module:
-    """The score of each class against the others."""
+    """Return the score of each class against the others."""
     if estimator.multilabel_:
         raise ModelError(f"the {role} gives several labels to an input, one is supported; fit it on y of shape (n,)")
     if not hasattr(estimator, "decision_function"):  # the probabilities of the classes are divided by their sum

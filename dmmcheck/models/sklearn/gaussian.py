@@ -32,7 +32,7 @@ class Normal(nn.Module):
         self.register_buffer("constant", values(constant))
 
     def forward(self, x: Tensor) -> Tensor:
-        """One number (n,) for each row (n, D)."""
+        """Return one number (n,) for each row (n, D)."""
         square: Tensor = self.whitening(x).square().sum(1)
         return self.constant - square / 2
 
@@ -49,7 +49,7 @@ class Feature(nn.Module):
         self.register_buffer("size", values(size))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows (n, D)."""
+        """Return the rows (n, D)."""
         return (x - self.centre) / self.size
 
 
@@ -61,12 +61,12 @@ class OfEachClass(nn.Module):
         self.parts = nn.ModuleList(parts)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows (n, C)."""
+        """Return the rows (n, C)."""
         return torch.stack([part(x).reshape(-1) for part in self.parts], dim=1)
 
 
 def build(estimator: Any) -> nn.Module:
-    """The logarithms (n, C) of the joint densities of input and class."""
+    """Return the logarithms (n, C) of the joint densities of input and class."""
     is_naive = isinstance(estimator, GaussianNB)
     return OfEachClass([*map(_naive(estimator) if is_naive else _full(estimator), range(len(estimator.classes_)))])
 

@@ -35,11 +35,11 @@ class KernelScore(nn.Module):
         self.register_buffer("bias", values(estimator.intercept_))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (n, 1) of rows (n, D)."""
+        """Return the scores (n, 1) of rows (n, D)."""
         return (self._kernel(x) @ self.weight + self.bias)[:, None]
 
     def _kernel(self, x: Tensor) -> Tensor:
-        """The kernel (n, m) between rows and support vectors (m, D)."""
+        """Return the kernel (n, m) between rows and support vectors (m, D)."""
         if self.kind == "rbf":
             squared = torch.cdist(x, self.vectors, compute_mode="donot_use_mm_for_euclid_dist").square()
             return torch.exp(-self.gamma * squared)
@@ -51,7 +51,7 @@ class KernelScore(nn.Module):
 
 
 def build(estimator: Any) -> nn.Module:
-    """The scores (n, 1) that ``decision_function`` returns.
+    """Return the scores (n, 1) that ``decision_function`` returns.
 
     Raises:
         NoExactFormError: There are more than two classes, or the kernel is a function or a matrix.

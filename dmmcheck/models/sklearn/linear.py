@@ -25,5 +25,5 @@ KINDS = (
 
 
 def build(estimator: Any) -> nn.Module:
-    """The scores (n, C), or (n, 1) for two classes, that ``decision_function`` returns."""
+    """Return the scores (n, C), or (n, 1) for two classes, that ``decision_function`` returns."""
     return Affine(np.atleast_2d(estimator.coef_), estimator.intercept_)

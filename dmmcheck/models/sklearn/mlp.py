@@ -14,7 +14,7 @@ ACTIVATIONS = {"identity": nn.Identity, "logistic": nn.Sigmoid, "tanh": nn.Tanh,
 
 
 def build(estimator: Any) -> nn.Module:
-    """The values (n, C), or (n, 1) for two classes, before the softmax or the logistic function of the output."""
+    """Return a module for the values (n, C), or (n, 1) for two classes, before the softmax or the logistic function."""
     layers: list[nn.Module] = []
     for weight, bias in zip(estimator.coefs_, estimator.intercepts_, strict=True):
         layers += [Affine(weight.T, bias), ACTIVATIONS[estimator.activation]()]

@@ -19,7 +19,7 @@ class Response(nn.Module):
         self.probabilities = probabilities
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows (n, C) or (n, 1)."""
+        """Return the rows (n, C) or (n, 1)."""
         scores: Tensor = self.scores(x)
         if scores.shape[1] > 2:
             return scores.softmax(1) if self.probabilities else scores

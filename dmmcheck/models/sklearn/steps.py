@@ -30,7 +30,7 @@ class UnitNorm(nn.Module):
         self.order = {"l1": 1.0, "l2": 2.0, "max": float("inf")}[kind]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows (n, D)."""
+        """Return the rows (n, D)."""
         norm = torch.linalg.vector_norm(x, ord=self.order, dim=1, keepdim=True)
         return x / torch.where(norm == 0, 1.0, norm)
 
@@ -45,7 +45,7 @@ class Selection(nn.Module):
         self.register_buffer("index", torch.as_tensor(np.asarray(index, dtype=np.int64)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows of the selected features."""
+        """Return the rows of the selected features."""
         return x[:, self.index]
 
 
@@ -67,7 +67,7 @@ class Monomials(nn.Module):
         self.register_buffer("factors", torch.as_tensor(factors))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Rows (n, outputs)."""
+        """Return the rows (n, outputs)."""
         extended = torch.cat([x, torch.ones_like(x[:, :1])], dim=1)
         product = torch.ones_like(extended[:, :1]).expand(-1, len(self.factors))
         for factor in self.factors.T:
@@ -118,5 +118,5 @@ NAMES = [kind.__name__ for kind in BUILDERS if kind is not SelectorMixin] + ["fe
 
 
 def build(step: Any) -> nn.Module | None:
-    """A step of a pipeline as a module from rows to rows; None where it is of another kind."""
+    """Return a step of a pipeline as a module from rows to rows; None for a step of a kind that has no such module."""
     return next((make(step) for kind, make in BUILDERS.items() if isinstance(step, kind)), None)
