@@ -17,6 +17,7 @@ from dmmcheck.measurement.training_sets import manifold_points
 from dmmcheck.measurement.wrapping import wrapped_models
 from dmmcheck.models.base import Classifier, called, flat, is_differentiable
 from dmmcheck.models.boxed import box_of
+from dmmcheck.models.differences import steps_of
 from dmmcheck.subject import Subject
 
 CONSTANT = 1e-6  # a feature is constant where its standard deviation is a smaller share of its largest value
@@ -61,6 +62,8 @@ class StandardClassifier:
         self.forward = getattr(inner, "forward", None)
         self.form = getattr(inner, "form", "logits")
         self.differentiable = is_differentiable(inner)
+        steps = steps_of(inner)
+        self.difference_steps = None if steps is None else steps / scale.size.to(steps)
         box = box_of(inner)
         self.search_box = (
             None

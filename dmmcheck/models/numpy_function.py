@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.evaluation import module_of
+from dmmcheck.models.tally import counted
 
 STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # tried sizes of a difference, in standard deviations of each feature
 AGREES = 0.02  # differences of two sizes that agree so well, in the median, are derivatives
@@ -123,16 +124,22 @@ def _jacobian(function: NumpyFunction, x: Tensor, scores: Tensor) -> Tensor:
     assert function.steps is not None
     n, width = len(x), x[0].numel()
     points, steps, base = x.reshape(n, width), function.steps.to(x), scores.reshape(n, 1, -1)
-    size = max(1, min(BATCH_ROWS, BATCH_VALUES // width) // max(1, n))
+    size = max(1, rows_at_once(width) // max(1, n))
     parts = []
     for start in range(0, width, size):
         number = torch.arange(start, min(start + size, width), device=x.device)
         moved = points[:, None].repeat(1, len(number), 1)
         moved[:, torch.arange(len(number)), number] += _inwards(function, points, steps, number)
         real = moved[:, torch.arange(len(number)), number] - points[:, number]  # the step after rounding
-        there = function.scores(moved.reshape(-1, *x.shape[1:])).reshape(n, len(number), -1)
+        there = counted(function.scores(moved.reshape(-1, *x.shape[1:])), n * len(number))
+        there = there.reshape(n, len(number), -1)
         parts.append((there - base) / real[..., None])
     return torch.cat(parts, 1)
+
+
+def rows_at_once(width: int) -> int:
+    """Most inputs of so many values in one call for a gradient."""
+    return max(1, min(BATCH_ROWS, BATCH_VALUES // width))
 
 
 def _inwards(function: NumpyFunction, x: Tensor, sizes: Tensor, number: Tensor) -> Tensor:

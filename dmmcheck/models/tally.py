@@ -25,6 +25,17 @@ TALLY: ContextVar[Tally | None] = ContextVar("TALLY", default=None)
 """The tally that rows are added to at present; None where nobody counts."""
 
 
+def count_gradients(rows: int) -> None:
+    """Add gradients that were evaluated without a backward pass to the present tally.
+
+    Args:
+        rows: Number of rows that they were evaluated at.
+    """
+    tally = TALLY.get()
+    if tally is not None:
+        tally.gradients += rows
+
+
 def counted(output: Tensor, rows: int) -> Tensor:
     """The output of a model for some rows, which are added to the present tally; so is each gradient of it.
 

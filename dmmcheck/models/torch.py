@@ -24,7 +24,7 @@ from dmmcheck.models.base import (
 from dmmcheck.models.callables import as_callable
 from dmmcheck.models.evaluation import evaluation, module_of
 from dmmcheck.models.memory import batch_results, out_of_memory_passes
-from dmmcheck.models.normalize import arrays_function
+from dmmcheck.models.normalize import arrays_function, difference_steps
 from dmmcheck.models.numpy_function import over_arrays
 from dmmcheck.models.placement import PRECISE, placement
 from dmmcheck.models.remedies import remedy_for
@@ -66,6 +66,11 @@ class TorchClassifier:
     def differentiable(self) -> bool:
         """Whether the logits have gradients; those of a function over arrays may have none."""
         return getattr(self.forward, "differentiable", True) is not False
+
+    @property
+    def difference_steps(self) -> Tensor | None:
+        """Sizes (D,) of the differences that its gradients are made of; None where directions cannot replace these."""
+        return difference_steps(self.forward, self.input_shape)
 
     @property
     def name(self) -> str:
