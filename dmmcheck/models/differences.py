@@ -13,13 +13,31 @@ from dmmcheck.models.normalize import arrays_function
 from dmmcheck.models.numpy_function import rows_at_once
 from dmmcheck.models.tally import count_gradients
 
+StepLengths = Callable[[Tensor, Tensor], Tensor]
+"""From points (m, D) and directions, (D, d) or (m, D, d), to the lengths of the differences, (d,) or (m, d)."""
 
-def steps_of(classifier: Classifier) -> Tensor | None:
-    """Sizes (D,) of the differences that a classifier's gradients are made of; None where its gradient is taken whole.
 
-    A classifier says so by its attribute `difference_steps`.
+def step_lengths_of(classifier: Classifier) -> StepLengths | None:
+    """How long the differences of a classifier are along directions; None where its gradient is taken whole.
+
+    A classifier says so by its attribute `difference_lengths`.
     """
-    return getattr(classifier, "difference_steps", None)
+    return getattr(classifier, "difference_lengths", None)
+
+
+def step_lengths(steps: Tensor, x: Tensor, directions: Tensor) -> Tensor:
+    """Lengths t = 1 / |u / steps|, (d,) or (m, d), along directions u: that of one feature where u is its axis.
+
+    With these the error by rounding of the value, squared and summed over the directions of a space, is what
+    differences of all features would leave after the projection.
+
+    Args:
+        steps: (D,) sizes of the differences of single features.
+        x: Points (m, D), of whose dtype the result is.
+        directions: Directions, (D, d) for all points or (m, D, d).
+    """
+    lengths: Tensor = 1 / (directions / steps.to(x)[:, None]).norm(dim=-2)
+    return lengths
 
 
 def calls_of_a_gradient(classifier: Classifier) -> int:
@@ -35,13 +53,11 @@ def projected_gradients(
     *,
     basis: Tensor,
     which: Tensor,
-    steps: Tensor,
+    lengths: StepLengths,
 ) -> Tensor:
     """Gradients (m, D) of a value at points, projected onto the span of a basis, by a difference along each direction.
 
-    The step along a unit direction u is t = 1 / |u / steps|, that of one feature where u is its axis. With it the error
-    by rounding of the value, squared and summed, is what differences of all features would leave after the projection.
-    The error by curvature is (t / 2) u^T H u along u, with the Hessian H of the value.
+    The error by curvature of a step of the length t is (t / 2) u^T H u along u, with the Hessian H of the value.
 
     Args:
         value: From points (p, D), and the rows (p,) of x that they belong to, to the value (p,) at the points.
@@ -49,16 +65,16 @@ def projected_gradients(
         at_x: The value (m,) there.
         basis: Orthonormal columns, (D, d) shared by all points, or (n, D, d).
         which: (m,) which of n bases each point has.
-        steps: (D,) sizes of the differences of single features.
+        lengths: The lengths of the steps.
     """
     count_gradients(len(x))
-    most, steps = rows_at_once(x.shape[1]), steps.to(x)
+    most = rows_at_once(x.shape[1])
     together = max(1, most // basis.shape[-1])
     found = []
     for rows in torch.split(torch.arange(len(x), device=x.device), together):
         directions = basis if basis.ndim == 2 else basis[which[rows]]
         parts = torch.split(directions, max(1, most // together), dim=-1)
-        slopes = [_slopes(value, x[rows], at_x[rows], rows=rows, directions=part, steps=steps) for part in parts]
+        slopes = [_slopes(value, x[rows], at_x[rows], rows=rows, directions=part, lengths=lengths) for part in parts]
         found.append(geometry.combine(torch.cat(slopes, dim=1), directions))
     return torch.cat(found)
 
@@ -70,11 +86,10 @@ def _slopes(
     *,
     rows: Tensor,
     directions: Tensor,
-    steps: Tensor,
+    lengths: StepLengths,
 ) -> Tensor:
     """Forward differences (m, d) of a value along directions, (D, d) or (m, D, d); see `projected_gradients`."""
-    lengths = 1 / (directions / steps[:, None]).norm(dim=-2, keepdim=True)
-    moved = x[:, None] + (lengths * directions).mT
+    moved = x[:, None] + (lengths(x, directions)[..., None, :] * directions).mT
     real = ((moved - x[:, None]) * directions.mT).sum(-1)  # the step after rounding
     there = value(moved.flatten(0, 1), rows.repeat_interleave(moved.shape[1])).reshape(real.shape)
     slopes: Tensor = (there - at_x[:, None]) / real

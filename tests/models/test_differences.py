@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from dmmcheck import geometry
 from dmmcheck.models import numpy_function
-from dmmcheck.models.differences import projected_gradients
+from dmmcheck.models.differences import projected_gradients, step_lengths
 
 D, N = 7, 5
 
@@ -28,6 +30,7 @@ class Quadratic:
         self.hessian = half + half.T
         self.x = torch.randn((N, D), generator=generator, dtype=torch.float64)
         self.steps = 0.001 + torch.rand(D, generator=generator, dtype=torch.float64)
+        self.lengths = partial(step_lengths, self.steps)
         bases = [geometry.random_basis(D, dim, generator=generator, dtype=torch.float64) for _ in range(3)]
         self.basis = bases[0] if shared else torch.stack(bases)
         self.which = torch.tensor([2, 0, 0, 1, 2])
@@ -40,7 +43,7 @@ class Quadratic:
     def found(self) -> torch.Tensor:
         at_x = self(self.x, torch.arange(N))
         self.calls.clear()
-        return projected_gradients(self, self.x, at_x, basis=self.basis, which=self.which, steps=self.steps)
+        return projected_gradients(self, self.x, at_x, basis=self.basis, which=self.which, lengths=self.lengths)
 
     def expected(self) -> torch.Tensor:
         """The projected gradient, and the error by curvature of a step that is 1 in units of the differences."""
@@ -69,7 +72,7 @@ def test_along_the_axes_the_steps_are_those_of_single_features():
         return x.sum(1)
 
     at_x = function.x.sum(1)
-    projected_gradients(value, function.x, at_x, basis=basis, which=function.which, steps=function.steps)
+    projected_gradients(value, function.x, at_x, basis=basis, which=function.which, lengths=function.lengths)
     torch.testing.assert_close(torch.cat(moved).reshape(N, D, D), torch.diag(function.steps).expand(N, -1, -1))
 
 

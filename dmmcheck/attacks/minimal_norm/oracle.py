@@ -16,7 +16,7 @@ from dmmcheck.attacks.search_space import Everywhere, SearchSpace, basis_of
 from dmmcheck.attacks.waiting import may_have
 from dmmcheck.models.base import Classifier, called, input_gradient
 from dmmcheck.models.boxed import Box
-from dmmcheck.models.differences import calls_of_a_gradient, projected_gradients, steps_of
+from dmmcheck.models.differences import calls_of_a_gradient, projected_gradients, step_lengths_of
 from dmmcheck.models.memory import batch_results
 
 MARGIN_ROUNDING = 4  # margins below this many rounding errors of the larger logit count as rounding
@@ -106,7 +106,7 @@ class MarginOracle:
         self.forwards = torch.zeros_like(self.rows)
         self.backwards = torch.zeros_like(self.rows)
         self._cache: RowCache | None = None
-        self._steps, self._calls = steps_of(classifier), calls_of_a_gradient(classifier)
+        self._lengths, self._calls = step_lengths_of(classifier), calls_of_a_gradient(classifier)
 
     def part(self, inputs: slice, batch: int) -> MarginOracle:
         """A new oracle for some of the inputs, with as many rows in one model call."""
@@ -125,7 +125,7 @@ class MarginOracle:
     @cached_property
     def _bases(self) -> list[Tensor | None]:
         """For each search space the basis that gradients are taken along; None where they are taken whole."""
-        return [None if self._steps is None else basis_of(space) for space in self.spaces]
+        return [None if self._lengths is None else basis_of(space) for space in self.spaces]
 
     @property
     def unrestricted(self) -> bool:
@@ -180,9 +180,9 @@ class MarginOracle:
         self, delta: Tensor, rows: Tensor, classes: Tensor | None, basis: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See `gradient`, for rows of one search space with a basis (D, d) or (n, D, d), by differences along it."""
-        assert self._steps is not None
+        assert self._lengths is not None
         self._count(self.forwards, rows, 1 + basis.shape[-1])
-        cache, inputs, steps = self.at(rows), rows % self.n, self._steps
+        cache, inputs, lengths = self.at(rows), rows % self.n, self._lengths
 
         def call(part: slice) -> tuple[Tensor, Tensor, Tensor]:
             own, points = cache.own[part], self.points(cache.x[part], delta[part])
@@ -194,7 +194,7 @@ class MarginOracle:
             def value(moved: Tensor, row: Tensor) -> Tensor:
                 return self._toward(self._logits(moved), own[row], to[row])
 
-            g = projected_gradients(value, points, toward, basis=basis, which=inputs[part], steps=steps)
+            g = projected_gradients(value, points, toward, basis=basis, which=inputs[part], lengths=lengths)
             return self._margin(logits, own), toward, g
 
         with torch.no_grad():

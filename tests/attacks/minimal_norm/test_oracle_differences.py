@@ -9,6 +9,7 @@ from search_cases import BASES, NET, SPACES, X, Y, oracle_of, rng
 
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
 from dmmcheck.attacks.minimal_norm.search import search_spaces
+from dmmcheck.attacks.planted import PlantedClassifier, Plants
 from dmmcheck.attacks.search_space import Everywhere, spanned
 from dmmcheck.measurement.units import Scale, StandardClassifier
 from dmmcheck.models.boxed import BoxedClassifier
@@ -119,16 +120,43 @@ def test_gradients_of_a_function_with_normalised_inputs_are_in_the_units_of_the_
     normalization = normalization_of({"mean": torch.linspace(-1, 1, D), "std": torch.linspace(0.2, 3, D)}, (D,))
     found = adapt(folded(OverArrays(), normalization, X, role="model"), X)
     exact = adapt(folded(NET, normalization, X, role="model"), X)
-    torch.testing.assert_close(found.difference_steps, found.forward.function.steps * normalization.std)
+    steps = found.forward.function.steps * normalization.std
+    torch.testing.assert_close(found.difference_lengths(X, torch.eye(D).to(X)), steps)
     compare_classifiers(found, exact)
 
 
 def test_gradients_in_standard_units_are_those_of_the_model_in_its_own():
     scale = Scale(torch.zeros(D, dtype=torch.float64), torch.logspace(-1, 1, D, dtype=torch.float64))
     found, exact = (StandardClassifier(adapt(model, X), scale) for model in (OverArrays(), NET))
-    torch.testing.assert_close(found.difference_steps * scale.size, found.inner.difference_steps)
-    assert exact.difference_steps is None
+    axes = torch.eye(D).to(X)
+    own = found.inner.difference_lengths(X, axes)
+    torch.testing.assert_close(found.difference_lengths(X, axes), own / scale.size)
+    assert exact.difference_lengths is None
     compare_classifiers(found, exact)
+
+
+def test_gradients_before_planted_boundaries_are_those_of_the_network_behind_them():
+    direction = torch.nn.functional.normalize(torch.randn(N, D, generator=rng(5), dtype=torch.float64), dim=1)
+    radius = torch.linspace(0.1, 0.5, N, dtype=torch.float64)
+    plants = Plants(X, direction, radius, end=X + torch.randn(N, D, generator=rng(6), dtype=torch.float64))
+    found, exact = (PlantedClassifier(adapt(model, X), plants) for model in (OverArrays(), NET))
+    size = 1e-3 * radius[0]
+    moved = plants.sheared(X[:, None].add(size * BASES.mT)[:, 1]) - plants.sheared(X)
+    torch.testing.assert_close(plants.sheared_directions(X, BASES)[:, :, 1], moved / size)
+    own = found._classifier.difference_lengths
+    lengths = found.difference_lengths(X, BASES)
+    torch.testing.assert_close(lengths[:, 1], torch.minimum(own(X, BASES), own(X, moved[:, :, None] / size))[:, 1])
+    compare_classifiers(found, exact)
+
+
+def test_a_step_in_a_direction_that_a_plant_takes_to_zero_is_no_longer_than_without_the_plant():
+    axes = torch.eye(D, dtype=torch.float64)
+    plants = Plants(X, axes[:1].expand(N, -1), torch.ones(N, dtype=torch.float64), end=X + axes[1])
+    planted = PlantedClassifier(adapt(OverArrays(), X), plants)
+    lost = (axes[:, :1] - axes[:, 1:2]) / 2**0.5
+    assert float(plants.sheared_directions(X, lost).abs().max()) < 1e-12
+    own = planted._classifier.difference_lengths(X, lost)
+    torch.testing.assert_close(planted.difference_lengths(X, lost), own.expand(N, 1))
 
 
 def compare_classifiers(found, exact):
