@@ -26,6 +26,7 @@ from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.search_space import SearchSpace
 from dmmcheck.models.base import Classifier, called, evaluating, is_differentiable
 from dmmcheck.models.boxed import Box, box_at, box_of, is_inside
+from dmmcheck.models.differences import StepLengths, step_lengths_of
 
 FOUND_WITHIN = 1.02  # a planted boundary counts as found when the search comes within 2 % of its distance
 SEPARATION = 4.0  # inputs that share a model call are this many radii apart, so that a point is near one of them only
@@ -51,10 +52,23 @@ class Plants:
 
     def sheared(self, x: Tensor) -> Tensor:
         """Return the points (m, D) that the classifier gets in place of points x (m, D)."""
-        row = torch.cdist(x.detach(), self.x).argmin(1)  # a point belongs to the nearest input
+        row = self._nearest(x)
         share = ((x - self.x[row]) * self.direction[row]).sum(1) / self.radius[row]
-        shear = self.end[row] - self.x[row] - self.radius[row, None] * self.direction[row]
-        return x + share[:, None] * shear
+        return x + share[:, None] * self._shear(row)
+
+    def sheared_directions(self, x: Tensor, directions: Tensor) -> Tensor:
+        """Return the directions (m, D, d) of `sheared` for directions (D, d) or (m, D, d) of the points x (m, D)."""
+        row = self._nearest(x)
+        share = (self.direction[row][:, :, None] * directions).sum(1) / self.radius[row, None]
+        return directions + self._shear(row)[:, :, None] * share[:, None]
+
+    def _nearest(self, x: Tensor) -> Tensor:
+        """Return the number (m,) of the input that each point belongs to, the nearest one."""
+        return torch.cdist(x.detach(), self.x).argmin(1)
+
+    def _shear(self, row: Tensor) -> Tensor:
+        """Return the vectors w (m, D) of some inputs."""
+        return self.end[row] - self.x[row] - self.radius[row, None] * self.direction[row]
 
 
 class PlantedClassifier(Classifier):
@@ -102,6 +116,22 @@ class PlantedClassifier(Classifier):
     def search_box(self) -> Box | None:
         """The box of the classifier, see `box_of`."""
         return box_of(self._classifier)
+
+    @property
+    def difference_lengths(self) -> StepLengths | None:
+        """The lengths of the classifier along the sheared directions, see `step_lengths_of`.
+
+        They are at most those along the directions themselves, since the shear may take a direction to zero.
+        """
+        inner = step_lengths_of(self._classifier)
+        if inner is None:
+            return None
+
+        def lengths(x: Tensor, directions: Tensor) -> Tensor:
+            sheared = inner(self._plants.sheared(x), self._plants.sheared_directions(x, directions))
+            return torch.minimum(sheared, inner(x, directions))
+
+        return lengths
 
     takes_copies = True
 

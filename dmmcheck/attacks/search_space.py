@@ -16,13 +16,15 @@ CANCELLATION = 0.7  # below this share of the vector, its part in a complement i
 COPIED_VALUES = (
     1 << 24
 )  # most values of bases that are copied, so that each row of a batch has a basis at its own index
+COMPLEMENT_VALUES = 1 << 16  # most values of a square matrix from which a basis of a complement is taken: D is 256
 
 
 class SearchSpace(Protocol):
     """A linear space of perturbations for each of n inputs.
 
     A search moves only inside x + space. It uses the space only to project vectors onto it, so that the tangent space,
-    its complement, and spaces that are too large for a basis are searched by the same code.
+    its complement, and spaces that are too large for a basis are searched by the same code. A space may have a method
+    `orthonormal_basis` too, see `basis_of`: gradients by finite differences then take fewer model calls.
     """
 
     def project(self, v: Tensor) -> Tensor:
@@ -57,6 +59,10 @@ class SharedSpan:
         """See `SearchSpace.project`."""
         return geometry.project_tangent(v, self._basis)
 
+    def orthonormal_basis(self) -> Tensor:
+        """Return the basis (D, k)."""
+        return self._basis
+
     def rows(self, index: Tensor | slice) -> SharedSpan:
         """See `SearchSpace.rows`."""
         del index
@@ -84,6 +90,12 @@ class SpanPerInput:
         for number, here in self._members:
             result[here] = geometry.project_tangent(v[here], self._bases[number])
         return result
+
+    def orthonormal_basis(self) -> Tensor:
+        """Return the basis (n, D, k) of each input, or a single one (D, k)."""
+        if len(self._bases) == 1:
+            return self._bases[0]
+        return self._bases if self._inputs is None else self._bases[self._inputs]
 
     @cached_property
     def _members(self) -> list[tuple[int, Tensor]]:
@@ -117,6 +129,17 @@ class Complement:
             rest = torch.where(cancelled, rest - self._space.project(rest), rest)
         return rest
 
+    def orthonormal_basis(self) -> Tensor | None:
+        """Return an orthonormal basis, (D, D - k) or (n, D, D - k); None where it is empty, large or k is unknown.
+
+        Where D is large, few of the D directions of the whole space are saved by leaving out k of them.
+        """
+        inside = basis_of(self._space)
+        if inside is None or inside.shape[-1] >= inside.shape[-2] or inside.shape[-2] ** 2 > COMPLEMENT_VALUES:
+            return None
+        square: Tensor = torch.linalg.qr(inside, mode="complete").Q
+        return square[..., inside.shape[-1] :]
+
     def rows(self, index: Tensor | slice) -> Complement:
         """See `SearchSpace.rows`."""
         return Complement(self._space.rows(index))
@@ -146,6 +169,12 @@ def spanned(basis: Tensor | SearchSpace | None, *, normal: bool = False) -> Sear
         return Everywhere()
     space = _span(basis) if isinstance(basis, Tensor) else basis
     return Complement(space) if normal else space
+
+
+def basis_of(space: SearchSpace) -> Tensor | None:
+    """Return an orthonormal basis of a search space, (D, d) or (n, D, d); None where it has none at hand."""
+    basis: Tensor | None = space.orthonormal_basis() if hasattr(space, "orthonormal_basis") else None
+    return basis
 
 
 def _span(basis: Tensor) -> SearchSpace:

@@ -151,7 +151,7 @@ class Store:
 
     @contextmanager
     def _locked(self, address: str) -> Iterator[None]:
-        """A context that one process at a time is in, for one address; a process that is killed leaves it."""
+        """Let one process at a time into a context for one address; a process that is killed leaves it."""
         path = self.folder / "locks" / address
         try:
             _make(self.folder)

@@ -17,6 +17,7 @@ from dmmcheck.measurement.training_sets import manifold_points
 from dmmcheck.measurement.wrapping import wrapped_models
 from dmmcheck.models.base import Classifier, called, flat, is_differentiable
 from dmmcheck.models.boxed import box_of
+from dmmcheck.models.differences import step_lengths_of
 from dmmcheck.subject import Subject
 
 CONSTANT = 1e-6  # a feature is constant where its standard deviation is a smaller share of its largest value
@@ -61,6 +62,7 @@ class StandardClassifier:
         self.forward = getattr(inner, "forward", None)
         self.form = getattr(inner, "form", "logits")
         self.differentiable = is_differentiable(inner)
+        self.difference_lengths = None if step_lengths_of(inner) is None else self._difference_lengths
         box = box_of(inner)
         self.search_box = (
             None
@@ -78,6 +80,12 @@ class StandardClassifier:
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits (n, C) of flat inputs (n, D) in standard units."""
         return called(self.inner, self.scale.own(x))
+
+    def _difference_lengths(self, x: Tensor, directions: Tensor) -> Tensor:
+        """See `step_lengths_of`: the lengths of the inner classifier along the same directions in its own units."""
+        inner = step_lengths_of(self.inner)
+        assert inner is not None
+        return inner(self.scale.own(x), directions * self.scale.size.to(x)[:, None])
 
     def evaluation(self) -> AbstractContextManager[Any]:
         """See `Classifier.evaluation`."""

@@ -76,6 +76,21 @@ def arrays_function(forward: Any) -> NumpyFunction | None:
     return inner if isinstance(inner, NumpyFunction) else None
 
 
+def difference_steps(forward: Any, input_shape: tuple[int, ...]) -> Tensor | None:
+    """Return the sizes (D,) of the differences that the gradients of a model are made of, in units of its inputs.
+
+    None where its gradients are not finite differences, or where these must stay in a box: there each feature has a
+    side on which a step stays inside, and a direction may have none.
+    """
+    function = arrays_function(forward)
+    if function is None or function.steps is None or function.bounds is not None:
+        return None
+    if function is forward:
+        return function.steps
+    steps: Tensor = function.steps.reshape(input_shape) * forward.std.to(function.steps)
+    return steps.reshape(-1)
+
+
 def within(forward: Any, bounds: tuple[Any, Any], input_shape: tuple[int, ...]) -> Any:
     """Return the model; a function over numpy arrays in it takes its differences inside a box of the inputs."""
     function = arrays_function(forward)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dmmcheck.errors import ModelError
 from dmmcheck.models.evaluation import module_of
+from dmmcheck.models.tally import counted
 
 STEPS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2)  # tried sizes of a difference, in standard deviations of each feature
 AGREES = 0.02  # differences of two sizes that agree so well, in the median, are derivatives
@@ -52,14 +53,14 @@ class NumpyFunction:
         return self.steps is not None
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Scores (n, C) or (n,) of inputs ``(n, *input_shape)``; labels become rows with one 1."""
+        """Return the scores (n, C) or (n,) of inputs ``(n, *input_shape)``; labels become rows with one 1."""
         if self.steps is None:
             return self.scores(x.detach())
         result: Tensor = _Differences.apply(x, self)  # type: ignore[no-untyped-call]
         return result
 
     def scores(self, x: Tensor) -> Tensor:
-        """Return the same without a gradient."""
+        """Return the scores without a gradient."""
         values = called_with_array(self.function, x)
         if self.labels:
             return one_hot(values, self.labels, self.name).to(x)
@@ -119,24 +120,32 @@ class _Differences(torch.autograd.Function):
 
 
 def _jacobian(function: NumpyFunction, x: Tensor, scores: Tensor) -> Tensor:
-    """Forward differences (n, D, C) of scores at inputs ``(n, *input_shape)``."""
+    """Return the forward differences (n, D, C) of scores at inputs ``(n, *input_shape)``."""
     assert function.steps is not None
     n, width = len(x), x[0].numel()
     points, steps, base = x.reshape(n, width), function.steps.to(x), scores.reshape(n, 1, -1)
-    size = max(1, min(BATCH_ROWS, BATCH_VALUES // width) // max(1, n))
+    size = max(1, rows_at_once(width) // max(1, n))
     parts = []
     for start in range(0, width, size):
         number = torch.arange(start, min(start + size, width), device=x.device)
         moved = points[:, None].repeat(1, len(number), 1)
         moved[:, torch.arange(len(number)), number] += _inwards(function, points, steps, number)
         real = moved[:, torch.arange(len(number)), number] - points[:, number]  # the step after rounding
-        there = function.scores(moved.reshape(-1, *x.shape[1:])).reshape(n, len(number), -1)
+        there = counted(function.scores(moved.reshape(-1, *x.shape[1:])), n * len(number))
+        there = there.reshape(n, len(number), -1)
         parts.append((there - base) / real[..., None])
     return torch.cat(parts, 1)
 
 
+def rows_at_once(width: int) -> int:
+    """Return the largest number of inputs in one call for a gradient, given the number of values of an input."""
+    return max(1, min(BATCH_ROWS, BATCH_VALUES // width))
+
+
 def _inwards(function: NumpyFunction, x: Tensor, sizes: Tensor, number: Tensor) -> Tensor:
-    """Steps (n, d) of some entries of points (n, D): downwards where one would leave the box of the function upwards.
+    """Return the steps (n, d) of some entries of points (n, D), which do not leave the box of the function.
+
+    A step goes downwards where it would leave the box upwards.
 
     Args:
         function: The function.
@@ -209,7 +218,7 @@ def numpy_function(
 
 
 def difference_steps(function: NumpyFunction, x: Tensor, bounds: tuple[Any, Any] | None = None) -> Tensor | None:
-    """Sizes (D,) of the differences that are derivatives of a function near inputs x; None where there are none.
+    """Return the sizes (D,) of the differences for derivatives of a function near inputs x; None without any.
 
     The derivative along a random direction is taken with two sizes. Where these agree, both are right: a size is too
     small where rounding decides, and too large where the function bends. A function that is constant but for jumps, as

@@ -25,6 +25,17 @@ TALLY: ContextVar[Tally | None] = ContextVar("TALLY", default=None)
 """The tally that rows are added to at present; None where nobody counts."""
 
 
+def count_gradients(rows: int) -> None:
+    """Add gradients that were evaluated without a backward pass to the present tally.
+
+    Args:
+        rows: Number of rows that they were evaluated at.
+    """
+    tally = TALLY.get()
+    if tally is not None:
+        tally.gradients += rows
+
+
 def counted(output: Tensor, rows: int) -> Tensor:
     """Return the output of a model, and add its rows, and each gradient of it, to the present tally.
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -22,9 +23,10 @@ from dmmcheck.models.base import (
     missing_members,
 )
 from dmmcheck.models.callables import as_callable
+from dmmcheck.models.differences import StepLengths, step_lengths
 from dmmcheck.models.evaluation import evaluation, module_of
 from dmmcheck.models.memory import batch_results, out_of_memory_passes
-from dmmcheck.models.normalize import arrays_function
+from dmmcheck.models.normalize import arrays_function, difference_steps
 from dmmcheck.models.numpy_function import over_arrays
 from dmmcheck.models.placement import PRECISE, placement
 from dmmcheck.models.remedies import remedy_for
@@ -66,6 +68,12 @@ class TorchClassifier:
     def differentiable(self) -> bool:
         """Whether the logits have gradients; those of a function over arrays may have none."""
         return getattr(self.forward, "differentiable", True) is not False
+
+    @property
+    def difference_lengths(self) -> StepLengths | None:
+        """How long the differences that its gradients are made of are along directions, see `step_lengths_of`."""
+        steps = difference_steps(self.forward, self.input_shape)
+        return None if steps is None else partial(step_lengths, steps)
 
     @property
     def name(self) -> str:

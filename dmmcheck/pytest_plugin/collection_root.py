@@ -71,7 +71,7 @@ def _between(folder: Path, top: Path) -> list[Path]:
 
 
 def _remedy(config: pytest.Config, folder: Path) -> str:
-    """How to make a folder the root directory; pytest takes an option's value for a test path unless = joins them."""
+    """Say how to make a folder the root directory, with =, since pytest takes a separate value for a test path."""
     given, root = config.invocation_params, config.rootpath
     if folder in root.parents:
         return f"it is that because of {config.inipath or root}: add --rootdir {folder} to the command"

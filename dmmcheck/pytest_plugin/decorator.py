@@ -63,7 +63,7 @@ def parametrize(
 
 
 def _listed(names: Any) -> Any:
-    """The names as a list, which several tests can read; what is no list is refused when the tests are collected."""
+    """Return the names as a list, which several tests can read; collection refuses what is no list."""
     if isinstance(names, str):
         return [names]
     return list(names) if isinstance(names, Iterable) and not isinstance(names, Mapping) else names

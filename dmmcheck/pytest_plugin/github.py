@@ -34,7 +34,7 @@ def add_summary(reports: Iterable[Report]) -> str:
 
 
 def annotation_lines(reports: Mapping[str, Report]) -> Iterator[str]:
-    """One workflow command for each refuted gating claim, and for each change for the worse that fails the run."""
+    """Return a workflow command for each refuted gating claim, and for each change that fails the run."""
     for report in map(harmless_report, reports.values()):
         for finding in report.failures:
             yield f"::error title={_property(f'dmmcheck: {finding.id}')}::{_data(wording.failure(finding))}"
@@ -43,7 +43,7 @@ def annotation_lines(reports: Mapping[str, Report]) -> Iterator[str]:
 
 
 def _cut(text: bytes, room: int) -> bytes:
-    """The text; if it is longer than `room` bytes, its beginning up to the end of a line, and a note that it is cut."""
+    """Return the text; where it is longer than `room` bytes, return its first lines and a note that it is cut."""
     if len(text) <= room:
         return text
     note = CUT.encode()

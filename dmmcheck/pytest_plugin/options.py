@@ -70,7 +70,7 @@ def names(config: pytest.Config, option: str) -> list[str] | None:
 
 
 def rerun_command(config: pytest.Config, nodeid: str) -> str:
-    """The shell command that runs one check again with the same settings, from the folder where this run started."""
+    """Return the shell command that runs one check again with these settings in the folder of this run."""
     path, separator, name = nodeid.partition("::")
     relative = os.path.relpath(config.rootpath / path, config.invocation_params.dir)
     given = given_keys(config).items()

@@ -145,7 +145,7 @@ def headline(finding: Finding) -> str:
 
 
 def describe(finding: Finding) -> str:
-    """Claim, statistic, control and note, one line each."""
+    """Return the claim, the statistic, the control and the note, one line each."""
     share = "" if finding.confidence is None else f"{finding.confidence * 100:.4g} % interval, "
     censored = f", {finding.censored} of them censored" if finding.censored else ""
     lines = [

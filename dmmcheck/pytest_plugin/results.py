@@ -78,7 +78,7 @@ class Results:
         return list(dict.fromkeys(record.usage_error for record in self.records.values() if record.usage_error))
 
     def errors(self, label: str) -> dict[str, str]:
-        """Messages of errors that left tests of a subject without a finding, by the id of the planned test."""
+        """Return the messages of errors that left tests of a subject without a finding, by the id of the test."""
         own = [record for record in self.records.values() if record.label == label and record.report is None]
         return {record.test: record.error for record in own if record.error}
 
@@ -98,7 +98,7 @@ class Results:
         return f"{planned} planned, 0 ran" if planned else "no check was selected"
 
     def reports(self) -> dict[str, Report]:
-        """The report of each subject by its label, the main subject first; findings are in the order of the plan."""
+        """Return the report of each subject by its label, the main subject first, with findings in the plan's order."""
         parts: dict[str, list[tuple[int, Report]]] = {}
         for record in self.records.values():
             if record.report is not None:

@@ -170,7 +170,7 @@ def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
 
 
 def cache_folder(config: pytest.Config) -> Path | None:
-    """The folder of dmmcheck in the cache of pytest; None where that is switched off (``-p no:cacheprovider``)."""
+    """Return the folder of dmmcheck in pytest's cache; None without a cache (``-p no:cacheprovider``)."""
     cache = getattr(config, "cache", None)
     if cache is None:
         return None

@@ -59,7 +59,7 @@ class RunSummary:
             self._judge(session)
 
     def _whole(self, label: str, report: Report) -> Report:
-        """A report with the ids of all tests that were selected, and the errors that kept some from a finding."""
+        """Return a report with the ids of all selected tests, and the errors that left some without a finding."""
         planned = [finding.id for finding in report.findings]
         if not label and SELECTION in self._config.stash:
             selection = self._config.stash[SELECTION]
@@ -112,7 +112,7 @@ class RunSummary:
         return gating and not decided and not self._results.usage_errors
 
     def _is_shard(self) -> bool:
-        """Whether a plugin such as pytest-split has kept a part of the tests, and not the user's choice of tests."""
+        """Return whether a plugin such as pytest-split, and not the user, has chosen a part of the tests."""
         if SELECTION not in self._config.stash:
             return False
         of_settings = [record for record in self._results.records.values() if not record.label]
@@ -205,7 +205,7 @@ class RunSummary:
             print(harmless(f"dmmcheck: {line}"), file=sys.stderr)
 
     def _failures(self) -> list[str]:
-        """One line for each refuted or changed claim that fails the run, each undecided one, and each error of a test.
+        """Return a line for each claim that fails the run, each undecided claim, and each error of a test.
 
         Undecided claims are listed where the setting ``on-inconclusive`` lets them fail the run. The line of a subject
         begins with its name where there are several.

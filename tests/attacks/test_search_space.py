@@ -7,7 +7,7 @@ import torch
 
 from dmmcheck import geometry
 from dmmcheck.attacks import search_space
-from dmmcheck.attacks.search_space import Complement, Everywhere, SharedSpan, SpanPerInput, spanned
+from dmmcheck.attacks.search_space import Complement, Everywhere, SharedSpan, SpanPerInput, basis_of, spanned
 from dmmcheck.errors import AttackError
 
 N, D, K = 6, 9, 3
@@ -54,6 +54,34 @@ def test_a_projection_is_orthogonal_and_repeating_it_changes_nothing(name):
     once = SPACES[name].project(V)
     torch.testing.assert_close(SPACES[name].project(once), once)
     torch.testing.assert_close(((V - once) * once).sum(1), torch.zeros(N, dtype=V.dtype), rtol=0, atol=1e-12)
+
+
+@each_kind
+def test_a_basis_is_orthonormal_and_spans_the_space(name):
+    basis = basis_of(SPACES[name])
+    if name == "everywhere":
+        assert basis is None
+        return
+    assert basis.ndim == (2 if "shared" in name else 3)
+    assert geometry.orthonormal_residual(basis) < 1e-12
+    torch.testing.assert_close((basis @ basis.mT).expand(N, D, D), dense(name))
+
+
+def test_a_space_has_no_basis_where_it_is_known_by_its_projection_or_the_basis_would_be_empty_or_large(monkeypatch):
+    class ProjectionAlone:
+        def project(self, v):
+            return v
+
+    assert basis_of(ProjectionAlone()) is None
+    assert basis_of(Complement(ProjectionAlone())) is None
+    assert basis_of(Complement(SharedSpan(torch.eye(D)))) is None
+    monkeypatch.setattr(search_space, "COMPLEMENT_VALUES", D * D - 1)
+    assert basis_of(SPACES["complement of shared"]) is None
+    assert basis_of(SPACES["shared"]) is SHARED
+
+
+def test_a_single_basis_is_that_of_all_inputs():
+    assert torch.equal(basis_of(SpanPerInput(BASES[3:4])), BASES[3])
 
 
 INDEXES = {

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from dmmcheck.attacks.margins import largest_other, logit_margin
 from dmmcheck.attacks.minimal_norm.ends import Ends
-from dmmcheck.attacks.search_space import Everywhere, SearchSpace
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace, basis_of
 from dmmcheck.attacks.waiting import may_have
 from dmmcheck.models.base import Classifier, called, input_gradient
 from dmmcheck.models.boxed import Box
+from dmmcheck.models.differences import calls_of_a_gradient, projected_gradients, step_lengths_of
 from dmmcheck.models.memory import batch_results
 
 MARGIN_ROUNDING = 4  # margins below this many rounding errors of the larger logit count as rounding
@@ -78,7 +80,7 @@ class MarginOracle:
         ends: Examples of other classes near the inputs, or None.
 
     Attributes:
-        forwards: Forward passes of each row so far.
+        forwards: Forward passes of each row so far, those of finite differences included.
         backwards: Gradient evaluations of each row so far.
     """
 
@@ -104,6 +106,7 @@ class MarginOracle:
         self.forwards = torch.zeros_like(self.rows)
         self.backwards = torch.zeros_like(self.rows)
         self._cache: RowCache | None = None
+        self._lengths, self._calls = step_lengths_of(classifier), calls_of_a_gradient(classifier)
 
     def part(self, inputs: slice, batch: int) -> MarginOracle:
         """Return a new oracle for some of the inputs, with the same number of rows in one model call."""
@@ -118,6 +121,11 @@ class MarginOracle:
             farthest_entry=self.farthest_entry,
             ends=None if self.ends is None else self.ends.rows(inputs),
         )
+
+    @cached_property
+    def _bases(self) -> list[Tensor | None]:
+        """For each search space the basis that gradients are taken along; None where they are taken whole."""
+        return [None if self._lengths is None else basis_of(space) for space in self.spaces]
 
     @property
     def unrestricted(self) -> bool:
@@ -150,8 +158,55 @@ class MarginOracle:
             Margins (m,), margins towards the classes (m,) and gradients (m, D). A gradient that is not finite, or whose
             projection is within the rounding of the gradient, is zero.
         """
-        self._count(self.forwards, rows)
         self._count(self.backwards, rows)
+        if all(basis is None for basis in self._bases):
+            margin, toward, raw = self._whole_gradient(delta, rows, classes)
+        else:
+            margin, toward, raw = self._gradient_by_space(delta, rows, classes)
+        return margin, toward, self.project(raw, rows)
+
+    def _gradient_by_space(self, delta: Tensor, rows: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """See `gradient`, before the projection; by differences along the basis of each search space that has one."""
+        members, found = [], []
+        for number, basis in enumerate(self._bases):
+            here = (rows // self.n == number).nonzero().squeeze(1)
+            if not len(here):
+                continue
+            given = delta[here], rows[here], None if classes is None else classes[here]
+            members.append(here)
+            found.append(self._whole_gradient(*given) if basis is None else self._gradient_along(*given, basis))
+        order = torch.cat(members).argsort()
+        margin, toward, raw = (torch.cat(column)[order] for column in zip(*found, strict=True))
+        return margin, toward, raw
+
+    def _gradient_along(
+        self, delta: Tensor, rows: Tensor, classes: Tensor | None, basis: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """See `gradient`, for rows of one search space with a basis (D, d) or (n, D, d), by differences along it."""
+        assert self._lengths is not None
+        self._count(self.forwards, rows, 1 + basis.shape[-1])
+        cache, inputs, lengths = self.at(rows), rows % self.n, self._lengths
+
+        def call(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+            own, points = cache.own[part], self.points(cache.x[part], delta[part])
+            logits = self._logits(points)
+            nearest = self._likely_classes(logits, own, 1).squeeze(1)
+            to = nearest if classes is None else torch.where(classes[part] < 0, nearest, classes[part])
+            toward = self._toward(logits, own, to)
+
+            def value(moved: Tensor, row: Tensor) -> Tensor:
+                return self._toward(self._logits(moved), own[row], to[row])
+
+            g = projected_gradients(value, points, toward, basis=basis, which=inputs[part], lengths=lengths)
+            return self._margin(logits, own), toward, g
+
+        with torch.no_grad():
+            margin, toward, g = self._in_batches(len(rows), call)
+        return margin, toward, g
+
+    def _whole_gradient(self, delta: Tensor, rows: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """See `gradient`, before the projection."""
+        self._count(self.forwards, rows, 1 + self._calls)
         cache = self.at(rows)
 
         def call(part: slice) -> tuple[Tensor, Tensor, Tensor]:
@@ -166,7 +221,7 @@ class MarginOracle:
                 return margin.detach(), toward.detach(), self._gradient(toward, points)
 
         margin, toward, raw = self._in_batches(len(rows), call)
-        return margin, toward, self.project(raw, rows)
+        return margin, toward, raw
 
     def nearest_classes(self, rows: Tensor, count: int, kept: int) -> tuple[Tensor, NearestClasses]:
         """Return the margins at the inputs, and the classes whose boundaries are nearest to them.
@@ -196,7 +251,7 @@ class MarginOracle:
             return margin, noise, classes, torch.stack(towards, 1).detach(), torch.stack(raw, 1)
 
         found = self._in_batches(len(inputs), call)
-        self._count(self.forwards, inputs)
+        self._count(self.forwards, inputs, 1 + self._calls)
         self._count(self.backwards, inputs, found[2].shape[1])
         margin, noise, classes, towards, raw = (column[which] for column in found)
         scale = (towards.abs() / raw.norm(dim=2)).nan_to_num(nan=torch.inf).amin(1)
