@@ -26,10 +26,11 @@ pytestmark = pytest.mark.usefixtures("few_plants")
 SAMPLES, MASKED_SAMPLES = 48, 96  # with fewer inputs, gates cannot tell that a ripple masks the gradients
 SOUND = [name for name in worlds.WORLDS if name not in worlds.KINDS]
 VARIANTS = {
-    *("trained alike", "trained against attacks", "robust and standard", "reversed phases", "constant depth"),
-    *("classes on a line", "rotated copy", "quantised", "rounded"),
+    *("robust and standard", "reversed phases", "constant depth", "rising", "classes on a line", "rotated copy"),
+    *("at the limit of cost", "at the limit of a rate", "trained alike", "trained against attacks"),
+    *("quantised", "rounded", "step"),
 }
-"""Worlds that differ from another one in a parameter; their whole runs belong to the heavy tests."""
+"""Worlds that differ from another one in a parameter, or train many networks; their whole runs are heavy tests."""
 
 
 def marked(*names):
@@ -302,7 +303,14 @@ def transformed(world):
     return reduce(lambda world, transform: transform(world), TRANSFORMS.values(), world)
 
 
-@pytest.mark.parametrize("name", ["normal nearly in N", "half way", "standard and robust", "saturated"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(name, marks=pytest.mark.heavy) for name in ("normal nearly in N", "standard and robust")),
+        "half way",
+        "saturated",
+    ],
+)
 def test_a_turned_scaled_and_shuffled_world_has_the_same_verdicts_gates_included(name):
     world, findings = judged(name, tiers=("stated", "mechanism"))
     report = dmmcheck.run(transformed(world).subject, tiers=("stated", "mechanism"))
