@@ -25,6 +25,17 @@ from dmmcheck.run import Run
 pytestmark = pytest.mark.usefixtures("few_plants")
 SAMPLES, MASKED_SAMPLES = 48, 96  # with fewer inputs, gates cannot tell that a ripple masks the gradients
 SOUND = [name for name in worlds.WORLDS if name not in worlds.KINDS]
+VARIANTS = {
+    *("robust and standard", "reversed phases", "constant depth", "rising", "classes on a line", "rotated copy"),
+    *("at the limit of cost", "at the limit of a rate", "trained alike", "trained against attacks"),
+    *("quantised", "rounded", "step"),
+}
+"""Worlds that differ from another one in a parameter, or train many networks; their whole runs are heavy tests."""
+
+
+def marked(*names):
+    """Names of worlds as parameters; those of variants are heavy."""
+    return [pytest.param(name, marks=[pytest.mark.heavy] * (name in VARIANTS)) for name in names]
 
 
 def measured(world, *, samples=512, seed=0):
@@ -47,8 +58,7 @@ SMALL = [
     [
         *SMALL,
         (784, 16, 89.5),
-        (150528, 16, 89.5),
-        *(pytest.param(150528, *shape, marks=pytest.mark.heavy) for shape in ((1, 70.0), (16, 0.5))),
+        *(pytest.param(150528, *shape, marks=pytest.mark.heavy) for shape in ((1, 70.0), (16, 0.5), (16, 89.5))),
     ],
 )
 def test_hyperplane_distances_are_the_closed_form(ambient_dim, dim, angle):
@@ -142,7 +152,7 @@ def judged(name, **options):
     return world, {finding.id: finding for finding in dmmcheck.run(world.subject, **options).findings}
 
 
-@pytest.mark.parametrize("name", SOUND)
+@pytest.mark.parametrize("name", marked(*SOUND))
 def test_no_verdict_is_the_opposite_of_the_truth(name):
     world, findings = judged(name, tiers=("stated", "mechanism"))
     assert findings
@@ -151,7 +161,7 @@ def test_no_verdict_is_the_opposite_of_the_truth(name):
             assert finding.verdict != ("refuted" if world.truth[id] else "supported"), finding
 
 
-@pytest.mark.parametrize("name", [name for name in SOUND if name != "smooth dimples"])
+@pytest.mark.parametrize("name", marked(*(name for name in SOUND if name != "smooth dimples")))
 def test_stated_claims_are_decided_as_the_truth_is(name):
     world, findings = judged(name, tiers=("stated", "mechanism"))
     undecided = {
@@ -162,7 +172,7 @@ def test_stated_claims_are_decided_as_the_truth_is(name):
     assert set(undecided) == EQUAL.get(name, set()), undecided
 
 
-@pytest.mark.parametrize("kind", worlds.KINDS)
+@pytest.mark.parametrize("kind", marked(*worlds.KINDS))
 def test_an_unsound_measurement_never_ends_in_a_verdict(kind):
     _, findings = judged(kind)
     assert all(finding.verdict in {"inconclusive", "not-run"} for finding in findings.values())
@@ -171,22 +181,22 @@ def test_an_unsound_measurement_never_ends_in_a_verdict(kind):
     assert all(finding.reason.startswith("unsound: ") for finding in inconclusive)
 
 
-@pytest.mark.parametrize(
-    ("kind", "words"),
-    [
-        ("untrained", "accuracy .* where always naming one class gives"),
-        ("constant", "logits vary between inputs by 0"),
-        ("stochastic", "logits of the same inputs differ by .* between calls"),
-        ("saturated", "the gradient of loss or margin vanishes in 100%"),
-        ("quantised", "the gradient of loss or margin vanishes in 100%"),
-        ("step", "the gradient of loss or margin vanishes in 100%"),
-        ("rounded", "the gradient of loss or margin vanishes in 100%"),
-        ("ripple", "gradients and finite differences differ by"),
-    ],
-)
-def test_an_unsound_measurement_says_why(kind, words):
+WHY = {
+    "untrained": "accuracy .* where always naming one class gives",
+    "constant": "logits vary between inputs by 0",
+    "stochastic": "logits of the same inputs differ by .* between calls",
+    "saturated": "the gradient of loss or margin vanishes in 100%",
+    "quantised": "the gradient of loss or margin vanishes in 100%",
+    "step": "the gradient of loss or margin vanishes in 100%",
+    "rounded": "the gradient of loss or margin vanishes in 100%",
+    "ripple": "gradients and finite differences differ by",
+}
+
+
+@pytest.mark.parametrize("kind", marked(*WHY))
+def test_an_unsound_measurement_says_why(kind):
     _, findings = judged(kind)
-    assert re.search(words, findings["off-manifold-energy-stated-builtin"].reason)
+    assert re.search(WHY[kind], findings["off-manifold-energy-stated-builtin"].reason)
 
 
 def test_an_unrelated_manifold_has_an_answer_to_every_controlled_claim():
@@ -204,6 +214,7 @@ def test_an_unrelated_manifold_has_an_answer_to_every_controlled_claim():
     assert asked == {id for id in known if "-controlled-" in id}
 
 
+@pytest.mark.heavy
 def test_networks_trained_alike_are_a_pair_and_checkpoints_on_images():
     world = worlds.random_subspace(image=(4, 8), ambient_dim=32, dim=4, reference_models=9, samples=64, seed=0)
     assert world.subject.input_shape == (4, 8)
@@ -214,7 +225,7 @@ def test_networks_trained_alike_are_a_pair_and_checkpoints_on_images():
     assert {"two-phases-controlled-builtin", "off-manifold-energy-controlled-spectrum"} <= set(ran)
 
 
-@pytest.mark.parametrize("name", ["random subspace", pytest.param("rotated copy", marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("name", marked("random subspace", "rotated copy"))
 def test_an_unrelated_manifold_supports_stated_claims_and_not_controlled_ones(name):
     world = worlds.WORLDS[name](seed=0, samples=64)
     findings = {finding.id: finding for finding in dmmcheck.run(world.subject).findings}
@@ -260,17 +271,17 @@ def test_a_haar_random_classifier_is_seldom_taken_for_one_related_to_the_manifol
 DEPTH, MAIN_EFFECT = (f"adversarial-training-deepens-mechanism-{variant}" for variant in ("depth", "main-effect"))
 
 
-@pytest.mark.parametrize(
-    ("name", "verdicts"),
-    [
-        ("standard and robust", {"supported"}),
-        ("robust and standard", {"refuted"}),
-        ("model with itself", {"refuted", "inconclusive"}),
-    ],
-)
-def test_adversarial_training_deepens(name, verdicts):
+DEEPENS = {
+    "standard and robust": {"supported"},
+    "robust and standard": {"refuted"},
+    "model with itself": {"refuted", "inconclusive"},
+}
+
+
+@pytest.mark.parametrize("name", marked(*DEEPENS))
+def test_adversarial_training_deepens(name):
     _, findings = judged(name, tiers=("stated", "mechanism"))
-    assert {findings[id].verdict for id in (DEPTH, MAIN_EFFECT)} <= verdicts
+    assert {findings[id].verdict for id in (DEPTH, MAIN_EFFECT)} <= DEEPENS[name]
 
 
 def test_three_checkpoints_are_too_few_for_two_phases():
@@ -292,7 +303,14 @@ def transformed(world):
     return reduce(lambda world, transform: transform(world), TRANSFORMS.values(), world)
 
 
-@pytest.mark.parametrize("name", ["normal nearly in N", "half way", "standard and robust", "saturated"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(pytest.param(name, marks=pytest.mark.heavy) for name in ("normal nearly in N", "standard and robust")),
+        "half way",
+        "saturated",
+    ],
+)
 def test_a_turned_scaled_and_shuffled_world_has_the_same_verdicts_gates_included(name):
     world, findings = judged(name, tiers=("stated", "mechanism"))
     report = dmmcheck.run(transformed(world).subject, tiers=("stated", "mechanism"))
@@ -319,10 +337,10 @@ def is_clear(item, world):
 
 @pytest.mark.parametrize(
     "name",
-    [
+    marked(
         *("normal in N", "normal in T", "sphere", "shallow dimples", "deep dimples", "blind off-manifold"),
         *("classes on a line", "classes that change places", "robust and standard", "two phases", "reversed phases"),
-    ],
+    ),
 )
 def test_verdicts_stay_in_other_coordinates_units_and_order(name):
     world = worlds.WORLDS[name](seed=1, samples=64)

@@ -18,6 +18,7 @@ from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ConfigError, DmmError, ModelError, SubjectError
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.inference.types import Cost
+from dmmcheck.measurement import nulls
 from dmmcheck.registry import GATES
 from dmmcheck.report import json, markdown, terminal
 from dmmcheck.run import Run
@@ -208,7 +209,8 @@ def test_alpha_is_shared_by_the_gating_tests_that_the_subject_allows_whatever_is
     assert whole()["off-manifold-energy-controlled-builtin"].confidence == 0.95  # advisory: the whole alpha
 
 
-def test_gating_is_what_the_settings_say():
+def test_gating_is_what_the_settings_say(monkeypatch):
+    monkeypatch.setitem(nulls.BUDGETS, "energy", nulls.DrawBudget(3, 99, 99))  # whether a claim gates needs no draw
     report = dmmcheck.run(world().subject, checks=["off-manifold-energy"], gate=("controlled",))
     assert {finding.tier: finding.gating for finding in report.findings} == {"stated": False, "controlled": True}
 

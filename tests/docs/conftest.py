@@ -35,6 +35,11 @@ def small_runs(monkeypatch):
 
 
 @pytest.fixture(autouse=True)
+def registries(own_registries):
+    """What a page declares is forgotten after the test."""
+
+
+@pytest.fixture(autouse=True)
 def outside_ci(monkeypatch):
     for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "CI", "BUILD_NUMBER", "PYTEST_ADDOPTS", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)

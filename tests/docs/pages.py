@@ -86,12 +86,11 @@ class Folder:
 
     Args:
         pytester: Of the test; its folder is the one.
-        isolated: Run pytest in processes of its own, since what a page declares stays in the registries.
     """
 
-    def __init__(self, pytester: pytest.Pytester, *, isolated: bool) -> None:
+    def __init__(self, pytester: pytest.Pytester) -> None:
         self.path = pytester.path
-        self._pytest = pytester.runpytest_subprocess if isolated else pytester.runpytest_inprocess
+        self._pytest = pytester.runpytest_inprocess
 
     def write(self, block: Block) -> None:
         """Write the file of a block, or add to it."""

@@ -11,7 +11,6 @@ import pytest
 from pages import EXECUTED, Block, Folder, blocks, read
 
 QUICK_START = ("pyproject.toml", "model.py")
-ISOLATED = {"docs/extending.md"}  # it declares checks, controls, gates and formats
 LONGEST_EXAMPLE = 20  # lines of code
 
 
@@ -100,11 +99,11 @@ def reason_not_to_run(block: Block) -> str:
 
 
 def follow(page: str, pytester: pytest.Pytester, *, heavy: bool) -> None:
-    """Write the files of a page and run its commands, in the order of the page; the light ones, or all.
+    """Write the files of a page and run its commands, in the order of the page: the light ones, or the heavy ones.
 
     It starts in the folder of the quick start, which tutorial and extending go on from.
     """
-    folder = Folder(pytester, isolated=page in ISOLATED)
+    folder = Folder(pytester)
     for block in blocks("README.md"):
         if block.file in QUICK_START:
             folder.write(block)
@@ -113,7 +112,7 @@ def follow(page: str, pytester: pytest.Pytester, *, heavy: bool) -> None:
             folder.write(block)
         for line in [] if reason_not_to_run(block) else block.commands:
             command = COMMANDS[page, line]
-            if heavy or not command.heavy:
+            if command.heavy == heavy:
                 status, printed = folder.run(line)
                 assert status in command.statuses, f"{line}\n{printed}"
                 assert re.search(command.prints, printed, re.MULTILINE), f"{line}\n{printed}"
@@ -145,7 +144,6 @@ def test_page_runs(page, pytester):
     follow(page, pytester, heavy=False)
 
 
-@pytest.mark.heavy
 def test_own_parts_appear_in_the_table_and_in_the_report(pytester):
     follow("docs/extending.md", pytester, heavy=False)
     report = json.loads((pytester.path / "report.json").read_text(encoding="utf-8"))
@@ -174,7 +172,7 @@ def assert_documented(report) -> None:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("page", sorted({page for (page, _), command in COMMANDS.items() if command.heavy}))
-def test_every_command_of_a_page_runs(page, pytester):
+def test_heavy_commands_of_a_page_run(page, pytester):
     follow(page, pytester, heavy=True)
 
 

@@ -109,6 +109,6 @@ def test_what_a_section_holds_is_measured(heading, tmp_path, monkeypatch):
 @pytest.mark.parametrize("heading", ["Tables"])
 def test_the_command_prints_a_table(heading, pytester):
     write(heading, pytester.path)
-    status, printed = Folder(pytester, isolated=True).run(ONE)
+    status, printed = Folder(pytester).run(ONE)
     assert status in {0, 1}, printed
     assert re.search(r"^off-manifold-energy .*(supported|refuted|inconclusive)", printed, re.MULTILINE), printed

@@ -92,7 +92,9 @@ STOPS = {
 }
 
 
-@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize(
+    "stop", [pytest.param(stop, marks=[pytest.mark.heavy] * (stop != "killed in collection")) for stop in STOPS]
+)
 def test_an_old_report_does_not_outlive_the_start_of_a_run(project, stop):
     """A run that is killed or interrupted before its first test leaves no report, and none of an earlier run either."""
     for name in ("r.json", "r.md"):

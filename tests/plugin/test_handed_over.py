@@ -104,7 +104,7 @@ ALL_GATES = {"pipeline", "loader", "forest", "noise"}
 """The others leave out gates that search."""
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.heavy] * (name == "forest")) for name in CASES])
 def test_what_is_held_runs_or_ends_in_one_sentence(pytester, name, monkeypatch):
     keys, words = CASES[name]
     if name not in ALL_GATES:

@@ -142,7 +142,6 @@ def run(tmp_path_factory) -> Run:
     return Run(folder, done.returncode, [*done.stdout.splitlines(), *done.stderr.splitlines()])
 
 
-@pytest.mark.heavy
 def test_the_report_is_that_of_the_function(run, monkeypatch):
     monkeypatch.chdir(run.folder)
     exec(FEWER_GATES, {})
