@@ -88,7 +88,7 @@ def _remedy(config: pytest.Config, folder: Path) -> str:
 def has_check_id(config: pytest.Config) -> bool:
     """Whether an argument is the node id of a check, e.g. ``pyproject.toml::boundary-clings-stated-builtin``."""
     named = [_path(config, arg) for arg in config.args if "::" in arg]
-    return any(path.resolve() in named for path in _candidates(config) if path.suffix != ".py")
+    return bool(named) and any(path.resolve() in named for path in _candidates(config) if path.suffix != ".py")
 
 
 def extend_args(config: pytest.Config, root_file: Path, *, only: bool) -> None:
