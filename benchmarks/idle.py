@@ -154,8 +154,9 @@ def main() -> None:
     """Print the table, and exit with an error where a run with dmmcheck takes too long."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true", help="few runs, without the bound")
-    is_short = parser.parse_args().smoke
-    runs = FEW_RUNS if is_short else RUNS
+    parser.add_argument("--runs", type=int, default=RUNS, help="pairs of runs of each project")
+    options = parser.parse_args()
+    is_short, runs = options.smoke, FEW_RUNS if options.smoke else options.runs
     with tempfile.TemporaryDirectory() as folder:
         spent = measured(runs, Path(folder))
     rows = [

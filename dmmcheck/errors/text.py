@@ -9,9 +9,9 @@ from typing import Any
 LONGEST = 2000  # characters of one text
 LONGEST_VALUE = 80  # characters of a value in a message
 LONGEST_MESSAGE = 600  # characters of the message of an exception of the user's code
-WORKFLOW_COMMAND = r"(^|\s)(::|##\[)"
-"""What begins a command to a CI system at the beginning of a line; compiled when it is first used, not at import."""
-_CUT = r"… \(\d+ characters\)$"
+WORKFLOW_COMMAND = re.compile(r"(^|\s)(::|##\[)")
+"""What begins a command to a CI system at the beginning of a line."""
+_CUT = re.compile(r"… \(\d+ characters\)$")
 
 
 def harmless(text: str) -> str:
@@ -24,7 +24,7 @@ def harmless(text: str) -> str:
     """
     if not text.isascii() or not text.isprintable():
         text = "".join(map(_spelled, _cut(text)))
-    return re.sub(WORKFLOW_COMMAND, lambda found: f"{found[1]}{found[2][0]} {found[2][1:]}", _cut(text))
+    return WORKFLOW_COMMAND.sub(lambda found: f"{found[1]}{found[2][0]} {found[2][1:]}", _cut(text))
 
 
 def harmless_lines(text: str) -> str:
@@ -75,7 +75,7 @@ def described(error: BaseException) -> str:
 
 def _cut(text: str) -> str:
     """The text, or its beginning and its length if it is too long; a text that is cut already stays as it is."""
-    if len(text) <= LONGEST or (len(text) <= LONGEST + 30 and re.search(_CUT, text)):
+    if len(text) <= LONGEST or (len(text) <= LONGEST + 30 and _CUT.search(text)):
         return text
     return _shortened(text, LONGEST)
 
