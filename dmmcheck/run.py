@@ -23,7 +23,8 @@ from dmmcheck.config.settings import CheckSettings, Settings, refuse_settings
 from dmmcheck.errors import BaselineError, ConfigError, DmmError, is_out_of_time
 from dmmcheck.errors.text import shown
 from dmmcheck.inference import stats
-from dmmcheck.inference.types import AGAINST_BASELINE, BEYOND_CHANCE, SEARCH, Cost, EffortName
+from dmmcheck.inference.cost import Cost
+from dmmcheck.inference.types import AGAINST_BASELINE, BEYOND_CHANCE, SEARCH, EffortName
 from dmmcheck.judge import draft, is_per_input, judge, values_of
 from dmmcheck.loading.attacks import load_attacks
 from dmmcheck.manifolds.fields import TangentField

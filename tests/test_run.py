@@ -16,8 +16,8 @@ from dmmcheck import worlds
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ConfigError, DmmError, ModelError, SubjectError
+from dmmcheck.inference.cost import Cost
 from dmmcheck.inference.evidence import Evidence
-from dmmcheck.inference.types import Cost
 from dmmcheck.measurement import nulls
 from dmmcheck.registry import GATES
 from dmmcheck.report import json, markdown, terminal

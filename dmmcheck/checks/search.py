@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from dmmcheck.checks.base import Check, Test, declare
 from dmmcheck.errors import CheckError
+from dmmcheck.inference.cost import Cost
 from dmmcheck.inference.evidence import Claim, Evidence
-from dmmcheck.inference.types import BUILTIN, SEARCH, Cost, SearchKind
+from dmmcheck.inference.types import BUILTIN, SEARCH, SearchKind
 from dmmcheck.report.model import Finding
 
 if TYPE_CHECKING:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from dmmcheck.errors.text import shown
 from dmmcheck.inference.types import BUILTIN, GATES, MIN_INPUTS
-from dmmcheck.registry import CONTROLS, wrong_call
 
 PYPROJECT, OWN_FILE = "pyproject.toml", "dmmcheck.toml"
 PREFIX = "--dmm-"  # of options of pytest; the console command has the same ones without dmm-
@@ -118,6 +116,13 @@ def parse_toml(text: str) -> dict[str, Any]:
     return content
 
 
+def _shown(value: Any) -> str:
+    """The value in the words of a message."""
+    from dmmcheck.errors.text import shown  # noqa: PLC0415  # needed for error messages only
+
+    return shown(value)
+
+
 def text(value: Any) -> str:
     """Return the text, stripped, unless it is empty, has control characters, or is too long for a path."""
     if not isinstance(value, str) or not value.strip():
@@ -191,19 +196,21 @@ def _attacks(value: Any) -> tuple[Any, ...]:
     """Return the names of torchattacks, references to code, and objects; each attack once, and no two with one name."""
     if not isinstance(value, (list, tuple)):
         raise ValueError('a list of names of torchattacks, "pkg.mod:attr", or attacks, e.g. ["fab"]')
+    from dmmcheck.registry import CONTROLS  # noqa: PLC0415  # not in a run of pytest that sets no attacks
+
     attacks = {part if isinstance(part, str) else id(part): part for part in map(_attack, value)}
     seen: dict[str, Any] = {}
     for attack in attacks.values():
         name = attack_name(attack)
         if name in {BUILTIN, *CONTROLS.names}:
             raise ValueError(
-                f"attacks with names of their own ({shown(attack)} has the name {name!r}, which reports use otherwise)"
+                f"attacks with names of their own ({_shown(attack)} has the name {name!r}, which reports use otherwise)"
                 "; rename that attack"
             )
         if name in seen:
             raise ValueError(
-                f"attacks with different names ({shown(seen[name])} and {shown(attack)} both have the name {name!r}); "
-                "rename one of them"
+                f"attacks with different names ({_shown(seen[name])} and {_shown(attack)} both have the name {name!r})"
+                "; rename one of them"
             )
         seen[name] = attack
     return tuple(attacks.values())
@@ -214,11 +221,11 @@ def _attack(value: Any) -> Any:
     if isinstance(value, str):
         return _reference_or_name(text(value))
     if isinstance(value, type) or not callable(value):
-        raise ValueError(f"attacks that can be called ({shown(value)} cannot); pass an object, e.g. MyAttack()")
+        raise ValueError(f"attacks that can be called ({_shown(value)} cannot); pass an object, e.g. MyAttack()")
     wrong = wrong_signature(value)
     if wrong:
         raise ValueError(
-            f"attacks that can be called with {ATTACK_SIGNATURE} ({shown(value)} cannot: {wrong}); give it this "
+            f"attacks that can be called with {ATTACK_SIGNATURE} ({_shown(value)} cannot: {wrong}); give it this "
             "signature"
         )
     return value
@@ -228,7 +235,7 @@ def _reference_or_name(value: str) -> str:
     if ":" not in value and "." in value:
         raise ValueError(
             "names of torchattacks, or references of the form pkg.mod:attr or path.py:attr "
-            f"({shown(value)} has a dot and no colon){colon_hint(value)}"
+            f"({_shown(value)} has a dot and no colon){colon_hint(value)}"
         )
     return value if ":" in value else value.lower()
 
@@ -246,6 +253,8 @@ def wrong_signature(attack: Callable[..., Any]) -> str:
         >>> wrong_signature(lambda model, x: None)
         'too many positional arguments'
     """
+    from dmmcheck.registry import wrong_call  # noqa: PLC0415  # as in _attacks
+
     return wrong_call(attack, None, None, None, space=None, generator=None)
 
 
@@ -280,7 +289,7 @@ def _gates(value: Any) -> tuple[str, ...]:
     unknown = [gate for gate in gates if gate not in GATES]
     if unknown:
         raise ValueError(
-            f"a list of {', '.join(GATES)} ({shown(unknown[0])} is none of them{did_you_mean(unknown[0], GATES)})"
+            f"a list of {', '.join(GATES)} ({_shown(unknown[0])} is none of them{did_you_mean(unknown[0], GATES)})"
         )
     return gates
 

@@ -1,8 +1,7 @@
-"""The types that all parts of the package share: verdicts, tiers, directions and costs; no heavy imports."""
+"""The types that all parts of the package share: verdicts, tiers and directions; no heavy imports."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal["supported", "refuted", "inconclusive", "not-run"]
@@ -37,34 +36,3 @@ BUILTIN = "builtin"
 """The variant of a check without other variants, and the name of the built-in search among the attacks."""
 HOLDS_LIMIT = "the interval holds the limit"
 """The first words of the reason why a claim is inconclusive whose interval contains what is asked."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What some measurements cost.
-
-    Attributes:
-        gradient_evaluations: Number of inputs at which a gradient was evaluated.
-        forward_evaluations: Number of inputs at which the model was evaluated.
-        seconds: Wall-clock time.
-    """
-
-    gradient_evaluations: int = 0
-    forward_evaluations: int = 0
-    seconds: float = 0.0
-
-    def plus(self, other: Cost) -> Cost:
-        """Return both costs together."""
-        return Cost(
-            gradient_evaluations=self.gradient_evaluations + other.gradient_evaluations,
-            forward_evaluations=self.forward_evaluations + other.forward_evaluations,
-            seconds=self.seconds + other.seconds,
-        )
-
-    def minus(self, other: Cost) -> Cost:
-        """Return the difference of this cost and another cost that is a part of it."""
-        return Cost(
-            gradient_evaluations=self.gradient_evaluations - other.gradient_evaluations,
-            forward_evaluations=self.forward_evaluations - other.forward_evaluations,
-            seconds=max(0.0, self.seconds - other.seconds),
-        )

@@ -18,7 +18,8 @@ from dmmcheck.attacks.search import boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.errors import CheckError, DmmError, ModelError, one_error
 from dmmcheck.inference import stats
-from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, Cost, EffortName
+from dmmcheck.inference.cost import Cost
+from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, EffortName
 from dmmcheck.manifolds.fields import Field, TangentField, fingerprint, tangent_of
 from dmmcheck.measurement.address import SHARED, UnaddressableError, address_of, is_stored
 from dmmcheck.measurement.meter import Meter, part_of

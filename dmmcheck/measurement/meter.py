@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from dmmcheck.errors import OutOfTimeError
-from dmmcheck.inference.types import Cost
+from dmmcheck.inference.cost import Cost
 from dmmcheck.models.tally import TALLY, Tally
 
 SOUNDNESS, SEARCH, NULLS, REFITS, OTHER = "soundness", "search", "nulls", "refits", "other"

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from dmmcheck.inference.types import Cost
+from dmmcheck.inference.cost import Cost
 from dmmcheck.measurement.store import Store
 from dmmcheck.measurement.workers import Done, use_threads
 from dmmcheck.registry import Registry

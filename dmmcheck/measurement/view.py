@@ -15,8 +15,9 @@ from torch import Tensor
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.errors import CheckError
+from dmmcheck.inference.cost import Cost
 from dmmcheck.inference.evidence import Floats
-from dmmcheck.inference.types import ARMS, BUILTIN, ArmName, Cost, EffortName
+from dmmcheck.inference.types import ARMS, BUILTIN, ArmName, EffortName
 from dmmcheck.manifolds.base import Manifold
 from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, SharedField, TangentField
 from dmmcheck.manifolds.rotations import Rotation

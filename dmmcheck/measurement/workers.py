@@ -19,7 +19,7 @@ import torch
 
 from dmmcheck.errors import ConfigError
 from dmmcheck.errors.text import told
-from dmmcheck.inference.types import Cost
+from dmmcheck.inference.cost import Cost
 from dmmcheck.report.wording import duration
 
 ATTEMPTS = 3  # how often shards that were lost with their process are handed out

@@ -7,14 +7,14 @@ turns a verdict into an outcome of pytest, and `makereport` sends the finding wi
 process. There `results` keeps the findings, and `terminal_summary` prints the table, writes the reports and sets the
 exit status. `parametrize` does the same for test functions of the user.
 
-Hooks import their modules when they are called: without ``--dmm`` nothing heavy is loaded.
+Hooks import their modules when they are called: without ``--dmm`` nothing heavy is loaded. Those that pytest calls for
+each test are in `item_hooks`, and are taken away where no test is a check.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from dmmcheck.pytest_plugin.old_reports import OldReports
     from dmmcheck.pytest_plugin.session import SubjectSession
     from dmmcheck.pytest_plugin.terminal_summary import RunSummary
+
+pytest_plugins = ("dmmcheck.pytest_plugin.item_hooks",)
+"""pytest registers these modules with this one."""
+RECORDER = "dmmcheck-recorder"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -48,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the mark and the recorder; where checks are to run, read the settings and choose the tests."""
     config.addinivalue_line("markers", f"{MARK}: a claim about the geometry of a classifier, tested by dmmcheck")
     if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Recorder(config), "dmmcheck-recorder")
+        config.pluginmanager.register(Recorder(config), RECORDER)
     if config.getoption("--dmm-report"):
         from dmmcheck.pytest_plugin.selection import check_reports
 
@@ -105,59 +109,13 @@ def dmm_check(request: pytest.FixtureRequest) -> Callable[[], Any]:
     return resolve(request)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a check whose subject has proved unusable in an earlier check."""
-    if item.get_closest_marker(MARK):
-        from dmmcheck.pytest_plugin.makereport import skip_if_unusable
-
-        skip_if_unusable(item)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Test a distance beside the baseline without the body of a test function under `dmmcheck.parametrize`."""
-    __tracebackhide__ = True
-    if ARGUMENT not in pyfuncitem.fixturenames:
-        return None
-    from dmmcheck.pytest_plugin.parametrize import concluded_distance
-
-    return concluded_distance(pyfuncitem)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
-    """Collect what Hypothesis says of a search."""
-    if not item.get_closest_marker(MARK):
-        return (yield)
-    from dmmcheck.pytest_plugin.items import is_search
-
-    if not is_search(item):
-        return (yield)
-    from dmmcheck.strategies.statistics import statistics_collected
-
-    with statistics_collected(item.nodeid, partial(setattr, item, "hypothesis_statistics")):
-        return (yield)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add the finding of a check to pytest's report of the test."""
-    report = yield
-    if item.get_closest_marker(MARK):
-        from dmmcheck.pytest_plugin.makereport import add_record
-
-        add_record(report, item, call.excinfo)
-    return report
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_report_teststatus(report: pytest.TestReport) -> tuple[str, str, tuple[str, dict[str, bool]]] | None:
-    """Give inconclusive claims and advisory refutations outcome words of their own."""
-    word = getattr(report, "dmmcheck_word", "")
-    return (word, "?" if word == "inconclusive" else "a", (word.upper(), {"yellow": True})) if word else None
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Where no test is a check, take away all hooks that pytest would call for each test."""
+    manager = session.config.pluginmanager
+    if collection_root.ROOT_FILE in session.config.stash or any(map(options.is_check, session.items)):
+        return
+    for name in filter(manager.has_plugin, (*pytest_plugins, RECORDER)):
+        manager.unregister(name=name)
 
 
 class Recorder:

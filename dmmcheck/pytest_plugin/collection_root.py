@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from dmmcheck.config.schema import OWN_FILE, PYPROJECT
-from dmmcheck.errors import ConfigError
 
 CONFTEST = "conftest.py"
 ROOT_FILE = pytest.StashKey[Path]()
@@ -24,6 +23,7 @@ def find_root_file(config: pytest.Config) -> Path:
         ConfigError: None of them exists, or the settings cannot be read.
     """
     from dmmcheck.config.settings import find_settings  # noqa: PLC0415  # only where checks are to run
+    from dmmcheck.errors import ConfigError  # noqa: PLC0415
 
     root = config.rootpath
     settings, _ = find_settings(root)
@@ -48,6 +48,7 @@ def refuse_ignored_settings(config: pytest.Config) -> None:
         ConfigError: There are such settings.
     """
     from dmmcheck.config.settings import find_settings  # noqa: PLC0415  # only where checks are to run
+    from dmmcheck.errors import ConfigError  # noqa: PLC0415
 
     here, root = config.invocation_params.dir.resolve(), config.rootpath.resolve()
     if config.getoption("rootdir") or config.getoption("inifilename"):
@@ -88,7 +89,7 @@ def _remedy(config: pytest.Config, folder: Path) -> str:
 def has_check_id(config: pytest.Config) -> bool:
     """Return whether an argument is the node id of a check, e.g. ``pyproject.toml::boundary-clings-stated-builtin``."""
     named = [_path(config, arg) for arg in config.args if "::" in arg]
-    return any(path.resolve() in named for path in _candidates(config) if path.suffix != ".py")
+    return bool(named) and any(path.resolve() in named for path in _candidates(config) if path.suffix != ".py")
 
 
 def extend_args(config: pytest.Config, root_file: Path, *, only: bool) -> None:

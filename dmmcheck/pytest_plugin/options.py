@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,15 +25,16 @@ def add_options(parser: pytest.Parser) -> None:
         ("--dmm-list", "print every check with its tiers, claim, needs and source, then stop"),
     )
     for name, help in flags:
-        group.addoption(name, action="store_true", help=help)
-    group.addoption("--dmm-explain", metavar="ID", help="print the explanation of one check, then stop")
+        _add(group, name, action="store_true", help=help)
+    _add(group, "--dmm-explain", metavar="ID", help="print the explanation of one check, then stop")
     for name, metavar, help in (
         ("--dmm-checks", "ID,...", "run only these checks"),
         ("--dmm-exclude", "ID,...", "leave these checks out"),
         ("--dmm-tier", "TIER,...", "run only these tiers: stated, controlled, mechanism, search"),
     ):
-        group.addoption(name, action="append", metavar=metavar, help=help)
-    group.addoption(
+        _add(group, name, action="append", metavar=metavar, help=help)
+    _add(
+        group,
         "--dmm-report",
         action="append",
         default=[],
@@ -41,14 +43,24 @@ def add_options(parser: pytest.Parser) -> None:
     )
     for key in KEYS.values():
         if key.flag:
-            group.addoption(key.option, action="store_const", const="true", help=key.help)
+            _add(group, key.option, action="store_const", const="true", help=key.help)
         else:
-            group.addoption(key.option, metavar=key.metavar, help=key.help)
+            _add(group, key.option, metavar=key.metavar, help=key.help)
+
+
+def _add(group: pytest.OptionGroup, name: str, **attributes: Any) -> None:
+    """Add an option; pytest 9.2 compares one without ``dest`` with every other option, in each run of every project."""
+    group.addoption(name, dest=name.lstrip("-").replace("-", "_"), **attributes)
 
 
 def is_on(config: pytest.Config) -> bool:
     """Return whether ``--dmm`` or ``--dmm-only`` is given."""
     return bool(config.getoption("--dmm") or config.getoption("--dmm-only"))
+
+
+def is_check(item: pytest.Item) -> bool:
+    """Whether a test is one of a claim: it has the mark that the checks and `dmmcheck.parametrize` set."""
+    return item.get_closest_marker(MARK) is not None
 
 
 def given_keys(config: pytest.Config) -> dict[str, str]:

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from dmmcheck.errors import ReportError
-from dmmcheck.inference.types import ChanceWord, ChangeWord, Cost, Direction, Tier, Verdict
+from dmmcheck.inference.cost import Cost
+from dmmcheck.inference.types import ChanceWord, ChangeWord, Direction, Tier, Verdict
 from dmmcheck.report import evidence_json
 from dmmcheck.report.headline import headline
 from dmmcheck.report.model import (

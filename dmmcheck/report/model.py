@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from dmmcheck.errors import ReportError
-from dmmcheck.inference.types import ChanceWord, ChangeWord, Cost, Direction, Tier, Verdict
+from dmmcheck.inference.cost import Cost
+from dmmcheck.inference.types import ChanceWord, ChangeWord, Direction, Tier, Verdict
 from dmmcheck.registry import REPORT_FORMATS
 
 SCHEMA = "dmmcheck.report/2"

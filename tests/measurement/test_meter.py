@@ -8,7 +8,7 @@ from torch import nn
 
 from dmmcheck import worlds
 from dmmcheck.config.settings import Settings
-from dmmcheck.inference.types import Cost
+from dmmcheck.inference.cost import Cost
 from dmmcheck.measurement.meter import NULLS, OTHER, PARTS, SEARCH, SOUNDNESS, Meter
 from dmmcheck.models.torch import adapt
 from dmmcheck.run import Run

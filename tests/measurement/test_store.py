@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from dmmcheck import cli
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.checks.energy import off_manifold_energy
 from dmmcheck.config.settings import Settings
-from dmmcheck.inference.types import Cost
+from dmmcheck.inference.cost import Cost
 from dmmcheck.manifolds import PCA
 from dmmcheck.measurement import nulls
 from dmmcheck.measurement.address import UnaddressableError, address_of
@@ -257,36 +256,59 @@ def test_measurements_of_a_forest_are_kept(tmp_path):
     assert again.cost.parts["search"].forward_evaluations == 0
 
 
-@cache
-def undisturbed():
-    """The report of a run that nothing disturbs and that keeps nothing."""
-    return untimed(dmmcheck.run(subject(), **OPTIONS))
-
-
-KILLED = """
+IN_A_PROCESS = """
 import sys
 sys.path.insert(0, {tests!r})
 from test_store import OPTIONS, subject
 import dmmcheck
 print("ready", flush=True)
-dmmcheck.run(subject(), cache={folder!r}, **OPTIONS)
+print(dmmcheck.run(subject(), cache={folder!r}, **OPTIONS).cost.store, flush=True)
 """
+
+
+def started(folder):
+    """A process that runs on the store of a folder, and has imported what it needs."""
+    script = IN_A_PROCESS.format(tests=str(Path(__file__).parent), folder=str(folder))
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def files_of(folder):
+    """The number of the file of each entry, by address: another one where the entry was written anew."""
+    return {path.stem: path.stat().st_ino for path in Store(folder).entries()}
 
 
 @pytest.mark.parametrize("seed", [pytest.param(s, marks=pytest.mark.heavy if s else ()) for s in range(5)])
 def test_a_run_that_is_killed_leaves_a_store_that_the_next_run_continues(tmp_path, seed):
-    script = KILLED.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
-    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as process:
-        process.stdout.readline()
+    with started(tmp_path) as process:
         while process.poll() is None and not Store(tmp_path).entries():
             time.sleep(0.01)
         time.sleep(random.Random(seed).uniform(0, 1.5))
         process.kill()
-    left = len(Store(tmp_path).entries())
+    left = files_of(tmp_path)
     report = dmmcheck.run(subject(), cache=str(tmp_path), **OPTIONS)
-    assert f"{left} measurements read" in report.cost.store
+    undisturbed = dmmcheck.run(subject(), cache=str(tmp_path / "other"), **OPTIONS)
+    assert untimed(report) == untimed(undisturbed)
+    whole = files_of(tmp_path / "other")
+    assert f"{len(left)} measurements read from the store, {len(whole) - len(left)} written" in report.cost.store
     assert "damaged" not in report.cost.store
-    assert untimed(report) == undisturbed()
+    assert files_of(tmp_path).keys() == whole.keys()
+    assert files_of(tmp_path).items() >= left.items()
+
+
+@pytest.mark.heavy
+def test_two_runs_at_once_share_a_store_and_measure_what_one_does(tmp_path):
+    with started(tmp_path) as one, started(tmp_path) as other:
+        said = [process.stdout.read() for process in (one, other)]
+    alone = dmmcheck.run(subject(), cache=str(tmp_path / "other"), **OPTIONS)
+    written = [int(text.partition(" from the store, ")[2].partition(" written")[0]) for text in said]
+    whole = files_of(tmp_path / "other")
+    assert files_of(tmp_path).keys() == whole.keys()
+    assert sum(written) == len(whole)
+    again = dmmcheck.run(subject(), cache=str(tmp_path), **OPTIONS)
+    assert untimed(again) == untimed(alone)
+    assert ", 0 written" in again.cost.store
 
 
 def test_draws_that_were_searched_together_are_read_from_the_store(tmp_path):

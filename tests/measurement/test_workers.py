@@ -18,7 +18,7 @@ import views
 import dmmcheck
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import ConfigError
-from dmmcheck.inference.types import Cost
+from dmmcheck.inference.cost import Cost
 from dmmcheck.measurement import workers
 from dmmcheck.measurement.meter import Meter
 from dmmcheck.measurement.shard_worker import ShardWorker

@@ -18,7 +18,7 @@ from torch import nn
 
 import dmmcheck
 from dmmcheck.errors import ModelError, user_code
-from dmmcheck.inference.types import Cost
+from dmmcheck.inference.cost import Cost
 from dmmcheck.manifolds import PCA, LocalPCA, Subspace
 from dmmcheck.models.process_state import neutral_state
 

@@ -8,7 +8,8 @@ from typing import get_args
 
 from hypothesis import strategies as st
 
-from dmmcheck.inference.types import ChanceWord, Cost, Tier, Verdict
+from dmmcheck.inference.cost import Cost
+from dmmcheck.inference.types import ChanceWord, Tier, Verdict
 from dmmcheck.report.model import (
     Chance,
     Control,

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reports import row_of
 
-from dmmcheck.inference.types import Cost
+from dmmcheck.inference.cost import Cost
 from dmmcheck.report import markdown, terminal
 from dmmcheck.report.claims import claims
 from dmmcheck.report.model import Report, RunCost
