@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from dmmcheck.inference.cost import Cost
 from dmmcheck.inference.types import (
     AGAINST_BASELINE,
     ARMS,
@@ -18,7 +19,6 @@ from dmmcheck.inference.types import (
     SEARCH,
     TIERS,
     ArmName,
-    Cost,
     EffortName,
     Gate,
     Tier,
