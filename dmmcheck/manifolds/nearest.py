@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 STEPS = 20  # most steps, where the search begins at an encoder's code
-ENOUGH = 1e-6  # a step below this share of the code's length ends the search of a point; of rounding in float32
+ENOUGH = 1e-6  # largest share of the code's length at which a step ends the search of a point, see `_enough`
 DAMPING = 1e-3  # at the first step, as a share of the mean square of the Jacobian's columns
 LESS, MORE = 0.1, 10.0  # factors of the damping after a step that shortens the distance, and after another one
 HIGHEST = 1e6  # a higher damping ends the search of a point
@@ -26,8 +26,8 @@ def nearest_codes(
     """Return the codes (n, k) at which the L2 distance of the decoded points to points is a local minimum.
 
     Steps are those of the Levenberg-Marquardt method, each point with its own damping; a step is taken only where it
-    shortens the distance, so that no decoded point is farther than that of the code where the search began. The codes
-    of a point do not depend on the other points.
+    shortens the distance, up to rounding, so that no decoded point is farther than that of the code where the search
+    began. The codes of a point do not depend on the other points.
 
     Args:
         x: Points (n, D).
@@ -56,13 +56,32 @@ def _nearest(
         at, rest, damped = codes[active], offset[active], damping[active]
         step = _step(jacobian(at), rest, damped)
         moved = x[active] - decode(at + step)
-        better = moved.norm(dim=1) < rest.norm(dim=1)
+        better = moved.norm(dim=1) < rest.norm(dim=1) * (1 + _rounding(at.dtype))
         codes[active] = torch.where(better[:, None], at + step, at)
         offset[active] = torch.where(better[:, None], moved, rest)
         damping[active] = damped * torch.where(better, LESS, MORE).to(damped)
-        is_long = step.norm(dim=1) > ENOUGH * at.norm(dim=1).clamp_min(torch.finfo(at.dtype).tiny)
+        is_long = step.norm(dim=1) > _enough(at.dtype) * at.norm(dim=1).clamp_min(torch.finfo(at.dtype).tiny)
         active = active[is_long & (damping[active] < HIGHEST)]
     return codes
+
+
+def _enough(dtype: torch.dtype) -> float:
+    """Return the share of a code's length at which a step ends the search of a point.
+
+    A step whose share is below the square root of the rounding error changes the distance by less than rounding does.
+    """
+    share: float = min(ENOUGH, torch.finfo(dtype).eps ** 0.5)
+    return share
+
+
+def _rounding(dtype: torch.dtype) -> float:
+    """Return the share of a distance by which rounding errors of a decoder may lengthen the distance.
+
+    Near its minimum the distance hardly changes with the code. Where rounding decided which steps are taken there, the
+    code of a point would depend on the other points in a call of the decoder.
+    """
+    share: float = torch.finfo(dtype).eps ** (2 / 3)
+    return share
 
 
 def _step(jacobian: Tensor, offset: Tensor, damping: Tensor) -> Tensor:
