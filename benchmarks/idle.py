@@ -56,7 +56,7 @@ class Spent:
 
 
 def required(name: str) -> set[str]:
-    """A distribution and all that it needs here."""
+    """Return the names of a distribution and of all distributions that it requires here."""
     found, asked = set[str](), [name]
     while asked:
         one = asked.pop()
@@ -97,7 +97,7 @@ def install_dmmcheck(folder: Path) -> None:
 
 
 def write_project(folder: Path, tests: int) -> None:
-    """A project of so many tests, with a file for each 30 of them."""
+    """Write a project with a number of tests, 30 in each file."""
     folder.mkdir()
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     for start in range(0, tests, IN_A_FILE):
@@ -107,7 +107,7 @@ def write_project(folder: Path, tests: int) -> None:
 
 
 def started(project: Path, packages: Path, *options: str, output: int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-    """A run of pytest that finds the packages of one folder."""
+    """Return a run of pytest that finds the packages of one folder."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "PYTEST"))}
     environment |= {"PYTHONPATH": str(packages), "PYTHONPYCACHEPREFIX": str(packages.with_name("compiled"))}
     command = [sys.executable, "-S", "-m", "pytest", "-q", "-p", "no:cacheprovider", *options]
@@ -115,13 +115,13 @@ def started(project: Path, packages: Path, *options: str, output: int = subproce
 
 
 def has_options(packages: Path) -> bool:
-    """Whether pytest knows the options of dmmcheck where it finds the packages of this folder."""
+    """Return whether pytest knows the options of dmmcheck where it finds the packages of this folder."""
     with started(packages.parent, packages, "--help", output=subprocess.PIPE) as run:
         return "--dmm-only" in run.communicate()[0]
 
 
 def seconds(project: Path, packages: Path) -> float:
-    """Processor time of one run of pytest."""
+    """Return the processor time of one run of pytest, in seconds."""
     run = started(project, packages)
     _, status, used = os.wait4(run.pid, 0)
     run.returncode = os.waitstatus_to_exitcode(status)
@@ -131,7 +131,7 @@ def seconds(project: Path, packages: Path) -> float:
 
 
 def measured(runs: int, folder: Path) -> dict[str, Spent]:
-    """What runs of each project cost."""
+    """Return what runs of each project cost."""
     without, installed = folder / "without", folder / "installed"
     link_installed(required("pytest"), without)
     link_installed(required("pytest"), installed)

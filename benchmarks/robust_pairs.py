@@ -30,6 +30,7 @@ from benchmarks import networks
 from benchmarks.networks import Case, Images, load
 from dmmcheck.manifolds import PCA, LocalPCA
 from dmmcheck.report.model import Report
+from dmmcheck.soundness.more_effort import OF_THE_SEARCH
 from dmmcheck.worlds.dimples import PAIR_CLAIMS
 from examples.digits.training import Recipe
 
@@ -38,8 +39,6 @@ SEEDS = (21, 22, 23)
 INPUTS, DIM = 150, 16
 FITTED = 5000  # training images that a manifold is fitted on
 DEPTH = PAIR_CLAIMS[0]
-SEARCH = {"effort", "independent-attack", "found-free", "found-tangent", "found-normal"}
-"""The soundness items that fail where the search falls short."""
 SHORT = {"standard": Recipe(epochs=6), "adversarial": Recipe(epochs=6, radius=0.75)}
 
 
@@ -55,7 +54,7 @@ class Pair:
     tiers: tuple[str, ...] | None = None  # all where None
 
     def report(self, manifold: object, *, swapped: bool) -> Report:
-        """The report of a default run on the standard network, or of the claims about the swapped pair."""
+        """Return the report of a default run on the standard network, or of the claims about the swapped pair."""
         model, robust = (self.robust, self.standard) if swapped else (self.standard, self.robust)
         shown = slice(4 * self.inputs)
         fitted = slice(FITTED)
@@ -86,13 +85,13 @@ class Row:
     seconds: float
 
     def cells(self) -> tuple[str, ...]:
-        """The row of the table."""
+        """Return the row of the table."""
         counts = ", ".join(f"{count} {word}" for word, count in self.verdicts.most_common())
         short = ", ".join(self.short) or "none"
         return self.pair, self.manifold, self.depth, self.swapped, counts, short, f"{self.seconds:.0f}"
 
     def failures(self) -> Iterator[str]:
-        """Which of the bounds does not hold."""
+        """Yield a sentence for each bound that does not hold."""
         if self.depth != "supported":
             yield f"{self.pair}, {self.manifold}: the sentence about the depth of the pair is {self.depth}"
         if self.swapped != "refuted":
@@ -102,7 +101,7 @@ class Row:
 
 
 def measured(pair: Pair, name: str, manifold: object) -> Row:
-    """Both runs of a pair."""
+    """Run a pair straight and swapped, and return the row of the table."""
     start = time.process_time()
     straight, swapped = (pair.report(manifold, swapped=each) for each in (False, True))
     depths = [next(one for one in report.findings if one.id == DEPTH) for report in (straight, swapped)]
@@ -116,20 +115,20 @@ def measured(pair: Pair, name: str, manifold: object) -> Row:
         depths[0].verdict,
         depths[1].verdict,
         Counter(one.verdict for one in told),
-        tuple(dict.fromkeys(each for each in failed if each in SEARCH)),
+        tuple(dict.fromkeys(each for each in failed if each in OF_THE_SEARCH)),
         tuple(dict.fromkeys(f"{one.id}: {one.reason}" for one in told if one.verdict == "inconclusive")),
         time.process_time() - start,
     )
 
 
 def fashion(seed: int) -> Pair:
-    """A pair of max-pooling CNNs, trained once and kept under ``build/``."""
+    """Return a pair of max-pooling CNNs, trained once and kept under ``build/``."""
     kinds = [Case("Fashion-MNIST", "max-pooling CNN", training, seed) for training in ("standard", "adversarial")]
     return Pair(f"seed {seed}", *map(networks.network, kinds), load("Fashion-MNIST"), INPUTS)
 
 
 def digits(seed: int) -> Pair:
-    """A pair of networks for the 8 x 8 digits, trained shortly."""
+    """Return a pair of networks for the 8 x 8 digits, trained shortly."""
     images, made = load("digits"), []
     for training, recipe in SHORT.items():
         case = Case("digits", "CNN", training, seed)
@@ -140,14 +139,14 @@ def digits(seed: int) -> Pair:
 
 
 def estimates(images: Images, dim: int) -> Iterator[tuple[str, Callable[[], object]]]:
-    """The manifold estimates, by name."""
+    """Yield the manifold estimates, by name."""
     points = images.x_train[:FITTED].flatten(1)
     yield f"PCA, k = {dim}", lambda: PCA(dim=dim).fit(points)
     yield f"local PCA, k = {dim}", lambda: LocalPCA(dim=dim).fit(points)
 
 
 def rows(seeds: Sequence[int], *, smoke: bool) -> Iterator[Row]:
-    """A row for each pair and manifold estimate; the smoke has one."""
+    """Yield a row for each pair and manifold estimate; the smoke has one."""
     for seed in seeds:
         pair = digits(seed) if smoke else fashion(seed)
         for name, make in list(estimates(pair.images, 8 if smoke else DIM))[: 1 if smoke else None]:
@@ -158,9 +157,9 @@ def rows(seeds: Sequence[int], *, smoke: bool) -> Iterator[Row]:
 
 
 def written(found: Sequence[Row], failures: Sequence[str]) -> str:
-    """The document."""
+    """Return the document in Markdown."""
     headers = ("pair", "manifold", "depth", "swapped", "verdicts", "items of the search that fail", "seconds")
-    reasons = "\n".join(f"- {row.pair}, {row.manifold}, {reason}" for row in found for reason in row.reasons if reason)
+    reasons = "\n".join(f"- {row.pair}, {row.manifold}, {reason}" for row in found for reason in row.reasons)
     bounds = "\n".join(f"- {one}" for one in failures) or "All bounds hold."
     return (
         "# What is said of plain and adversarially trained max-pooling CNNs\n\n"

@@ -84,7 +84,7 @@ class Project:
             time.sleep(0.005)
 
     def time_to_last_write(self, run: BaseProcess) -> float:
-        """Seconds from now to the last measurement that a run adds to the store; returns when the run has ended."""
+        """Wait for the end of a run, and return the seconds until its last measurement in the store."""
         start = last = time.monotonic()
         count = len(self.store.entries())
         while run.is_alive():
@@ -98,7 +98,7 @@ class Project:
         shutil.rmtree(self.folder / "kept", ignore_errors=True)
 
     def ended(self, run: BaseProcess, report: str = REPORT) -> dict[str, Any]:
-        """The report of a run that was started, when it has ended."""
+        """Return the report of a run that was started, when it has ended."""
         run.join()
         if run.exitcode != 0:
             sys.exit(f"a run ended with the exit status {run.exitcode}")
@@ -114,19 +114,19 @@ def compile_once(folder: Path) -> None:
 
 
 def counted(report: Mapping[str, Any], what: str) -> int:
-    """How many measurements all processes of a run read, wrote, or found damaged."""
+    """Return how many measurements all processes of a run read, wrote, or found damaged."""
     return sum(map(int, re.findall(COUNTS[what], report["cost"]["store"])))
 
 
 def without_times(report: Mapping[str, Any]) -> dict[str, Any]:
-    """What two equal reports agree in."""
+    """Return the parts of a report that are the same in equal reports."""
     kept = {name: part for name, part in report.items() if name not in {"created", "run", "cost"}}
     findings = [{name: part for name, part in one.items() if name != "cost"} for one in report["findings"]]
     return {**kept, "findings": findings}
 
 
 def undisturbed(folder: Path, workers: tuple[int, ...]) -> Project:
-    """A project, and what its runs leave: with each number of workers the same."""
+    """Return a project after undisturbed runs, which leave the same with each number of workers."""
     project = Project(folder)
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (folder / "pyproject.toml").write_text(SETTINGS, encoding="utf-8")
@@ -146,7 +146,7 @@ def undisturbed(folder: Path, workers: tuple[int, ...]) -> Project:
 
 
 def differences(project: Project, report: Mapping[str, Any], written: int) -> Iterator[str]:
-    """What is wrong with the report of a run, and with the store that it leaves, where so many were missing in it."""
+    """Yield what is wrong with the report and the store of a run that had to write this number of measurements."""
     if without_times(report) != project.whole:
         yield "another report"
     if frozenset(path.name for path in project.store.entries()) != project.names:
@@ -187,7 +187,7 @@ def change_a_byte(path: Path, generator: random.Random) -> bytes:
 
 
 def unnoticed(project: Project, trials: int) -> int:
-    """How many of so many changes of one byte of one measurement a store does not notice."""
+    """Change one byte of one measurement in each trial, and return how many changes the store does not notice."""
     generator, missed = random.Random(1), 0
     entries = project.store.entries()
     for _ in range(trials):
@@ -228,7 +228,7 @@ def shared_by(project: Project, workers: int) -> list[str]:
 
 
 def second_run(runs: list[dict[str, Any]]) -> tuple[str, bool]:
-    """How long two runs measured, and whether the second one took little enough and gave the same."""
+    """Return the measuring times in words, and whether the second run was fast enough and its report equal."""
     first, second = (run["cost"]["total"]["seconds"] for run in runs)
     is_equal = without_times(runs[0]) == without_times(runs[1])
     said = f"{first:.2f} s, then {second:.2f} s ({second / first:.1%}, at most {MOST:.0%})"
@@ -236,7 +236,7 @@ def second_run(runs: list[dict[str, Any]]) -> tuple[str, bool]:
 
 
 def demo(folder: Path) -> list[dict[str, Any]]:
-    """The reports of two runs of `make demo` with one store that is empty at first."""
+    """Return the reports of two runs of `make demo` with one store that is empty at first."""
     path = folder / "demo.json"
     options = (f"--dmm-cache={folder / 'demo'}", f"--dmm-report={path}")  # joined by =, or pytest takes paths for tests
     runs = []

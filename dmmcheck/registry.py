@@ -104,7 +104,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def module_of(function: Callable[..., Any]) -> str:
-    """Return the module that a function is defined in; "" where it is not known."""
+    """Return the name of the module that defines a function; "" where the module is not known."""
     return str(getattr(unwrapped(function), "__module__", None) or "")
 
 

@@ -40,12 +40,12 @@ class Planned:
 
     @property
     def tier(self) -> Tier:
-        """Its tier."""
+        """The tier of the test: stated, controlled, mechanism or search."""
         return self.test.tier
 
     @property
     def variant(self) -> str:
-        """Its variant."""
+        """The variant, which tells tests of one check and tier apart; ``builtin`` where there is only one."""
         return self.test.variant
 
     @property

@@ -117,7 +117,7 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    """The value in the words of a message."""
+    """Return the value in the words of a message."""
     from dmmcheck.errors.text import shown  # noqa: PLC0415  # needed for error messages only
 
     return shown(value)

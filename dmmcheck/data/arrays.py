@@ -114,7 +114,7 @@ def _of_frame(frame: Any, name: str) -> tuple[Any, str]:
 
 
 def _writable(values: Any) -> Any:
-    """Return an array that torch may share memory with: a copy of one that must not be written to."""
+    """Return the array, or a copy of an array that is read-only, since torch writes to memory that it shares."""
     return values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Cost:
-    """What some measurements cost.
+    """The numbers of model evaluations and the time that some measurements took.
 
     Attributes:
         gradient_evaluations: Number of inputs at which a gradient was evaluated.
@@ -20,7 +20,7 @@ class Cost:
     seconds: float = 0.0
 
     def plus(self, other: Cost) -> Cost:
-        """Both costs together."""
+        """Return both costs together."""
         return Cost(
             gradient_evaluations=self.gradient_evaluations + other.gradient_evaluations,
             forward_evaluations=self.forward_evaluations + other.forward_evaluations,
@@ -28,7 +28,7 @@ class Cost:
         )
 
     def minus(self, other: Cost) -> Cost:
-        """This cost without another one that is part of it."""
+        """Return the difference of this cost and another cost that is a part of it."""
         return Cost(
             gradient_evaluations=self.gradient_evaluations - other.gradient_evaluations,
             forward_evaluations=self.forward_evaluations - other.forward_evaluations,

@@ -143,7 +143,7 @@ def _by_likelihood(logs: Tensor, count: int) -> float:
 
 
 def _settled(values: Sequence[float]) -> float:
-    """Return the first value that the next one does not undercut by more than 10 %; the last value if there is none."""
+    """Return the first value whose successor is at most 10 % smaller; the last value where there is no such value."""
     pairs = pairwise(values)
     return next((value for value, following in pairs if following >= (1 - FALLS) * value), values[-1])
 

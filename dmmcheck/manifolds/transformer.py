@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 
 
 class TransformerManifold:
-    """A fitted transformer with ``transform`` and ``inverse_transform`` as a manifold.
+    """A manifold whose points are inverse_transform(transform(x)) of a fitted scikit-learn transformer.
 
     Where the inverse is affine, as of PCA and of a pipeline of scalers and PCA, its basis is exact and all points share
     it. Elsewhere, as of KernelPCA, the tangent space at a point follows from central differences of the inverse in

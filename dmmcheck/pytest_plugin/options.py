@@ -59,7 +59,7 @@ def is_on(config: pytest.Config) -> bool:
 
 
 def is_check(item: pytest.Item) -> bool:
-    """Whether a test is one of a claim: it has the mark that the checks and `dmmcheck.parametrize` set."""
+    """Return whether a test has the mark of a claim, which the checks and `dmmcheck.parametrize` set."""
     return item.get_closest_marker(MARK) is not None
 
 

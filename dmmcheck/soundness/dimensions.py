@@ -63,7 +63,7 @@ def _angle(one: Tensor, other: Tensor) -> float:
 
 @gate("manifold")
 def intrinsic_dimension(context: SoundnessContext) -> Soundness:
-    """Report the dimension k of the estimate beside two estimates of the dimension of the training points."""
+    """Report the dimension k of the manifold estimate beside two estimates from the training points."""
     name, k = "intrinsic-dimension", context.manifold.dim
     if context.training_points is None:
         return info(name, f"k is {k}; the points that the manifold was fitted on are not known, nor is their dimension")
