@@ -153,8 +153,9 @@ class _Hasher:
 
     def _add_class(self, value: type) -> None:
         """Add a class: its name, and its file where the class is not one of a known library."""
-        library = value.__module__.partition(".")[0]
-        self._put("class", f"{value.__module__}.{value.__qualname__}".encode())
+        module = _module_name(value)
+        library = module.partition(".")[0]
+        self._put("class", f"{module}.{value.__qualname__}".encode())
         if library in LIBRARIES:
             return
         try:
@@ -204,6 +205,20 @@ def _reduced(value: Any) -> list[Any]:
     if isinstance(parts, str):
         return [parts]
     return [parts[1], *parts[2:3], *(list(items) for items in parts[3:5] if items is not None)]
+
+
+def _module_name(value: type) -> str:
+    """Return the name that the module of a class is imported by.
+
+    A compiled module may tell its classes only the last part of its name, as ``sklearn._loss._loss`` of older versions
+    of scikit-learn does.
+    """
+    own = value.__module__
+    if own.partition(".")[0] in LIBRARIES:
+        return own
+    modules = list(sys.modules.items())
+    holders = [name for name, one in modules if name.endswith(own) and vars(one).get(value.__name__) is value]
+    return max(holders, key=len, default=own)
 
 
 def _is_in_its_module(value: type) -> bool:

@@ -12,11 +12,16 @@ HEAVY = {"torch", "numpy", "sklearn", "scipy", "hypothesis"}
 
 PER_TEST = ("pytest_runtest_", "pytest_pyfunc_call", "pytest_report_teststatus", "pytest_fixture_")
 """How the names of the hooks begin that pytest calls for each test."""
+OURS = {
+    *("pytest_runtest_setup", "pytest_runtest_call", "pytest_runtest_makereport", "pytest_runtest_logreport"),
+    *("pytest_pyfunc_call", "pytest_report_teststatus"),
+}
+"""The hooks of each test that dmmcheck implements where a test is a check."""
 HOOKS = f"""
 def test_hooks(pytestconfig):
-    hooks = [hook for name, hook in vars(pytestconfig.hook).items() if name.startswith({PER_TEST})]
-    assert len(hooks) > 10
-    sources = {{impl.function.__module__ for hook in hooks for impl in hook.get_hookimpls()}}
+    hooks = {{name: hook for name, hook in vars(pytestconfig.hook).items() if name.startswith({PER_TEST})}}
+    assert hooks.keys() >= {OURS}
+    sources = {{impl.function.__module__ for hook in hooks.values() for impl in hook.get_hookimpls()}}
     assert "_pytest.runner" in sources
     assert not [source for source in sources if source.startswith("dmmcheck")]
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
@@ -33,14 +34,14 @@ def scores_of(estimator: Any, role: str) -> nn.Module:
         ModelError: It is not fitted, or gives several labels to an input.
         NoExactFormError: A part of it is of a kind without a differentiable form here.
     """
+    if not isinstance(estimator, BaseEstimator):  # scikit-learn cannot say whether it is fitted
+        raise NoExactFormError(_unsupported(estimator, role))
     try:
         check_is_fitted(estimator)
     except NotFittedError as error:
         raise ModelError(
             f"the {role} is a {type(estimator).__name__} that is not fitted; call fit(x, y) first"
         ) from error
-    except (AttributeError, TypeError) as error:  # an object that scikit-learn does not know as an estimator
-        raise NoExactFormError(_unsupported(estimator, role)) from error
     return _scores(estimator, role)
 
 
