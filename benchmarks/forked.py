@@ -6,6 +6,7 @@ import gc
 import importlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
@@ -32,6 +33,7 @@ def preload() -> None:
 def silent_pytest(arguments: Sequence[str], plugins: Sequence[Any] = ()) -> int:
     """Run pytest in this process, which is a fork, without any output."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its commands in the background ignore it
     with open(os.devnull, "w") as null:
         os.dup2(null.fileno(), 1)
         os.dup2(null.fileno(), 2)

@@ -18,7 +18,9 @@ from dmmcheck.errors import ReportError
 from dmmcheck.report import json, write
 
 WRITER = f"""
+import signal
 import sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its commands in the background ignore it
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import reports
 from dmmcheck.report import write
