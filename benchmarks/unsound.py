@@ -1,6 +1,7 @@
 """Do runs on random, batch-dependent, in-place and masked parts end without a verdict, and leave everything as it was?
 
     python -m benchmarks.unsound [--tries 200]   # 200 faulty parts and 200 masked models; writes benchmarks/UNSOUND.md
+    python -m benchmarks.unsound --only masked   # one group ("faulty" or "masked"); the other one's table stays
     python -m benchmarks.unsound --smoke         # three tries of either group, writes nothing
 
 A try is a run of two stated claims on a small world of its own seed, some part of which is faulty by an amount that is
@@ -44,6 +45,10 @@ Written by `python -m benchmarks.unsound`: each try is a run of two stated claim
 the fault, before the run. "as on a copy": a model that changes its inputs in place gets copies, and so the verdicts
 of the same model that copies its inputs. "changed": what the run left other than it was, of inputs, labels, weights,
 modes, gradient flags, random states and modes of the process.
+
+The items `tangent-repeats` and `tangent-batch` were made stricter after two tries of faulty parts had given a verdict:
+one with tangent spaces that were random by 3 %, and one where they turned by 7 % with the batch. The seeds of the
+faulty parts have been looked at, therefore.
 
 """
 Fault = Callable[[Tensor, float], Tensor]
@@ -257,11 +262,12 @@ def numbers(report: Report) -> list[tuple[Any, ...]]:
     return [(found.id, found.verdict, found.estimate, found.interval) for found in report.findings]
 
 
-def rounds(tries: int) -> Iterator[Groups]:
-    """The counts after each round, which is one try of a faulty part and one of a masked model."""
-    found: Groups = {title: {kind: Tally() for kind in kinds} for title, (kinds, _) in GROUPS.items()}
+def rounds(tries: int, groups: Sequence[str]) -> Iterator[Groups]:
+    """The counts after each round, which is one try of each group."""
+    chosen = {title: GROUPS[title] for title in groups}
+    found: Groups = {title: {kind: Tally() for kind in kinds} for title, (kinds, _) in chosen.items()}
     for seed in range(tries):
-        for title, (kinds, make) in GROUPS.items():
+        for title, (kinds, make) in chosen.items():
             kind = kinds[seed % len(kinds)]
             attempt(found[title][kind], *make(kind, seed), seed)
             print(f"{seed + 1}/{tries} {kind}: {dict(found[title][kind].ends)}", file=sys.stderr, flush=True)
@@ -274,18 +280,28 @@ def table(found: dict[str, Tally]) -> str:
     head = f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
     right, total = (sum(getattr(one, name) for one in found.values()) for name in ("right", "tries"))
     rows = [one.row(name) for name, one in found.items() if one.tries]
-    return "\n".join([head, *rows, f"\n{right} of {total} as they should."])
+    when = f"{time.strftime('%Y-%m-%d')}: {right} of {total} as they should."
+    return "\n".join([head, *rows, f"\n{when}"])
+
+
+def written() -> dict[str, str]:
+    """The tables in the file, by the titles of their groups."""
+    parts = RESULTS.read_text(encoding="utf-8").split("\n## ")[1:] if RESULTS.exists() else []
+    return {title: body.strip() for title, _, body in (part.partition("\n") for part in parts)}
 
 
 def main() -> None:
     """Try faulty parts and masked models, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tries", type=int, default=200)
+    parser.add_argument("--only", choices=[title.split()[0].lower() for title in GROUPS], help="one group")
     parser.add_argument("--smoke", action="store_true", help="three tries of either group")
     options = parser.parse_args()
-    start, found = time.monotonic(), {}
-    for found in rounds(3 if options.smoke else options.tries):
-        text = "\n\n".join(f"## {title}\n\n{table(kinds)}" for title, kinds in found.items())
+    groups = [title for title in GROUPS if title.lower().startswith(options.only or "")]
+    start, found, sections = time.monotonic(), {}, {} if options.smoke else written()
+    for found in rounds(3 if options.smoke else options.tries, groups):
+        sections |= {title: table(kinds) for title, kinds in found.items()}
+        text = "\n\n".join(f"## {title}\n\n{sections[title]}" for title in GROUPS if title in sections)
         if not options.smoke:
             RESULTS.write_text(f"{HEAD}{text}\n", encoding="utf-8")
     print(f"{text}\n\n{time.monotonic() - start:.0f} s")
