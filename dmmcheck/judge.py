@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -20,7 +20,7 @@ from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.search_error import SearchError, search_error
 from dmmcheck.inference.types import BUILTIN, Direction
 from dmmcheck.measurement.measure import Measure
-from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, draw_looks, meaningless, null_draws
+from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, draw_looks, effort_beside_draws, meaningless, null_draws
 from dmmcheck.measurement.refits import refitted
 from dmmcheck.measurement.view import View
 from dmmcheck.registry import CONTROLS
@@ -28,6 +28,7 @@ from dmmcheck.report.model import Chance, Control, Finding
 from dmmcheck.soundness.attack import FOUND_LEAST
 
 ELSEWHERE_INPUTS = 32  # most inputs at which a verdict is repeated for other manifold estimates
+HOPELESS = 4  # costly looks end where more than this many times all inputs would be needed
 ERROR_INPUTS = 32  # most inputs that are searched again for the error bar of a search
 EVERY_MODEL = frozenset({"classes", "examples"})
 """What a test can need that does not depend on other models than the one that is measured."""
@@ -132,10 +133,24 @@ class _Trial:
         The intervals of all looks hold together, since these share alpha. So the verdict is that of the first look at
         which it is clear, and the word beside chance that of the first look at which it is told.
         """
-        looks = self.measure.looks
-        views = {n: self._view(n) for n in looks}
-        finding, last = _first_clear((self._look(view, self.alpha / len(looks)), n) for n, view in views.items())
+        views = {n: self._view(n) for n in self.measure.looks}
+        finding, last = _first_clear(self._looks(views))
         return finding, views[last]
+
+    def _looks(self, views: Mapping[int, View]) -> Iterator[tuple[Finding, int]]:
+        """Yield the finding of each look and its size, up to a costly one after which the next would decide nothing."""
+        alpha, most = self.alpha / len(views), max(views)
+        for n, view in views.items():
+            finding = self._look(view, alpha)
+            is_hopeless = self.test.costly_looks and FEW_INPUTS <= n < most and _is_hopeless(finding, alpha, most)
+            if is_hopeless:
+                stopped = (
+                    f"; the other {most - n} of {most} inputs were not searched, since they would hardly decide it"
+                )
+                finding = replace(finding, reason=finding.reason + stopped)
+            yield finding, n
+            if is_hopeless:
+                return
 
     def single(self) -> tuple[Finding, View]:
         """Take one look: at all inputs where the test asks for one look, else at few.
@@ -147,9 +162,10 @@ class _Trial:
         n = len(self.measure.sample.x)
         view = self._view(n if self.test.one_look else min(FEW_INPUTS, n))
         searched = self.test.draw_cost == "search"
-        view = replace(view, effort="quick" if searched else None)
         if not (searched and self.test.control):
+            view = replace(view, effort="quick" if searched else None)
             return self._look(view, self.alpha), view
+        view = replace(view, effort=effort_beside_draws(view))
         looks = draw_looks(BUDGETS["search"], self.alpha)
         return _first_clear((self._look(view, self.alpha * share, draws), draws) for draws, share in looks)[0], view
 
@@ -157,8 +173,8 @@ class _Trial:
         """Return the finding of a stated claim with the verdicts on it for other manifold estimates.
 
         These are refits of other dimensions, and one manifold that means nothing: the tangent spaces rotated at random.
-        Each takes one look at few inputs, with searches of quick effort. A claim that uses no tangent spaces has the
-        same verdict for every manifold.
+        Each takes one look at few inputs, with searches of quick effort, and of brief effort for the meaningless one. A
+        claim that uses no tangent spaces has the same verdict for every manifold.
         """
         if self.test.tier != "stated" or self.test.attack != BUILTIN:
             return finding
@@ -264,6 +280,14 @@ def _first_clear(looks: Iterable[tuple[Finding, int]]) -> tuple[Finding, int]:
             break
     finding, size = taken[-1]
     return (finding if decided is None else replace(decided, chance=finding.chance, cost=finding.cost)), size
+
+
+def _is_hopeless(finding: Finding, alpha: float, most: int) -> bool:
+    """Return whether several times all inputs would likely not decide an inconclusive finding of one value an input."""
+    if finding.verdict != "inconclusive" or finding.threshold is None or not finding.values:
+        return False
+    needed = stats.inputs_to_decide(np.array(finding.values), finding.threshold, alpha, "median")
+    return needed is None or needed > HOPELESS * most
 
 
 def _per_input(evidence: Evidence, view: View) -> tuple[float, ...]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import views
+from sklearn.ensemble import RandomForestClassifier
 
 import dmmcheck
 from dmmcheck import worlds
+from dmmcheck.checks.base import claim, declare
 from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import CheckSettings, Settings
 from dmmcheck.errors import CheckError, ModelError
@@ -18,6 +21,7 @@ from dmmcheck.inference import stats
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.inference.search_error import search_error
 from dmmcheck.judge import draft, judge, values_of
+from dmmcheck.measurement import nulls
 from dmmcheck.measurement.nulls import BUDGETS, null_draws
 from dmmcheck.run import Run
 
@@ -91,6 +95,65 @@ def test_a_test_whose_draws_evaluate_the_model_takes_one_look_at_64_inputs(cost,
     finding = decided("mine-stated-builtin")
     assert asked == [(64, effort)]
     assert (finding.verdict, finding.n) == ("refuted", 64)
+
+
+def spread_around_one(view):
+    """Numbers half of which lie on either side of 1 in every look, so that no number of inputs decides."""
+    return np.where(np.arange(view.n) % 2, 0.5, 1.5)
+
+
+def costly_looks(values, **options):
+    """The numbers of inputs that a claim with costly looks was asked for, and its finding."""
+    asked = []
+
+    def statistic(view):
+        asked.append(view.n)
+        return Evidence.of(values(view))
+
+    declare("mine", "s", claim(statistic, threshold=1.0, direction="greater", unit="ratio", **options))
+    return asked, decided("mine-stated-builtin")
+
+
+def test_costly_looks_end_where_all_inputs_would_hardly_decide():
+    asked, finding = costly_looks(spread_around_one, costly_looks=True)
+    assert asked == [32, 64]
+    assert (finding.verdict, finding.n) == ("inconclusive", 64)
+    assert "the other 64 of 128 inputs were not searched, since they would hardly decide it" in finding.reason
+
+
+def test_looks_that_cost_nothing_take_all_inputs():
+    asked, finding = costly_looks(spread_around_one)
+    assert asked == [32, 64, 128]
+    assert "not searched" not in finding.reason
+
+
+def test_costly_looks_go_on_where_more_inputs_may_decide():
+    def mostly_above(view):
+        return np.where(np.arange(view.n) % 10 < 6, 1.5, 0.5)  # 60 %: some 260 inputs decide
+
+    asked, _ = costly_looks(mostly_above, costly_looks=True)
+    assert asked == [32, 64, 128]
+
+
+@pytest.mark.parametrize(("has_gradients", "effort"), [(True, None), (False, nulls.OF_DRAWS)])
+def test_the_manifold_beside_searched_draws_is_that_of_the_run(has_gradients, effort):
+    """It takes no search of its own, except by labels alone, where a brief search is far from its end."""
+    subject = views.subject(samples=64)
+    if not has_gradients:
+        forest = RandomForestClassifier(3, random_state=0).fit(subject.x_train.numpy(), subject.y_train.numpy())
+        labels = torch.tensor(forest.predict(subject.x.numpy()))
+        subject = replace(subject, model=forest, y=labels)
+    efforts = []
+
+    def statistic(view):
+        efforts.append(view.effort)
+        return Evidence.of(np.ones(view.n))
+
+    controls = {"controls": ("rotation",), "draw_cost": "search", "min_effect": 0.05}
+    declare("mine", "s", claim(statistic, tier="controlled", threshold=1.0, direction="greater", **controls))
+    decided("mine-controlled-builtin", subject)
+    assert efforts[0] == effort
+    assert set(efforts[1:20]) == {nulls.OF_DRAWS}
 
 
 def test_the_minimum_effect_of_the_settings_replaces_the_declared_one():

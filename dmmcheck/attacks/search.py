@@ -13,7 +13,7 @@ from dmmcheck.attacks.decision_based.search import QUERIES, decision_based_searc
 from dmmcheck.attacks.minimal_norm import search as minimal_norm
 from dmmcheck.attacks.search_space import SearchSpace, spanned
 from dmmcheck.errors import AttackError
-from dmmcheck.inference.types import EffortName
+from dmmcheck.inference.types import SearchEffort
 from dmmcheck.models.base import flat, is_differentiable
 from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.torch import adapt
@@ -29,7 +29,7 @@ def boundary_search(
     normal: bool = False,
     space: SearchSpace | None = None,
     targets: Tensor | None = None,
-    effort: EffortName = "default",
+    effort: SearchEffort = "default",
     generator: torch.Generator,
     examples: tuple[Tensor, Tensor] | None = None,
     queries: int = QUERIES,
@@ -48,7 +48,8 @@ def boundary_search(
         normal: Search the orthogonal complement of the subspace instead.
         space: A `SearchSpace` of the n inputs, in place of subspace and normal.
         targets: Classes (n,) to reach; any other class where None.
-        effort: ``quick``, ``default`` or ``thorough``; ``exhaustive`` to check the results of ``thorough``.
+        effort: ``quick``, ``default`` or ``thorough``; ``brief`` where only medians of many searches count, and
+            ``exhaustive`` to check the results of ``thorough``.
         generator: Source of the random directions.
         examples: Labelled examples (m, *input_shape) or (m, D), and their labels (m,), or None. The search also looks
             for label changes on the way to the nearest ones of other classes.
@@ -98,7 +99,7 @@ def search_spaces(
     y: Tensor,
     spaces: Sequence[SearchSpace],
     *,
-    effort: EffortName,
+    effort: SearchEffort,
     generator: torch.Generator,
     examples: tuple[Tensor, Tensor] | None = None,
     queries: int = QUERIES,

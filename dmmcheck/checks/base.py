@@ -58,8 +58,8 @@ class Test:
         control: Name of the control, or "" where the statistic is compared with its threshold.
         draw_cost: What a draw of the control costs, which decides how many are made (`measurement.nulls.BUDGETS`):
             ``energy`` where it evaluates no model, ``forward`` where it takes a few forward passes, ``search`` where it
-            takes a search. With the latter two a test takes one look at few inputs; with ``search`` all its searches
-            have quick effort.
+            takes a search. With the latter two a test takes one look at few inputs; with ``search`` draws are
+            searched with brief effort, and other networks with quick effort.
         needs: What a subject must provide for the test to run; keys of `NEEDS`.
         requires: Families of soundness items that must pass for a verdict.
         per_attack: The test is repeated for each of the attacks that the settings name.
@@ -69,6 +69,8 @@ class Test:
         about_twin: The claim is about one pair of networks, and so fails no run.
         trainings: The claim about training that takes its place where the subject has `pairs`.
         one_look: The test takes one look, at all inputs, since each further look would ask for more trainings.
+        costly_looks: Each look searches further inputs for this test alone. So the looks end where the other inputs
+            would hardly decide it.
         search: What a test of the tier search tries, see `dmmcheck.checks.search`; None in other tiers.
         worse: The direction of the statistic that is worse for a user of the model, which a comparison with a baseline
             can fail on; None where neither is.
@@ -91,6 +93,7 @@ class Test:
     against_chance: bool = False
     attack: str = BUILTIN
     one_look: bool = False
+    costly_looks: bool = False
     about_standard: bool = False
     about_twin: bool = False
     trainings: OverTrainings | None = None
@@ -204,6 +207,7 @@ def claim(
     per_attack: bool = False,
     against_chance: bool = False,
     one_look: bool = False,
+    costly_looks: bool = False,
     about_standard: bool = False,
     trainings: OverTrainings | None = None,
     worse: Direction | None = None,
@@ -211,7 +215,7 @@ def claim(
     """Return the tests of one question: the claim itself, and one test in the controlled tier for each control.
 
     A claim that is itself in the controlled tier and names controls has only the tests against these controls. The
-    arguments are those of `check`, and four attributes of `Test`. With `trainings`, the claim is about one twin.
+    arguments are those of `check`, and five attributes of `Test`. With `trainings`, the claim is about one twin.
     """
     base = Test(
         tier=tier,
@@ -227,6 +231,7 @@ def claim(
         against_chance=against_chance,
         draw_cost="energy" if controls else draw_cost,
         one_look=one_look,
+        costly_looks=costly_looks,
         about_standard=about_standard,
         about_twin=trainings is not None,
         trainings=trainings,
@@ -300,9 +305,9 @@ def check(
             of the unit interval for a share or rate, absolute otherwise.
         controls: Names of controls that the statistic is compared with; each adds a test in the controlled tier.
         draw_cost: ``search`` where the function searches in the tangent spaces of each draw, or (without controls) for
-            many networks: the test then takes one look at few inputs, with quick effort. ``forward`` where it only
-            evaluates the model there: the test takes one look at few inputs, and as many draws as alpha needs.
-            ``energy`` where it does neither.
+            many networks: the test then takes one look at few inputs, with brief effort in draws and quick effort for
+            networks. ``forward`` where it only evaluates the model there: the test takes one look at few inputs, and
+            as many draws as alpha needs. ``energy`` where it does neither.
         needs: What the subject must provide; keys of `NEEDS`.
         requires: Families of soundness items that must pass: ``model``, ``attack``, ``manifold``.
         per_attack: Repeat the claim for each attack of the setting `attacks`.

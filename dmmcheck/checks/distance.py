@@ -127,5 +127,6 @@ declare(
         direction="greater",
         unit="ratio",
         needs=("examples",),
+        costly_looks=True,
     ),
 )

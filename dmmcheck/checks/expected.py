@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from dmmcheck.checks.plan import Planned
-from dmmcheck.inference.types import ARMS, EffortName
+from dmmcheck.inference.types import ARMS, SearchEffort
 from dmmcheck.measurement.nulls import INPUTS_A_DRAW
 
-GRADIENTS: Mapping[EffortName, int] = {"quick": 35, "default": 80, "thorough": 450}
+GRADIENTS: Mapping[SearchEffort, int] = {"brief": 20, "quick": 35, "default": 80, "thorough": 450}
 """Gradients of a search for each input and arm: medians over the networks of ``benchmarks/RESULTS.md``."""
 GATES = 250  # gradients of the soundness gates for each of their inputs, most of them for the gate on effort
 FEW_INPUTS = 64  # inputs of the gates, and of tests that take one look
@@ -25,7 +25,7 @@ def expected_gradients(
     *,
     inputs: int,
     classes: int,
-    effort: EffortName,
+    effort: SearchEffort,
     refits: bool = True,
     checkpoints: int = 0,
     pairs: int = PAIRS,
@@ -50,7 +50,7 @@ def expected_gradients(
         "checkpoints": checkpoints * inputs * search,
         "pair": gates + 2 * inputs * search,
         "pairs": gates + pairs * 2 * len(ARMS) * few * search,
-        "examples": inputs * search,
+        "examples": few * search,
         "classes": few * min(classes, CLASSES) * TARGETED,
     }
     expected = {"": gates + (inputs - few) * len(ARMS) * search}
@@ -58,7 +58,7 @@ def expected_gradients(
     for one in planned:
         test, cost = one.test, 2 * few
         if test.control and test.draw_cost == "search":
-            cost += DRAWS * min(few, INPUTS_A_DRAW) * quick
+            cost += DRAWS * min(few, INPUTS_A_DRAW) * GRADIENTS["brief"]
         elif test.draw_cost == "search":
             cost += UNTRAINED * few * quick
         cost += sum(of_needs.get(need, 0) for need in set(test.needs) - counted)

@@ -14,6 +14,8 @@ SearchKind = Literal["tangent", "normal", "augment"]
 Direction = Literal["greater", "less"]
 DrawCost = Literal["energy", "forward", "search"]
 EffortName = Literal["quick", "default", "thorough"]
+SearchEffort = Literal["brief", "quick", "default", "thorough", "exhaustive"]
+"""The efforts of the setting `effort`, a smaller one for draws of controls, and a larger one that checks the others."""
 ArmName = Literal["free", "tangent", "normal"]
 Unit = Literal["input", "training", "untrained network", "draw"]
 """What a claim is about, and so what is counted: inputs, trainings, untrained networks, or draws of a control."""

@@ -19,7 +19,7 @@ from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.errors import CheckError, DmmError, ModelError, one_error
 from dmmcheck.inference import stats
 from dmmcheck.inference.cost import Cost
-from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, EffortName
+from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, SearchEffort
 from dmmcheck.manifolds.fields import Field, TangentField, fingerprint, tangent_of
 from dmmcheck.measurement.address import SHARED, UnaddressableError, address_of, is_stored
 from dmmcheck.measurement.meter import Meter, part_of
@@ -32,7 +32,11 @@ from dmmcheck.seeding import seeded
 from dmmcheck.subject import TRAINING_DATA
 
 TRAINING = "training"
-NEXT_EFFORT: Mapping[str, Any] = {"quick": "thorough", "default": "thorough", "thorough": "exhaustive"}
+NEXT_EFFORT: Mapping[SearchEffort, SearchEffort] = {
+    "quick": "thorough",
+    "default": "thorough",
+    "thorough": "exhaustive",
+}
 """The effort that an effort is held against; ``exhaustive`` is no setting."""
 OUTSIDE = 0.01  # largest share of a perturbation's length that may lie outside the search space of an attack
 PAIR = ("standard", "robust")
@@ -95,7 +99,7 @@ class Measure:
         *,
         examples: LabelledPool,
         seed: int,
-        effort: EffortName = "default",
+        effort: SearchEffort = "default",
         queries: int = QUERIES,
         attacks: Mapping[str, Attack] | None = None,
         reference_models: Mapping[str, Callable[[], Classifier]] | None = None,
@@ -191,7 +195,7 @@ class Measure:
         """Return the same measurements with the next effort of the search: thorough, or exhaustive after thorough."""
         return self.with_effort(NEXT_EFFORT[self.effort])
 
-    def with_effort(self, effort: Any) -> Measure:
+    def with_effort(self, effort: SearchEffort) -> Measure:
         """Return the same measurements with another effort of the search, of the reference models too.
 
         Args:
@@ -419,7 +423,7 @@ class Measure:
         order = torch.randperm(self.classifier.classes, generator=seeded(self.seed, "targets"))
         return tuple(sorted(order[:MAX_TARGETS].tolist()))
 
-    def search_in(self, rows: slice, arm: ArmName, field: Field, effort: EffortName) -> Crossing:
+    def search_in(self, rows: slice, arm: ArmName, field: Field, effort: SearchEffort) -> Crossing:
         """Return the nearest crossings of some inputs in one arm, in another tangent field or with another effort.
 
         The crossings are not cached.
@@ -435,7 +439,7 @@ class Measure:
             queries=self.queries,
         )
 
-    def search_fields(self, n: int, arm: ArmName, fields: Sequence[Field], effort: EffortName) -> list[Crossing]:
+    def search_fields(self, n: int, arm: ArmName, fields: Sequence[Field], effort: SearchEffort) -> list[Crossing]:
         """Return the nearest crossings of the first n inputs in one arm of several tangent fields, by one search.
 
         The crossings are not cached.

@@ -19,17 +19,19 @@ from dmmcheck.errors import CheckError, RegistryError, one_error
 from dmmcheck.errors.text import shown
 from dmmcheck.inference.decide import point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
-from dmmcheck.inference.types import ArmName, DrawCost
+from dmmcheck.inference.types import ArmName, DrawCost, SearchEffort
 from dmmcheck.manifolds.fields import FieldPart
 from dmmcheck.manifolds.rotations import Haar, Spectrum, Within
 from dmmcheck.manifolds.span import data_span
 from dmmcheck.measurement.measure import MAX_EXAMPLES
 from dmmcheck.measurement.view import View, find_together
+from dmmcheck.models.base import is_differentiable
 from dmmcheck.registry import CONTROLS, is_name, wrong_call
 from dmmcheck.seeding import seeded
 
 NO_LENGTH = 1e-5  # of the longest; a direction shorter than this is constant up to rounding
 FEW_INPUTS = 64  # most inputs of tests that take one look
+OF_DRAWS: SearchEffort = "brief"  # effort of the search in a draw
 INPUTS_A_DRAW = 16  # inputs that one searched draw is measured at; the next draw takes the next ones
 MOST_VALUES = 1 << 24  # of the bases of the draws that are searched at once
 FIRST_DRAWS, FIRST_SHARE = 19, 0.2  # of a searched control: draws after which it is looked at, and the look's alpha
@@ -124,7 +126,7 @@ def control(
         name: What ``@check(controls=...)`` calls it, and the variant of the tests against it.
         title: What a report calls it.
         checks: Ids of existing checks that are compared with it, too. Such a test takes the draw cost of the check's
-            first controlled claim; where there is none, each draw is searched with quick effort.
+            first controlled claim; where there is none, each draw is searched with brief effort.
         unavailable: Function from a view to the reason why the control cannot be drawn there; "" where it can.
         weaker: Name of a second control whose draws the statistic must be extreme among, too.
 
@@ -262,9 +264,19 @@ def _permuted_checkpoints(view: View, generator: torch.Generator) -> View:
 def meaningless(view: View) -> View:
     """Rotate the tangent spaces at random, as the first draw of ``rotation`` does, so that they mean nothing.
 
-    The view that is returned is searched with quick effort.
+    The view that is returned is searched with brief effort, as draws are.
     """
-    return replace(_drawn(view, "rotation", 0), effort="quick", is_estimate=True)
+    return replace(_drawn(view, "rotation", 0), effort=OF_DRAWS, is_estimate=True)
+
+
+def effort_beside_draws(view: View) -> SearchEffort | None:
+    """Return the effort with which a manifold is searched that is compared with searched draws.
+
+    It is None, so that the measurements of the run are used, where the model has gradients: a brief search then finds
+    the level of the draws, see ``benchmarks/NULL_LEVELS.md``. A search by labels alone is far from its end after a
+    brief effort, so that the manifold gets the same.
+    """
+    return None if is_differentiable(view.classifier) else OF_DRAWS
 
 
 def null_draws(
@@ -281,7 +293,7 @@ def null_draws(
         ask: From a view to the statistic of each input.
         name: Name of the control.
         draws: Number of draws.
-        searched: Whether the question searches in each draw, with quick effort.
+        searched: Whether the question searches in each draw, with brief effort.
         own: Whether the statistic depends on no other model than the measured one, so that its draws may be stored.
 
     Raises:
@@ -323,13 +335,13 @@ def _search_together(draws: Sequence[View], arms: Iterable[ArmName]) -> None:
 
 
 def _few(drawn: View, number: int) -> View:
-    """Restrict a draw to the inputs whose turn it is; the view that is returned is searched with quick effort."""
+    """Restrict a draw to the inputs whose turn it is; the view that is returned is searched with brief effort."""
     parts = max(1, drawn.n // INPUTS_A_DRAW)
     turn = number % parts
     inputs = slice(turn * drawn.n // parts, (turn + 1) * drawn.n // parts)
     measurement = drawn.measurement if parts == 1 else drawn.measurement.part(inputs)
     n = inputs.stop - inputs.start
-    return replace(drawn, measurement=measurement, n=n, field=FieldPart(drawn.field, inputs), effort="quick")
+    return replace(drawn, measurement=measurement, n=n, field=FieldPart(drawn.field, inputs), effort=OF_DRAWS)
 
 
 def why_unavailable(view: View, name: str) -> str:

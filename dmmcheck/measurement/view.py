@@ -17,7 +17,7 @@ from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.errors import CheckError
 from dmmcheck.inference.cost import Cost
 from dmmcheck.inference.evidence import Floats
-from dmmcheck.inference.types import ARMS, BUILTIN, ArmName, EffortName
+from dmmcheck.inference.types import ARMS, BUILTIN, ArmName, SearchEffort
 from dmmcheck.manifolds.base import Manifold
 from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, SharedField, TangentField
 from dmmcheck.manifolds.rotations import Rotation
@@ -67,7 +67,7 @@ class View:
     n: int
     field: Field
     attack: str = BUILTIN
-    effort: EffortName | None = None
+    effort: SearchEffort | None = None
     order: tuple[int, ...] | None = None
     draw: tuple[str, int] | None = None
     is_estimate: bool = False
@@ -350,8 +350,8 @@ class View:
         self._note((TANGENT_SPACES,), Cost())
 
     def _is_cached(self, arm: ArmName) -> bool:
-        """Return whether the view shows the cached search, which with quick effort is so in the free arm alone."""
-        return self.effort is None or (arm == "free" and self.effort == "quick")
+        """Return whether the view shows the cached search, which with less effort is so in the free arm alone."""
+        return self.effort is None or (arm == "free" and self.effort in {"brief", "quick"})
 
     def _search(self, arm: ArmName, rows: slice) -> Crossing:
         return self.measurement.search_in(rows, arm, self.field, self.effort or self.measurement.effort)

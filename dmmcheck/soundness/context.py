@@ -15,7 +15,7 @@ from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.margins import margin_gradient, within_reach
 from dmmcheck.attacks.probe import segment
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
-from dmmcheck.inference.types import ArmName, EffortName
+from dmmcheck.inference.types import ArmName, SearchEffort
 from dmmcheck.manifolds.operators import TangentSpaces
 from dmmcheck.measurement.independence import Independence
 from dmmcheck.measurement.measure import NEXT_EFFORT
@@ -76,7 +76,7 @@ class SoundnessContext:
     crossings: Mapping[str, Crossing]
     search: Callable[..., Crossing]
     seed: int
-    effort: EffortName = "default"
+    effort: SearchEffort = "default"
     independence: Independence | None = None
     x_train: Tensor | None = None
     y_train: Tensor | None = None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from dmmcheck.errors import DmmError, is_out_of_time
-from dmmcheck.inference.types import EffortName
+from dmmcheck.inference.types import SearchEffort
 from dmmcheck.measurement.measure import Measure
 from dmmcheck.models.base import is_differentiable
 from dmmcheck.models.boxed import box_of
@@ -20,7 +20,7 @@ OF_THE_SEARCH = frozenset(
     }
 )
 """Items that fail where the search has missed a nearer boundary, which a search with more effort may find."""
-HIGHER: Mapping[EffortName, EffortName] = {"quick": "default", "default": "thorough"}
+HIGHER: Mapping[SearchEffort, SearchEffort] = {"quick": "default", "default": "thorough"}
 
 Items = dict[str, tuple[Soundness, ...]]
 

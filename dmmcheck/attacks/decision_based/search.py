@@ -49,6 +49,7 @@ class DecisionEffort:
 
 
 EFFORTS: Mapping[str, DecisionEffort] = {
+    "brief": DecisionEffort(2, 1, 4, 0.25),
     "quick": DecisionEffort(2, 1, 4, 0.25),
     "default": DecisionEffort(6, 2, 12, 1.0),
     "thorough": DecisionEffort(8, 4, 24, 2.0),
@@ -79,7 +80,7 @@ def decision_based_search(
         y: Labels (n,).
         space: Search spaces of the inputs.
         targets: Classes (n,) to reach; any other class where None.
-        effort: ``quick``, ``default``, ``thorough`` or ``exhaustive``.
+        effort: ``brief`` (the same as ``quick``), ``quick``, ``default``, ``thorough`` or ``exhaustive``.
         queries: Most model calls of one input with the default effort.
         x_pool: Examples (p, D), the ways to which are searched first; none where None.
         y_pool: Their labels (p,).

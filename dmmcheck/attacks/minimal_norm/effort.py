@@ -1,4 +1,4 @@
-"""How much work the boundary search does: the efforts of the setting `effort`, and one that exceeds them."""
+"""How much work the boundary search does: the efforts of the setting `effort`, one below and one above them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,15 @@ class Effort:
 
 
 EFFORTS: Mapping[str, Effort] = {
+    "brief": Effort(
+        nearest_classes=6,
+        candidates=3,
+        max_ratio=1.8,
+        look_ahead=False,
+        hlrf_steps=2,
+        optimality_tol=0.99,
+        stages=(Stage(2, 1.3, 2), Stage(1, 1.0, 4)),
+    ),
     "quick": Effort(
         nearest_classes=6,
         candidates=3,
@@ -89,4 +98,5 @@ EFFORTS: Mapping[str, Effort] = {
         stages=(Stage(20, 2.0, 16), Stage(12, 1.6, 24), Stage(8, 1.4, 64)),
     ),
 }
-"""Efforts by name. The setting takes the first three; an exhaustive search checks the results of a thorough one."""
+"""Efforts by name. The setting takes quick, default and thorough. Draws of controls are searched briefly, where medians
+over many inputs count and not single distances; an exhaustive search checks the results of a thorough one."""

@@ -37,7 +37,7 @@ from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned, spread
 from dmmcheck.attacks.waiting import waits
 from dmmcheck.errors import AttackError
-from dmmcheck.inference.types import EffortName
+from dmmcheck.inference.types import SearchEffort
 from dmmcheck.models.base import Classifier, evaluating, flat
 from dmmcheck.models.boxed import Box, box_at
 from dmmcheck.models.memory import batch_results
@@ -60,7 +60,7 @@ def boundary_search(
     bounds: Box | None = None,
     targets: Tensor | None = None,
     examples: tuple[Tensor, Tensor] | None = None,
-    effort: EffortName = "default",
+    effort: SearchEffort = "default",
     generator: torch.Generator,
     radius: float | None = None,
     batch_size: int | None = None,
@@ -79,7 +79,8 @@ def boundary_search(
         targets: Classes (n,) to reach; any other class where None.
         examples: Labelled examples (m, *input_shape) or (m, D), and their labels (m,), or None. The search also looks
             for label changes on the way to the nearest ones of other classes, which helps where the margin is flat.
-        effort: ``quick``, ``default`` or ``thorough``; ``exhaustive`` to check the results of ``thorough``.
+        effort: ``quick``, ``default`` or ``thorough``; ``brief`` where only medians of many searches count, and
+            ``exhaustive`` to check the results of ``thorough``.
         generator: Source of the random directions.
         radius: How far to search, in units of x; by default 10^4 times the first-order distance to the boundary, and at
             most 10^4 times the range of the values of x.
@@ -136,7 +137,7 @@ def search_spaces(
     bounds: Box | None = None,
     targets: Tensor | None = None,
     examples: tuple[Tensor, Tensor] | None = None,
-    effort: EffortName = "default",
+    effort: SearchEffort = "default",
     generator: torch.Generator,
     radius: float | None = None,
     batch_size: int | None = None,

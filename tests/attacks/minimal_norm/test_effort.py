@@ -11,10 +11,10 @@ from search_cases import distances, rng
 
 from dmmcheck.attacks.minimal_norm.effort import EFFORTS, Effort, Stage
 from dmmcheck.attacks.minimal_norm.search import boundary_search
-from dmmcheck.inference.types import EffortName
+from dmmcheck.inference.types import EffortName, SearchEffort
 
 
-@pytest.mark.parametrize(("less", "more"), [("quick", "thorough"), ("thorough", "exhaustive")])
+@pytest.mark.parametrize(("less", "more"), [("brief", "thorough"), ("quick", "thorough"), ("thorough", "exhaustive")])
 def test_more_effort_is_no_worse(less, more):
     few, many = (distances(effort=effort) for effort in (less, more))
     assert bool((many <= few * 1.01).all())
@@ -39,9 +39,8 @@ def test_exhaustive_is_at_least_as_good_as_thorough_over_many_inputs():
     assert float(exhaustive.mean()) <= float(thorough.mean()) * (1 + 1e-4)
 
 
-def test_the_efforts_of_the_setting_come_first_and_each_does_more_than_the_one_before():
-    assert tuple(EFFORTS)[:-1] == get_args(EffortName)
-    assert tuple(EFFORTS)[-1] == "exhaustive"
+def test_the_efforts_of_the_setting_stand_between_two_others_and_each_does_more_than_the_one_before():
+    assert tuple(EFFORTS) == get_args(SearchEffort) == ("brief", *get_args(EffortName), "exhaustive")
     steps = [effort.ddn_steps for effort in EFFORTS.values()]
     candidates = [effort.candidates for effort in EFFORTS.values()]
     assert steps == sorted(steps)
