@@ -399,7 +399,7 @@ def _beside_chance(
 
 def _unreachable(test: Test, control: Control | None, limit: float) -> str:
     """Return why no statistic can exceed the control by the minimum effect; "" where one can."""
-    if control is None or test.reachable(limit) == limit:
+    if control is None or math.isnan(limit) or test.reachable(limit) == limit:
         return ""
     end = "above 1" if test.claim.direction == "greater" else "below 0"
     return f"the control is at {control.estimate:.3g}, and no {test.unit} lies {end}, so nothing can be beyond it"

@@ -317,6 +317,18 @@ def test_a_rate_whose_control_is_at_one_cannot_exceed_it_and_says_so():
     assert finding.chance.word == "like"
 
 
+def test_a_rate_without_a_value_does_not_say_that_its_control_is_at_an_end():
+    """Neither the rate nor its control is known, so that the reason names neither 1 nor 0."""
+    own(
+        lambda view: Evidence.of(np.full(view.n, np.nan), summary="mean"),
+        unit="rate",
+        controls=("rotation",),
+        min_effect=0.05,
+    )
+    finding = decided("mine-controlled-builtin")
+    assert (finding.verdict, finding.reason) == ("inconclusive", "the statistic or its control is undefined (NaN)")
+
+
 def test_a_shortfall_of_the_search_widens_the_interval_and_is_reported():
     """Every distance of the more thorough measurement is a tenth shorter, which is the error bar."""
     own(lambda view: Evidence.of(view.distance("free") / (1 + 0.1 * (view.measurement.effort == "thorough"))))

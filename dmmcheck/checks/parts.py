@@ -45,10 +45,10 @@ def _restored(view: View, points: Tensor, found: Tensor) -> Evidence:
     An estimate whose projections change the labels of many clean inputs says nothing about adversarial ones: then all
     values are NaN.
     """
-    agreement = float((_projected(view)[1] == view.y).double().mean())
-    if agreement < AGREEMENT:
+    keep = int((_projected(view)[1] == view.y).sum())
+    if keep < AGREEMENT * view.n:
         note = (
-            f"the projections of {agreement:.0%} of the clean inputs keep their label (at least {AGREEMENT:.0%}), so "
+            f"the projections of {keep} of {view.n} clean inputs keep their label (at least {AGREEMENT:.0%}), so "
             "that projecting an adversarial example says nothing; raise the dimension of the manifold"
         )
         return Evidence.of(torch.full((view.n,), torch.nan), summary="mean", note=note)
