@@ -26,6 +26,7 @@ from dmmcheck.measurement.view import View
 from dmmcheck.registry import CONTROLS
 from dmmcheck.report.model import Chance, Control, Finding
 from dmmcheck.soundness.attack import FOUND_LEAST
+from dmmcheck.soundness.context import percent
 
 ELSEWHERE_INPUTS = 32  # most inputs at which a verdict is repeated for other manifold estimates
 HOPELESS = 4  # costly looks end where more than this many times all inputs would be needed
@@ -435,9 +436,9 @@ def _weak_attack(test: Test, view: View) -> str:
     if found >= FOUND_LEAST:
         return ""
     return (
-        f"the attack {test.attack} found a label change for {found:.0%} of inputs (at least {FOUND_LEAST:.0%}); "
-        "give it more steps, for example attacks=[dmmcheck.attacks.torchattacks.TorchAttack('fab', steps=100)] in "
-        "run(...), or leave it out of attacks"
+        f"the attack {test.attack} found a label change for {percent(found, FOUND_LEAST)} of inputs "
+        f"(at least {FOUND_LEAST:.0%}); give it more steps, for example "
+        "attacks=[dmmcheck.attacks.torchattacks.TorchAttack('fab', steps=100)] in run(...), or leave it out of attacks"
     )
 
 

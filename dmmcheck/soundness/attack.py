@@ -35,6 +35,8 @@ from dmmcheck.soundness.registry import gate
 ZERO = 1e-6  # a gradient vanishes where it changes the margin by less than this share over a typical distance
 EFFORT_INPUTS = 16
 NOT_CONVERGED = 0.25  # a shortfall above which the next effort says nothing about the shortest distance
+CONFIRMED = 0.99  # smallest share of crossings that a second pass confirms
+NOT_NESTED = 0.05  # largest share of inputs for which a search in a subspace beats the free one
 FOUND_LEAST = 0.95  # smallest share of inputs for which an attack must find a label change
 NO_GRADIENT = (
     "the model gives labels or scores that jump, so the search asks for labels alone: distances are upper bounds, and "
@@ -67,8 +69,8 @@ def labels_confirmed(context: SoundnessContext) -> Soundness:
     return bounded(
         "labels-confirmed",
         share,
-        least=0.99,
-        finding=f"a second forward pass confirms {percent(share)} of {total} crossings (at least 99%)",
+        least=CONFIRMED,
+        finding=f"a second forward pass confirms {percent(share, CONFIRMED)} of {total} crossings (at least 99%)",
         remedy="the model's answer changes from call to call; make it deterministic and independent of the batch",
     )
 
@@ -99,7 +101,7 @@ def gradients(context: SoundnessContext) -> Iterator[Soundness]:
         "gradients",
         share,
         most=VANISHING,
-        finding=f"the gradient of loss or margin vanishes in {percent(share)} of inputs (limit 1%)",
+        finding=f"the gradient of loss or margin vanishes in {percent(share, VANISHING)} of inputs (limit 1%)",
         remedy=SATURATED if _has_autograd(context) else AUTOGRAD_OFF,
     )
 
@@ -122,7 +124,7 @@ def finite_differences(context: SoundnessContext) -> Soundness:
         "finite-differences",
         error,
         most=UNPREDICTED,
-        finding=f"gradients and finite differences differ by {percent(error)} in the median (limit 20%)",
+        finding=f"gradients and finite differences differ by {percent(error, UNPREDICTED)} in the median (limit 20%)",
         remedy="the gradient does not describe the model at the scale of its distances; remove fast oscillations, "
         "rounding and step functions from its forward pass, and custom backward passes",
     )
@@ -134,7 +136,7 @@ def found(context: SoundnessContext) -> Iterator[Soundness]:
     for arm in ARMS:
         crossing = context.crossings[arm]
         share = float(crossing.found.double().mean())
-        finding = f"a label change was found {WHERE[arm]} for {percent(share)} of inputs"
+        finding = f"a label change was found {WHERE[arm]} for {percent(share, FOUND_LEAST)} of inputs"
         if arm != "free":
             censored = "" if share == 1 else "; the rest is censored at the search radius"
             yield info(f"found-{arm}", finding + censored, share)
@@ -156,7 +158,8 @@ def effort(context: SoundnessContext) -> Soundness:
     n = len(again["free"])
     moved = {arm: max(0.0, 1 - median(ratio(again[arm], context.distance(arm, n)))) for arm in ARMS}
     worst = max(moved, key=lambda arm: moved[arm])
-    shortfall = f"{more_thorough(context)} shortens the median distance {WHERE[worst]} by {percent(moved[worst])}"
+    shorter = percent(moved[worst], NOT_CONVERGED)
+    shortfall = f"{more_thorough(context)} shortens the median distance {WHERE[worst]} by {shorter}"
     if TOLERATED < moved[worst] <= NOT_CONVERGED:
         return widening(
             "effort",
@@ -187,9 +190,9 @@ def nesting(context: SoundnessContext) -> Soundness:
     return bounded(
         "nesting",
         share,
-        most=0.05,
+        most=NOT_NESTED,
         finding="a search in a subspace is more than 2% shorter than the free one "
-        f"in {percent(share)} of inputs (limit 5%)",
+        f"in {percent(share, NOT_NESTED)} of inputs (limit {NOT_NESTED:.0%})",
         remedy=f"the free search has missed a nearer boundary; {more_effort(context)}",
     )
 

@@ -298,6 +298,17 @@ def changes(function: Callable[[Tensor], object], x: Tensor) -> bool:
     return not torch.equal(points, x)
 
 
-def percent(value: float) -> str:
-    """Return a share in per cent, with one decimal where it is below 10 %."""
-    return f"{value:.0%}" if value >= 0.1 or value == 0 else f"{value:.1%}"
+def percent(value: float, limit: float | None = None) -> str:
+    """Return a share in per cent, with one decimal where it is below 10 %.
+
+    Beside a limit that it differs from, it has as many decimals, up to four, as tell it from the limit.
+
+    Example:
+        >>> from dmmcheck.soundness.context import percent
+        >>> percent(0.947), percent(0.947, limit=0.95), percent(0.0104, limit=0.01)
+        ('95%', '94.7%', '1.04%')
+    """
+    decimals = 0 if value >= 0.1 or value == 0 else 1
+    while limit is not None and value != limit and decimals < 4 and f"{value:.{decimals}%}" == f"{limit:.{decimals}%}":
+        decimals += 1
+    return f"{value:.{decimals}%}"

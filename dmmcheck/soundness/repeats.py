@@ -48,7 +48,7 @@ def tangent_repeats(context: SoundnessContext) -> Soundness:
         "tangent-repeats",
         share,
         most=CHANGED_INPUTS,
-        finding=f"the tangent spaces of {percent(share)} of inputs differ from call to call (limit "
+        finding=f"the tangent spaces of {percent(share, CHANGED_INPUTS)} of inputs differ from call to call (limit "
         f"{percent(CHANGED_INPUTS)})",
         remedy=f"draw no random numbers in {_tangent(context)}, or fix their seed",
     )
@@ -67,8 +67,8 @@ def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]
             name,
             share,
             most=CHANGED_INPUTS,
-            finding=f"the {what} of {percent(share)} of inputs change with the other inputs in the batch (limit "
-            f"{percent(CHANGED_INPUTS)})",
+            finding=f"the {what} of {percent(share, CHANGED_INPUTS)} of inputs change with the other inputs in the "
+            f"batch (limit {percent(CHANGED_INPUTS)})",
             remedy=f"let {function} treat each point for itself: fit statistics and neighbours to the training data, "
             "not to the batch",
         )

@@ -57,6 +57,21 @@ def test_percentages_have_two_digits_at_most(value, text):
     assert percent(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "limit", "text"),
+    [
+        (0.947, 0.95, "94.7%"),
+        (0.9496, 0.95, "94.96%"),
+        (0.0104, 0.01, "1.04%"),
+        (0.95, 0.95, "95%"),
+        (0.5, 0.95, "50%"),
+        (math.nan, 0.05, "nan%"),
+    ],
+)
+def test_a_percentage_is_never_rounded_to_a_limit_that_it_differs_from(value, limit, text):
+    assert percent(value, limit) == text
+
+
 def test_search_spaces_and_distances_are_those_of_the_arms():
     context = contexts.plain()
     v = torch.randn(context.x.shape, generator=torch.Generator().manual_seed(0))
