@@ -65,8 +65,8 @@ def distances_agree(crossing):
 CASES = {
     "effort": (
         lambda: search(effort="heroic"),
-        "effort 'heroic' is unknown; choose one of quick, default, thorough, exhaustive",
-        lambda: [search(effort=effort) for effort in ("quick", "default", "thorough", "exhaustive")],
+        "effort 'heroic' is unknown; choose one of brief, quick, default, thorough, exhaustive",
+        lambda: [search(effort=effort) for effort in ("brief", "quick", "default", "thorough", "exhaustive")],
         lambda crossings: all(map(found, crossings)),
     ),
     "no search space": (

@@ -122,7 +122,7 @@ def test_the_budget_of_model_calls_is_kept():
 
 
 def test_an_unknown_effort_is_one_clear_error():
-    with pytest.raises(AttackError, match="effort 'huge' is unknown; choose one of quick, default, thorough"):
+    with pytest.raises(AttackError, match="effort 'huge' is unknown; choose one of brief, quick, default, thorough"):
         searched(spheres, Everywhere(), effort="huge")
 
 

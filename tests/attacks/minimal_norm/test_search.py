@@ -338,7 +338,7 @@ def test_flags_are_restored_when_the_model_raises():
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"effort": "heroic"}, "effort 'heroic' is unknown; choose one of quick, default, thorough"),
+        ({"effort": "heroic"}, "effort 'heroic' is unknown; choose one of brief, quick, default, thorough"),
         ({"normal": True}, "normal=True needs a subspace"),
         ({"subspace": torch.eye(12, dtype=torch.float64)}, r"shape \(12, 12\).*k < D"),
         ({"subspace": BASES[:5]}, r"shape \(5, 12, 3\) for 40 inputs"),
