@@ -116,22 +116,26 @@ def main() -> int:
                 found = words(name, id, count)
                 ok = ok and within_bounds(id, found)
                 rows.append([name, id, count, *(_cell(found, word) for word in WORDS)])
+        text = written(rows, (time.perf_counter() - start) / 60, ok=ok)
+        if not options.smoke and not options.network:
+            RESULTS.write_text(text, encoding="utf-8")
+    print(text)
+    return 0 if ok else 1
+
+
+def written(rows: list[list[object]], minutes: float, *, ok: bool) -> str:
+    """The document in Markdown, with what is measured so far."""
     nominal = [f"at most {ALPHA:.0%}", f"at least {LIKE:.0%} without a search", f"at most {ALPHA:.0%}", ""]
-    rows.insert(0, ["nominal", "", "", *nominal])
-    header = ["network", "claim", "subspaces", *WORDS]
-    minutes = (time.perf_counter() - start) / 60
-    table = tabulate(rows, header, tablefmt="github")
-    text = (
+    table = tabulate(
+        [["nominal", "", "", *nominal], *rows], ["network", "claim", "subspaces", *WORDS], tablefmt="github"
+    )
+    return (
         "# What is said of a manifold that means nothing\n\n"
         f"Written by `python -m benchmarks.beside_chance`: Haar subspaces of dimension {DIM}, digits networks, "
         f"{INPUTS} inputs,\nthe control `rotation`, alpha {ALPHA:.0%}, {minutes:.0f} minutes of "
         'one core. "At most" is the exact\nbinomial upper limit at 95 %. '
         f"{'All bounds hold.' if ok else 'A bound does not hold.'}\n\n{table}\n"
     )
-    print(text)
-    if not options.smoke and not options.network:
-        RESULTS.write_text(text, encoding="utf-8")
-    return 0 if ok else 1
 
 
 if __name__ == "__main__":
