@@ -20,9 +20,10 @@ from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.search_error import SearchError, search_error
 from dmmcheck.inference.types import BUILTIN, Direction
 from dmmcheck.measurement.measure import Measure
-from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, draw_looks, effort_beside_draws, meaningless, null_draws
+from dmmcheck.measurement.nulls import BUDGETS, FEW_INPUTS, draw_looks, meaningless, null_draws
 from dmmcheck.measurement.refits import refitted
 from dmmcheck.measurement.view import View
+from dmmcheck.models.base import is_differentiable
 from dmmcheck.registry import CONTROLS
 from dmmcheck.report.model import Chance, Control, Finding
 from dmmcheck.soundness.attack import FOUND_LEAST
@@ -166,7 +167,7 @@ class _Trial:
         if not (searched and self.test.control):
             view = replace(view, effort="quick" if searched else None)
             return self._look(view, self.alpha), view
-        view = replace(view, effort=effort_beside_draws(view))
+        view = replace(view, effort=None if self._converges else "quick")
         looks = draw_looks(BUDGETS["search"], self.alpha)
         return _first_clear((self._look(view, self.alpha * share, draws), draws) for draws, share in looks)[0], view
 
@@ -203,6 +204,15 @@ class _Trial:
 
     def _view(self, n: int) -> View:
         return replace(View.of(self.measure, n), attack=self.test.attack, _used={})
+
+    @property
+    def _converges(self) -> bool:
+        """Whether searches of less effort find the same distances in the median over inputs and draws.
+
+        Then the manifold's distances are those of the run, and draws are searched briefly. Otherwise both are searched
+        with the same effort, so that what the search misses is about the same on either side.
+        """
+        return not self.widen and is_differentiable(self.measure.classifier)
 
     @property
     def _most(self) -> int:

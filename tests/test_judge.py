@@ -21,7 +21,6 @@ from dmmcheck.inference import stats
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.inference.search_error import search_error
 from dmmcheck.judge import draft, judge, values_of
-from dmmcheck.measurement import nulls
 from dmmcheck.measurement.nulls import BUDGETS, null_draws
 from dmmcheck.run import Run
 
@@ -135,9 +134,12 @@ def test_costly_looks_go_on_where_more_inputs_may_decide():
     assert asked == [32, 64, 128]
 
 
-@pytest.mark.parametrize(("has_gradients", "effort"), [(True, None), (False, nulls.OF_DRAWS)])
-def test_the_manifold_beside_searched_draws_is_that_of_the_run(has_gradients, effort):
-    """It takes no search of its own, except by labels alone, where a brief search is far from its end."""
+@pytest.mark.parametrize(
+    ("has_gradients", "widen", "own", "of_draws"),
+    [(True, False, None, "brief"), (False, False, "quick", "quick"), (True, True, "quick", "quick")],
+)
+def test_draws_are_searched_briefly_beside_the_run_where_the_search_converges(has_gradients, widen, own, of_draws):
+    """Where it does not, what it misses is about the same in the manifold and in the draws."""
     subject = views.subject(samples=64)
     if not has_gradients:
         forest = RandomForestClassifier(3, random_state=0).fit(subject.x_train.numpy(), subject.y_train.numpy())
@@ -151,9 +153,10 @@ def test_the_manifold_beside_searched_draws_is_that_of_the_run(has_gradients, ef
 
     controls = {"controls": ("rotation",), "draw_cost": "search", "min_effect": 0.05}
     declare("mine", "s", claim(statistic, tier="controlled", threshold=1.0, direction="greater", **controls))
-    decided("mine-controlled-builtin", subject)
-    assert efforts[0] == effort
-    assert set(efforts[1:20]) == {nulls.OF_DRAWS}
+    measure = Run(subject, Settings()).measure
+    judge(planned("mine-controlled-builtin"), lambda: measure, CheckSettings(), alpha=0.05, widen=widen)
+    assert efforts[0] == own
+    assert set(efforts[1:20]) == {of_draws}
 
 
 def test_the_minimum_effect_of_the_settings_replaces_the_declared_one():

@@ -24,7 +24,7 @@ _DRAWS = {
     "energy": f"{_COUNT}. {_RANK}",
     "forward": f"{_ONE_LOOK}. {_RANK}",
     "search": (
-        "{first} draws of each control, each searched with brief effort at {few} of at most {inputs} inputs, by turns. "
+        "{first} draws of each control, each searched briefly at {few} of at most {inputs} inputs, by turns. "
         "Where these leave the verdict or the comparison with chance open, {multiple} / alpha draws, at least {least} "
         f"and at most {{most}}. The two looks share alpha. {_RANK} For a ratio beyond the outermost "
         "draw, an exponential tail is fitted to the outermost quarter of the draws. The p-value from that tail is too "

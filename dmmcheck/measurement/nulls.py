@@ -25,13 +25,12 @@ from dmmcheck.manifolds.rotations import Haar, Spectrum, Within
 from dmmcheck.manifolds.span import data_span
 from dmmcheck.measurement.measure import MAX_EXAMPLES
 from dmmcheck.measurement.view import View, find_together
-from dmmcheck.models.base import is_differentiable
 from dmmcheck.registry import CONTROLS, is_name, wrong_call
 from dmmcheck.seeding import seeded
 
 NO_LENGTH = 1e-5  # of the longest; a direction shorter than this is constant up to rounding
 FEW_INPUTS = 64  # most inputs of tests that take one look
-OF_DRAWS: SearchEffort = "brief"  # effort of the search in a draw
+OF_DRAWS: SearchEffort = "brief"  # effort of the search in a draw, where the search converges on the model
 INPUTS_A_DRAW = 16  # inputs that one searched draw is measured at; the next draw takes the next ones
 MOST_VALUES = 1 << 24  # of the bases of the draws that are searched at once
 FIRST_DRAWS, FIRST_SHARE = 19, 0.2  # of a searched control: draws after which it is looked at, and the look's alpha
@@ -269,16 +268,6 @@ def meaningless(view: View) -> View:
     return replace(_drawn(view, "rotation", 0), effort=OF_DRAWS, is_estimate=True)
 
 
-def effort_beside_draws(view: View) -> SearchEffort | None:
-    """Return the effort with which a manifold is searched that is compared with searched draws.
-
-    It is None, so that the measurements of the run are used, where the model has gradients: a brief search then finds
-    the level of the draws, see ``benchmarks/NULL_LEVELS.md``. A search by labels alone is far from its end after a
-    brief effort, so that the manifold gets the same.
-    """
-    return None if is_differentiable(view.classifier) else OF_DRAWS
-
-
 def null_draws(
     view: View, ask: Callable[[View], Evidence], name: str, draws: int, *, searched: bool, own: bool = False
 ) -> Floats:
@@ -293,7 +282,8 @@ def null_draws(
         ask: From a view to the statistic of each input.
         name: Name of the control.
         draws: Number of draws.
-        searched: Whether the question searches in each draw, with brief effort.
+        searched: Whether the question searches in each draw: with the effort of the view, or with brief effort where
+            the view shows the cached searches of the measurement.
         own: Whether the statistic depends on no other model than the measured one, so that its draws may be stored.
 
     Raises:
@@ -307,7 +297,7 @@ def null_draws(
         return [one(replace(_drawn(view, name, number), effort=None))[0] for number in range(draws)]
 
     def found() -> list[float]:
-        key = ("draw", ask, name, view.n, view.attack)
+        key = ("draw", ask, name, view.n, view.attack, view.effort)
         first = replace(_few(_drawn(view, name, 0), 0), _used={})
         value, arms = view.cached((*key, 0), lambda: ((one(first)[0], first.searched_arms()), 0))
         missing = [number for number in range(1, draws) if not view.measurement.has((*key, number))]
@@ -316,7 +306,7 @@ def null_draws(
         others = (view.cached((*key, number), partial(one, few.get(number, first))) for number in range(1, draws))
         return [value, *others]
 
-    key = ("null" if own else "null of other models", ask, name, view.n, view.attack, draws)
+    key = ("null" if own else "null of other models", ask, name, view.n, view.attack, view.effort, draws)
     return view.cached(key, lambda: (np.array(found() if searched else evaluated()), 0))
 
 
@@ -335,13 +325,15 @@ def _search_together(draws: Sequence[View], arms: Iterable[ArmName]) -> None:
 
 
 def _few(drawn: View, number: int) -> View:
-    """Restrict a draw to the inputs whose turn it is; the view that is returned is searched with brief effort."""
+    """Restrict a draw to the inputs whose turn it is; the result is searched briefly unless the draw has an effort."""
     parts = max(1, drawn.n // INPUTS_A_DRAW)
     turn = number % parts
     inputs = slice(turn * drawn.n // parts, (turn + 1) * drawn.n // parts)
     measurement = drawn.measurement if parts == 1 else drawn.measurement.part(inputs)
     n = inputs.stop - inputs.start
-    return replace(drawn, measurement=measurement, n=n, field=FieldPart(drawn.field, inputs), effort=OF_DRAWS)
+    return replace(
+        drawn, measurement=measurement, n=n, field=FieldPart(drawn.field, inputs), effort=drawn.effort or OF_DRAWS
+    )
 
 
 def why_unavailable(view: View, name: str) -> str:

@@ -116,7 +116,7 @@ def test_a_formula_with_bars_stays_in_its_cell():
 def test_the_numbers_of_draws_are_those_of_the_budgets():
     text = squeezed(explain(registry()["on-manifold-distance"]))
     budget = BUDGETS["search"]
-    assert f"{FIRST_DRAWS} draws of each control, each searched with brief effort at {INPUTS_A_DRAW} of at most" in text
+    assert f"{FIRST_DRAWS} draws of each control, each searched briefly at {INPUTS_A_DRAW} of at most" in text
     assert f"{budget.multiple} / alpha draws, at least {budget.least} and at most {budget.most}" in text
     assert f"never below 1/{budget.most + 1}" in text
 
