@@ -9,7 +9,8 @@ from dmmcheck.inference.types import ARMS, SearchEffort
 from dmmcheck.measurement.nulls import INPUTS_A_DRAW
 
 GRADIENTS: Mapping[SearchEffort, int] = {"brief": 20, "quick": 35, "default": 80, "thorough": 450}
-"""Gradients of a search for each input and arm: medians over the networks of ``benchmarks/RESULTS.md``."""
+"""Gradients of a search for each input and arm: medians over the networks of ``benchmarks/RESULTS.md``; that of a brief
+search is an estimate."""
 GATES = 250  # gradients of the soundness gates for each of their inputs, most of them for the gate on effort
 FEW_INPUTS = 64  # inputs of the gates, and of tests that take one look
 DRAWS = 29  # searched draws of a control, between those of the first look and all
