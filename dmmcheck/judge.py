@@ -140,18 +140,23 @@ class _Trial:
         return finding, views[last]
 
     def _looks(self, views: Mapping[int, View]) -> Iterator[tuple[Finding, int]]:
-        """Yield the finding of each look and its size, up to a costly one after which the next would decide nothing."""
-        alpha, most = self.alpha / len(views), max(views)
+        """Yield the finding of each look and its size, up to a costly one after which the next would decide nothing.
+
+        A costly look is not taken for the word beside chance alone.
+        """
+        alpha, most, is_decided = self.alpha / len(views), max(views), False
         for n, view in views.items():
             finding = self._look(view, alpha)
-            is_hopeless = self.test.costly_looks and FEW_INPUTS <= n < most and _is_hopeless(finding, alpha, most)
+            is_decided |= finding.verdict != "inconclusive"
+            may_end = self.test.costly_looks and FEW_INPUTS <= n < most
+            is_hopeless = may_end and _is_hopeless(finding, alpha, most)
             if is_hopeless:
                 stopped = (
                     f"; the other {most - n} of {most} inputs were not searched, since they would hardly decide it"
                 )
                 finding = replace(finding, reason=finding.reason + stopped)
             yield finding, n
-            if is_hopeless:
+            if is_hopeless or (may_end and is_decided):
                 return
 
     def single(self) -> tuple[Finding, View]:
@@ -175,8 +180,8 @@ class _Trial:
         """Return the finding of a stated claim with the verdicts on it for other manifold estimates.
 
         These are refits of other dimensions, and one manifold that means nothing: the tangent spaces rotated at random.
-        Each takes one look at few inputs, with searches of quick effort, and of brief effort for the meaningless one. A
-        claim that uses no tangent spaces has the same verdict for every manifold.
+        Each takes one look at few inputs, with searches of brief effort. A claim that uses no tangent spaces has the
+        same verdict for every manifold.
         """
         if self.test.tier != "stated" or self.test.attack != BUILTIN:
             return finding
@@ -240,7 +245,8 @@ class _Trial:
             most=self._most,
         )
         decision, error = decided(), None
-        if self.widen and decision.verdict != "inconclusive":
+        is_clear = decision.verdict != "inconclusive"
+        if (self.widen and is_clear) or (test.is_targeted and decision.verdict == "refuted"):
             error = _search_error(test, view, alpha / 2)
             decision = decided(error=error)
         reason = _weak_attack(test, view) or _unreachable(test, control, limit)

@@ -21,7 +21,7 @@ from dmmcheck.checks.plan import ADVISORY_FOR_TWIN, Planned, for_subject, plan, 
 from dmmcheck.checks.search import searched
 from dmmcheck.config.settings import CheckSettings, Settings, refuse_settings
 from dmmcheck.errors import BaselineError, ConfigError, DmmError, is_out_of_time
-from dmmcheck.errors.text import shown
+from dmmcheck.errors.text import shown, told
 from dmmcheck.inference import stats
 from dmmcheck.inference.cost import Cost
 from dmmcheck.inference.types import AGAINST_BASELINE, BEYOND_CHANCE, SEARCH, EffortName
@@ -36,13 +36,14 @@ from dmmcheck.measurement.nulls import meaningless, why_unavailable
 from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
 from dmmcheck.measurement.shard_worker import SESSION_LIMIT, ShardWorker
+from dmmcheck.measurement.sharing import measure_in_processes
 from dmmcheck.measurement.store import Store
 from dmmcheck.measurement.summary import distances_of, summarise_distances, summarise_subject, trajectory_of, versions
 from dmmcheck.measurement.training_sets import training_sets
 from dmmcheck.measurement.trainings import pairs_needed
 from dmmcheck.measurement.units import in_units
 from dmmcheck.measurement.view import View
-from dmmcheck.measurement.workers import Done, measure_in_processes, threads_of
+from dmmcheck.measurement.workers import Done, threads_of
 from dmmcheck.measurement.wrapping import in_box
 from dmmcheck.models.process_state import neutral_state
 from dmmcheck.models.torch import own_points
@@ -58,6 +59,7 @@ from dmmcheck.subject import Subject, training_role
 
 T = TypeVar("T")
 
+SOUNDNESS_KEY = ("soundness",)  # of the items of a measurement, with which they are cached
 REPORT = "report"  # the part of the work that is the report's own
 
 
@@ -283,7 +285,7 @@ class Run:
         def assessed() -> tuple[tuple[Soundness, ...], int]:
             return assess(self.subject, measure), 0
 
-        key = ("soundness",) if assess is assess_measurement else ("soundness", "quick")
+        key = SOUNDNESS_KEY if assess is assess_measurement else (*SOUNDNESS_KEY, "quick")
         with self._shared(SOUNDNESS):
             return measure.cached(key, assessed, beside=soundness_content(self.subject, measure))[0]
 
@@ -414,6 +416,14 @@ class Run:
         if self._folder is None or self._session is None or (left is not None and left <= 0):
             return
         shards, spent, start = self._shards(set(ids)), dict[str, Cost](), time.perf_counter()
+        before = self._meter.total.seconds
+
+        def own(shard: str) -> Done:
+            try:
+                self.measure_shard(shard)
+            except Exception as error:  # the test is decided later, and meets the error again
+                return Done(shard, error=told(error))
+            return Done(shard)
 
         def take(done: Done) -> None:
             for address, copy in done.entries.items():
@@ -432,13 +442,31 @@ class Run:
             added=[(registry, registry.added()) for registry in (CHECKS, CONTROLS, GATES)],
         )
         (self._session.folder / self.id).touch()
-        self._jobs_note = measure_in_processes(
-            self.id, make, shards, jobs=self.settings.jobs, progress=self._progress, take=take
-        )
-        self._meter.add(spent, time.perf_counter() - start)
+        with self._silent():
+            self._jobs_note = measure_in_processes(
+                self.id,
+                make,
+                shards,
+                jobs=self.settings.jobs,
+                folder=self._session.folder,
+                own=own,
+                progress=self._progress,
+                take=take,
+            )
+        self._meter.add(spent, time.perf_counter() - start - (self._meter.total.seconds - before))
 
-    def _shards(self, ids: Set[str]) -> list[str]:
-        """Return what other processes can measure: soundness items, report values, and tests, most expensive first.
+    @contextmanager
+    def _silent(self) -> Iterator[None]:
+        """Show no forecast in this context, in which several processes measure."""
+        shown, self._forecast = self._forecast, None
+        watch, self._meter.watch = self._meter.watch, lambda part: None
+        try:
+            yield
+        finally:
+            self._forecast, self._meter.watch = shown, watch
+
+    def _shards(self, wanted: Set[str]) -> list[str]:
+        """Return what several processes can measure: soundness items, tests and report values, most expensive first.
 
         Tests that train networks are left out, since each process would train them again, and so are searches with
         Hypothesis, whose results depend on what it has found before.
@@ -447,10 +475,17 @@ class Run:
         tests = [
             one
             for one in self.planned
-            if one.id in ids and one.tier != SEARCH and not trains & set(one.test.needs) and not self._missing(one.test)
+            if one.id in wanted
+            and one.tier != SEARCH
+            and not trains & set(one.test.needs)
+            and not self._missing(one.test)
         ]
         expected = self._expected(tests)
-        return [SOUNDNESS, *sorted((one.id for one in tests), key=lambda id: -expected[id]), REPORT]
+        # Draws that evaluate no model have no gradients, but take longer than a statistic alone.
+        tests.sort(key=lambda one: (-expected[one.id], not one.test.control))
+        ids = [one.id for one in tests]
+        ids.insert(len(ids) // 2, REPORT)  # long, though no test: at the end one process would measure it alone
+        return [SOUNDNESS, *ids]
 
     @neutral_state()
     def measure_shard(self, shard: str) -> dict[str, Cost]:
@@ -461,8 +496,22 @@ class Run:
         elif shard == REPORT:
             self.report([])
         else:
-            self.finding(next(one for one in self.planned if one.id == shard))
+            self._measure_for(next(one for one in self.planned if one.id == shard))
         return {part: cost.minus(before[part]) for part, cost in self._meter.parts.items()}
+
+    def _measure_for(self, planned: Planned) -> None:
+        """Measure what a test needs.
+
+        Where another process is still at the soundness items, the measurement counts as sound and the effort of the
+        search as sufficient: what is measured then is what the finding needs in most runs.
+        """
+        if self.measure.is_known(SOUNDNESS_KEY) or set(planned.test.needs) & {"pair", "pairs"}:
+            self.finding(planned)
+            return
+        settings = self.settings.checks.get(planned.check.id, CheckSettings())
+        alpha = self.gating_alpha if planned.gating else self.settings.alpha
+        with self._meter.measuring():
+            judge(planned, lambda: self.measure, settings, alpha=alpha, refits=not self.settings.fast)
 
     @neutral_state()
     def too_few_inputs(self) -> str:

@@ -134,6 +134,42 @@ def test_costly_looks_go_on_where_more_inputs_may_decide():
     assert asked == [32, 64, 128]
 
 
+def test_a_costly_look_is_not_taken_for_the_word_beside_chance():
+    """The verdict is clear at 32 inputs, and the word never: the numbers lie on either side of the end of chance."""
+    asked = []
+
+    def below(view):
+        if view.draw is None:
+            asked.append(view.n)
+        return Evidence.of(
+            np.where(np.arange(view.n) % 8 < 7, 1.0, 3.0) if view.draw is None else np.full(view.n, 1.02)
+        )
+
+    options = {"threshold": 1.0, "direction": "greater", "unit": "ratio", "min_effect": 0.05, "controls": ("rotation",)}
+    declare("mine", "s", claim(below, **options, costly_looks=True))
+    costly = decided("mine-controlled-builtin")
+    assert (costly.verdict, costly.chance.word, asked[-1]) == ("refuted", "not-told", 64)
+    declare("yours", "s", claim(below, **options))
+    free = decided("yours-controlled-builtin")
+    assert (free.verdict, free.chance.word, asked[-1]) == ("refuted", "not-told", 128)
+
+
+@pytest.mark.parametrize(("more", "verdict"), [(1.0, "refuted"), (0.5, "inconclusive")])
+def test_targeted_distances_refute_only_beyond_the_error_of_a_search_with_more_effort(more, verdict):
+    """The statistic is 1.5, and a thorough search finds this share of it; the claim says that it is at most 1."""
+
+    def statistic(view):
+        return Evidence.of(np.full(view.n, 1.5) * (more if view.measurement.effort == "thorough" else 1.0))
+
+    options = {"threshold": 1.0, "direction": "less", "unit": "ratio"}
+    declare("mine", "s", claim(statistic, **options, is_targeted=True))
+    finding = decided("mine-stated-builtin")
+    assert (finding.verdict, finding.search_error) == (verdict, (more, 1.0))
+    declare("yours", "s", claim(statistic, **options))
+    plain = decided("yours-stated-builtin")
+    assert (plain.verdict, plain.search_error) == ("refuted", None)
+
+
 @pytest.mark.parametrize(
     ("has_gradients", "widen", "own", "of_draws"),
     [(True, False, None, "brief"), (False, False, "quick", "quick"), (True, True, "quick", "quick")],

@@ -114,8 +114,8 @@ def _median(standard: View, other: View, compare: Compared) -> float:
 
 
 def _correct(model: View) -> Mask:
-    """Return whether a network classifies each input correctly (n,)."""
-    return (model.labels(model.x) == model.y).cpu().numpy()
+    """Return whether a network classifies each input correctly (n,); cached for all draws."""
+    return model.cached(("correct", model.n), lambda: ((model.labels(model.x) == model.y).cpu().numpy(), 0))
 
 
 declare(

@@ -70,7 +70,9 @@ class Test:
         trainings: The claim about training that takes its place where the subject has `pairs`.
         one_look: The test takes one look, at all inputs, since each further look would ask for more trainings.
         costly_looks: Each look searches further inputs for this test alone. So the looks end where the other inputs
-            would hardly decide it.
+            would hardly decide it, or where only the word beside chance is open.
+        is_targeted: The statistic grows with distances to given classes, whose searches have less effort than the
+            others. So it is refuted only beyond the error bar of a search with more effort.
         search: What a test of the tier search tries, see `dmmcheck.checks.search`; None in other tiers.
         worse: The direction of the statistic that is worse for a user of the model, which a comparison with a baseline
             can fail on; None where neither is.
@@ -94,6 +96,7 @@ class Test:
     attack: str = BUILTIN
     one_look: bool = False
     costly_looks: bool = False
+    is_targeted: bool = False
     about_standard: bool = False
     about_twin: bool = False
     trainings: OverTrainings | None = None
@@ -208,6 +211,7 @@ def claim(
     against_chance: bool = False,
     one_look: bool = False,
     costly_looks: bool = False,
+    is_targeted: bool = False,
     about_standard: bool = False,
     trainings: OverTrainings | None = None,
     worse: Direction | None = None,
@@ -215,7 +219,7 @@ def claim(
     """Return the tests of one question: the claim itself, and one test in the controlled tier for each control.
 
     A claim that is itself in the controlled tier and names controls has only the tests against these controls. The
-    arguments are those of `check`, and five attributes of `Test`. With `trainings`, the claim is about one twin.
+    arguments are those of `check`, and six attributes of `Test`. With `trainings`, the claim is about one twin.
     """
     base = Test(
         tier=tier,
@@ -232,6 +236,7 @@ def claim(
         draw_cost="energy" if controls else draw_cost,
         one_look=one_look,
         costly_looks=costly_looks,
+        is_targeted=is_targeted,
         about_standard=about_standard,
         about_twin=trainings is not None,
         trainings=trainings,

@@ -100,7 +100,15 @@ def _positions(view: View, classes: tuple[int, ...]) -> Tensor:
 declare(
     "every-class-near",
     "every class is about equally near",
-    claim(every_class_near, threshold=5.0, direction="less", unit="ratio", needs=("classes",), costly_looks=True),
+    claim(
+        every_class_near,
+        threshold=5.0,
+        direction="less",
+        unit="ratio",
+        needs=("classes",),
+        costly_looks=True,
+        is_targeted=True,
+    ),
 )
 declare(
     "shared-sheet",

@@ -131,5 +131,6 @@ declare(
         needs=("checkpoints",),
         controls=("order",),
         about_standard=True,
+        costly_looks=True,
     ),
 )

@@ -171,7 +171,10 @@ def _summary(values: Floats, summary: Summary) -> float:
     if summary == "mean":
         known = values[~np.isnan(values)]
         return float(np.mean(known)) if len(known) else math.nan
-    low, high = (float(np.median(np.where(np.isnan(values), end, values))) for end in (-np.inf, np.inf))
+    unknown = np.isnan(values)
+    if not unknown.any():
+        return float(np.median(values))
+    low, high = (float(np.median(np.where(unknown, end, values))) for end in (-np.inf, np.inf))
     return low if low == high else math.nan if math.isinf(low) or math.isinf(high) else (low + high) / 2
 
 

@@ -21,6 +21,10 @@ def geodesic_distance(view: View) -> Floats:
 
     Source: Tenenbaum, de Silva, Langford, Science 290 (2000).
     """
+    return view.cached(("geodesic", view.n), lambda: (_shortest_paths(view), 0))
+
+
+def _shortest_paths(view: View) -> Floats:
     from scipy.sparse import csgraph  # noqa: PLC0415
     from sklearn.neighbors import kneighbors_graph  # noqa: PLC0415  # takes a second to load
 

@@ -38,6 +38,13 @@ NEXT_EFFORT: Mapping[SearchEffort, SearchEffort] = {
     "thorough": "exhaustive",
 }
 """The effort that an effort is held against; ``exhaustive`` is no setting."""
+TARGETED_EFFORT: Mapping[SearchEffort, SearchEffort] = {
+    "quick": "quick",
+    "default": "quick",
+    "thorough": "default",
+    "exhaustive": "thorough",
+}
+"""The effort of targeted searches, of which there is one for each class, by the effort of the measurement."""
 OUTSIDE = 0.01  # largest share of a perturbation's length that may lie outside the search space of an attack
 PAIR = ("standard", "robust")
 ALTERNATIVE = "alternative"
@@ -137,6 +144,7 @@ class Measure:
         self._others: dict[str, Measure] = {}
         self._blocks: dict[tuple[object, ...], list[object]] = {}
         self._costs: dict[tuple[object, ...], list[Cost]] = {}
+        self._latest: dict[tuple[object, ...], tuple[int, object]] = {}
 
     def paired_model(self, name: str) -> Measure:
         """Return the same measurements of a reference model on the same inputs and tangent spaces.
@@ -254,7 +262,9 @@ class Measure:
         if TRAINING not in self._others:
             limit, examples = len(self.sample.x), self.examples
             try:
-                sample = draw_sample(self.classifier, examples.x, examples.y, seed=self.seed, limit=limit)
+                sample = draw_sample(
+                    self.classifier, examples.x, examples.y, seed=self.seed, limit=limit, are_all_judged=False
+                )
             except DmmError as error:
                 raise CheckError(f"{TRAINING_DATA}: {error}") from (error.__cause__ or error)
             field = TangentField(self.field.manifold, sample.x)
@@ -396,12 +406,31 @@ class Measure:
         Raises:
             AttackError: An attack of the settings raised, or returned something other than crossings.
         """
+        return self._of_latest(("crossings", arm, attack), n, lambda: self._joined_crossings(n, arm, attack))
+
+    def _joined_crossings(self, n: int, arm: ArmName, attack: str) -> Crossing:
         key = self.crossing_key(arm, attack)
         if attack == BUILTIN and self._joint:
             return joined([block[arm] for block in self.cached_blocks(key, n, self._search_block)], n)
         if attack == BUILTIN:
             return joined(self.cached_blocks(key, n, lambda rows: self._arm_block(rows, arm)), n)
         return joined(self.cached_blocks(key, n, lambda rows: self._attack_block(rows, arm, attack)), n)
+
+    def perturbations(self, n: int, arm: ArmName, attack: str = BUILTIN) -> Tensor:
+        """Return the perturbations (n, D) to the nearest crossings of the first n inputs; NaN where none was found."""
+        return self._of_latest(
+            ("perturbations", arm, attack), n, lambda: perturbations(self.crossings(n, arm, attack), self.sample.x[:n])
+        )
+
+    def _of_latest(self, key: tuple[object, ...], n: int, compute: Callable[[], T]) -> T:
+        """Return a result for the first n inputs, which is kept until it is asked for another number of inputs.
+
+        Thousands of draws of a control ask for the same one.
+        """
+        kept = self._latest.get(key)
+        if kept is None or kept[0] != n:
+            kept = self._latest[key] = (n, compute())
+        return kept[1]  # type: ignore[return-value]
 
     def crossing_key(self, arm: ArmName, attack: str) -> tuple[object, ...]:
         """Return the key under which the crossings of an arm are cached."""
@@ -460,9 +489,20 @@ class Measure:
         """Return whether a result is cached under a key."""
         return key in self._blocks
 
+    def is_known(self, key: tuple[object, ...]) -> bool:
+        """Return whether this process or another one of the session has a result for all inputs under a key."""
+        address = "" if self._session is None else self._address_in_session(key, slice(None))
+        return self.has(key) or (self._session is not None and address != "" and self._session.holds(address))
+
     def keep(self, key: tuple[object, ...], result: object) -> None:
         """Cache a result that was found together with other results, which carry its cost."""
         self._blocks[key], self._costs[key] = [result], [Cost()]
+
+    def prepared(self, key: tuple[object, ...], compute: Callable[[], T]) -> T:
+        """Return what follows from the examples alone, computed once; it is no measurement that max-time may end."""
+        if not self.has(key):
+            self.keep(key, compute())
+        return self._blocks[key][0]  # type: ignore[return-value]
 
     def boundary_gradients(self, n: int, attack: str) -> Tensor:
         """Return the margin gradient (n, D) at the nearest crossings of the first n inputs; NaN where there is none."""
@@ -517,7 +557,7 @@ class Measure:
             space=arm_space(self.field, rows, arm),
             targets=torch.full_like(y, label),
             examples=(self.examples.x, self.examples.y),
-            effort="quick",
+            effort=TARGETED_EFFORT[self.effort],
             generator=seeded(self.seed, "search"),
             queries=self.queries,
         )
@@ -594,6 +634,11 @@ def joined(blocks: Sequence[Crossing], n: int) -> Crossing:
     return Crossing(
         **{part.name: torch.cat([getattr(block, part.name) for block in blocks])[:n] for part in fields(Crossing)}
     )
+
+
+def perturbations(crossing: Crossing, x: Tensor) -> Tensor:
+    """Return the perturbations (n, D) from inputs x (n, D) to their crossings; NaN where none was found."""
+    return torch.where(crossing.found.to(x.device)[:, None], crossing.point.to(x) - x, torch.nan)
 
 
 def gradients(crossing: Crossing) -> int:

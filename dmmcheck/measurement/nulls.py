@@ -33,6 +33,7 @@ FEW_INPUTS = 64  # most inputs of tests that take one look
 OF_DRAWS: SearchEffort = "brief"  # effort of the search in a draw, where the search converges on the model
 INPUTS_A_DRAW = 16  # inputs that one searched draw is measured at; the next draw takes the next ones
 MOST_VALUES = 1 << 24  # of the bases of the draws that are searched at once
+MOST_COVARIANCE_VALUES = 1 << 27  # of the examples that are combined, where k allows it: 1 GiB
 FIRST_DRAWS, FIRST_SHARE = 19, 0.2  # of a searched control: draws after which it is looked at, and the look's alpha
 
 Draw = Callable[[View, torch.Generator], View]
@@ -217,10 +218,27 @@ def _of_the_covariance(view: View, generator: torch.Generator) -> View:
 
 
 def _combined(view: View, count: int, generator: torch.Generator) -> torch.Tensor:
-    """Return random combinations (count, D) of the centred examples."""
-    examples = view.examples.x[:MAX_EXAMPLES].double()
-    weights = torch.randn((count, len(examples)), generator=generator, dtype=torch.float64).to(examples)
-    return weights @ (examples - examples.mean(0))
+    """Return random combinations (count, D) of the centred examples, with normal weights."""
+    rows = view.measurement.prepared(("covariance",), partial(_covariance_rows, view))
+    weights = torch.randn((count, len(rows)), generator=generator, dtype=torch.float64).to(rows)
+    return weights @ rows
+
+
+def _covariance_rows(view: View) -> torch.Tensor:
+    """Return vectors (r, D) whose combinations with normal weights have the distribution of those of the examples.
+
+    Where there are more examples than features that vary, these are the rows of the triangular factor R of the centred
+    examples X = Q R: combinations w X and w R have the same covariance X^T X = R^T R, and a draw takes less time.
+    """
+    room = 2 * view.field.dim
+    most = min(MAX_EXAMPLES, max(MOST_COVARIANCE_VALUES // view.x.shape[1], room + 2))
+    examples = view.examples.x[:most].double()
+    varies = (examples != examples[:1]).any(0)
+    centred = (examples - examples.mean(0))[:, varies]
+    rows = torch.linalg.qr(centred, mode="r").R if len(centred) > centred.shape[1] else centred
+    combined = rows.new_zeros((len(rows), len(varies)))
+    combined[:, varies] = rows
+    return combined
 
 
 @control("spectrum", title="spectrum-matched spaces", unavailable=_needs_images)

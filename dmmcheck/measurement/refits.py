@@ -12,6 +12,7 @@ from torch import Tensor
 from dmmcheck.errors import CheckError, DmmError, user_code
 from dmmcheck.manifolds.fields import TangentField
 from dmmcheck.manifolds.protected import MISSING, attribute
+from dmmcheck.measurement.nulls import OF_DRAWS
 from dmmcheck.measurement.view import View
 
 OTHERS = 4  # dimensions that a verdict is repeated at, beside the chosen one
@@ -19,14 +20,14 @@ FACTORS = (2, 4, 8)
 
 
 def refitted(view: View) -> dict[int, View]:
-    """Return views of the same inputs for estimates of other dimensions k, by k; with quick effort of the search.
+    """Return views of the same inputs for estimates of other dimensions k, by k; searched with brief effort.
 
     The dimensions are halves and doubles of the chosen one, and its neighbours where there are too few of these. The
     estimates are fitted once for all checks. The dict is empty where the manifold has no ``refit(dim)``.
     """
     fields, _ = view.measurement.cached(("refits",), lambda: (dict(_fields(view)), 0))
     return {
-        dim: replace(view, field=field, effort="quick", draw=("dimension", dim), is_estimate=True)
+        dim: replace(view, field=field, effort=OF_DRAWS, draw=("dimension", dim), is_estimate=True)
         for dim, field in fields.items()
     }
 

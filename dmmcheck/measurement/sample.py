@@ -53,6 +53,7 @@ def draw_sample(
     groups: Tensor | None = None,
     training: Sequence[Tensor] = (),
     is_standard: bool = False,
+    are_all_judged: bool = True,
 ) -> Sample:
     """Draw at most `limit` correctly classified inputs, ordered by a keyed hash of their content.
 
@@ -71,16 +72,22 @@ def draw_sample(
         training: Flat points (p, D), each a set that the model or the manifold was fitted on.
         is_standard: Whether x is in standard units: then the order is that of the content up to rounding, the same
             wherever the same data come from.
+        are_all_judged: Whether the accuracy is that of all inputs; else that of those among which the sample is drawn,
+            which saves a pass through the model for each of the others.
 
     Raises:
         ModelError: Logits are NaN or infinite.
         SubjectError: Fewer than 8 inputs are classified correctly, or fewer than 8 groups have such an input.
     """
     points, labels = own_points(classifier, x), y.to(classifier.device)
-    is_correct = predict(classifier, points) == labels
     distinct = torch.tensor(_by_content(points, labels, seed, is_standard=is_standard), device=labels.device)
-    accuracy = int(is_correct[distinct].sum()) / len(distinct)
     order = distinct[: max(CANDIDATES, limit)]
+    if are_all_judged:
+        is_correct = predict(classifier, points) == labels
+    else:
+        distinct, is_correct = order, torch.zeros_like(labels, dtype=torch.bool)
+        is_correct[order] = predict(classifier, points[order]) == labels[order]
+    accuracy = int(is_correct[distinct].sum()) / len(distinct)
     group, independence = grouped(points[order], labels[order], None if groups is None else groups[order.cpu()])
     correct = order[first_of_each(group, is_correct[order].cpu()).to(order.device)]
     if len(correct) < MIN_INPUTS:

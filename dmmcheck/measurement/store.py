@@ -75,6 +75,10 @@ class Store:
         self.read += 1
         return unpack(content, device), 0  # type: ignore[return-value]
 
+    def holds(self, address: str) -> bool:
+        """Return whether there is an entry, without reading it."""
+        return self._path(address).exists()
+
     def summary(self) -> str:
         """Return what was read and written, and what was not stored and why, in one line."""
         parts = [f"{self.read} measurements read from the store, {self.written} written"]

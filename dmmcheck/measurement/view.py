@@ -21,7 +21,7 @@ from dmmcheck.inference.types import ARMS, BUILTIN, ArmName, SearchEffort
 from dmmcheck.manifolds.base import Manifold
 from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, SharedField, TangentField
 from dmmcheck.manifolds.rotations import Rotation
-from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, joined, total
+from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, joined, perturbations, total
 from dmmcheck.measurement.sample import predict
 from dmmcheck.measurement.trainings import distinct, untrained_needed
 from dmmcheck.models.base import Classifier, called, evaluating
@@ -140,8 +140,7 @@ class View:
                     'declare the check with draw_cost="search"'
                 )
             found = self.measurement.crossings(self.n, arm, self.attack)
-            key = self.measurement.crossing_key(arm, self.attack)
-            self._note(key, self.measurement.cost(key, self.n))
+            self._note_blocks(self.measurement.crossing_key(arm, self.attack))
             return found
         if self.is_estimate:
             blocks = [slice(at, min(at + ESTIMATE_BLOCK, self.n)) for at in range(0, self.n, ESTIMATE_BLOCK)]
@@ -181,8 +180,9 @@ class View:
     def delta(self, arm: ArmName = "free") -> Tensor:
         """Return the smallest perturbation found, (n, D); NaN where none was found."""
         crossing = self.crossing(arm)
-        delta = crossing.point.to(self.x) - self.x
-        return torch.where(crossing.found.to(delta.device)[:, None], delta, torch.nan)
+        if self._is_cached(arm):
+            return self.measurement.perturbations(self.n, arm, self.attack).clone()
+        return perturbations(crossing, self.x)
 
     def boundary_gradient(self) -> Tensor:
         """Return the margin gradient (n, D), normal to the boundary, at the nearest crossing; NaN where none is."""
@@ -282,7 +282,7 @@ class View:
         return _floats(torch.where(none, torch.inf, distance)), nearest
 
     def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
-        """Return the target classes, and the crossings of all inputs into each of them, with quick effort."""
+        """Return the target classes, and the crossings of all inputs into each of them, found with less effort."""
         classes, found = self.measurement.targeted(self.n, arm)
         for label in classes:
             self._note_blocks(("targeted", arm, label))
@@ -371,7 +371,8 @@ class View:
             self._used[entry] = cost
 
     def _note_blocks(self, key: tuple[object, ...]) -> None:
-        self._note(key, self.measurement.cost(key, self.n))
+        if self._used is not None:
+            self._note(key, self.measurement.cost(key, self.n))
 
 
 def find_together(draws: Sequence[View], arm: ArmName) -> None:

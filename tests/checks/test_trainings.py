@@ -292,6 +292,10 @@ class Network:
     share: float = 0.1
 
     x = y = torch.zeros(64)
+    n = 64
+
+    def cached(self, key, compute):
+        return compute()[0]
 
     def labels(self, x):
         return self.y

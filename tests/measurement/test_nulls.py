@@ -116,6 +116,26 @@ def test_draws_of_the_covariance_hold_loud_directions_as_often_as_the_data():
     assert shares[3:].max() < 0.1
 
 
+@pytest.mark.parametrize("samples", [8, 60], ids=["fewer-than-features", "more-than-features"])
+def test_the_covariance_of_draws_is_that_of_the_examples(samples):
+    seen = views.view(views.subject(samples=samples))
+    examples = seen.examples.x.double()
+    rows = nulls._covariance_rows(seen)
+    centred = examples - examples.mean(0)
+    assert len(rows) == min(len(examples), views.D)
+    assert torch.allclose(rows.T @ rows, centred.T @ centred, atol=1e-8)
+
+
+def test_examples_of_many_features_are_combined_within_a_bound(monkeypatch):
+    seen = views.view(views.subject(samples=60))
+    monkeypatch.setattr(nulls, "MOST_COVARIANCE_VALUES", 10 * views.D)
+    few = nulls._covariance_rows(seen)
+    first = seen.examples.x[:10].double()
+    assert torch.allclose(few.T @ few, (first - first.mean(0)).T @ (first - first.mean(0)), atol=1e-8)
+    monkeypatch.setattr(nulls, "MOST_COVARIANCE_VALUES", 0)
+    assert len(nulls._covariance_rows(seen)) == 2 * views.K + 2
+
+
 def test_one_rotation_turns_all_inputs_together():
     seen = views.view(views.subject(manifold=views.Local()))
     before, after = (

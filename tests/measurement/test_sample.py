@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from dmmcheck import worlds
 from dmmcheck.errors import ModelError, SubjectError
+from dmmcheck.measurement import sample as sample_module
 from dmmcheck.measurement.sample import CANDIDATES, draw_sample, predict
 from dmmcheck.models.memory import out_of_memory
 from dmmcheck.models.torch import adapt
@@ -46,6 +47,24 @@ def test_the_sample_does_not_depend_on_the_order_of_the_inputs(order, limit, see
 def test_a_smaller_sample_is_the_beginning_of_a_larger_one():
     x, y = data()
     assert torch.equal(drawn(x, y, limit=10).x, drawn(x, y).x[:10])
+
+
+@pytest.mark.parametrize(("limit", "judged"), [(8, 12), (20, 20)])
+def test_only_the_inputs_that_a_sample_is_drawn_among_pass_through_the_model(monkeypatch, limit, judged):
+    monkeypatch.setattr(sample_module, "CANDIDATES", 12)
+    x, y = data()
+    seen = []
+
+    def model(points):
+        seen.append(len(points))
+        return signs(points)
+
+    whole = drawn(x, y, limit=limit)
+    seen.clear()
+    few = draw_sample(adapt(model, x[:1]), x, y, seed=0, limit=limit, are_all_judged=False)
+    assert seen[-1] == judged
+    assert torch.equal(few.x, whole.x)
+    assert (few.accuracy, few.labelled, whole.labelled) == (1.0, judged, 40)
 
 
 @pytest.mark.parametrize("copies", [2, 5])

@@ -10,6 +10,7 @@ import torch
 import views
 
 from dmmcheck import geometry, worlds
+from dmmcheck.attacks.probe import nothing
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError
 from dmmcheck.manifolds import Subspace
@@ -140,6 +141,34 @@ def test_the_largest_other_class_leaves_out_the_own_one():
         for row, y in zip(logits, seen.y.tolist(), strict=True)
     ]
     assert seen.largest_other_class(seen.x).tolist() == expected
+
+
+@pytest.mark.parametrize("effort", ["quick", "default", "thorough", "exhaustive"])
+def test_targeted_searches_have_the_effort_below_that_of_the_measurement(monkeypatch, effort):
+    seen, asked = views.view(views.subject(samples=16)), []
+
+    def search(classifier, x, y, *, effort, **options):
+        asked.append(effort)
+        return nothing(x, y)
+
+    monkeypatch.setattr("dmmcheck.measurement.measure.boundary_search", search)
+    replace(seen, measurement=seen.measurement.with_effort(effort)).targeted("free")
+    below = {"quick": "quick", "default": "quick", "thorough": "default", "exhaustive": "thorough"}
+    assert set(asked) == {below[effort]}
+
+
+@pytest.mark.parametrize("arm", ["free", "tangent"])
+def test_perturbations_are_computed_once_and_safe_from_who_changes_them(arm):
+    seen = views.view(views.subject(samples=64), 64)
+    first = seen.delta(arm)
+    crossing = seen.crossing(arm)
+    assert crossing is seen.crossing(arm)
+    assert torch.equal(first, torch.where(crossing.found[:, None], crossing.point - seen.x, torch.nan).to(first))
+    first.zero_()
+    assert bool((seen.delta(arm).norm(dim=1) > 0).any())
+    few = replace(seen, n=32)
+    assert torch.equal(few.delta(arm), seen.delta(arm)[:32])
+    assert torch.equal(few.crossing(arm).distance, crossing.distance[:32])
 
 
 def test_targeted_crossings_reach_their_class_and_cost_nothing_twice():

@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import types
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -19,10 +20,11 @@ import dmmcheck
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import ConfigError
 from dmmcheck.inference.cost import Cost
-from dmmcheck.measurement import workers
+from dmmcheck.measurement import clusters, processes, workers
 from dmmcheck.measurement.meter import Meter
 from dmmcheck.measurement.shard_worker import ShardWorker
-from dmmcheck.measurement.workers import Done, measure_in_processes, measure_shard, packed
+from dmmcheck.measurement.sharing import measure_in_processes
+from dmmcheck.measurement.workers import Done, measure_shard, packed
 from dmmcheck.registry import CONTROLS, GATES
 from dmmcheck.report.model import RunCost
 from dmmcheck.run import REPORT, Run
@@ -49,10 +51,39 @@ class Echo:
 
 
 @pytest.fixture
+def dask(monkeypatch):
+    """What happens to a cluster of Dask, of which there is none."""
+    events = []
+    client = types.SimpleNamespace(close=lambda: events.append("closed"))
+    distributed = types.ModuleType("distributed")
+    distributed.Client = lambda *where, **local: events.append((*where, *local)) or client
+    monkeypatch.setitem(sys.modules, "distributed", distributed)
+    return events
+
+
+class Here:
+    """An executor whose processes are this one: it measures a shard when it is handed out."""
+
+    stopped = False
+
+    def submit(self, measure, shard):
+        future = Future()
+        try:
+            future.set_result(measure(shard))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def shutdown(self, *, wait, kill_workers):
+        Here.stopped = (wait, kill_workers) == (False, True)
+
+
+@pytest.fixture
 def here(monkeypatch):
     """The processes are this one, one after the other."""
     config = joblib.parallel_config
-    monkeypatch.setattr(joblib, "parallel_config", lambda backend, **options: config("sequential"))
+    monkeypatch.setattr(joblib, "parallel_config", lambda backend: config("sequential"))
+    monkeypatch.setattr(processes._Pool, "_executor", lambda pool: Here())
     monkeypatch.setattr(workers, "_WORKERS", {})
 
 
@@ -63,30 +94,58 @@ def no_gates(own_registries):
     GATES._things.clear()
 
 
-def measured(make=Echo, jobs=2, shards=SHARDS):
-    taken, lines = [], []
-    note = measure_in_processes("session", make, shards, jobs=jobs, progress=lines.append, take=taken.append)
-    return note, taken, lines
+@pytest.fixture
+def measured(tmp_path):
+    """Measures shards in two processes, with what was taken and shown."""
+
+    def measured(make=Echo, jobs=2, shards=SHARDS, own=Done):
+        taken, lines = [], []
+        note = measure_in_processes(
+            "session", make, shards, jobs=jobs, folder=tmp_path, own=own, progress=lines.append, take=taken.append
+        )
+        return note, taken, lines
+
+    return measured
 
 
 @pytest.mark.usefixtures("here")
-def test_each_shard_is_measured_and_shown():
-    note, taken, lines = measured()
-    assert note == "3 of 3 parts measured by 2 processes"
-    assert [done.shard for done in taken] == SHARDS
+@pytest.mark.parametrize(("jobs", "by"), [(2, "2 processes"), ("dask:host", "the cluster dask:host")])
+def test_each_shard_is_measured_and_shown(measured, dask, jobs, by):
+    note, taken, lines = measured(jobs=jobs)
+    assert note == f"3 of 3 parts measured by {by}"
+    assert sorted(done.shard for done in taken) == SHARDS
     assert [line.partition(",")[0] for line in lines] == [f"{count} of 3 parts measured" for count in (1, 2, 3)]
 
 
 @pytest.mark.usefixtures("here")
-def test_a_shard_that_fails_is_named_and_left_to_the_process_that_asked():
-    note, taken, _ = measured(lambda: Echo("b"))
-    assert note == "2 of 3 parts measured by 2 processes; the others by this one (ValueError: no b)"
-    assert [done.error for done in taken] == ["", "ValueError: no b", ""]
+def test_this_process_takes_the_first_shard_and_what_the_others_have_left(measured, monkeypatch):
+    own = []
+    monkeypatch.setattr(Here, "submit", lambda executor, measure, shard: Future())  # it never ends
+
+    def measure(shard):
+        own.append(shard)
+        return Done(shard)
+
+    results = processes.measure_beside("session", None, ["a", "b", "c", "d"], others=2, own=measure)
+    assert [next(results).shard for _ in range(2)] == ["a", "d"]
+    assert own == ["a", "d"]
+    results.close()
+    assert Here.stopped
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("jobs", [2, "dask:host"])
+def test_a_shard_that_fails_is_named_and_left_to_the_process_that_asked(measured, dask, jobs):
+    note, taken, _ = measured(lambda: Echo("b"), jobs=jobs)
+    assert note.startswith("2 of 3 parts measured by")
+    assert note.endswith("; the others by this one (ValueError: no b)")
+    assert {done.shard: done.error for done in taken} == {"a": "", "b": "ValueError: no b", "c": ""}
 
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("lost", [1, 99], ids=["once", "always"])
-def test_shards_that_were_lost_are_handed_out_again(monkeypatch, lost):
+@pytest.mark.parametrize("jobs", [2, "dask:host"])
+def test_shards_that_were_lost_are_handed_out_again(measured, dask, monkeypatch, jobs, lost):
     calls = []
 
     def measure(session, content, shard):
@@ -95,14 +154,49 @@ def test_shards_that_were_lost_are_handed_out_again(monkeypatch, lost):
             raise BrokenPipeError("killed\nby the system")
         return measure_shard(session, content, shard)
 
-    monkeypatch.setattr(workers, "measure_shard", measure)
-    note, taken, _ = measured()
+    for module in (clusters, processes):
+        monkeypatch.setattr(module, "measure_shard", measure)
+    note, taken, _ = measured(jobs=jobs)
+    assert sorted(done.shard for done in taken) == SHARDS
     if lost == 1:
-        assert note == "3 of 3 parts measured by 2 processes"
-        assert [done.shard for done in taken] == SHARDS
+        assert note.startswith("3 of 3 parts measured by")
+        assert "the others" not in note
     else:
-        assert note == "0 of 3 parts measured by 2 processes; the others by this one (BrokenPipeError: killed)"
-        assert calls == ["a", "b"] * workers.ATTEMPTS
+        assert note.endswith("; the others by this one (BrokenPipeError: killed)")
+        assert calls.count("b") == workers.ATTEMPTS
+
+
+@pytest.mark.usefixtures("here")
+def test_processes_that_cannot_be_started_leave_all_shards_to_this_one(measured, monkeypatch):
+    def refuse(executor, measure, shard):
+        raise OSError("no more processes")
+
+    monkeypatch.setattr(Here, "submit", refuse)
+    note, taken, _ = measured()
+    assert {done.shard for done in taken} == set(SHARDS)
+    assert note.endswith("the others by this one (OSError: no more processes)")
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_ends_the_other_processes(measured, monkeypatch, stop):
+    monkeypatch.setattr(Here, "stopped", False)
+
+    def interrupted(shard):
+        raise stop
+
+    with pytest.raises(stop):
+        measured(own=interrupted)
+    assert Here.stopped
+
+
+def test_this_process_has_as_many_threads_as_before_afterwards(measured, here, monkeypatch):
+    counts, before = [4], workers.torch.get_num_threads
+    monkeypatch.setattr(workers.torch, "get_num_threads", lambda: counts[-1])
+    monkeypatch.setattr(workers.torch, "set_num_threads", counts.append)
+    assert before() >= 1
+    measured()
+    assert counts == [4, 2, 4]
 
 
 def test_what_cannot_be_sent_is_one_clear_error():
@@ -122,12 +216,8 @@ def test_a_process_makes_one_worker_for_a_session_and_forgets_it_with_the_next(m
     assert list(workers._WORKERS) == ["two"]
 
 
-def test_a_cluster_is_joined_and_left(monkeypatch, here):
-    events = []
-    client = types.SimpleNamespace(close=lambda: events.append("closed"))
-    distributed = types.ModuleType("distributed")
-    distributed.Client = lambda *where, **local: events.append((*where, *local)) or client
-    monkeypatch.setitem(sys.modules, "distributed", distributed)
+def test_a_cluster_is_joined_and_left(measured, dask, here):
+    events = dask
     assert measured(jobs="dask:tcp://host:8786")[0] == "3 of 3 parts measured by the cluster dask:tcp://host:8786"
     measured(jobs="dask:2")
     local = ("n_workers", "threads_per_worker", "dashboard_address")
@@ -135,7 +225,7 @@ def test_a_cluster_is_joined_and_left(monkeypatch, here):
 
 
 @pytest.mark.parametrize("where", ["2", "host:6379"])
-def test_a_cluster_of_ray_is_joined_and_left(monkeypatch, here, where):
+def test_a_cluster_of_ray_is_joined_and_left(measured, monkeypatch, here, where):
     events = []
     ray, bridge = types.ModuleType("ray"), types.ModuleType("ray.util.joblib")
     ray.init, ray.shutdown = (lambda **how: events.append(how)), (lambda: events.append("left"))
@@ -148,7 +238,7 @@ def test_a_cluster_of_ray_is_joined_and_left(monkeypatch, here, where):
 
 
 @pytest.mark.parametrize(("kind", "package"), [("dask", "distributed"), ("ray", "ray")])
-def test_a_cluster_that_cannot_be_used_is_one_clear_error(monkeypatch, kind, package):
+def test_a_cluster_that_cannot_be_used_is_one_clear_error(measured, monkeypatch, kind, package):
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigError, match=rf"{package} is not installed; pip install 'dmmcheck\[{kind}\]'"):
         measured(jobs=f"{kind}:2")
@@ -196,10 +286,10 @@ def test_the_report_is_that_of_one_process_and_nothing_is_measured_twice(subject
 
 
 @pytest.mark.usefixtures("here", "no_gates")
-def test_a_process_that_does_not_see_the_folder_sends_what_it_measured(subject, monkeypatch):
+def test_a_process_that_does_not_see_the_folder_sends_what_it_measured(subject, dask, monkeypatch):
     of = ShardWorker.of.__func__
     monkeypatch.setattr(ShardWorker, "of", classmethod(lambda cls, *a, **k: of(cls, *a, **{**k, "name": "unseen"})))
-    alone, apart = of_one_process(subject), dmmcheck.run(subject, jobs=2, **CHECKS)
+    alone, apart = of_one_process(subject), dmmcheck.run(subject, jobs="dask:host", **CHECKS)
     assert untimed(alone) == untimed(apart)
     assert apart.cost.total.gradient_evaluations <= alone.cost.total.gradient_evaluations + 2 * apart.subject.inputs
 
@@ -219,6 +309,22 @@ def test_no_work_is_handed_out_when_the_time_is_over(subject):
     assert run.cost.store == ""
 
 
+@pytest.mark.usefixtures("no_gates")
+def test_a_test_is_measured_before_the_soundness_items_are_known_and_decided_after_them(subject, monkeypatch):
+    asked = []
+    monkeypatch.setattr(Run, "soundness", property(lambda run: asked.append(run) or ()))
+    run = Run(subject, Settings(samples=16, effort="quick", jobs=2))
+    (test,) = [one for one in run.planned if one.id == "boundary-clings-controlled-builtin"]
+    run.measure_shard(test.id)
+    assert not asked
+    spent = run.cost.total.gradient_evaluations
+    run.measure.keep(("soundness",), ())
+    finding = run.finding(test)
+    assert asked
+    assert finding.verdict != "not-run"
+    assert run.cost.total.gradient_evaluations == spent
+
+
 def test_tests_that_train_are_left_to_the_process_that_asked():
     plain = views.subject(samples=24)
     makers = {"pairs": lambda seed: (plain.model, plain.model), "trainer": lambda x, y, seed: plain.model}
@@ -226,7 +332,7 @@ def test_tests_that_train_are_left_to_the_process_that_asked():
     assert {"adversarial-training-deepens", "wrong-label-training"} <= {one.check.id for one in run.planned}
     shards = run._shards({one.id for one in run.planned})
     assert shards[0] == "soundness"
-    assert shards[-1] == REPORT
+    assert REPORT in shards[2:-2]  # so that no process waits while another one measures it alone at the end
     assert len(shards) > 5
     assert not [shard for shard in shards if shard.startswith(("adversarial-training", "wrong-label-training"))]
 

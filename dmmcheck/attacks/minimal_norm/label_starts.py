@@ -14,7 +14,6 @@ from torch import Tensor
 from dmmcheck.attacks.minimal_norm.candidates import Candidates
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
 from dmmcheck.attacks.minimal_norm.projection import finite
-from dmmcheck.attacks.probe import bisect
 
 RAYS = 5  # random directions, the same for all inputs; each is followed both ways
 SCALES = (0.1, 0.2, 0.35, 0.6, 1.0, 1.6, 2.5, 4.0)  # lengths where labels are read, in distances to the nearest example
@@ -114,20 +113,26 @@ def _first_change(
     """
     count, m = directions.shape[:2]
     every, unit = rows.repeat(count), directions.flatten(0, 1)
-    hit = (oracle.margin(oracle.feasible(far.repeat(count)[:, None] * unit, every), every) < 0).nonzero().squeeze(1)
-    unit, at = unit[hit], every[hit]
 
-    def crosses(length: Tensor) -> Tensor:
-        return oracle.margin(oracle.feasible(length[:, None] * unit, at), at) < 0
+    def changed(length: Tensor, at: Tensor) -> Tensor:
+        """Return whether the label has changed at a length (m,) along each of the directions `at`."""
+        delta = length.repeat(count)[at, None] * unit[at]
+        return oracle.margin(oracle.feasible(delta, every[at]), every[at]) < 0
 
-    length = torch.full((count * m,), torch.inf, device=far.device, dtype=far.dtype)
-    if len(hit):
-        length[hit] = bisect(crosses, near.repeat(count)[hit], far.repeat(count)[hit], HALVINGS)
-    shortest, winner = length.reshape(count, m).min(0)
-    found = torch.isfinite(shortest).nonzero().squeeze(1)
+    left = torch.arange(count * m, device=far.device)
+    left = left[changed(far, left)]
+    for _ in range(HALVINGS if len(left) else 0):
+        middle = (near + far) / 2
+        hit = changed(middle, left)
+        is_nearer = torch.zeros_like(far, dtype=torch.bool)
+        is_nearer[left[hit] % m] = True
+        left = left[hit | ~is_nearer[left % m]]  # where one direction has changed already, the others are farther
+        near, far = torch.where(is_nearer, near, middle), torch.where(is_nearer, middle, far)
+    winner = torch.full_like(rows, count).scatter_reduce(0, left % m, left // m, "amin")
+    found = (winner < count).nonzero().squeeze(1)
     delta, margin = torch.zeros_like(directions[0]), torch.full_like(far, torch.inf)
     if len(found):
-        delta[found] = oracle.feasible(shortest[found, None] * directions[winner[found], found], rows[found])
+        delta[found] = oracle.feasible(far[found, None] * directions[winner[found], found], rows[found])
         margin[found] = oracle.margin(delta[found], rows[found])
     return delta, margin
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from search_cases import rng
 
 from dmmcheck import geometry
+from dmmcheck.attacks.minimal_norm import label_starts
 from dmmcheck.attacks.minimal_norm.ends import Ends
 from dmmcheck.attacks.minimal_norm.search import boundary_search
 from dmmcheck.errors import AttackError
@@ -55,6 +58,50 @@ def test_a_boundary_that_gradients_describe_costs_few_more_passes():
     aided = boundary_search(model, x, y, examples=far, generator=rng(1))
     assert torch.allclose(aided.distance, torch.ones(32), rtol=1e-3)
     assert float(aided.forwards.float().mean()) <= float(plain.forwards.float().mean()) + 4
+
+
+class Stripes:
+    """An oracle whose label changes where a wave along the perturbation says so; it counts what it is asked."""
+
+    def __init__(self, frequency):
+        self.frequency, self.asked = frequency, 0
+
+    def margin(self, delta, rows):
+        self.asked += len(rows)
+        return torch.cos(self.frequency[rows] * delta.norm(dim=1) * (1 + delta[:, 0].sign() * delta[:, 1].abs())) - 0.1
+
+    def feasible(self, delta, rows):
+        return delta
+
+
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 6), rows=st.integers(1, 5))
+@settings(max_examples=60, deadline=None)
+def test_the_first_change_is_that_of_each_direction_bisected_by_itself(seed, count, rows):
+    generator = rng(seed)
+    directions = torch.nn.functional.normalize(torch.randn(count, rows, 3, generator=generator), dim=2)
+    near, far = torch.zeros(rows), 0.5 + torch.rand(rows, generator=generator)
+    frequency = 1 + 8 * torch.rand(rows, generator=generator)
+    oracle, naive = Stripes(frequency), Stripes(frequency)
+    delta, margin = label_starts._first_change(oracle, torch.arange(rows), directions, near, far)
+    for row in range(rows):
+        lengths = []
+        for direction in directions[:, row]:
+
+            def changed(length, direction=direction, row=row):
+                return bool(naive.margin(length * direction[None], torch.tensor([row])) < 0)
+
+            low, high = float(near[row]), float(far[row])
+            if not changed(high):
+                continue
+            for _ in range(label_starts.HALVINGS):
+                middle = (low + high) / 2
+                low, high = (low, middle) if changed(middle) else (middle, high)
+            lengths.append(high)
+        assert bool(torch.isfinite(margin[row])) == bool(lengths)
+        if lengths:
+            assert float(delta[row].norm()) == pytest.approx(min(lengths), rel=1e-5)
+            assert float(margin[row]) < 0
+    assert oracle.asked <= naive.asked + rows
 
 
 def test_results_do_not_depend_on_the_batch():
