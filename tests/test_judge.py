@@ -141,9 +141,7 @@ def test_a_costly_look_is_not_taken_for_the_word_beside_chance():
     def below(view):
         if view.draw is None:
             asked.append(view.n)
-        return Evidence.of(
-            np.where(np.arange(view.n) % 8 < 7, 1.0, 3.0) if view.draw is None else np.full(view.n, 1.02)
-        )
+        return Evidence.of(np.where(np.arange(view.n) % 2, 0.9, 1.0) if view.draw is None else np.full(view.n, 1.02))
 
     options = {"threshold": 1.0, "direction": "greater", "unit": "ratio", "min_effect": 0.05, "controls": ("rotation",)}
     declare("mine", "s", claim(below, **options, costly_looks=True))
