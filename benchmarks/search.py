@@ -250,13 +250,13 @@ def group_tables(groups: dict[str, Group]) -> list[str]:
 
 def network_table(results: dict[Case, dict[str, dict[str, Any]]]) -> list[str]:
     """One line for each network and search: median d/d*, p90, share more than 5 % off, and time, of each effort."""
-    lines = ["| network | arm | quick | default | thorough |", "|---|---|---|---|---|"]
+    lines = [f"| network | arm | quick | default | thorough | {REFERENCE} |", "|---|---|---|---|---|---|"]
     for case, arms in results.items():
         for arm, answers in arms.items():
-            rows = [Row.of(OURS + effort, answers) for effort in LIMITS]
+            names = [OURS + effort for effort in LIMITS] + [REFERENCE] * (REFERENCE in answers)
             cells = [
                 f"{row.median:.4f}, {row.p90:.3f}, {row.off:.1%}, {row.time:.2f}"
-                for row in rows
+                for row in (Row.of(name, answers) for name in names)
                 if isinstance(row, Row)
             ]
             lines.append(f"| {case} | {arm} | {' | '.join(cells)} |")

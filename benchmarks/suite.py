@@ -14,7 +14,7 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -95,6 +95,20 @@ def trained(network: Network, images: Images) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
+def subject_of(network: Network, inputs: int) -> dmmcheck.Subject:
+    """The network with twice as many test inputs as are measured, and a PCA of its training images."""
+    images = network.data()
+    return dmmcheck.Subject(
+        model=trained(network, images),
+        x=images.x_test[: 2 * inputs],
+        y=images.y_test[: 2 * inputs],
+        x_train=images.x_train,
+        y_train=images.y_train,
+        manifold=PCA(dim=network.dim).fit(images.x_train),
+        bounds=(0.0, 1.0),
+    )
+
+
 def spent(model: Counted, work: Callable[[], object]) -> Spent:
     """What a piece of work costs."""
     model.forwards = model.backwards = 0
@@ -107,18 +121,10 @@ def spent(model: Counted, work: Callable[[], object]) -> Spent:
 def measured(network: Network, inputs: int, *, peers: bool) -> dict[str, Spent]:
     """The costs of a run, of its three searches, of as many bare passes as these take, and of three times FMN."""
     images = network.data()
-    model = Counted(trained(network, images)).eval()
-    manifold = PCA(dim=network.dim).fit(images.x_train)
     run: list[dmmcheck.Report] = []
-    subject = dmmcheck.Subject(
-        model=model,
-        x=images.x_test[: 2 * inputs],
-        y=images.y_test[: 2 * inputs],
-        x_train=images.x_train,
-        y_train=images.y_train,
-        manifold=manifold,
-        bounds=(0.0, 1.0),
-    )
+    plain = subject_of(network, inputs)
+    model = Counted(plain.model).eval()
+    subject, manifold = replace(plain, model=model), plain.manifold
     costs = {"whole run": spent(model, lambda: run.append(dmmcheck.run(subject, samples=inputs, seed=0)))}
     used = run[0].subject.inputs
     classifier = adapt(model, images.x_test)

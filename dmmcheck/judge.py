@@ -58,8 +58,15 @@ def draft(planned: Planned, settings: CheckSettings) -> Finding:
     )
 
 
-def values_of(planned: Planned, measure: Measure) -> Evidence | None:
+def values_of(planned: Planned, measure: Measure, found: Finding) -> Evidence | None:
     """Return the statistic of every input of a measurement; None where the test compares networks, or with a control.
+
+    Where each further input has searches of its own, it is that of as many inputs as the finding took.
+
+    Args:
+        planned: The test.
+        measure: The measurement.
+        found: The finding of the test.
 
     Raises:
         CheckError: The check's own code raised, or returned something other than evidence.
@@ -67,9 +74,11 @@ def values_of(planned: Planned, measure: Measure) -> Evidence | None:
     test = planned.test
     if not is_per_input(test):
         return None
+    n = len(measure.sample.x)
+    view = View.of(measure, min(n, found.n) if test.costly_looks else n)
     with one_error(f"check {planned.id!r}", "", CheckError):
-        evidence = _asked(test, replace(View.of(measure), attack=test.attack))
-    return evidence if evidence.unit == "input" and len(evidence.values) == len(measure.sample.x) else None
+        evidence = _asked(test, replace(view, attack=test.attack))
+    return evidence if evidence.unit == "input" and len(evidence.values) == view.n else None
 
 
 def is_per_input(test: Test) -> bool:

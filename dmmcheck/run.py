@@ -664,7 +664,8 @@ class Run:
 
         def values(finding: Finding) -> tuple[float, ...]:
             same = self._searched_for(by_id[finding.id].test)
-            evidence = values_of(by_id[finding.id], same.paired_model(BASELINE).correctly_classified())
+            other = same.paired_model(BASELINE).correctly_classified()
+            evidence = values_of(by_id[finding.id], other, finding)
             return () if evidence is None else tuple(evidence.values.tolist())
 
         comparison = Comparison(
@@ -680,10 +681,10 @@ class Run:
         return comparison
 
     def _compared(self, planned: Planned, found: Finding) -> Finding:
-        """Return the finding with its change beside the baseline and, where they are kept, the values of all inputs."""
+        """Return the finding with its change beside the baseline, and with the values that this compares."""
         if not self._keeps_all or not found.values:
             return found
-        evidence = values_of(planned, self._searched_for(planned.test))
+        evidence = values_of(planned, self._searched_for(planned.test), found)
         found = replace(found, values=() if evidence is None else tuple(evidence.values.tolist()))
         return found if self.comparison is None else replace(found, change=self.comparison.of_finding(found))
 

@@ -433,10 +433,14 @@ def test_a_finding_keeps_the_numbers_that_it_follows_from(seen):
     assert finding.p_value == stats.sign_test(np.array(finding.values), 0.5, "greater")
 
 
+def values(id, seen, n=32):
+    return values_of(planned(id), seen, replace(draft(planned(id), CheckSettings()), n=n))
+
+
 def test_values_of_a_baseline_are_those_of_claims_about_each_input_alone(seen):
     own(lambda view: Evidence.of(np.arange(view.n)), controls=("rotation",))
-    assert values_of(planned("mine-stated-builtin"), seen).values.tolist() == list(range(128))
-    assert values_of(planned("mine-controlled-builtin"), seen) is None
+    assert values("mine-stated-builtin", seen).values.tolist() == list(range(128))
+    assert values("mine-controlled-builtin", seen) is None
     for name, ask, options in (
         ("fewer", lambda view: Evidence.of(np.arange(view.n - 1)), {}),
         ("trainings", lambda view: Evidence.of(np.arange(view.n), unit="training"), {}),
@@ -444,11 +448,27 @@ def test_values_of_a_baseline_are_those_of_claims_about_each_input_alone(seen):
         ("paired", lambda view: Evidence.of(np.arange(view.n)), {"needs": ("pair",)}),
     ):
         dmmcheck.check(name, statement="s", threshold=0.5, direction="greater", **options)(ask)
-        assert values_of(planned(f"{name}-stated-builtin"), seen) is None
+        assert values(f"{name}-stated-builtin", seen) is None
     dmmcheck.check("examples", statement="s", threshold=0.5, direction="greater", needs=("examples",))(
         lambda view: Evidence.of(np.arange(view.n))
     )
-    assert len(values_of(planned("examples-stated-builtin"), seen).values) == 128
+    assert len(values("examples-stated-builtin", seen).values) == 128
+
+
+@pytest.mark.parametrize(("n", "kept"), [(64, 64), (512, 128)])
+def test_values_that_cost_searches_of_their_own_are_those_of_the_inputs_that_the_finding_took(seen, n, kept):
+    declare(
+        "costly",
+        "s",
+        claim(
+            lambda view: Evidence.of(np.arange(view.n)),
+            threshold=1.0,
+            direction="greater",
+            unit="ratio",
+            costly_looks=True,
+        ),
+    )
+    assert values("costly-stated-builtin", seen, n).values.tolist() == list(range(kept))
 
 
 @pytest.mark.parametrize(("direction", "level", "end"), [("greater", 1.0, "above 1"), ("less", 0.0, "below 0")])

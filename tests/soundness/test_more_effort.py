@@ -178,7 +178,7 @@ def test_values_per_input_are_those_of_the_effort_of_the_verdict(monkeypatch: py
     run = Run(views.subject(robust=other), Settings(evidence=True))
     monkeypatch.setattr(run, "_assessed", by_model(run, other))
     module = sys.modules[Run.__module__]  # the name dmmcheck.run is that of the function
-    monkeypatch.setattr(module, "values_of", lambda planned, measured: asked.append(measured.effort))
+    monkeypatch.setattr(module, "values_of", lambda planned, measured, found: asked.append(measured.effort))
     for id in (CLAIM, PAIR_CLAIM):
         planned = next(one for one in run.planned if one.id == id)
         run._compared(planned, replace(draft(planned, CheckSettings()), values=(1.0,)))
