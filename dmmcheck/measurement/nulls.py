@@ -203,9 +203,18 @@ def _needs_a_wide_span(view: View) -> str:
     if room >= MAX_EXAMPLES:
         return f"{wanted}, and at most {MAX_EXAMPLES} examples are combined; choose a smaller dim"
     combined = _combined(view, room + 1, seeded(view.seed, "span of the data"))
-    diagonal = torch.linalg.qr(combined.T).R.diagonal().abs()
-    rank = int((diagonal > NO_LENGTH * diagonal.max()).sum())
+    rank = _rank(combined)
     return "" if rank > room else f"the data span {rank} directions, and {wanted}; choose a smaller dim"
+
+
+def _rank(vectors: torch.Tensor) -> int:
+    """Return how many directions vectors (m, D) span up to rounding, by their singular values.
+
+    The diagonal of a triangular factor is not enough: where one of its entries is small by chance, the next holds the
+    rounding errors of its direction.
+    """
+    values = torch.linalg.svdvals(vectors)
+    return int((values > NO_LENGTH * values.max()).sum())
 
 
 @control("covariance", title="subspaces of the data's covariance", unavailable=_needs_a_wide_span)
