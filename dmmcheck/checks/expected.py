@@ -48,7 +48,7 @@ def expected_gradients(
     few, quick, search = min(inputs, FEW_INPUTS), GRADIENTS["quick"], GRADIENTS[effort]
     gates = few * (GATES + len(ARMS) * search)
     of_needs = {
-        "checkpoints": checkpoints * inputs * search,
+        "checkpoints": checkpoints * few * search,
         "pair": gates + 2 * inputs * search,
         "pairs": gates + pairs * 2 * len(ARMS) * few * search,
         "examples": few * search,
@@ -64,7 +64,7 @@ def expected_gradients(
             cost += UNTRAINED * few * quick
         cost += sum(of_needs.get(need, 0) for need in set(test.needs) - counted)
         if one.tier == "stated" and refits and "refits" not in counted:
-            cost += REFITS * few * quick * len(ARMS)
+            cost += REFITS * few * GRADIENTS["brief"] * len(ARMS)
             counted.add("refits")
         counted |= set(test.needs)
         expected[one.id] = cost

@@ -73,7 +73,7 @@ def test_other_models_are_expected_once_for_all_tests_that_need_them():
     planned = [one for one in plan(Settings()) if "checkpoints" in one.test.needs]
     given = {"inputs": 200, "classes": 10, "effort": "default"}
     without, with_them = (expected_gradients(planned, checkpoints=count, **given) for count in (0, 5))
-    assert sum(with_them.values()) - sum(without.values()) == 5 * 200 * GRADIENTS["default"]
+    assert sum(with_them.values()) - sum(without.values()) == 5 * 64 * GRADIENTS["default"]
 
 
 def test_the_expectation_is_right_within_a_factor_of_four_on_a_world():
