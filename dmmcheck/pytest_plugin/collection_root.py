@@ -32,8 +32,23 @@ def find_root_file(config: pytest.Config) -> Path:
         raise ConfigError(
             f"there is no {PYPROJECT}, {OWN_FILE} or {CONFTEST} in {root}, and pytest shows the checks below one of "
             f"these files; create a {PYPROJECT} (it may be empty if options say what is under test)"
+            + _why_elsewhere(config)
         )
     return found
+
+
+def _why_elsewhere(config: pytest.Config) -> str:
+    """Return why pytest may have taken a root directory that the current folder is not in; "" where it is in it.
+
+    Before it knows the options of plugins, pytest takes the value of each for a path to test, if the path exists.
+    """
+    here, root = config.invocation_params.dir.resolve(), config.rootpath.resolve()
+    if root in (here, *here.parents):
+        return ""
+    return (
+        f"; if {root} is not the folder of your project, the value of an option is a path there: join it to its option "
+        "with =, for example --dmm-report=PATH"
+    )
 
 
 def refuse_ignored_settings(config: pytest.Config) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from projects import ID, SUFFICES, configure, printed
 
-from dmmcheck.pytest_plugin.collection_root import has_check_id
+from dmmcheck.errors import ConfigError
+from dmmcheck.pytest_plugin.collection_root import find_root_file, has_check_id
 
 LIST = ("--dmm-only", "--collect-only", "-q", "--dmm-checks", SUFFICES)
 BELOW = '[tool.dmmcheck]\nmodel = "world:on"\n'
@@ -40,6 +41,27 @@ def test_without_any_such_file_there_is_one_error(empty):
     result = empty.runpytest_inprocess("--dmm-only", "--dmm-model", "other:off")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "there is no pyproject.toml, dmmcheck.toml or conftest.py" in printed(result)
+
+
+def test_a_report_outside_the_project_can_be_written_again(project, tmp_path_factory):
+    """Before it knows the options of plugins, pytest takes the value of each for a path to test, if the path exists."""
+    report = tmp_path_factory.mktemp("outside") / "report.json"
+    options = ("--dmm-only", "--dmm-checks", SUFFICES, "--dmm-tier", "stated")
+    assert project.runpytest_inprocess(*options, "--dmm-report", report).ret == pytest.ExitCode.OK
+    again = project.runpytest_inprocess(*options, "--dmm-report", report)
+    assert again.ret == pytest.ExitCode.USAGE_ERROR
+    assert "join that to its option with =" in printed(again)
+    assert project.runpytest_inprocess(*options, f"--dmm-report={report}").ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize(("root", "says"), [("elsewhere", True), (".", False), ("..", False)])
+def test_a_root_directory_that_the_current_folder_is_not_in_is_explained(empty, root, says):
+    (empty.path / "world.py").rename(empty.path / "other.py")
+    (empty.path / "elsewhere").mkdir()
+    config = empty.parseconfig("--rootdir", str(empty.path / root), "--dmm-only", "--dmm-model", "other:off")
+    with pytest.raises(ConfigError, match="there is no pyproject") as raised:
+        find_root_file(config)
+    assert ("join it to its option with =, for example --dmm-report=PATH" in str(raised.value)) is says
 
 
 @pytest.mark.parametrize(
