@@ -209,6 +209,9 @@ class View:
 
     def margins(self) -> Tensor:
         """Return the logit margin of each input, z_y - max_{j != y} z_j, (n,)."""
+        return self.cached(("margins", self.n), lambda: (self._margins(), 0)).clone()
+
+    def _margins(self) -> Tensor:
         classifier, x, y = self.classifier, self.x, self.y
         with evaluating(classifier), torch.no_grad():
             return in_batches(x, lambda rows: logit_margin(called(classifier, x[rows]), y[rows]))

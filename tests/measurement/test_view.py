@@ -171,6 +171,21 @@ def test_perturbations_are_computed_once_and_safe_from_who_changes_them(arm):
     assert torch.equal(few.crossing(arm).distance, crossing.distance[:32])
 
 
+def test_margins_pass_through_the_model_once():
+    subject = views.subject(samples=64)
+    counting = views.Counting(subject.model)
+    seen = views.view(replace(subject, model=counting), 32)
+    counting.calls = 0
+    first = seen.whole().margins()
+    spent = counting.calls
+    first.zero_()
+    logits = subject.model(seen.whole().x.reshape(-1, *seen.classifier.input_shape))
+    own = logits.gather(1, seen.whole().y[:, None]).squeeze(1)
+    others = logits.scatter(1, seen.whole().y[:, None], -torch.inf).amax(1)
+    assert torch.allclose(seen.whole().margins(), own - others, atol=1e-5)
+    assert counting.calls == spent > 0
+
+
 def test_targeted_crossings_reach_their_class_and_cost_nothing_twice():
     world = worlds.neighbours(ambient_dim=30, dim=4, classes=4, samples=40, seed=0)
     counting = views.Counting(world.subject.model)
