@@ -309,7 +309,7 @@ def _first_clear(looks: Iterable[tuple[Finding, int]]) -> tuple[Finding, int]:
 
 
 def _is_hopeless(finding: Finding, alpha: float, most: int) -> bool:
-    """Return whether several times all inputs would likely not decide an inconclusive finding of one value an input."""
+    """Return whether several times as many inputs as there are would likely leave a finding inconclusive."""
     if finding.verdict != "inconclusive" or finding.threshold is None or not finding.values:
         return False
     needed = stats.inputs_to_decide(np.array(finding.values), finding.threshold, alpha, "median")
@@ -323,7 +323,7 @@ def _per_input(evidence: Evidence, view: View) -> tuple[float, ...]:
 
 
 def _search_error(test: Test, view: View, alpha: float) -> SearchError:
-    """Return what a more thorough search changes in the statistic, on few of the inputs."""
+    """Return how much a more thorough search changes the statistic, measured at a few of the inputs."""
     few = replace(view, n=min(ERROR_INPUTS, view.n))
     thorough = replace(few, measurement=view.measurement.more_thorough(), effort=None)
     return search_error(_asked(test, few), _asked(test, thorough), alpha, is_ratio=test.unit == "ratio")

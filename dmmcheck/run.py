@@ -261,7 +261,7 @@ class Run:
         return self._searched.get(need, self.searched)
 
     def _soundness_of_others(self, test: Test) -> Items:
-        """Return the soundness items of the other models of a pair or of pairs that a test asks about; else {}."""
+        """Return the soundness items of the other models that a test compares; {} where it compares none."""
         if "pair" in test.needs:
             return self.pair_soundness
         return self.trainings_soundness if "pairs" in test.needs else {}
@@ -664,8 +664,8 @@ class Run:
 
         def values(finding: Finding) -> tuple[float, ...]:
             same = self._searched_for(by_id[finding.id].test)
-            other = same.paired_model(BASELINE).correctly_classified()
-            evidence = values_of(by_id[finding.id], other, finding)
+            before = same.paired_model(BASELINE).correctly_classified()
+            evidence = values_of(by_id[finding.id], before, finding)
             return () if evidence is None else tuple(evidence.values.tolist())
 
         comparison = Comparison(

@@ -491,8 +491,10 @@ class Measure:
 
     def is_known(self, key: tuple[object, ...]) -> bool:
         """Return whether this process or another one of the session has a result for all inputs under a key."""
-        address = "" if self._session is None else self._address_in_session(key, slice(None))
-        return self.has(key) or (self._session is not None and address != "" and self._session.holds(address))
+        if self.has(key) or self._session is None:
+            return self.has(key)
+        address = self._address_in_session(key, slice(None))
+        return address != "" and self._session.holds(address)
 
     def keep(self, key: tuple[object, ...], result: object) -> None:
         """Cache a result that was found together with other results, which carry its cost."""

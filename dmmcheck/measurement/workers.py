@@ -24,7 +24,7 @@ ATTEMPTS = 3  # how often shards that were lost with their process are handed ou
 
 
 class Worker(Protocol):
-    """The object that a process makes once, of the work that is sent to it, to measure one shard after the other."""
+    """Measures shards in a process, which makes it once from the work that it was sent."""
 
     def measure(self, shard: str) -> Done:
         """Measure one shard, and return the cost and the new entries."""

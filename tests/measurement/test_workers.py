@@ -84,6 +84,7 @@ def here(monkeypatch):
     config = joblib.parallel_config
     monkeypatch.setattr(joblib, "parallel_config", lambda backend: config("sequential"))
     monkeypatch.setattr(processes._Pool, "_executor", lambda pool: Here())
+    monkeypatch.setattr(Here, "stopped", False)
     monkeypatch.setattr(workers, "_WORKERS", {})
 
 
@@ -179,9 +180,7 @@ def test_processes_that_cannot_be_started_leave_all_shards_to_this_one(measured,
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit])
-def test_an_interrupt_ends_the_other_processes(measured, monkeypatch, stop):
-    monkeypatch.setattr(Here, "stopped", False)
-
+def test_an_interrupt_ends_the_other_processes(measured, stop):
     def interrupted(shard):
         raise stop
 
