@@ -231,6 +231,24 @@ def test_draws_without_a_value_are_left_out_of_the_control_and_count_as_extreme(
     assert finding.p_value >= 21 / (draws + 1)
 
 
+@pytest.mark.parametrize(("beyond", "draws"), [(0, 59), (1, 59), (2, 39), (30, 39)])
+def test_draws_end_where_all_of_them_could_not_support_the_claim(beyond, draws):
+    """At alpha = 0.05, 1 of 59 draws may lie beyond the statistic: p = 2/60. With 2 of them p is not below 0.05."""
+    made = set()
+
+    def ask(view):
+        if view.draw is None:
+            return Evidence.of(np.full(view.n, 1.0))
+        made.add(view.draw[1])
+        return Evidence.of(np.full(view.n, 2.0 if view.draw[1] < beyond else 0.5))
+
+    own(ask, controls=("rotation",), draw_cost="forward")
+    finding = decided("mine-controlled-builtin")
+    assert (len(made), len(finding.draws), finding.chance.draws) == (draws, draws, draws)
+    assert finding.p_value == (1 + beyond) / (draws + 1)
+    assert (finding.verdict == "supported") is (beyond < 2)
+
+
 def test_draws_that_all_lack_a_value_give_no_verdict():
     def ask(view):
         values = torch.full((view.n,), math.nan if view.draw is not None else 1.0)

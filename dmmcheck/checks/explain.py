@@ -20,9 +20,10 @@ _RANK = (
     "The p-value is the share of draws at least as extreme as the statistic, which itself counts as one draw. So it is "
     "never below {p}; where that is not below alpha, the finding says that the draws are too few."
 )
+_STOP = "Where these could not support the claim after the first 2 / alpha, the others are not made."
 _DRAWS = {
-    "energy": f"{_COUNT}. {_RANK}",
-    "forward": f"{_ONE_LOOK}. {_RANK}",
+    "energy": f"{_COUNT}. {_STOP} {_RANK}",
+    "forward": f"{_ONE_LOOK}. {_STOP} {_RANK}",
     "search": (
         "{first} draws of each control, each searched briefly at {few} of at most {inputs} inputs, by turns. "
         "Where these leave the verdict or the comparison with chance open, {multiple} / alpha draws, at least {least} "

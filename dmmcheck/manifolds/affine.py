@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -81,9 +81,13 @@ class PrincipalSubspace(Subspace):
     def refit(self, dim: int) -> PrincipalSubspace:
         """Return the manifold of the same points with another dimension.
 
+        Fewer dimensions are the first of this manifold's own directions, which are those of a new fit.
+
         Raises:
             ManifoldError: See `PCA.fit`.
         """
+        if isinstance(dim, int) and 0 < dim <= self.dim:
+            return replace(self, basis=self.basis[:, :dim].contiguous(), note="")
         return PCA(dim=dim).fit(self.training_points)
 
     def refit_on(self, points: Tensor) -> PrincipalSubspace:

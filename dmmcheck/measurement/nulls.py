@@ -20,7 +20,7 @@ from dmmcheck.errors.text import shown
 from dmmcheck.inference.decide import point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.types import ArmName, DrawCost, SearchEffort
-from dmmcheck.manifolds.fields import FieldPart
+from dmmcheck.manifolds.fields import FieldPart, SharedField
 from dmmcheck.manifolds.rotations import Haar, Spectrum, Within
 from dmmcheck.manifolds.span import data_span
 from dmmcheck.measurement.measure import MAX_EXAMPLES
@@ -32,11 +32,16 @@ NO_LENGTH = 1e-5  # of the longest; a direction shorter than this is constant up
 FEW_INPUTS = 64  # most inputs of tests that take one look
 OF_DRAWS: SearchEffort = "brief"  # effort of the search in a draw, where the search converges on the model
 INPUTS_A_DRAW = 16  # inputs that one searched draw is measured at; the next draw takes the next ones
-MOST_VALUES = 1 << 24  # of the bases of the draws that are searched at once
+MOST_VALUES = 1 << 24  # of the bases of the draws that are searched at once, or that are kept of one control
 MOST_COVARIANCE_VALUES = 1 << 27  # of the examples that are combined, where k allows it: 1 GiB
 FIRST_DRAWS, FIRST_SHARE = 19, 0.2  # of a searched control: draws after which it is looked at, and the look's alpha
 
 Draw = Callable[[View, torch.Generator], View]
+
+SPANNED = ("covariance",)
+"""The controls whose draws are one tangent space for all inputs, whatever the manifold."""
+OF_EXAMPLES = ("rotation", "spectrum", *SPANNED)
+"""The controls whose draws are the same for any number of inputs."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,14 @@ class DrawBudget:
 
     def draws(self, alpha: float) -> int:
         """Return the number of draws for an error rate alpha."""
-        return min(self.most, max(self.least, math.ceil(self.multiple / alpha) - 1))
+        return self._of(self.multiple, alpha)
+
+    def first_draws(self, alpha: float) -> int:
+        """Return the number of draws that are made before any others, twice the fewest that can reach p = alpha."""
+        return min(self.draws(alpha), self._of(2, alpha))
+
+    def _of(self, multiple: int, alpha: float) -> int:
+        return min(self.most, max(self.least, math.ceil(multiple / alpha) - 1))
 
 
 BUDGETS: Mapping[DrawCost, DrawBudget] = {
@@ -317,14 +329,20 @@ def null_draws(
         CheckError: The control's own code raised, or returned something other than a view.
     """
 
+    asked = (ask, name, view.n, view.attack, view.effort)
+
     def one(drawn: View) -> tuple[float, int]:
         return point_estimate(ask(drawn)), 0
 
-    def evaluated() -> list[float]:
-        return [one(replace(_drawn(view, name, number), effort=None))[0] for number in range(draws)]
+    def evaluated(number: int) -> float:
+        return one(replace(_with_basis(view, name, number), effort=None))[0]
+
+    def every_one() -> list[float]:
+        prepared = view.measurement.prepared
+        return [prepared(("evaluated draw", *asked, number), partial(evaluated, number)) for number in range(draws)]
 
     def found() -> list[float]:
-        key = ("draw", ask, name, view.n, view.attack, view.effort)
+        key = ("draw", *asked)
         first = replace(_few(_drawn(view, name, 0), 0), _used={})
         value, arms = view.cached((*key, 0), lambda: ((one(first)[0], first.searched_arms()), 0))
         missing = [number for number in range(1, draws) if not view.measurement.has((*key, number))]
@@ -333,8 +351,25 @@ def null_draws(
         others = (view.cached((*key, number), partial(one, few.get(number, first))) for number in range(1, draws))
         return [value, *others]
 
-    key = ("null" if own else "null of other models", ask, name, view.n, view.attack, view.effort, draws)
-    return view.cached(key, lambda: (np.array(found() if searched else evaluated()), 0))
+    key = ("null" if own else "null of other models", *asked, draws)
+    return view.cached(key, lambda: (np.array(found() if searched else every_one()), 0))
+
+
+def _with_basis(view: View, name: str, number: int) -> View:
+    """Return one draw of a control, by the basis that all inputs share where they do.
+
+    The basis is kept for other questions and looks: projections onto it take less time than the rotation of each
+    vector. Bases are kept up to a number of values in all, those of the first draws.
+    """
+    drawn = partial(_drawn, view, name, number)
+    is_kept = (number + 1) * view.field.dim * view.x.shape[1] <= MOST_VALUES
+    is_shared = view.measurement.field.shared or name in SPANNED
+    if name not in OF_EXAMPLES or not is_kept or not is_shared or view.field is not view.measurement.field:
+        return drawn()
+    field = view.measurement.prepared(
+        ("basis of a draw", name, number), lambda: SharedField(drawn().field.basis(slice(0, 1)))
+    )
+    return replace(view, field=field, draw=(name, number))
 
 
 def _search_together(draws: Sequence[View], arms: Iterable[ArmName]) -> None:

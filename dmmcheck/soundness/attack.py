@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -154,10 +155,10 @@ def found(context: SoundnessContext) -> Iterator[Soundness]:
 @gate("attack")
 def effort(context: SoundnessContext) -> Soundness:
     """G4: a more thorough search finds the same distances, at 4 inputs or, where that is not enough, at 8 or 16."""
-    again = in_steps(context, min(EFFORT_INPUTS, len(context.x)), lambda rows: _searched_again(context, rows))
-    n = len(again["free"])
-    moved = {arm: max(0.0, 1 - median(ratio(again[arm], context.distance(arm, n)))) for arm in ARMS}
+    again = in_steps(context, min(EFFORT_INPUTS, len(context.x)), partial(_searched_again, context))
+    moved = {arm: max(0.0, 1 - median(ratio(one, context.distance(arm, len(one))))) for arm, one in again.items()}
     worst = max(moved, key=lambda arm: moved[arm])
+    n = len(again[worst])
     shorter = percent(moved[worst], NOT_CONVERGED)
     shortfall = f"{more_thorough(context)} shortens the median distance {WHERE[worst]} by {shorter}"
     if TOLERATED < moved[worst] <= NOT_CONVERGED:
@@ -176,10 +177,9 @@ def effort(context: SoundnessContext) -> Soundness:
     )
 
 
-def _searched_again(context: SoundnessContext, inputs: slice) -> dict[ArmName, Tensor]:
-    """Return the distances, by arm, of a search of some inputs with the next effort."""
-    again = {arm: context.searched(context.classifier, arm, inputs, NEXT_EFFORT[context.effort]) for arm in ARMS}
-    return {arm: one.distance.to(context.x) for arm, one in again.items()}
+def _searched_again(context: SoundnessContext, arm: ArmName, inputs: slice) -> Tensor:
+    """Return the distances, in an arm, of a search of some inputs with the next effort."""
+    return context.searched(context.classifier, arm, inputs, NEXT_EFFORT[context.effort]).distance
 
 
 @gate("attack")

@@ -15,7 +15,7 @@ from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.margins import margin_gradient, within_reach
 from dmmcheck.attacks.probe import segment
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
-from dmmcheck.inference.types import ArmName, SearchEffort
+from dmmcheck.inference.types import ARMS, ArmName, SearchEffort
 from dmmcheck.manifolds.operators import TangentSpaces
 from dmmcheck.measurement.independence import Independence
 from dmmcheck.measurement.measure import NEXT_EFFORT
@@ -148,33 +148,31 @@ class SoundnessContext:
         return seeded(self.seed, "soundness", *names)
 
 
-def in_steps(
-    context: SoundnessContext, n: int, distances: Callable[[slice], dict[ArmName, Tensor]]
-) -> dict[ArmName, Tensor]:
+def in_steps(context: SoundnessContext, n: int, distances: Callable[[ArmName, slice], Tensor]) -> dict[ArmName, Tensor]:
     """Return the distances that a second search finds, by arm: at the first 4, the first 8, or all n inputs.
 
-    It stops after 4 inputs if none of them has a distance that is shorter than the context's by over 2 %, in each arm,
-    and after 8 if at most one has. Were the median distance of an arm shorter by as much, it would stop after the 4
-    with a probability of at most 1/16, and after the 8 with one of at most 1/64, so that it would miss the shortfall
-    of an arm with a probability of at most 8 %.
+    An arm is searched at 4 inputs if none of them has a distance that is shorter than the context's by over 2 %, and at
+    8 if at most one has. Were its median distance shorter by as much, it would stop after the 4 with a probability of
+    at most 1/16, and after the 8 with one of at most 1/64, so that its shortfall would be missed with a probability of
+    at most 8 %.
 
     Args:
         context: The context, whose distances are compared.
         n: Most inputs.
-        distances: From rows of the inputs to the distances of the second search.
+        distances: From an arm and rows of the inputs to the distances of the second search.
     """
-    found: dict[ArmName, Tensor] = {}
-    done = 0
-    for size, most in (*FIRST_STEPS, (n, n)):
-        rows = slice(done, min(size, n))
-        more = distances(rows)
-        found = {arm: torch.cat([found[arm], one]) if found else one for arm, one in more.items()}
-        done = rows.stop
-        of = {arm: context.distance(arm)[:done] for arm in found}
-        shorter = [int((ratio(one, of[arm]) < 1 - TOLERATED).sum()) for arm, one in found.items()]
-        if done == n or max(shorter) <= most:
-            break
-    return found
+
+    def stepped(arm: ArmName) -> Tensor:
+        found = context.x.new_empty(0)
+        for size, most in (*FIRST_STEPS, (n, n)):
+            more = distances(arm, slice(len(found), min(size, n)))
+            found = torch.cat([found, more.to(found)])
+            shorter = int((ratio(found, context.distance(arm, len(found))) < 1 - TOLERATED).sum())
+            if len(found) == n or shorter <= most:
+                break
+        return found
+
+    return {arm: stepped(arm) for arm in ARMS}
 
 
 def info(name: str, message: str, value: float | None = None) -> Soundness:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -38,6 +39,7 @@ from dmmcheck.soundness.context import (
 from dmmcheck.soundness.registry import gate
 
 RAYS = 5
+RAY_INPUTS = 32  # at which random directions are tried first
 BEATEN_INPUTS = 0.05  # largest share of inputs for which segments or rays find a nearer boundary
 BEATEN_BY_SURROGATE = 0.1  # the same for the way to the boundary of a surrogate
 INDEPENDENT_INPUTS = 32
@@ -72,20 +74,14 @@ def segment_probe(context: SoundnessContext) -> Soundness:
 
 @gate("attack")
 def random_ray_probe(context: SoundnessContext) -> Soundness:
-    """G5: five random directions, the same for all inputs, find no nearer boundary in any arm."""
+    """G5: five random directions, the same for all inputs, find no nearer boundary in any arm.
+
+    They are tried at 32 inputs and, where they beat the search at one of these, at all.
+    """
+    first, most = slice(min(RAY_INPUTS, len(context.x))), slice(len(context.x))
     shares = {}
     for arm in ARMS:
-        distance = context.distance(arm)
-        rays = random_rays(
-            context.classifier,
-            context.x,
-            context.y,
-            radius=torch.where(torch.isfinite(distance), distance, 2 * context.length),
-            directions=RAYS,
-            space=context.space(arm),
-            generator=context.random("rays", arm),
-        )
-        shares[arm] = _beaten(rays.distance, distance)
+        shares[arm] = _beaten_by_rays(context, arm, first) and _beaten_by_rays(context, arm, most)
     worst = max(ARMS, key=lambda arm: shares[arm])
     return bounded(
         "random-rays",
@@ -95,6 +91,21 @@ def random_ray_probe(context: SoundnessContext) -> Soundness:
         f"{percent(shares[worst], BEATEN_INPUTS)} of inputs (limit 5%)",
         remedy=_why_beaten(context),
     )
+
+
+def _beaten_by_rays(context: SoundnessContext, arm: ArmName, rows: slice) -> float:
+    """Return the share of some of the inputs at which random directions in an arm beat the search."""
+    distance = context.distance(arm)[rows]
+    rays = random_rays(
+        context.classifier,
+        context.x[rows],
+        context.y[rows],
+        radius=torch.where(torch.isfinite(distance), distance, 2 * context.length),
+        directions=RAYS,
+        space=context.space(arm, rows),
+        generator=context.random("rays", arm),
+    )
+    return _beaten(rays.distance, distance)
 
 
 @gate("attack")
@@ -132,14 +143,14 @@ def independent_attack(context: SoundnessContext) -> Soundness:
     try:
         attack = TorchAttack(name)
         n = min(INDEPENDENT_INPUTS, len(context.x))
-        found = in_steps(context, n, lambda rows: {arm: _attacked(context, attack, arm, rows) for arm in ARMS})
+        found = in_steps(context, n, partial(_attacked, context, attack))
     except AttackError as error:
         return info("independent-attack", f"no second attack has confirmed the search: {error}")
-    n = len(found["free"])
-    ahead = {arm: _ahead(found[arm], context.distance(arm, n)) for arm in ARMS}
+    ahead = {arm: _ahead(one, context.distance(arm, len(one))) for arm, one in found.items()}
     worst = max(ARMS, key=lambda arm: ahead[arm])
+    n = len(found[worst])
     nearer_by = f"torchattacks' {name} is nearer by {percent(ahead[worst])} in the median {WHERE[worst]}"
-    if ahead[worst] > TOLERATED and not _is_ahead_of_more_effort(context, found, n):
+    if ahead[worst] > TOLERATED and not _is_ahead_of_more_effort(context, found):
         return widening(
             "independent-attack",
             ahead[worst],
@@ -174,9 +185,10 @@ def _ahead(distance: Tensor, of: Tensor) -> float:
     return max(0.0, 1 - median(ratio(distance, of)))
 
 
-def _is_ahead_of_more_effort(context: SoundnessContext, found: Mapping[ArmName, Tensor], n: int) -> bool:
+def _is_ahead_of_more_effort(context: SoundnessContext, found: Mapping[ArmName, Tensor]) -> bool:
     """Return whether the attack's distances are shorter, in any arm, than those of a search with more effort."""
     for arm, distance in found.items():
+        n = len(distance)
         if _ahead(distance, context.distance(arm, n)) <= TOLERATED:
             continue
         again = context.searched(context.classifier, arm, slice(n), NEXT_EFFORT[context.effort])

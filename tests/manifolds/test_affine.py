@@ -43,6 +43,15 @@ def test_refit_is_a_fit_with_another_dimension():
     assert refitted.name == "pca"
 
 
+@pytest.mark.parametrize("m", [12, 50])  # fewer points than features, and more
+def test_a_refit_of_fewer_dimensions_is_that_of_a_new_fit(m):
+    points, _ = cloud(m, 20, [5, 4, 3, 2, 1])
+    refitted, fitted = PCA(dim=5).fit(points).refit(2), PCA(dim=2).fit(points)
+    torch.testing.assert_close(refitted.basis, fitted.basis)
+    torch.testing.assert_close(refitted.origin, fitted.origin)
+    assert refitted.training_points is not None
+
+
 def test_inputs_of_any_shape_and_kind_are_flattened():
     points, _ = cloud(30, 12, [2, 1])
     expected = PCA(dim=2).fit(points).basis

@@ -18,6 +18,7 @@ from dmmcheck.checks.plan import plan
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError, RegistryError
 from dmmcheck.inference import stats
+from dmmcheck.inference.decide import point_estimate
 from dmmcheck.manifolds.fields import RotatedField
 from dmmcheck.manifolds.rotations import Haar, Spectrum
 from dmmcheck.measurement import nulls
@@ -63,6 +64,27 @@ def test_a_null_field_answers_through_vectors_as_through_its_bases(control, loca
     on = (basis @ (basis.mT @ v[:, :, None]))[..., 0]
     assert torch.allclose(field.project(v), on, atol=1e-5)
     assert torch.allclose(field.share(v), on.square().sum(1) / v.square().sum(1), atol=1e-5)
+
+
+@pytest.mark.parametrize("control", ["rotation", "covariance", "same-class"])
+@pytest.mark.parametrize("local", [False, True], ids=["shared", "local"])
+def test_every_look_sees_the_draws_of_the_control(control, local):
+    """Also where the basis of a draw is kept from another look or another question."""
+    subject = views.subject(manifold=views.Local() if local else None)
+    seen, other = views.view(subject), views.view(subject)
+    for ask in (energy.off_manifold_energy, energy.boundary_parallel):
+        for n in (32, seen.n):
+            look = replace(seen, n=n)
+            fresh = [point_estimate(ask(drawn(control, replace(other, n=n), number))) for number in range(9)]
+            assert np.allclose(null_draws(look, ask, control, 9, searched=False), fresh, atol=1e-6)
+
+
+def test_bases_of_draws_are_kept_up_to_a_number_of_values(monkeypatch):
+    monkeypatch.setattr(nulls, "MOST_VALUES", 3 * views.D * views.K)
+    seen = views.view(views.subject())
+    null_draws(seen, energy.off_manifold_energy, "rotation", 9, searched=False)
+    kept = [key[-1] for key in seen.measurement._blocks if key[0] == "basis of a draw"]
+    assert kept == [0, 1, 2]
 
 
 @pytest.mark.parametrize("constant", [0.0, 0.5])

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
+from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.models.base import Classifier
 from dmmcheck.soundness import SoundnessContext, probes
 
@@ -50,23 +51,39 @@ def test_the_arm_in_which_a_probe_does_best_is_named():
     assert "in the median in the tangent space (limit 2%, 32 inputs)" in message
 
 
-@pytest.mark.parametrize(("ahead", "expected"), [(0, [4] * 3), (1, [4] * 6), (2, [4] * 6 + [24] * 3)])
-def test_the_second_attack_stops_after_the_first_inputs_whose_distances_hold(
-    monkeypatch: pytest.MonkeyPatch, ahead: int, expected: list[int]
+@pytest.mark.parametrize(("ahead", "inputs"), [(0, 4), (1, 8), (2, 32)])
+def test_the_second_attack_takes_more_inputs_in_the_arm_whose_first_distances_do_not_hold(
+    monkeypatch: pytest.MonkeyPatch, ahead: int, inputs: int
 ):
-    attacked: list[int] = []
+    attacked = dict.fromkeys(ARMS, 0)
 
-    def ahead_of_few(context: SoundnessContext, attack: Any, arm: str, rows: slice) -> Tensor:
+    def ahead_of_few(context: SoundnessContext, attack: Any, arm: ArmName, rows: slice) -> Tensor:
         distance = context.distance(arm)[rows].clone()
-        distance[: 0 if attacked[2:] else ahead] *= 0.5
-        attacked.append(len(distance))
+        distance[: ahead if arm == "tangent" and not attacked[arm] else 0] *= 0.5
+        attacked[arm] += len(distance)
         return distance
 
     monkeypatch.setattr(probes, "_attacked", ahead_of_few)
     item = contexts.asked(probes.independent_attack, contexts.plain())["independent-attack"]
-    assert attacked == expected
+    assert attacked == {"free": 4, "tangent": inputs, "normal": 4}
     assert item.ok is True
-    assert f"{sum(expected) // 3} inputs" in item.message
+
+
+@pytest.mark.parametrize(("beaten", "tried"), [([], 32), ([40], 32), ([3], 64), ([3, 40, 50, 60], 64)])
+def test_random_rays_are_tried_at_all_inputs_where_they_beat_the_search_at_one_of_the_first(
+    monkeypatch: pytest.MonkeyPatch, beaten: list[int], tried: int
+):
+    """A share is over all inputs: one of 64 is within the limit of 5 %, and four are not."""
+    most = dict.fromkeys(ARMS, 0)
+
+    def share(context: SoundnessContext, arm: ArmName, rows: slice) -> float:
+        most[arm] = max(most[arm], rows.stop)
+        return sum(row < rows.stop for row in beaten) / rows.stop if arm == "normal" else 0.0
+
+    monkeypatch.setattr(probes, "_beaten_by_rays", share)
+    item = contexts.asked(probes.random_ray_probe, contexts.digits_context(contexts.network(), 64))["random-rays"]
+    assert most == {"free": 32, "tangent": 32, "normal": tried}
+    assert item.ok is (len(beaten) < 4)
 
 
 def test_what_the_second_attack_and_more_effort_both_find_widens_intervals():

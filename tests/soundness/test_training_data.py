@@ -55,6 +55,25 @@ def test_what_is_wrong_with_the_training_data_is_named(changes, words):
     assert "the inputs (limit: 5 points lower; p = " in found.message
 
 
+@pytest.mark.parametrize(("wrong", "asked"), [(0.0, [10]), (0.2, [10, 40])])
+def test_more_training_examples_are_asked_about_where_the_first_ones_are_not_recognised(monkeypatch, wrong, asked):
+    counts = []
+
+    def counted(context, x):
+        counts.append(len(x))
+        return context.classifier.logits(x).argmax(1)
+
+    monkeypatch.setattr(training_data, "_predicted", counted)
+    monkeypatch.setattr(training_data, "FIRST_EXAMPLES", 10)
+    monkeypatch.setattr(training_data, "EXAMPLES", 40)
+    context = trained()
+    labels = context.classifier.logits(context.x_train).argmax(1)
+    first = torch.linspace(0, len(labels) - 1, 10).round().long()
+    labels[first[: round(10 * wrong)]] += 1
+    assert item(replace(context, y_train=labels)).ok is True
+    assert counts == asked
+
+
 def test_few_wrong_labels_are_no_finding():
     assert item(trained(y_train=lambda y: noisy(y, 0.02))).ok is True
 

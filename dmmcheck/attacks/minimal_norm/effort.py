@@ -35,6 +35,7 @@ class Effort:
         hlrf_steps: Number of HL-RF steps of each candidate.
         optimality_tol: A candidate is finished, and leaves the refinement, when its optimality reaches this value.
         stages: Stages of the refinement.
+        label_stride: Along segments and rays, labels are read at each so many of the lengths (`label_starts`).
     """
 
     nearest_classes: int
@@ -44,6 +45,7 @@ class Effort:
     hlrf_steps: int
     optimality_tol: float
     stages: tuple[Stage, ...]
+    label_stride: int = 1
 
     @property
     def ddn_steps(self) -> int:
@@ -60,6 +62,7 @@ EFFORTS: Mapping[str, Effort] = {
         hlrf_steps=2,
         optimality_tol=0.99,
         stages=(Stage(2, 1.3, 2), Stage(1, 1.0, 4)),
+        label_stride=2,
     ),
     "quick": Effort(
         nearest_classes=6,

@@ -22,7 +22,9 @@ FEW_DIMENSIONS = 16  # in a space of more, a random ray meets the boundary far b
 HALVINGS = 4  # of the interval in which the label changes
 
 
-def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, rays: Tensor, scale: Tensor) -> Candidates:
+def label_starts(
+    oracle: MarginOracle, rows: Tensor, candidates: Candidates, rays: Tensor, scale: Tensor, *, stride: int = 1
+) -> Candidates:
     """Return one candidate for each row on whose segments or rays the label changes before its shortest crossing.
 
     Args:
@@ -31,12 +33,13 @@ def label_starts(oracle: MarginOracle, rows: Tensor, candidates: Candidates, ray
         candidates: The candidates so far, whose crossings say how far it is worth looking.
         rays: Random directions (r, D), the same for all inputs; each is followed both ways.
         scale: First-order distances of all rows of the oracle, which give the lengths where there are no examples.
+        stride: Labels are read at each so many of the lengths, the last one included.
 
     Returns:
         The candidates, each at a label change that is known to 1/16 of the interval between two lengths.
     """
     limit = torch.full_like(scale, torch.inf).scatter_reduce(0, candidates.rows, candidates.length, "amin")[rows]
-    lengths = _lengths(oracle, rows, scale)
+    lengths = _lengths(oracle, rows, scale)[:, stride - 1 :: stride]
     worthwhile = (lengths[:, 0] < limit).nonzero().squeeze(1)
     rows, lengths, limit = rows[worthwhile], lengths[worthwhile], limit[worthwhile]
     best, margin = torch.zeros_like(oracle.at(rows).x), torch.full_like(limit, torch.inf)

@@ -221,7 +221,7 @@ def _search(
             oracle, rows, nearest, restart, max_ratio=effort.max_ratio, look_ahead=effort.look_ahead
         )
         hlrf(oracle, candidates, effort.hlrf_steps)
-        more = label_starts(oracle, rows, candidates, rays, nearest.scale)
+        more = label_starts(oracle, rows, candidates, rays, nearest.scale, stride=effort.label_stride)
         if len(more.rows):
             hlrf(oracle, more, effort.hlrf_steps)
             candidates = joined([candidates, more])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -42,6 +44,17 @@ def test_the_fold_of_a_smooth_sheet_is_found_in_its_tangent_space(ambient_dim, s
     assert float(found.found.float().mean()) >= 0.98
     assert float((found.distance > 1.02 * exact).float().mean()) <= 0.02
     assert bool((found.distance >= 0.999 * exact).all())
+
+
+def test_brief_effort_reads_fewer_labels_and_finds_the_fold_of_a_smooth_sheet():
+    """Its single distances may be too long, since only medians of many searches count."""
+    model, x, y, basis, exact = sheet(50, 8)
+    search = partial(boundary_search, model, x, y, subspace=basis, examples=sheet(50, 8, n=256)[1:3])
+    brief, quick = (search(effort=effort, generator=rng(1)) for effort in ("brief", "quick"))
+    assert bool(brief.found.all())
+    assert float((brief.distance / exact).median()) <= 1.001
+    spent = [found.forwards.sum() - found.backwards.sum() for found in (brief, quick)]
+    assert spent[0] < 0.75 * spent[1]
 
 
 def test_a_boundary_that_gradients_describe_costs_few_more_passes():
