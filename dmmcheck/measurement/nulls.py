@@ -328,7 +328,6 @@ def null_draws(
     Raises:
         CheckError: The control's own code raised, or returned something other than a view.
     """
-
     asked = (ask, name, view.n, view.attack, view.effort)
 
     def one(drawn: View) -> tuple[float, int]:
