@@ -57,6 +57,10 @@ MAX_TARGETS = 10  # most target classes of targeted searches
 T = TypeVar("T")
 
 
+def _part_name(inputs: slice) -> str:
+    return f"inputs {inputs.start} to {inputs.stop}"
+
+
 def of_pair(number: int, name: str) -> str:
     """Return the name of a reference model of a pair of trainings, which count from 0: ``pair 0 robust``."""
     return f"pair {number} {name}"
@@ -175,6 +179,15 @@ class Measure:
             self._others[name] = self._of(name, model, sample, self.field)
         return self._others[name]
 
+    def measured_models(self) -> dict[str, Measure]:
+        """Return the measurements of reference models on the same inputs that have been asked for, by their names."""
+        whole, inputs = (self, None) if self._whole is None else self._whole
+        asked = {name: other for name, other in whole._others.items() if name in whole._reference_models}
+        if inputs is None:
+            return asked
+        parts = {name: other._others.get(_part_name(inputs)) for name, other in asked.items()}
+        return {name: part for name, part in parts.items() if part is not None}
+
     def has_reference_model(self, name: str) -> bool:
         """Return whether the subject has a reference model of this name."""
         if self._whole is not None:
@@ -240,7 +253,7 @@ class Measure:
 
     def part(self, inputs: slice) -> Measure:
         """Return the same measurements at some of the inputs, with the free crossings of the built-in search."""
-        name = f"inputs {inputs.start} to {inputs.stop}"
+        name = _part_name(inputs)
         if name not in self._others:
             x, y = self.sample.x[inputs], self.sample.y[inputs]
             other = self._of(

@@ -343,10 +343,10 @@ def null_draws(
     def found() -> list[float]:
         key = ("draw", *asked)
         first = replace(_few(_drawn(view, name, 0), 0), _used={})
-        value, arms = view.cached((*key, 0), lambda: ((one(first)[0], first.searched_arms()), 0))
+        value, searched_arms = view.cached((*key, 0), lambda: ((one(first)[0], first.searched_arms()), 0))
         missing = [number for number in range(1, draws) if not view.measurement.has((*key, number))]
         few = {number: _few(_drawn(view, name, number), number) for number in missing}
-        _search_together(list(few.values()), arms)
+        _search_together(list(few.values()), searched_arms)
         others = (view.cached((*key, number), partial(one, few.get(number, first))) for number in range(1, draws))
         return [value, *others]
 
@@ -371,13 +371,18 @@ def _with_basis(view: View, name: str, number: int) -> View:
     return replace(view, field=field, draw=(name, number))
 
 
-def _search_together(draws: Sequence[View], arms: Iterable[ArmName]) -> None:
-    """Search all other draws in each arm that the question used in the first draw, and cache the distances.
+def _search_together(draws: Sequence[View], searched: Iterable[tuple[str, ArmName]]) -> None:
+    """Search all other draws as the question searched the first draw, and cache the distances.
 
     Draws at the same inputs share one search.
+
+    Args:
+        draws: The other draws.
+        searched: What the question searched, see `View.searched_arms`.
     """
-    for arm in arms:
-        open_draws = [drawn for drawn in draws if not drawn.measurement.has(drawn.distance_key(arm))]
+    for model, arm in searched:
+        views = [drawn.paired_model(model) if model else drawn for drawn in draws]
+        open_draws = [drawn for drawn in views if not drawn.measurement.has(drawn.distance_key(arm))]
         for measurement in dict.fromkeys(drawn.measurement for drawn in open_draws):
             group = [drawn for drawn in open_draws if drawn.measurement is measurement]
             size = max(1, MOST_VALUES // (group[0].n * group[0].field.dim * group[0].x.shape[1]))

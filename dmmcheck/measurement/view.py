@@ -172,10 +172,18 @@ class View:
         """Return the key under which the distances of a draw of a control are cached."""
         return ("distance", self.draw, arm, self.effort, self.n)
 
-    def searched_arms(self) -> tuple[ArmName, ...]:
-        """Return the arms whose distances were asked of this view, a draw of a control with a record of its own."""
-        keys = {key[1:] for key in self._used or {}}
-        return tuple(arm for arm in ARMS[1:] if self.distance_key(arm) in keys)
+    def searched_arms(self) -> tuple[tuple[str, ArmName], ...]:
+        """Return the distances that were asked of this view, a draw of a control with a record of its own.
+
+        Each is given by the name of a reference model, "" for the model of the view, and an arm.
+        """
+        models = {"": self.measurement, **self.measurement.measured_models()}
+        return tuple(
+            (name, arm)
+            for name, measurement in models.items()
+            for arm in ARMS[1:]
+            if (id(measurement), *self.distance_key(arm)) in (self._used or {})
+        )
 
     def delta(self, arm: ArmName = "free") -> Tensor:
         """Return the smallest perturbation found, (n, D); NaN where none was found."""

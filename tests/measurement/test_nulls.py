@@ -485,3 +485,26 @@ def test_a_question_searches_in_its_draws_only_what_it_asks_for():
     null_draws(seen, second, "rotation", 3, searched=True)
     keys = [key for part in seen.measurement._others.values() for key in part._blocks if key[0] == "distances"]
     assert {key[2] for key in keys} == {"normal"}
+
+
+@pytest.mark.usefixtures("own_registries")
+def test_draws_of_a_reference_model_are_searched_together_and_those_of_no_other_model():
+    seen = replace(views.view(views.subject(robust=views.network(1))), effort="quick")
+
+    def ask(view):
+        return dmmcheck.Evidence.of(view.paired_model("robust").distance("normal"))
+
+    values = null_draws(seen, ask, "rotation", 7, searched=True)
+    robust = seen.measurement.paired_model("robust")
+    ours, theirs = (
+        [key[2] for part in measure._others.values() for key in part._blocks if key[0] == "distances"]
+        for measure in (seen.measurement, robust)
+    )
+    assert not ours
+    assert set(theirs) == {"normal"}
+    assert len(theirs) < 6
+    alone = [
+        np.median(ask(replace(nulls._few(drawn("rotation", seen, number), number), draw=("alone", number))).values)
+        for number in range(7)
+    ]
+    assert np.allclose(values, alone, rtol=1e-4)
