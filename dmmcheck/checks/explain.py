@@ -20,7 +20,7 @@ _RANK = (
     "The p-value is the share of draws at least as extreme as the statistic, which itself counts as one draw. So it is "
     "never below {p}; where that is not below alpha, the finding says that the draws are too few."
 )
-_STOP = "Where these could not support the claim after the first 2 / alpha, the others are not made."
+_STOP = "Where the first 2 / alpha of them rule out support, the others are not made."
 _DRAWS = {
     "energy": f"{_COUNT}. {_STOP} {_RANK}",
     "forward": f"{_ONE_LOOK}. {_STOP} {_RANK}",
