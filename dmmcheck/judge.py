@@ -15,7 +15,7 @@ from dmmcheck.config.settings import CheckSettings
 from dmmcheck.errors import CheckError, one_error
 from dmmcheck.inference import stats
 from dmmcheck.inference.chance import OPPOSITE, beside_chance
-from dmmcheck.inference.decide import Decision, MonteCarloTest, decide, point_estimate
+from dmmcheck.inference.decide import Decision, MonteCarloTest, below, decide, point_estimate
 from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.search_error import SearchError, search_error
 from dmmcheck.inference.types import BUILTIN, Direction
@@ -343,19 +343,24 @@ def _null(
 
 
 def _enough_draws(test: Test, view: View, evidence: Evidence, alpha: float) -> Floats:
-    """Return as many draws of the control as alpha needs, or the first of them where more cannot reach p < alpha.
+    """Return as many draws of the control as alpha needs, or the first of them where the others would change no word.
 
-    Support needs p < alpha. Where so many of the first draws lie beyond the statistic that it would miss this with all
-    draws, even if no other one lay beyond, the others are not made: that changes no support and no p-value below alpha.
+    Support needs p < alpha. So many of the first draws can lie beyond the statistic that p would not be below alpha
+    even if none of the other draws lay beyond. Then the claim cannot be supported, and the other draws are made only
+    where the p-value on the other side, which tells whether the statistic is less than chance, is still open.
 
     Source: for stopping early, Besag & Clifford, Sequential Monte Carlo p-values, Biometrika 78, 1991.
     """
     budget, direction = BUDGETS[test.draw_cost], test.claim.direction
     first, most = budget.first_draws(alpha), budget.draws(alpha)
     null = _drawn(test, view, test.control, first)
-    p_value = _p_value(test, point_estimate(evidence), _nulls(test, view, null), direction)
-    is_hopeless = p_value * (first + 1) >= alpha * (most + 1)
-    return null if is_hopeless else _drawn(test, view, test.control, most)
+    nulls = _nulls(test, view, null)
+    p_value, other = (
+        _p_value(test, point_estimate(evidence), nulls, side) for side in (direction, OPPOSITE[direction])
+    )
+    may_support, may_be_less = (below(p * (first + 1) / (most + 1), alpha) for p in (p_value, other))
+    is_settled = not may_support and (below(other, alpha) or not may_be_less)
+    return null if is_settled else _drawn(test, view, test.control, most)
 
 
 def _limit(test: Test, evidence: Evidence, draft: Finding, control: Control | None) -> float:

@@ -231,22 +231,49 @@ def test_draws_without_a_value_are_left_out_of_the_control_and_count_as_extreme(
     assert finding.p_value >= 21 / (draws + 1)
 
 
-@pytest.mark.parametrize(("beyond", "draws"), [(0, 59), (1, 59), (2, 39), (30, 39)])
-def test_draws_end_where_all_of_them_could_not_support_the_claim(beyond, draws):
-    """At alpha = 0.05, 1 of 59 draws may lie beyond the statistic: p = 2/60. With 2 of them p is not below 0.05."""
+def asked_of_draws(values, *, direction="greater", cost="forward", alpha=0.05):
+    """The draws that were made of a control with these values, and the finding of a test whose statistic is 1."""
     made = set()
 
     def ask(view):
         if view.draw is None:
             return Evidence.of(np.full(view.n, 1.0))
         made.add(view.draw[1])
-        return Evidence.of(np.full(view.n, 2.0 if view.draw[1] < beyond else 0.5))
+        return Evidence.of(np.full(view.n, values(view.draw[1])))
 
-    own(ask, controls=("rotation",), draw_cost="forward")
-    finding = decided("mine-controlled-builtin")
-    assert (len(made), len(finding.draws), finding.chance.draws) == (draws, draws, draws)
+    own(ask, controls=("rotation",), draw_cost=cost, direction=direction)
+    finding = decided("mine-controlled-builtin", alpha=alpha)
+    return len(made), finding
+
+
+@pytest.mark.parametrize("direction", ["greater", "less"])
+@pytest.mark.parametrize(
+    ("beyond", "draws", "verdict"), [(0, 59, "supported"), (1, 59, "supported"), (2, 39, ""), (39, 39, "refuted")]
+)
+def test_draws_end_where_all_of_them_could_not_support_the_claim(direction, beyond, draws, verdict):
+    """At alpha = 0.05, 1 of 59 draws may lie beyond the statistic: p = 2/60. With 2 of them p is not below 0.05."""
+    milder, extreme = (0.5, 2.0) if direction == "greater" else (2.0, 0.5)
+    made, finding = asked_of_draws(lambda number: extreme if number < beyond else milder, direction=direction)
+    assert (made, len(finding.draws), finding.chance.draws) == (draws, draws, draws)
     assert finding.p_value == (1 + beyond) / (draws + 1)
+    assert not verdict or finding.verdict == verdict
     assert (finding.verdict == "supported") is (beyond < 2)
+
+
+@pytest.mark.parametrize(("below", "draws", "word"), [(0, 39, "less"), (1, 59, "less"), (2, 39, "like")])
+def test_draws_go_on_where_they_may_tell_that_the_statistic_is_less_than_chance(below, draws, word):
+    """With 1 of 39 draws below the statistic, p on that side is 2/40; with 1 of 59 it is 2/60, below alpha = 0.05."""
+    made, finding = asked_of_draws(lambda number: 0.5 if number < below else 2.0)
+    assert (made, finding.chance.word) == (draws, word)
+
+
+def test_draws_end_at_every_alpha_where_they_could_not_support_the_claim():
+    """Also where the product of alpha and the number of draws is a whole number only up to rounding errors."""
+    alpha = 0.05 / 7
+    assert (BUDGETS["energy"].first_draws(alpha), BUDGETS["energy"].draws(alpha)) == (279, 419)
+    looks = 3
+    made, _ = asked_of_draws(lambda number: 2.0 if number < 2 else 0.5, cost="energy", alpha=looks * alpha)
+    assert made == 279  # with 2 of 419 draws beyond, p is 3/420, which is alpha
 
 
 def test_draws_that_all_lack_a_value_give_no_verdict():

@@ -20,7 +20,10 @@ _RANK = (
     "The p-value is the share of draws at least as extreme as the statistic, which itself counts as one draw. So it is "
     "never below {p}; where that is not below alpha, the finding says that the draws are too few."
 )
-_STOP = "Where the first 2 / alpha of them rule out support, the others are not made."
+_STOP = (
+    "First, 2 / alpha draws are made, at least {least}. No more are made where these show that the claim cannot be "
+    "supported, and whether the statistic can be less than chance."
+)
 _DRAWS = {
     "energy": f"{_COUNT}. {_STOP} {_RANK}",
     "forward": f"{_ONE_LOOK}. {_STOP} {_RANK}",

@@ -180,7 +180,7 @@ class Measure:
         return self._others[name]
 
     def measured_models(self) -> dict[str, Measure]:
-        """Return the measurements of reference models on the same inputs that have been asked for, by their names."""
+        """Return the measurements on the same inputs of the reference models that were asked for, by their names."""
         whole, inputs = (self, None) if self._whole is None else self._whole
         asked = {name: other for name, other in whole._others.items() if name in whole._reference_models}
         if inputs is None:
@@ -514,7 +514,7 @@ class Measure:
         self._blocks[key], self._costs[key] = [result], [Cost()]
 
     def prepared(self, key: tuple[object, ...], compute: Callable[[], T]) -> T:
-        """Return what follows from the examples alone, computed once; it is no measurement that max-time may end."""
+        """Return what is computed once, and is no measurement of its own that max-time may end."""
         if not self.has(key):
             self.keep(key, compute())
         return self._blocks[key][0]  # type: ignore[return-value]

@@ -40,7 +40,7 @@ Draw = Callable[[View, torch.Generator], View]
 
 SPANNED = ("covariance",)
 """The controls whose draws are one tangent space for all inputs, whatever the manifold."""
-OF_EXAMPLES = ("rotation", "spectrum", *SPANNED)
+SAME_FOR_ANY_INPUTS = ("rotation", "spectrum", *SPANNED)
 """The controls whose draws are the same for any number of inputs."""
 
 
@@ -66,7 +66,10 @@ class DrawBudget:
         return self._of(self.multiple, alpha)
 
     def first_draws(self, alpha: float) -> int:
-        """Return the number of draws that are made before any others, twice the fewest that can reach p = alpha."""
+        """Return the number of draws that are made before any others: twice the fewest that can reach p = alpha.
+
+        It lies within the same bounds as `draws`.
+        """
         return min(self.draws(alpha), self._of(2, alpha))
 
     def _of(self, multiple: int, alpha: float) -> int:
@@ -333,12 +336,11 @@ def null_draws(
     def one(drawn: View) -> tuple[float, int]:
         return point_estimate(ask(drawn)), 0
 
-    def evaluated(number: int) -> float:
-        return one(replace(_with_basis(view, name, number), effort=None))[0]
-
-    def every_one() -> list[float]:
-        prepared = view.measurement.prepared
-        return [prepared(("evaluated draw", *asked, number), partial(evaluated, number)) for number in range(draws)]
+    def evaluated() -> list[float]:
+        values: list[float] = view.measurement.prepared(("evaluated draws", *asked), list)
+        for number in range(len(values), draws):
+            values.append(one(replace(_with_basis(view, name, number), effort=None))[0])
+        return values[:draws]
 
     def found() -> list[float]:
         key = ("draw", *asked)
@@ -351,19 +353,19 @@ def null_draws(
         return [value, *others]
 
     key = ("null" if own else "null of other models", *asked, draws)
-    return view.cached(key, lambda: (np.array(found() if searched else every_one()), 0))
+    return view.cached(key, lambda: (np.array(found() if searched else evaluated()), 0))
 
 
 def _with_basis(view: View, name: str, number: int) -> View:
-    """Return one draw of a control, by the basis that all inputs share where they do.
+    """Return one draw of a control, as a basis where all inputs share one.
 
     The basis is kept for other questions and looks: projections onto it take less time than the rotation of each
-    vector. Bases are kept up to a number of values in all, those of the first draws.
+    vector. The bases of the first draws of each control are kept, up to a number of values.
     """
     drawn = partial(_drawn, view, name, number)
     is_kept = (number + 1) * view.field.dim * view.x.shape[1] <= MOST_VALUES
     is_shared = view.measurement.field.shared or name in SPANNED
-    if name not in OF_EXAMPLES or not is_kept or not is_shared or view.field is not view.measurement.field:
+    if name not in SAME_FOR_ANY_INPUTS or not is_kept or not is_shared or view.field is not view.measurement.field:
         return drawn()
     field = view.measurement.prepared(
         ("basis of a draw", name, number), lambda: SharedField(drawn().field.basis(slice(0, 1)))
@@ -374,14 +376,15 @@ def _with_basis(view: View, name: str, number: int) -> View:
 def _search_together(draws: Sequence[View], searched: Iterable[tuple[str, ArmName]]) -> None:
     """Search all other draws as the question searched the first draw, and cache the distances.
 
-    Draws at the same inputs share one search.
+    Draws at the same inputs share one search. Draws that permute checkpoints are left out, since each asks for other
+    models.
 
     Args:
         draws: The other draws.
         searched: What the question searched, see `View.searched_arms`.
     """
     for model, arm in searched:
-        views = [drawn.paired_model(model) if model else drawn for drawn in draws]
+        views = [drawn.paired_model(model) if model else drawn for drawn in draws if drawn.order is None]
         open_draws = [drawn for drawn in views if not drawn.measurement.has(drawn.distance_key(arm))]
         for measurement in dict.fromkeys(drawn.measurement for drawn in open_draws):
             group = [drawn for drawn in open_draws if drawn.measurement is measurement]

@@ -173,9 +173,9 @@ class View:
         return ("distance", self.draw, arm, self.effort, self.n)
 
     def searched_arms(self) -> tuple[tuple[str, ArmName], ...]:
-        """Return the distances that were asked of this view, a draw of a control with a record of its own.
+        """Return the models and arms whose distances were asked of this view, a draw with a record of its own.
 
-        Each is given by the name of a reference model, "" for the model of the view, and an arm.
+        A model is given by its name as a reference model, and the model of the view by "".
         """
         models = {"": self.measurement, **self.measurement.measured_models()}
         return tuple(

@@ -76,12 +76,10 @@ def segment_probe(context: SoundnessContext) -> Soundness:
 def random_ray_probe(context: SoundnessContext) -> Soundness:
     """G5: five random directions, the same for all inputs, find no nearer boundary in any arm.
 
-    They are tried at 32 inputs and, where they beat the search at one of these, at all.
+    They are tried at 32 inputs first and, in an arm where they beat the search at one of these, at all inputs. Were the
+    search beaten at one in ten inputs, none of the 32 would show it with a probability of at most 3.5 %.
     """
-    first, most = slice(min(RAY_INPUTS, len(context.x))), slice(len(context.x))
-    shares = {}
-    for arm in ARMS:
-        shares[arm] = _beaten_by_rays(context, arm, first) and _beaten_by_rays(context, arm, most)
+    shares = {arm: _beaten_by_rays(context, arm) for arm in ARMS}
     worst = max(ARMS, key=lambda arm: shares[arm])
     return bounded(
         "random-rays",
@@ -93,8 +91,17 @@ def random_ray_probe(context: SoundnessContext) -> Soundness:
     )
 
 
-def _beaten_by_rays(context: SoundnessContext, arm: ArmName, rows: slice) -> float:
-    """Return the share of some of the inputs at which random directions in an arm beat the search."""
+def _beaten_by_rays(context: SoundnessContext, arm: ArmName) -> float:
+    """Return the share of inputs at which random directions in an arm beat the search."""
+    n = len(context.x)
+    first = _nearer_on_rays(context, arm, slice(min(RAY_INPUTS, n)))
+    if not first.any() or len(first) == n:
+        return float(first.double().mean())
+    return float(torch.cat([first, _nearer_on_rays(context, arm, slice(RAY_INPUTS, n))]).double().mean())
+
+
+def _nearer_on_rays(context: SoundnessContext, arm: ArmName, rows: slice) -> Tensor:
+    """Return at which of some inputs random directions in an arm beat the search (m,)."""
     distance = context.distance(arm)[rows]
     rays = random_rays(
         context.classifier,
@@ -105,7 +112,7 @@ def _beaten_by_rays(context: SoundnessContext, arm: ArmName, rows: slice) -> flo
         space=context.space(arm, rows),
         generator=context.random("rays", arm),
     )
-    return _beaten(rays.distance, distance)
+    return rays.distance < BEATEN * distance
 
 
 @gate("attack")

@@ -64,7 +64,7 @@ def training_data(context: SoundnessContext) -> Soundness:
         predicted = _predicted(context, x)
         correct, n = int((predicted == y).sum()), len(y)
         share = correct / n
-        if share >= limit:
+        if share >= limit or n == len(context.x_train):
             break
     expected = round(context.accuracy * context.labelled)
     table = [[correct, n - correct], [expected, context.labelled - expected]]

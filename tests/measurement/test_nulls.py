@@ -501,8 +501,7 @@ def test_draws_of_a_reference_model_are_searched_together_and_those_of_no_other_
         for measure in (seen.measurement, robust)
     )
     assert not ours
-    assert set(theirs) == {"normal"}
-    assert len(theirs) < 6
+    assert theirs == ["normal"] * 3  # once for the inputs of each turn
     alone = [
         np.median(ask(replace(nulls._few(drawn("rotation", seen, number), number), draw=("alone", number))).values)
         for number in range(7)

@@ -55,8 +55,10 @@ def test_what_is_wrong_with_the_training_data_is_named(changes, words):
     assert "the inputs (limit: 5 points lower; p = " in found.message
 
 
-@pytest.mark.parametrize(("wrong", "asked"), [(0.0, [10]), (0.2, [10, 40])])
-def test_more_training_examples_are_asked_about_where_the_first_ones_are_not_recognised(monkeypatch, wrong, asked):
+@pytest.mark.parametrize(("wrong", "rows", "asked"), [(0.0, None, [10]), (0.2, None, [10, 40]), (0.2, 10, [10])])
+def test_more_training_examples_are_asked_about_where_the_first_ones_are_not_recognised(
+    monkeypatch, wrong, rows, asked
+):
     counts = []
 
     def counted(context, x):
@@ -70,6 +72,8 @@ def test_more_training_examples_are_asked_about_where_the_first_ones_are_not_rec
     labels = context.classifier.logits(context.x_train).argmax(1)
     first = torch.linspace(0, len(labels) - 1, 10).round().long()
     labels[first[: round(10 * wrong)]] += 1
+    if rows:
+        context, labels = replace(context, x_train=context.x_train[first]), labels[first]
     assert item(replace(context, y_train=labels)).ok is True
     assert counts == asked
 

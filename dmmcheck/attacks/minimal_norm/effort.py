@@ -35,7 +35,7 @@ class Effort:
         hlrf_steps: Number of HL-RF steps of each candidate.
         optimality_tol: A candidate is finished, and leaves the refinement, when its optimality reaches this value.
         stages: Stages of the refinement.
-        label_stride: Along segments and rays, labels are read at each so many of the lengths (`label_starts`).
+        label_stride: Along segments and rays, labels are read at every label_stride-th length (`label_starts`).
     """
 
     nearest_classes: int

@@ -33,7 +33,7 @@ def label_starts(
         candidates: The candidates so far, whose crossings say how far it is worth looking.
         rays: Random directions (r, D), the same for all inputs; each is followed both ways.
         scale: First-order distances of all rows of the oracle, which give the lengths where there are no examples.
-        stride: Labels are read at each so many of the lengths, the last one included.
+        stride: Labels are read at every stride-th of the eight lengths.
 
     Returns:
         The candidates, each at a label change that is known to 1/16 of the interval between two lengths.
