@@ -100,7 +100,7 @@ def trained(network: Network, images: Images) -> nn.Module:
 
 
 def subject_of(network: Network, inputs: int) -> dmmcheck.Subject:
-    """The network with twice as many test inputs as are measured, and a PCA of its training images."""
+    """The network with twice as many test inputs as are measured, and a PCA or local PCA of its training images."""
     images, estimate = network.data(), LocalPCA if network.is_local else PCA
     return dmmcheck.Subject(
         model=trained(network, images),

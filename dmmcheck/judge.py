@@ -122,7 +122,10 @@ def judge(
 
 
 def _threshold(test: Test, settings: CheckSettings) -> float:
-    """Return the configured threshold for a stated claim; the declared one in other tiers, where it means no effect."""
+    """Return the threshold of a test: for a stated claim the one that the settings give, if any, else the declared one.
+
+    In the other tiers the declared threshold is the value of the statistic where there is no effect.
+    """
     configured = settings.threshold
     return test.claim.threshold if configured is None or test.tier != "stated" else configured
 
@@ -408,7 +411,10 @@ def _drawn(test: Test, view: View, name: str, count: int) -> Floats:
 
 
 def _has_tail(test: Test, estimate: float) -> bool:
-    """Return whether a tail may be fitted: ratios of searched distances alone have light tails."""
+    """Return whether an exponential tail may be fitted to the draws, which is so for ratios of searched distances.
+
+    Other statistics can have heavier tails.
+    """
     return test.draw_cost == "search" and test.unit == "ratio" and 0 < estimate < math.inf
 
 

@@ -317,7 +317,9 @@ class Run:
         return items
 
     def _pairs_used(self, parts: int) -> int:
-        """Return the number of pairs of trainings; where a function makes them, the most that a claim needs.
+        """Return how many pairs of trainings the claims use.
+
+        Where a function makes the pairs, it is asked for as many as the most demanding claim needs.
 
         Args:
             parts: Into how many equal parts the alpha of a claim is shared: 2 where an error bar has one of them.

@@ -320,7 +320,10 @@ class View:
         return replace(self, measurement=trained, field=trained.field, draw=None, n=min(self.n, len(trained.sample.x)))
 
     def checkpoints(self) -> list[tuple[int, View]]:
-        """Return (step, this view of the model at that step) in rising order; a control may permute the models."""
+        """Return pairs of a training step and this view of the model at that step, in rising order of the steps.
+
+        In a draw of a control that permutes the checkpoints, the models are those of other steps.
+        """
         steps = self.measurement.steps
         order = self.order or tuple(range(len(steps)))
         return [
@@ -387,7 +390,7 @@ class View:
 
 
 def find_together(draws: Sequence[View], arm: ArmName) -> None:
-    """Search one arm of several draws at the same inputs at once, since small searches leave a processor idle.
+    """Search one arm of several draws of a control by one search, which takes less time than one search for each draw.
 
     Args:
         draws: Views of draws of one control: of the same measurement, inputs and effort.

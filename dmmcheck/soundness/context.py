@@ -151,10 +151,10 @@ class SoundnessContext:
 def in_steps(context: SoundnessContext, n: int, distances: Callable[[ArmName, slice], Tensor]) -> dict[ArmName, Tensor]:
     """Return the distances that a second search finds, by arm: at the first 4, the first 8, or all n inputs.
 
-    An arm is searched at 4 inputs if none of them has a distance that is shorter than the context's by over 2 %, and at
-    8 if at most one has. Were its median distance shorter by as much, it would stop after the 4 with a probability of
-    at most 1/16, and after the 8 with one of at most 1/64, so that its shortfall would be missed with a probability of
-    at most 8 %.
+    The second search of an arm ends after 4 inputs if it shortens none of their distances by over 2 %, and after 8
+    inputs if it shortens at most one of the 8. If it shortened the median distance by as much, it would end after the
+    4 with a probability of at most 1/16, and after the 8 with one of at most 1/64. So the shortfall of an arm is missed
+    with a probability of at most 8 %.
 
     Args:
         context: The context, whose distances are compared.

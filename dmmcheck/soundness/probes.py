@@ -76,8 +76,8 @@ def segment_probe(context: SoundnessContext) -> Soundness:
 def random_ray_probe(context: SoundnessContext) -> Soundness:
     """G5: five random directions, the same for all inputs, find no nearer boundary in any arm.
 
-    They are tried at 32 inputs first and, in an arm where they beat the search at one of these, at all inputs. Were the
-    search beaten at one in ten inputs, none of the 32 would show it with a probability of at most 3.5 %.
+    They are tried at 32 inputs first and, in an arm where they beat the search at one of these, at all inputs. If they
+    could beat the search at one in ten inputs, they would do so at none of the 32 with a probability of at most 3.5 %.
     """
     shares = {arm: _beaten_by_rays(context, arm) for arm in ARMS}
     worst = max(ARMS, key=lambda arm: shares[arm])

@@ -52,7 +52,7 @@ def training_scale(context: SoundnessContext) -> Soundness:
 def training_data(context: SoundnessContext) -> Soundness:
     """The model's accuracy is not much lower on the training data than on the inputs (exact test of Fisher).
 
-    More training examples are asked about where it is lower on the first ones.
+    The model is asked about 1,024 training examples first, and about more of them where its accuracy there is too low.
     """
     name = "training-data"
     if context.x_train is None or context.y_train is None:

@@ -49,7 +49,8 @@ def test_a_refit_of_fewer_dimensions_is_that_of_a_new_fit(m):
     refitted, fitted = PCA(dim=5).fit(points).refit(2), PCA(dim=2).fit(points)
     torch.testing.assert_close(refitted.basis, fitted.basis)
     torch.testing.assert_close(refitted.origin, fitted.origin)
-    assert refitted.training_points is not None
+    torch.testing.assert_close(refitted.training_points, fitted.training_points)
+    assert (refitted.dim, refitted.name, refitted.note) == (2, "pca", "")
 
 
 def test_inputs_of_any_shape_and_kind_are_flattened():

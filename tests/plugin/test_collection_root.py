@@ -1,4 +1,4 @@
-"""The root file: which one it is, node ids below it, and settings elsewhere that would be ignored."""
+"""pytest shows the checks below one root file, and settings in other files that it would ignore are refused."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class Flat:
 
 
 class Masked(nn.Module):
-    """A network with a function applied to its input or to its logits."""
+    """A network that applies one function to its input and another to its logits."""
 
     def __init__(
         self,
