@@ -31,7 +31,7 @@ class Crossing:
             the logits. The built-in search makes it as large as the rounding of the logits, if 0.1 % of the distance
             suffices for that.
         kkt_cosine: (n,) cosine between the perturbation and minus the projected margin gradient at the crossing; 1 at a
-            stationary point of the distance, NaN where unknown.
+            stationary point of the distance, NaN where unknown, as in a search of brief effort.
 
     Example:
         >>> import torch

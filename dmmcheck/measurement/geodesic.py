@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from dmmcheck.inference.evidence import Floats
@@ -15,9 +17,10 @@ def geodesic_distance(view: View) -> Floats:
     """Return the length (n,) of the shortest path from each input to an example of another class, in units of x.
 
     Paths run along the 10-nearest-neighbour graph of the inputs and at most 4096 examples, evenly spaced in the given
-    order. Where the graph connects an input to no such example, its distance is the straight one. Paths make detours
-    through the points that there are: also on a flat manifold they are longer than the straight way, the more so the
-    fewer points and the more dimensions there are.
+    order. The graph holds all inputs of the measurement, or those in view and at least 4096 where there are more, so
+    that a look at few inputs finds the same paths. Where the graph connects an input to no such example, its distance
+    is the straight one. Paths make detours through the points that there are: also on a flat manifold they are longer
+    than the straight way, the more so the fewer points and the more dimensions there are.
 
     Source: Tenenbaum, de Silva, Langford, Science 290 (2000).
     """
@@ -25,16 +28,23 @@ def geodesic_distance(view: View) -> Floats:
 
 
 def _shortest_paths(view: View) -> Floats:
-    from scipy.sparse import csgraph  # noqa: PLC0415
-    from sklearn.neighbors import kneighbors_graph  # noqa: PLC0415  # takes a second to load
+    from scipy.sparse import csgraph  # noqa: PLC0415  # takes a second to load
 
-    examples = view.examples
-    chosen = np.linspace(0, len(examples.x) - 1, min(MAX_EXAMPLES, len(examples.x))).round().astype(int)
-    x = view.x.cpu().numpy().astype(np.float64)
-    points = np.concatenate([x, examples.x.cpu().numpy()[chosen].astype(np.float64)])
-    graph = kneighbors_graph(points, min(NEIGHBOURS, len(points) - 1), mode="distance")
-    paths = csgraph.dijkstra(graph, directed=False, indices=np.arange(view.n))[:, view.n :]
-    same = view.y.cpu().numpy()[:, None] == examples.y.cpu().numpy()[chosen][None, :]
-    along = np.where(same, np.inf, paths).min(1)
+    count = max(view.n, min(MAX_EXAMPLES, len(view.measurement.sample.x)))
+    graph, labels = view.measurement.prepared(("neighbour graph", count), lambda: _neighbour_graph(view, count))
+    paths = csgraph.dijkstra(graph, directed=False, indices=np.arange(view.n))[:, count:]
+    along = np.where(view.y.cpu().numpy()[:, None] == labels[None, :], np.inf, paths).min(1)
     straight, _ = view.nearest_other_class()
     return np.where(np.isinf(along), straight, along)
+
+
+def _neighbour_graph(view: View, count: int) -> tuple[Any, Any]:
+    """Return the sparse matrix of the distances of neighbours, first the inputs, and the labels of its examples."""
+    from sklearn.neighbors import kneighbors_graph  # noqa: PLC0415
+
+    examples, inputs = view.examples, view.measurement.sample.x[:count]
+    chosen = np.linspace(0, len(examples.x) - 1, min(MAX_EXAMPLES, len(examples.x))).round().astype(int)
+    vectors = (inputs.cpu().numpy(), examples.x.cpu().numpy()[chosen])
+    points = np.concatenate([part.astype(np.float64) for part in vectors])
+    graph = kneighbors_graph(points, min(NEIGHBOURS, len(points) - 1), mode="distance")
+    return graph, examples.y.cpu().numpy()[chosen]

@@ -39,8 +39,8 @@ NEXT_EFFORT: Mapping[SearchEffort, SearchEffort] = {
 }
 """The effort that an effort is held against; ``exhaustive`` is no setting."""
 TARGETED_EFFORT: Mapping[SearchEffort, SearchEffort] = {
-    "quick": "quick",
-    "default": "quick",
+    "quick": "brief",
+    "default": "brief",
     "thorough": "default",
     "exhaustive": "thorough",
 }

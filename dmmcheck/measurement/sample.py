@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dmmcheck.errors import ModelError, SubjectError
 from dmmcheck.inference.types import MIN_INPUTS
-from dmmcheck.measurement.independence import Independence, first_of_each, grouped, without_copies
+from dmmcheck.measurement.independence import SPARE, Independence, first_of_each, grouped, without_copies
 from dmmcheck.models.base import Classifier, called, evaluating
 from dmmcheck.models.memory import in_batches
 from dmmcheck.models.torch import own_points
@@ -72,8 +72,8 @@ def draw_sample(
         training: Flat points (p, D), each a set that the model or the manifold was fitted on.
         is_standard: Whether x is in standard units: then the order is that of the content up to rounding, the same
             wherever the same data come from.
-        are_all_judged: Whether the accuracy is that of all inputs; else that of those among which the sample is drawn,
-            which saves a pass through the model for each of the others.
+        are_all_judged: Whether the accuracy is that of all inputs; else that of the first ones, about as many as the
+            sample needs, which saves a pass through the model for each of the others.
 
     Raises:
         ModelError: Logits are NaN or infinite.
@@ -82,13 +82,12 @@ def draw_sample(
     points, labels = own_points(classifier, x), y.to(classifier.device)
     distinct = torch.tensor(_by_content(points, labels, seed, is_standard=is_standard), device=labels.device)
     order = distinct[: max(CANDIDATES, limit)]
+    group, independence = grouped(points[order], labels[order], None if groups is None else groups[order.cpu()])
     if are_all_judged:
         is_correct = predict(classifier, points) == labels
     else:
-        distinct, is_correct = order, torch.zeros_like(labels, dtype=torch.bool)
-        is_correct[order] = predict(classifier, points[order]) == labels[order]
+        distinct, is_correct = _judged(classifier, points, labels, order, group, wanted=limit + limit // SPARE)
     accuracy = int(is_correct[distinct].sum()) / len(distinct)
-    group, independence = grouped(points[order], labels[order], None if groups is None else groups[order.cpu()])
     correct = order[first_of_each(group, is_correct[order].cpu()).to(order.device)]
     if len(correct) < MIN_INPUTS:
         raise SubjectError(_too_few(len(correct), len(distinct), independence))
@@ -96,6 +95,32 @@ def draw_sample(
     majority = float(torch.bincount(labels[distinct]).max()) / len(distinct)
     independent = round(len(distinct) * independence.groups / independence.inputs)
     return Sample(points[kept], labels[kept], accuracy, majority, independent, independence)
+
+
+def _judged(
+    classifier: Classifier, points: Tensor, labels: Tensor, order: Tensor, group: Tensor, *, wanted: int
+) -> tuple[Tensor, Tensor]:
+    """Return the first rows of an order that hold enough groups with a correctly classified input, or all of its rows.
+
+    Args:
+        classifier: The model.
+        points: Points (m, D).
+        labels: Their labels (m,).
+        order: Row numbers (r,).
+        group: Number (r,) of the group of each of these rows.
+        wanted: How many groups are enough.
+
+    Returns:
+        Row numbers, and for each of the m points whether it is known to be classified correctly.
+    """
+    is_correct, done, size = torch.zeros_like(labels, dtype=torch.bool), 0, 2 * wanted
+    while done < len(order):
+        rows = order[done:size]
+        is_correct[rows] = predict(classifier, points[rows]) == labels[rows]
+        done, size = done + len(rows), 2 * size
+        if len(first_of_each(group[:done], is_correct[order[:done]].cpu())) >= wanted:
+            break
+    return order[:done], is_correct
 
 
 def _too_few(correct: int, distinct: int, independence: Independence) -> str:

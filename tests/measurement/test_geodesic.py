@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ def seen(request):
 
 
 def test_it_is_the_shortest_path_in_the_neighbour_graph(seen):
-    inputs, examples = views.array(seen.x), views.array(seen.examples.x)
+    inputs, examples = views.array(seen.measurement.sample.x), views.array(seen.examples.x)
     everything = np.concatenate([inputs, examples])
     apart = np.linalg.norm(everything[:, None] - everything[None], axis=-1)
     paths = np.full_like(apart, np.inf)
@@ -32,6 +34,20 @@ def test_it_is_the_shortest_path_in_the_neighbour_graph(seen):
     expected = [paths[i, len(inputs) :][labels != y].min() for i, y in enumerate(seen.y.tolist())]
     assert np.isfinite(expected).all()
     assert geodesic_distance(seen) == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_input_has_the_same_distance_in_every_look(seen):
+    few = geodesic_distance(replace(seen, n=16))
+    assert np.array_equal(few, geodesic_distance(seen)[:16])
+
+
+def test_all_looks_share_one_graph(monkeypatch):
+    counts, own = [], geodesic._neighbour_graph
+    monkeypatch.setattr(geodesic, "_neighbour_graph", lambda view, count: counts.append(count) or own(view, count))
+    seen = views.view(views.subject(), 40)
+    for n in (8, 24, 40):
+        geodesic_distance(replace(seen, n=n))
+    assert counts == [len(seen.measurement.sample.x)]
 
 
 def test_without_training_examples_paths_lead_to_other_inputs():

@@ -67,6 +67,21 @@ def test_only_the_inputs_that_a_sample_is_drawn_among_pass_through_the_model(mon
     assert (few.accuracy, few.labelled, whole.labelled) == (1.0, judged, 40)
 
 
+@pytest.mark.parametrize(("wrong", "judged"), [(0, 16), (8, 16), (9, 32), (25, 40)])
+def test_inputs_pass_through_the_model_until_the_sample_is_full(wrong, judged):
+    x, y = data()
+    first = drawn(x, y).x[:wrong]
+
+    def model(points):
+        is_wrong = (points[:, None] == first[None]).all(2).any(1)
+        return torch.where(is_wrong[:, None], -signs(points), signs(points))
+
+    classifier = adapt(model, x[:1])
+    few = draw_sample(classifier, x, y, seed=0, limit=8, are_all_judged=False)
+    assert torch.equal(few.x, draw_sample(classifier, x, y, seed=0, limit=8).x)
+    assert few.labelled == judged
+
+
 @pytest.mark.parametrize("copies", [2, 5])
 def test_an_input_given_several_times_counts_once(copies):
     x, y = data()

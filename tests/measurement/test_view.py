@@ -153,7 +153,7 @@ def test_targeted_searches_have_the_effort_below_that_of_the_measurement(monkeyp
 
     monkeypatch.setattr("dmmcheck.measurement.measure.boundary_search", search)
     replace(seen, measurement=seen.measurement.with_effort(effort)).targeted("free")
-    below = {"quick": "quick", "default": "quick", "thorough": "default", "exhaustive": "thorough"}
+    below = {"quick": "brief", "default": "brief", "thorough": "default", "exhaustive": "thorough"}
     assert set(asked) == {below[effort]}
 
 

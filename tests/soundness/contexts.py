@@ -249,5 +249,5 @@ def weaken_the_default_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(EFFORTS, "default", weak)
     monkeypatch.setattr(
         "dmmcheck.attacks.minimal_norm.search.label_starts",
-        lambda oracle, rows, candidates, rays, scale, *, stride: Candidates(rows[:0], candidates.delta[:0]),
+        lambda oracle, rows, candidates, rays, scale, *, reading: Candidates(rows[:0], candidates.delta[:0]),
     )

@@ -23,6 +23,22 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class LabelReading:
+    """Where labels are read to find the boundary without gradients (`label_starts`).
+
+    Attributes:
+        stride: Along segments and rays, labels are read at every stride-th of eight lengths.
+        ray_dim: Random rays are followed in search spaces of at most this many dimensions: in one of more, a ray meets
+            the boundary far behind its nearest point.
+        segments: Most segments, to the nearest examples of other classes, that are followed where no rays are.
+    """
+
+    stride: int = 1
+    ray_dim: int = 16
+    segments: int = 3
+
+
+@dataclass(frozen=True)
 class Effort:
     """How much work a search does.
 
@@ -35,7 +51,8 @@ class Effort:
         hlrf_steps: Number of HL-RF steps of each candidate.
         optimality_tol: A candidate is finished, and leaves the refinement, when its optimality reaches this value.
         stages: Stages of the refinement.
-        label_stride: Along segments and rays, labels are read at every label_stride-th length (`label_starts`).
+        labels: Where labels are read.
+        knows_angles: Whether the gradient at each crossing is computed, for the cosine between it and the perturbation.
     """
 
     nearest_classes: int
@@ -45,7 +62,8 @@ class Effort:
     hlrf_steps: int
     optimality_tol: float
     stages: tuple[Stage, ...]
-    label_stride: int = 1
+    labels: LabelReading = LabelReading()
+    knows_angles: bool = True
 
     @property
     def ddn_steps(self) -> int:
@@ -56,13 +74,14 @@ class Effort:
 EFFORTS: Mapping[str, Effort] = {
     "brief": Effort(
         nearest_classes=6,
-        candidates=3,
+        candidates=2,
         max_ratio=1.8,
         look_ahead=False,
         hlrf_steps=2,
         optimality_tol=0.99,
         stages=(Stage(2, 1.3, 2), Stage(1, 1.0, 4)),
-        label_stride=2,
+        labels=LabelReading(stride=3, ray_dim=12, segments=2),
+        knows_angles=False,
     ),
     "quick": Effort(
         nearest_classes=6,

@@ -12,18 +12,19 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.minimal_norm.candidates import Candidates
+from dmmcheck.attacks.minimal_norm.effort import LabelReading
+from dmmcheck.attacks.minimal_norm.ends import ENDS
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
 from dmmcheck.attacks.minimal_norm.projection import finite
 
 RAYS = 5  # random directions, the same for all inputs; each is followed both ways
 SCALES = (0.1, 0.2, 0.35, 0.6, 1.0, 1.6, 2.5, 4.0)  # lengths where labels are read, in distances to the nearest example
 FIRST_ORDER_SCALES = (1.5, 3.0, 6.0, 12.0, 25.0, 50.0, 100.0, 200.0)  # the same in first-order ones, without examples
-FEW_DIMENSIONS = 16  # in a space of more, a random ray meets the boundary far behind its nearest point
 HALVINGS = 4  # of the interval in which the label changes
 
 
 def label_starts(
-    oracle: MarginOracle, rows: Tensor, candidates: Candidates, rays: Tensor, scale: Tensor, *, stride: int = 1
+    oracle: MarginOracle, rows: Tensor, candidates: Candidates, rays: Tensor, scale: Tensor, *, reading: LabelReading
 ) -> Candidates:
     """Return one candidate for each row on whose segments or rays the label changes before its shortest crossing.
 
@@ -33,31 +34,32 @@ def label_starts(
         candidates: The candidates so far, whose crossings say how far it is worth looking.
         rays: Random directions (r, D), the same for all inputs; each is followed both ways.
         scale: First-order distances of all rows of the oracle, which give the lengths where there are no examples.
-        stride: Labels are read at every stride-th of the eight lengths.
+        reading: Where labels are read.
 
     Returns:
         The candidates, each at a label change that is known to 1/16 of the interval between two lengths.
     """
     limit = torch.full_like(scale, torch.inf).scatter_reduce(0, candidates.rows, candidates.length, "amin")[rows]
-    lengths = _lengths(oracle, rows, scale)[:, stride - 1 :: stride]
+    lengths = _lengths(oracle, rows, scale)[:, reading.stride - 1 :: reading.stride]
     worthwhile = (lengths[:, 0] < limit).nonzero().squeeze(1)
     rows, lengths, limit = rows[worthwhile], lengths[worthwhile], limit[worthwhile]
     best, margin = torch.zeros_like(oracle.at(rows).x), torch.full_like(limit, torch.inf)
-    follows_rays = _follows_rays(oracle, rows, rays)
-    for mask, followed in ((follows_rays, rays), (~follows_rays, rays[:0])):
+    follows_rays = _follows_rays(oracle, rows, rays, reading.ray_dim)
+    for mask, followed, segments in ((follows_rays, rays, ENDS), (~follows_rays, rays[:0], reading.segments)):
         some = mask.nonzero().squeeze(1)
         if len(some):
-            best[some], margin[some] = _scanned(oracle, rows[some], followed, lengths[some], limit[some])
+            directions = _directions(oracle, rows[some], followed, segments)
+            best[some], margin[some] = _scanned(oracle, rows[some], directions, lengths[some], limit[some])
     changed = torch.isfinite(margin).nonzero().squeeze(1)
     found = Candidates(rows[changed], best[changed])
     found.update_best(found.delta, margin[changed])
     return found
 
 
-def _follows_rays(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
+def _follows_rays(oracle: MarginOracle, rows: Tensor, rays: Tensor, ray_dim: int) -> Tensor:
     """Return whether rays are followed in the search spaces of rows (m,).
 
-    They are followed in spaces of few dimensions, and everywhere where there are no examples.
+    They are followed in spaces of at most ray_dim dimensions, and everywhere where there are no examples.
 
     The dimension of a search space is about D times the mean share of a random vector that lies inside.
     """
@@ -66,7 +68,7 @@ def _follows_rays(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
     shares = [
         oracle.project(ray.expand(len(rows), -1).clone(), rows).square().sum(1) / ray.square().sum() for ray in rays
     ]
-    return rays.shape[1] * torch.stack(shares).mean(0) <= FEW_DIMENSIONS
+    return rays.shape[1] * torch.stack(shares).mean(0) <= ray_dim
 
 
 def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
@@ -81,13 +83,16 @@ def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
     return torch.where(is_known[:, None], apart[:, None] * apart.new_tensor(SCALES), by_gradient)
 
 
-def _scanned(oracle: MarginOracle, rows: Tensor, rays: Tensor, lengths: Tensor, limit: Tensor) -> tuple[Tensor, Tensor]:
+def _scanned(
+    oracle: MarginOracle, rows: Tensor, directions: Tensor, lengths: Tensor, limit: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return the first label change of each row (m,) at one of the lengths (m, l) below its limit (m,).
+
+    It is looked for in all directions (d, m, D), and its place in the interval of two lengths by halving that.
 
     Returns:
         Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
     """
-    directions = _directions(oracle, rows, rays)  # (d, m, D)
     best, margin = torch.zeros_like(directions[0]), torch.full_like(limit, torch.inf)
     near = torch.zeros_like(limit)
     for far in lengths.unbind(1):
@@ -117,10 +122,15 @@ def _first_change(
     count, m = directions.shape[:2]
     every, unit = rows.repeat(count), directions.flatten(0, 1)
 
+    margins = torch.full_like(every, torch.inf, dtype=far.dtype)
+
     def changed(length: Tensor, at: Tensor) -> Tensor:
-        """Return whether the label has changed at a length (m,) along each of the directions `at`."""
+        """Return whether the label has changed at a length (m,) along each of the directions `at`; note the margins."""
         delta = length.repeat(count)[at, None] * unit[at]
-        return oracle.margin(oracle.feasible(delta, every[at]), every[at]) < 0
+        margin = oracle.margin(oracle.feasible(delta, every[at]), every[at])
+        hit = margin < 0
+        margins[at[hit]] = margin[hit]
+        return hit
 
     left = torch.arange(count * m, device=far.device)
     left = left[changed(far, left)]
@@ -136,12 +146,14 @@ def _first_change(
     delta, margin = torch.zeros_like(directions[0]), torch.full_like(far, torch.inf)
     if len(found):
         delta[found] = oracle.feasible(far[found, None] * directions[winner[found], found], rows[found])
-        margin[found] = oracle.margin(delta[found], rows[found])
+        margin[found] = margins[winner[found] * m + found]
     return delta, margin
 
 
-def _directions(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
+def _directions(oracle: MarginOracle, rows: Tensor, rays: Tensor, segments: int) -> Tensor:
     """Return unit vectors (d, m, D) in the search spaces of rows (m,): rays both ways, then towards the examples.
+
+    There are at most as many of the latter as segments are asked for.
 
     A vector is zero where a row lacks the example.
     """
@@ -149,7 +161,8 @@ def _directions(oracle: MarginOracle, rows: Tensor, rays: Tensor) -> Tensor:
     ends = oracle.ends
     if ends is not None:
         inputs = rows % oracle.n
-        for index, known in zip(ends.index[inputs].unbind(1), ends.known[inputs].unbind(1), strict=True):
+        near = slice(segments)
+        for index, known in zip(ends.index[inputs, near].unbind(1), ends.known[inputs, near].unbind(1), strict=True):
             groups.append(torch.where(known[:, None], ends.points[index] - oracle.x[inputs], 0.0))
     inside = oracle.project(torch.cat(groups), rows.repeat(len(groups)))
     return finite(inside / inside.norm(dim=1, keepdim=True)).reshape(len(groups), len(rows), -1)

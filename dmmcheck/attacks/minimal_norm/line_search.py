@@ -80,16 +80,20 @@ def _regula_falsi(
     candidates.update_best(far[:, None] * delta, margin_there, at)
 
 
-def confirm_crossings(oracle: MarginOracle, candidates: Candidates, noise: Tensor) -> Tensor:
+def confirm_crossings(
+    oracle: MarginOracle, candidates: Candidates, noise: Tensor, *, knows_angles: bool = True
+) -> Tensor:
     """Move crossings beyond the boundary by the smallest overshoot at which another forward pass gives the same label.
 
     Args:
         oracle: The margin oracle.
         candidates: Candidates with crossings; changed in place. The length of a crossing that is not confirmed is inf.
         noise: Rounding (m,) of each candidate's margin at its input.
+        knows_angles: Whether the gradients at the crossings are computed.
 
     Returns:
-        Cosines (m,) between the crossings and minus the margin gradients there: 1 at a nearest point.
+        Cosines (m,) between the crossings and minus the margin gradients there: 1 at a nearest point; NaN where the
+        gradients are not computed.
     """
     cosine = torch.full_like(candidates.length, torch.nan)
     best = oracle.project(candidates.best, candidates.rows).clone()
@@ -100,12 +104,13 @@ def confirm_crossings(oracle: MarginOracle, candidates: Candidates, noise: Tenso
         """Keep the points at this overshoot that cross the boundary; returns the margins (m,)."""
         rows = candidates.rows[at]
         beyond = oracle.feasible(best[at] * (1 + overshoot), rows)
-        margin, _, g = oracle.gradient(beyond, rows)
+        margin, _, g = oracle.gradient(beyond, rows) if knows_angles else (oracle.margin(beyond, rows), None, None)
         crosses = margin < 0
         to = at[crosses]
         candidates.best[to], candidates.length[to] = beyond[crosses], beyond[crosses].norm(dim=1)
         candidates.margin[to] = margin[crosses]
-        cosine[to] = -torch.cosine_similarity(beyond[crosses], g[crosses], dim=1)
+        if g is not None:
+            cosine[to] = -torch.cosine_similarity(beyond[crosses], g[crosses], dim=1)
         return margin
 
     for overshoot in OVERSHOOTS:

@@ -221,7 +221,7 @@ def _search(
             oracle, rows, nearest, restart, max_ratio=effort.max_ratio, look_ahead=effort.look_ahead
         )
         hlrf(oracle, candidates, effort.hlrf_steps)
-        more = label_starts(oracle, rows, candidates, rays, nearest.scale, stride=effort.label_stride)
+        more = label_starts(oracle, rows, candidates, rays, nearest.scale, reading=effort.labels)
         if len(more.rows):
             hlrf(oracle, more, effort.hlrf_steps)
             candidates = joined([candidates, more])
@@ -230,7 +230,7 @@ def _search(
         shorten_far_crossings(oracle, candidates, margin, forwards=3)
         polish(oracle, candidates)
         line_search(oracle, candidates, lowest=0.97, forwards=3)
-        angle = confirm_crossings(oracle, candidates, nearest.noise[candidates.rows])
+        angle = confirm_crossings(oracle, candidates, nearest.noise[candidates.rows], knows_angles=effort.knows_angles)
         kept = torch.isfinite(candidates.length) & (candidates.length <= farthest[candidates.rows])
         to = candidates.rows[kept]
         distance[to], at_margin[to], cosine[to] = candidates.length[kept], candidates.margin[kept], angle[kept]

@@ -103,7 +103,9 @@ def test_crossings_are_beyond_what_logits_differ_by_from_call_to_call():
 def test_label_changes_that_no_second_pass_repeats_are_not_found_within_any_radius(monkeypatch):
     confirming = []
     monkeypatch.setattr(
-        search, "confirm_crossings", lambda *given: confirming.append(True) or confirm_crossings(*given)
+        search,
+        "confirm_crossings",
+        lambda *given, **options: confirming.append(True) or confirm_crossings(*given, **options),
     )
 
     def model(points):
