@@ -8,10 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from search_cases import rng
+from search_cases import oracle_of, rng
 
 from dmmcheck import geometry
 from dmmcheck.attacks.minimal_norm import label_starts
+from dmmcheck.attacks.minimal_norm.candidates import Candidates
+from dmmcheck.attacks.minimal_norm.effort import LabelReading
 from dmmcheck.attacks.minimal_norm.ends import Ends
 from dmmcheck.attacks.minimal_norm.search import boundary_search
 from dmmcheck.errors import AttackError
@@ -114,7 +116,42 @@ def test_the_first_change_is_that_of_each_direction_bisected_by_itself(seed, cou
         if lengths:
             assert float(delta[row].norm()) == pytest.approx(min(lengths), rel=1e-5)
             assert float(margin[row]) < 0
-    assert oracle.asked <= naive.asked + rows
+            assert float(margin[row]) == pytest.approx(float(naive.margin(delta[[row]], torch.tensor([row]))), abs=1e-4)
+    assert oracle.asked <= naive.asked
+
+
+EXAMPLES = torch.diag(torch.tensor([1.0, 1.01, 1.02] + 17 * [50.0]))[:3]
+
+
+def holes(points):
+    """Class 1 in small balls about the examples, and nowhere else, by a margin that is flat outside them."""
+    inside = (torch.cdist(points, EXAMPLES) < 0.1).any(1)
+    return torch.stack([torch.where(inside, -2.0, 2.0), torch.zeros(len(points))], 1)
+
+
+@pytest.mark.parametrize(("segments", "directions"), [(1, 1), (2, 2), (3, 3), (8, 3)])
+@pytest.mark.parametrize("ray_dim", [12, 20])
+def test_as_many_segments_are_followed_as_are_asked_for_where_no_rays_are(segments, directions, ray_dim):
+    x, ones = torch.zeros(1, 20), torch.ones(3, dtype=torch.long)
+    ends = Ends.nearest(x, torch.zeros(1, dtype=torch.long), EXAMPLES, ones, targeted=False)
+    oracle, asked = oracle_of(holes, x, ends=ends), []
+    candidates = Candidates(torch.zeros(1, dtype=torch.long), torch.zeros(1, 20))
+    rays = torch.randn(label_starts.RAYS, 20, generator=rng())
+    own = label_starts._scanned
+
+    def scanned(oracle, rows, directions, *others):
+        asked.append(len(directions))
+        return own(oracle, rows, directions, *others)
+
+    reading = LabelReading(ray_dim=ray_dim, segments=segments)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(label_starts, "_scanned", scanned)
+        found = label_starts.label_starts(
+            oracle, torch.zeros(1, dtype=torch.long), candidates, rays, torch.ones(1), reading=reading
+        )
+    follows_rays = ray_dim == 20
+    assert asked == [2 * len(rays) + 3 if follows_rays else directions]
+    assert float(found.length) == pytest.approx(0.95, abs=0.06)
 
 
 def test_results_do_not_depend_on_the_batch():

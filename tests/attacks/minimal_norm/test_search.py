@@ -218,6 +218,17 @@ def test_crossings_have_the_other_label_lie_in_their_subspace_and_are_nested():
     assert float(free.kkt_cosine.nanmedian()) > 0.99
 
 
+def test_a_brief_search_confirms_its_crossings_without_gradients_there():
+    brief, quick = (
+        search_spaces(NET, X, Y, SPACES[:1], effort=effort, generator=rng())[0] for effort in ("brief", "quick")
+    )
+    assert bool((labels(brief.point) != Y)[brief.found].all())
+    assert bool((brief.margin < 0)[brief.found].all())
+    assert bool(brief.kkt_cosine.isnan().all())
+    assert not bool(quick.kkt_cosine[quick.found].isnan().any())
+    assert int(brief.backwards.sum()) < int(quick.backwards.sum())
+
+
 def test_a_shorter_restricted_crossing_is_the_answer_of_the_free_search_too():
     free, on, off = search_spaces(NET, X, Y, SPACES, generator=rng())
     far = type(free)(**{**vars(free), "distance": 2 * torch.minimum(on.distance, off.distance)})
