@@ -74,7 +74,7 @@ class Effort:
 EFFORTS: Mapping[str, Effort] = {
     "brief": Effort(
         nearest_classes=6,
-        candidates=2,
+        candidates=3,
         max_ratio=1.8,
         look_ahead=False,
         hlrf_steps=2,
