@@ -125,7 +125,10 @@ def _first_change(
     margins = torch.full_like(every, torch.inf, dtype=far.dtype)
 
     def changed(length: Tensor, at: Tensor) -> Tensor:
-        """Return whether the label has changed at a length (m,) along each of the directions `at`; note the margins."""
+        """Return whether the label has changed at a length (m,) along each of the directions `at`.
+
+        Where it has, keep the margin.
+        """
         delta = length.repeat(count)[at, None] * unit[at]
         margin = oracle.margin(oracle.feasible(delta, every[at]), every[at])
         hit = margin < 0
@@ -153,9 +156,8 @@ def _first_change(
 def _directions(oracle: MarginOracle, rows: Tensor, rays: Tensor, segments: int) -> Tensor:
     """Return unit vectors (d, m, D) in the search spaces of rows (m,): rays both ways, then towards the examples.
 
-    There are at most as many of the latter as segments are asked for.
-
-    A vector is zero where a row lacks the example.
+    The number of the latter is that of the segments, or that of the examples where there are fewer. A vector is zero
+    where a row lacks the example.
     """
     groups = [sign * ray.expand(len(rows), -1) for ray in rays for sign in (1, -1)]
     ends = oracle.ends
