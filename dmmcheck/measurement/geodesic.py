@@ -17,10 +17,11 @@ def geodesic_distance(view: View) -> Floats:
     """Return the length (n,) of the shortest path from each input to an example of another class, in units of x.
 
     Paths run along the 10-nearest-neighbour graph of the inputs and at most 4096 examples, evenly spaced in the given
-    order. The graph holds all inputs of the measurement, or those in view and at least 4096 where there are more, so
-    that a look at few inputs finds the same paths. Where the graph connects an input to no such example, its distance
-    is the straight one. Paths make detours through the points that there are: also on a flat manifold they are longer
-    than the straight way, the more so the fewer points and the more dimensions there are.
+    order. The graph holds the first 4096 inputs of the measurement, or all inputs in view where these are more. So
+    looks at up to 4096 inputs find the same paths. A point that is given twice is in the graph once. Where the graph
+    connects an input to no such example, its distance is the straight one. Paths make detours through the points that
+    there are: also on a flat manifold they are longer than the straight way, the more so the fewer points and the more
+    dimensions there are.
 
     Source: Tenenbaum, de Silva, Langford, Science 290 (2000).
     """
@@ -31,20 +32,23 @@ def _shortest_paths(view: View) -> Floats:
     from scipy.sparse import csgraph  # noqa: PLC0415  # takes a second to load
 
     count = max(view.n, min(MAX_EXAMPLES, len(view.measurement.sample.x)))
-    graph, labels = view.measurement.prepared(("neighbour graph", count), lambda: _neighbour_graph(view, count))
-    paths = csgraph.dijkstra(graph, directed=False, indices=np.arange(view.n))[:, count:]
+    graph, nodes, labels = view.measurement.prepared(("neighbour graph", count), lambda: _neighbour_graph(view, count))
+    paths = csgraph.dijkstra(graph, directed=False, indices=nodes[: view.n])[:, nodes[count:]]
     along = np.where(view.y.cpu().numpy()[:, None] == labels[None, :], np.inf, paths).min(1)
     straight, _ = view.nearest_other_class()
     return np.where(np.isinf(along), straight, along)
 
 
-def _neighbour_graph(view: View, count: int) -> tuple[Any, Any]:
-    """Return the sparse matrix of the distances of neighbours, first the inputs, and the labels of its examples."""
+def _neighbour_graph(view: View, count: int) -> tuple[Any, Any, Any]:
+    """Return the sparse matrix of the distances of neighbours, the rows of inputs and examples in it, and labels.
+
+    The rows of the inputs come first. The labels are those of the examples.
+    """
     from sklearn.neighbors import kneighbors_graph  # noqa: PLC0415
 
     examples, inputs = view.examples, view.measurement.sample.x[:count]
     chosen = np.linspace(0, len(examples.x) - 1, min(MAX_EXAMPLES, len(examples.x))).round().astype(int)
     vectors = (inputs.cpu().numpy(), examples.x.cpu().numpy()[chosen])
-    points = np.concatenate([part.astype(np.float64) for part in vectors])
+    points, nodes = np.unique(np.concatenate(vectors).astype(np.float64), axis=0, return_inverse=True)
     graph = kneighbors_graph(points, min(NEIGHBOURS, len(points) - 1), mode="distance")
-    return graph, examples.y.cpu().numpy()[chosen]
+    return graph, nodes.reshape(-1), examples.y.cpu().numpy()[chosen]

@@ -29,7 +29,7 @@ class Sample:
     Attributes:
         x: (n, D) flat, correctly classified.
         y: (n,) their labels.
-        accuracy: Share of all distinct inputs classified correctly.
+        accuracy: Share of all distinct inputs, or of those that were asked for, classified correctly.
         majority: Share of the most frequent label among them.
         labelled: Number of inputs that the accuracy is taken over, of which near-duplicates and groups count once.
         independence: How many inputs are independent; None where this is not known.
@@ -72,8 +72,9 @@ def draw_sample(
         training: Flat points (p, D), each a set that the model or the manifold was fitted on.
         is_standard: Whether x is in standard units: then the order is that of the content up to rounding, the same
             wherever the same data come from.
-        are_all_judged: Whether the accuracy is that of all inputs; else that of the first ones, about as many as the
-            sample needs, which saves a pass through the model for each of the others.
+        are_all_judged: Whether the accuracy is that of all inputs; else that of the first ones in the order of
+            the sample: twice as many as it needs, and again twice as many until enough are correct. This saves a pass
+            through the model for each of the others.
 
     Raises:
         ModelError: Logits are NaN or infinite.
@@ -86,7 +87,9 @@ def draw_sample(
     if are_all_judged:
         is_correct = predict(classifier, points) == labels
     else:
-        distinct, is_correct = _judged(classifier, points, labels, order, group, wanted=limit + limit // SPARE)
+        distinct, is_correct = _judged(
+            classifier, points, labels, order, group, wanted=max(MIN_INPUTS, limit + limit // SPARE)
+        )
     accuracy = int(is_correct[distinct].sum()) / len(distinct)
     correct = order[first_of_each(group, is_correct[order].cpu()).to(order.device)]
     if len(correct) < MIN_INPUTS:

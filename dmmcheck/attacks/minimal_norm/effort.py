@@ -27,12 +27,14 @@ class LabelReading:
     """Where labels are read to find the boundary without gradients (`label_starts`).
 
     Attributes:
-        stride: Along segments and rays, labels are read at every stride-th of eight lengths.
+        first: The first of eight lengths along segments and rays, counted from 0, at which labels are read.
+        stride: From there on they are read at every stride-th length.
         ray_dim: Random rays are followed in search spaces of at most this many dimensions: in one of more, a ray meets
             the boundary far behind its nearest point.
         segments: Most segments, to the nearest examples of other classes, that are followed where no rays are.
     """
 
+    first: int = 0
     stride: int = 1
     ray_dim: int = 16
     segments: int = 3
@@ -52,6 +54,7 @@ class Effort:
         optimality_tol: A candidate is finished, and leaves the refinement, when its optimality reaches this value.
         stages: Stages of the refinement.
         labels: Where labels are read.
+        line_forwards: Forward passes of each line search.
         knows_angles: Whether the gradient at each crossing is computed, for the cosine between it and the perturbation.
     """
 
@@ -63,6 +66,7 @@ class Effort:
     optimality_tol: float
     stages: tuple[Stage, ...]
     labels: LabelReading = LabelReading()
+    line_forwards: int = 3
     knows_angles: bool = True
 
     @property
@@ -75,12 +79,13 @@ EFFORTS: Mapping[str, Effort] = {
     "brief": Effort(
         nearest_classes=6,
         candidates=3,
-        max_ratio=1.8,
+        max_ratio=1.6,
         look_ahead=False,
         hlrf_steps=2,
         optimality_tol=0.99,
         stages=(Stage(2, 1.3, 2), Stage(1, 1.0, 4)),
-        labels=LabelReading(stride=3, ray_dim=12, segments=2),
+        labels=LabelReading(first=2, stride=2, ray_dim=12, segments=2),
+        line_forwards=2,
         knows_angles=False,
     ),
     "quick": Effort(

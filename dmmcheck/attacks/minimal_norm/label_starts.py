@@ -40,7 +40,7 @@ def label_starts(
         The candidates, each at a label change that is known to 1/16 of the interval between two lengths.
     """
     limit = torch.full_like(scale, torch.inf).scatter_reduce(0, candidates.rows, candidates.length, "amin")[rows]
-    lengths = _lengths(oracle, rows, scale)[:, reading.stride - 1 :: reading.stride]
+    lengths = _lengths(oracle, rows, scale)[:, reading.first :: reading.stride]
     worthwhile = (lengths[:, 0] < limit).nonzero().squeeze(1)
     rows, lengths, limit = rows[worthwhile], lengths[worthwhile], limit[worthwhile]
     best, margin = torch.zeros_like(oracle.at(rows).x), torch.full_like(limit, torch.inf)
@@ -88,7 +88,7 @@ def _scanned(
 ) -> tuple[Tensor, Tensor]:
     """Return the first label change of each row (m,) at one of the lengths (m, l) below its limit (m,).
 
-    It is looked for in all directions (d, m, D), and its place in the interval of two lengths by halving that.
+    It is looked for in all directions (d, m, D). Its place between two lengths is then found by halving.
 
     Returns:
         Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
@@ -129,10 +129,10 @@ def _first_change(
 
         Where it has, keep the margin.
         """
-        delta = length.repeat(count)[at, None] * unit[at]
-        margin = oracle.margin(oracle.feasible(delta, every[at]), every[at])
+        delta, these = length.repeat(count)[at, None] * unit[at], every[at]
+        margin = oracle.margin(oracle.feasible(delta, these), these)
         hit = margin < 0
-        margins[at[hit]] = margin[hit]
+        margins[at] = torch.where(hit, margin, margins[at])
         return hit
 
     left = torch.arange(count * m, device=far.device)
@@ -156,8 +156,7 @@ def _first_change(
 def _directions(oracle: MarginOracle, rows: Tensor, rays: Tensor, segments: int) -> Tensor:
     """Return unit vectors (d, m, D) in the search spaces of rows (m,): rays both ways, then towards the examples.
 
-    The number of the latter is that of the segments, or that of the examples where there are fewer. A vector is zero
-    where a row lacks the example.
+    There are at most `segments` of the latter. A vector is zero where a row lacks the example.
     """
     groups = [sign * ray.expand(len(rows), -1) for ray in rays for sign in (1, -1)]
     ends = oracle.ends

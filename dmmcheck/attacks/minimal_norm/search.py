@@ -225,11 +225,11 @@ def _search(
         if len(more.rows):
             hlrf(oracle, more, effort.hlrf_steps)
             candidates = joined([candidates, more])
-        shorten_far_crossings(oracle, candidates, margin, forwards=3)
+        shorten_far_crossings(oracle, candidates, margin, forwards=effort.line_forwards)
         candidates = _refined(oracle, candidates, effort, farthest)
-        shorten_far_crossings(oracle, candidates, margin, forwards=3)
+        shorten_far_crossings(oracle, candidates, margin, forwards=effort.line_forwards)
         polish(oracle, candidates)
-        line_search(oracle, candidates, lowest=0.97, forwards=3)
+        line_search(oracle, candidates, lowest=0.97, forwards=effort.line_forwards)
         angle = confirm_crossings(oracle, candidates, nearest.noise[candidates.rows], knows_angles=effort.knows_angles)
         kept = torch.isfinite(candidates.length) & (candidates.length <= farthest[candidates.rows])
         to = candidates.rows[kept]
