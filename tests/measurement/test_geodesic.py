@@ -41,6 +41,26 @@ def test_an_input_has_the_same_distance_in_every_look(seen):
     assert np.array_equal(few, geodesic_distance(seen)[:16])
 
 
+def test_more_inputs_than_the_graph_holds_are_added_to_it(monkeypatch):
+    monkeypatch.setattr(geodesic, "MAX_EXAMPLES", 24)
+    counts, own = [], geodesic._neighbour_graph
+    monkeypatch.setattr(geodesic, "_neighbour_graph", lambda view, count: counts.append(count) or own(view, count))
+    seen = views.view(views.subject(), 40)
+    found = [geodesic_distance(replace(seen, n=n)) for n in (16, 24, 40)]
+    assert counts == [24, 40]
+    assert np.array_equal(found[1][:16], found[0])
+    assert np.isfinite(found[2]).all()
+
+
+def test_a_point_that_is_given_twice_is_in_the_graph_once():
+    x, y = views.subject().x, views.subject().y
+    plain, doubled = (
+        geodesic_distance(views.view(views.subject(x_train=x_train, y_train=y_train), 16))
+        for x_train, y_train in ((x, y), (torch.cat([x, x]), torch.cat([y, y])))
+    )
+    assert np.allclose(plain, doubled)
+
+
 def test_all_looks_share_one_graph(monkeypatch):
     counts, own = [], geodesic._neighbour_graph
     monkeypatch.setattr(geodesic, "_neighbour_graph", lambda view, count: counts.append(count) or own(view, count))

@@ -82,6 +82,20 @@ def test_inputs_pass_through_the_model_until_the_sample_is_full(wrong, judged):
     assert few.labelled == judged
 
 
+def test_a_group_whose_first_input_is_wrong_is_judged_by_the_next_one():
+    x, y = data()
+    groups = torch.arange(len(x)) // 2
+    first = drawn(x, y).x[:6]
+
+    def model(points):
+        is_wrong = (points[:, None] == first[None]).all(2).any(1)
+        return torch.where(is_wrong[:, None], -signs(points), signs(points))
+
+    given = {"seed": 0, "limit": 8, "groups": groups}
+    few = draw_sample(adapt(model, x[:1]), x, y, are_all_judged=False, **given)
+    assert torch.equal(few.x, draw_sample(adapt(model, x[:1]), x, y, **given).x)
+
+
 @pytest.mark.parametrize("copies", [2, 5])
 def test_an_input_given_several_times_counts_once(copies):
     x, y = data()

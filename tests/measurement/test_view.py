@@ -144,7 +144,7 @@ def test_the_largest_other_class_leaves_out_the_own_one():
 
 
 @pytest.mark.parametrize("effort", ["quick", "default", "thorough", "exhaustive"])
-def test_targeted_searches_have_the_effort_below_that_of_the_measurement(monkeypatch, effort):
+def test_targeted_searches_have_less_effort_than_the_measurement(monkeypatch, effort):
     seen, asked = views.view(views.subject(samples=16)), []
 
     def search(classifier, x, y, *, effort, **options):
@@ -153,8 +153,8 @@ def test_targeted_searches_have_the_effort_below_that_of_the_measurement(monkeyp
 
     monkeypatch.setattr("dmmcheck.measurement.measure.boundary_search", search)
     replace(seen, measurement=seen.measurement.with_effort(effort)).targeted("free")
-    below = {"quick": "brief", "default": "brief", "thorough": "default", "exhaustive": "thorough"}
-    assert set(asked) == {below[effort]}
+    less = {"quick": "brief", "default": "brief", "thorough": "default", "exhaustive": "thorough"}
+    assert set(asked) == {less[effort]}
 
 
 @pytest.mark.parametrize("arm", ["free", "tangent"])

@@ -30,7 +30,7 @@ class LabelReading:
         first: The first of eight lengths along segments and rays, counted from 0, at which labels are read.
         stride: From there on they are read at every stride-th length.
         ray_dim: Random rays are followed in search spaces of at most this many dimensions: in one of more, a ray meets
-            the boundary far behind its nearest point.
+            the boundary far behind its nearest point. Without examples, they are followed in all.
         segments: Most segments, to the nearest examples of other classes, that are followed where no rays are.
     """
 
@@ -125,5 +125,6 @@ EFFORTS: Mapping[str, Effort] = {
         stages=(Stage(20, 2.0, 16), Stage(12, 1.6, 24), Stage(8, 1.4, 64)),
     ),
 }
-"""Efforts by name. The setting takes quick, default and thorough. Draws of controls are searched briefly, where medians
-over many inputs count and not single distances; an exhaustive search checks the results of a thorough one."""
+"""Efforts by name. The setting takes quick, default and thorough. Draws of controls, refits and the searches
+into each class are brief, since medians over many inputs count there and not single distances; an exhaustive search
+checks the results of a thorough one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from scipy import optimize
 from search_cases import BASES, NET, SPACES, Net, X, Y, baseline, distances, labels, plane, rng
 
 from dmmcheck import geometry
+from dmmcheck.attacks.minimal_norm.effort import EFFORTS
 from dmmcheck.attacks.minimal_norm.search import boundary_search, nested, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, spanned
 from dmmcheck.errors import AttackError, ModelError
@@ -218,7 +220,7 @@ def test_crossings_have_the_other_label_lie_in_their_subspace_and_are_nested():
     assert float(free.kkt_cosine.nanmedian()) > 0.99
 
 
-def test_a_brief_search_confirms_its_crossings_without_gradients_there():
+def test_a_brief_search_confirms_its_crossings_without_gradients_there(monkeypatch):
     brief, quick = (
         search_spaces(NET, X, Y, SPACES[:1], effort=effort, generator=rng())[0] for effort in ("brief", "quick")
     )
@@ -226,7 +228,12 @@ def test_a_brief_search_confirms_its_crossings_without_gradients_there():
     assert bool((brief.margin < 0)[brief.found].all())
     assert bool(brief.kkt_cosine.isnan().all())
     assert not bool(quick.kkt_cosine[quick.found].isnan().any())
-    assert int(brief.backwards.sum()) < int(quick.backwards.sum())
+    with monkeypatch.context() as patch:
+        patch.setitem(EFFORTS, "brief", replace(EFFORTS["brief"], knows_angles=True))
+        (with_angles,) = search_spaces(NET, X, Y, SPACES[:1], effort="brief", generator=rng())
+    torch.testing.assert_close(brief.distance, with_angles.distance)
+    assert int(brief.forwards.sum()) == int(with_angles.forwards.sum())
+    assert bool((brief.backwards < with_angles.backwards)[brief.found].all())
 
 
 def test_a_shorter_restricted_crossing_is_the_answer_of_the_free_search_too():
