@@ -1,4 +1,8 @@
-"""How much work the boundary search does: the efforts of the setting `effort`, one below and one above them."""
+"""How much work the boundary search does: the efforts of the setting `effort`, one below and one above them.
+
+The one below is brief. It searches the draws of controls, manifold estimates of other dimensions, and the nearest
+crossings into each class, since medians over many inputs count there and not single distances.
+"""
 
 from __future__ import annotations
 
@@ -125,6 +129,5 @@ EFFORTS: Mapping[str, Effort] = {
         stages=(Stage(20, 2.0, 16), Stage(12, 1.6, 24), Stage(8, 1.4, 64)),
     ),
 }
-"""Efforts by name. The setting takes quick, default and thorough. Draws of controls, refits and the searches
-into each class are brief, since medians over many inputs count there and not single distances; an exhaustive search
-checks the results of a thorough one."""
+"""Efforts by name. The setting takes quick, default and thorough. Draws of controls are searched briefly, where medians
+over many inputs count and not single distances; an exhaustive search checks the results of a thorough one."""
