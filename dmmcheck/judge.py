@@ -132,7 +132,7 @@ def _threshold(test: Test, settings: CheckSettings) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Trial:
-    """One test on one measurement."""
+    """A test that is decided on one measurement."""
 
     test: Test
     draft: Finding

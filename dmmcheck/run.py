@@ -754,7 +754,11 @@ class Run:
         return f"advisory: {planned.advisory}" if planned.advisory and finding.verdict == "refuted" else ""
 
     def _pairs_that_would_do(self, planned: Planned) -> int:
-        """Return how many pairs the claim about training needs that belongs to a claim about one twin."""
+        """Return how many pairs of trainings would decide the claim about adversarial training in place of one twin.
+
+        Args:
+            planned: The test that compares the model with one twin.
+        """
         provides = self.subject.provides | {"pair", "pairs"}
         allowed = [one for one in self._settled(provides) if set(one.test.needs) <= provides]
         gating = [one.id for one in allowed if one.gating]

@@ -1,4 +1,7 @@
-"""Which inputs are measured: the correctly classified ones, in an order that does not depend on how they were given."""
+"""The inputs that are measured: those that the model classifies correctly, in an order that follows from their content.
+
+The order in which they are given changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class Sample:
     Attributes:
         x: (n, D) flat, correctly classified.
         y: (n,) their labels.
-        accuracy: Share of all distinct inputs, or of those that were asked for, classified correctly.
+        accuracy: Share that the model classifies correctly, of all distinct inputs or of those that it was asked about.
         majority: Share of the most frequent label among them.
         labelled: Number of inputs that the accuracy is taken over, of which near-duplicates and groups count once.
         independence: How many inputs are independent; None where this is not known.

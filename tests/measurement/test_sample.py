@@ -82,10 +82,11 @@ def test_inputs_pass_through_the_model_until_the_sample_is_full(wrong, judged):
     assert few.labelled == judged
 
 
-def test_a_group_whose_first_input_is_wrong_is_judged_by_the_next_one():
+@pytest.mark.parametrize("wrong", [0, 6])
+def test_the_sample_is_full_when_enough_groups_have_a_correct_input(wrong):
     x, y = data()
-    groups = torch.arange(len(x)) // 2
-    first = drawn(x, y).x[:6]
+    groups = torch.arange(len(x)) // 4
+    first = drawn(x, y).x[:wrong]
 
     def model(points):
         is_wrong = (points[:, None] == first[None]).all(2).any(1)
@@ -94,6 +95,7 @@ def test_a_group_whose_first_input_is_wrong_is_judged_by_the_next_one():
     given = {"seed": 0, "limit": 8, "groups": groups}
     few = draw_sample(adapt(model, x[:1]), x, y, are_all_judged=False, **given)
     assert torch.equal(few.x, draw_sample(adapt(model, x[:1]), x, y, **given).x)
+    assert len(few.x) == 8
 
 
 @pytest.mark.parametrize("copies", [2, 5])

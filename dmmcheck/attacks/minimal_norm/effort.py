@@ -28,7 +28,9 @@ class Stage:
 
 @dataclass(frozen=True)
 class LabelReading:
-    """Where labels are read to find the boundary without gradients (`label_starts`).
+    """Along which segments and rays, and at which lengths, labels are read to find the boundary without gradients.
+
+    `label_starts` reads them.
 
     Attributes:
         first: The first of eight lengths along segments and rays, counted from 0, at which labels are read.
@@ -57,7 +59,7 @@ class Effort:
         hlrf_steps: Number of HL-RF steps of each candidate.
         optimality_tol: A candidate is finished, and leaves the refinement, when its optimality reaches this value.
         stages: Stages of the refinement.
-        labels: Where labels are read.
+        labels: Along which segments and rays, and at which lengths, labels are read.
         line_forwards: Forward passes of each line search.
         knows_angles: Whether the gradient at each crossing is computed, for the cosine between it and the perturbation.
     """

@@ -34,7 +34,7 @@ def label_starts(
         candidates: The candidates so far, whose crossings say how far it is worth looking.
         rays: Random directions (r, D), the same for all inputs; each is followed both ways.
         scale: First-order distances of all rows of the oracle, which give the lengths where there are no examples.
-        reading: Where labels are read.
+        reading: Along which segments and rays, and at which lengths, labels are read.
 
     Returns:
         The candidates, each at a label change that is known to 1/16 of the interval between two lengths.
@@ -121,7 +121,6 @@ def _first_change(
     """
     count, m = directions.shape[:2]
     every, unit = rows.repeat(count), directions.flatten(0, 1)
-
     margins = torch.full_like(every, torch.inf, dtype=far.dtype)
 
     def changed(length: Tensor, at: Tensor) -> Tensor:

@@ -125,7 +125,7 @@ EXAMPLES = torch.diag(torch.tensor([1.0, 1.01, 1.02] + 17 * [50.0]))[:3]
 
 
 def holes(points):
-    """Class 1 in small balls about the examples, and nowhere else, by a margin that is flat outside them."""
+    """Return logits of a model that answers class 1 in small balls about the examples, and is flat elsewhere."""
     inside = (torch.cdist(points, EXAMPLES) < 0.1).any(1)
     return torch.stack([torch.where(inside, -2.0, 2.0), torch.zeros(len(points))], 1)
 
