@@ -52,8 +52,28 @@ def energy_share(v: Tensor, basis: Tensor) -> Tensor:
         v: Vectors (n, D).
         basis: Orthonormal columns, (D, k) shared by all vectors or (n, D, k).
     """
-    v = v / v.abs().amax(1, keepdim=True)  # the squares of very small or large entries would underflow or overflow
-    return coordinates(v / v.norm(dim=1, keepdim=True), basis).square().sum(1)
+    return coordinates(unit_vectors(v), basis).square().sum(1)
+
+
+def unit_vectors(v: Tensor) -> Tensor:
+    """Return vectors (..., D) scaled to length one; NaN where a vector is zero."""
+    v = v / v.abs().amax(-1, keepdim=True)  # the squares of very small or large entries would underflow or overflow
+    return v / v.norm(dim=-1, keepdim=True)  # type: ignore[no-any-return]
+
+
+def tangent_products(v: Tensor, basis: Tensor) -> Tensor:
+    """Return the inner products (n, m, m) of the tangent parts of m vectors at each of n points.
+
+    With the orthogonal projection P_T onto the span, the entry (i, j) is <P_T v_i, P_T v_j> = <v_i, P_T v_j>. Only
+    coordinates are computed, once for all vectors of a point.
+
+    Args:
+        v: Vectors (m, n, D).
+        basis: Orthonormal columns, (D, k) shared by all points or (n, D, k).
+    """
+    of_points = v.transpose(0, 1)
+    c = of_points @ basis if basis.ndim == 2 else torch.bmm(of_points, basis)
+    return c @ c.mT
 
 
 def orthonormal_residual(basis: Tensor) -> float:

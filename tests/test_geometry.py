@@ -57,6 +57,9 @@ def test_projection_is_that_of_the_projection_matrix(case):
     torch.testing.assert_close(geometry.project_tangent(v, basis), expected)
     torch.testing.assert_close(geometry.combine(geometry.coordinates(v, basis), basis), expected)
     torch.testing.assert_close(geometry.energy_share(v, basis), expected.square().sum(1) / v.square().sum(1))
+    both = torch.stack([v, v.roll(1, 0)])
+    projected = torch.stack([geometry.project_tangent(one, basis) for one in both])
+    torch.testing.assert_close(geometry.tangent_products(both, basis), torch.einsum("and,bnd->nab", projected, both))
 
 
 @properties
@@ -116,6 +119,12 @@ def test_rows_do_not_depend_on_each_other(case, order):
 def test_shares_do_not_depend_on_length_even_where_squares_underflow(scale):
     v, basis = vectors(0, N, 7).float(), bases(1, 7, 3, shared=False).float()
     torch.testing.assert_close(geometry.energy_share(scale * v, basis), geometry.energy_share(v, basis))
+
+
+def test_a_zero_vector_has_no_unit_vector():
+    v = torch.tensor([[3.0, 4.0], [0.0, 0.0], [3e-30, 4e-30]])
+    torch.testing.assert_close(geometry.unit_vectors(v)[::2], torch.tensor([[0.6, 0.8], [0.6, 0.8]]))
+    assert bool(geometry.unit_vectors(v)[1].isnan().all())
 
 
 def test_a_zero_or_unknown_vector_has_no_share():

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.checks.base import claim, declare
-from dmmcheck.checks.parts import COSINE_EFFECT, unit_vectors
+from dmmcheck.checks.parts import COSINE_EFFECT
+from dmmcheck.geometry import unit_vectors
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.measurement.view import View
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.checks.base import claim, declare
+from dmmcheck.geometry import unit_vectors
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.inference.types import ArmName
 from dmmcheck.measurement.view import View
@@ -64,17 +65,11 @@ def noise_like(view: View) -> Evidence:
 
 def noise_like_controlled(view: View) -> Evidence:
     """cos(on-manifold part, target class) - cos(random tangent direction, target class)."""
-    delta = view.delta("free")
     towards = _towards(view, "free")
-    part, random = (view.project_tangent(v) for v in (delta, view.noise("noise-like")))
-    gain = _cosine(part, towards) - _cosine(random, towards)
+    products = view.tangent_products(view.delta("free"), view.noise("noise-like"), towards)
+    part, random = (products[:, at, 2] / products[:, at, at].sqrt() for at in (0, 1))
+    gain = (part - random) / towards.norm(dim=1)
     return Evidence.of(gain, censored=int(torch.isnan(gain).sum()))
-
-
-def unit_vectors(v: Tensor) -> Tensor:
-    """Return the rows of v (n, D) scaled to length one; NaN where a row is zero."""
-    length: Tensor = v.norm(dim=1, keepdim=True)
-    return v / length
 
 
 def _flips(view: View, part: Tensor) -> Tensor:

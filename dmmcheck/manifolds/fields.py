@@ -47,6 +47,10 @@ class Field(Protocol):
         """Return the orthogonal projection (n, D) of each vector onto the tangent space."""
         ...
 
+    def products(self, v: Tensor) -> Tensor:
+        """Return the inner products (n, m, m) of the tangent parts of m vectors of each input, v (m, n, D)."""
+        ...
+
 
 class TangentField:
     """The tangent spaces of a manifold at the inputs of a sample.
@@ -109,6 +113,13 @@ class TangentField:
             return spaces.project(v)
         return torch.cat([geometry.project_tangent(v[rows], self.basis(rows)) for rows in self._pieces(len(v))])
 
+    def products(self, v: Tensor) -> Tensor:
+        """See `Field.products`."""
+        if self.by_projection:
+            return products_of(v, self.project)
+        pieces = self._pieces(v.shape[1])
+        return torch.cat([geometry.tangent_products(v[:, rows], self.basis(rows)) for rows in pieces])
+
     def _pieces(self, n: int) -> list[slice]:
         """Return slices of the first n rows: one if all of their bases are kept, else several of the cache's size."""
         if self.shared or n <= self._limit:
@@ -163,6 +174,10 @@ class RotatedField:
         """See `Field.project`."""
         return self._rotation.apply(self._field.project(self._rotation.inverse(v)))
 
+    def products(self, v: Tensor) -> Tensor:
+        """See `Field.products`; rotates the vectors back, which needs no rotated basis."""
+        return self._field.products(self._rotation.inverse(v.flatten(0, 1)).reshape(v.shape))
+
 
 class SharedField:
     """One tangent space for all inputs, given by an orthonormal basis (D, k)."""
@@ -191,6 +206,10 @@ class SharedField:
     def project(self, v: Tensor) -> Tensor:
         """See `Field.project`."""
         return geometry.project_tangent(v, self._basis)
+
+    def products(self, v: Tensor) -> Tensor:
+        """See `Field.products`."""
+        return geometry.tangent_products(v, self._basis)
 
 
 class PermutedField:
@@ -231,6 +250,10 @@ class PermutedField:
         """See `Field.project`."""
         return self._field.project(v[self._inverse])[self._order]
 
+    def products(self, v: Tensor) -> Tensor:
+        """See `Field.products`; permutes the vectors, which needs no permuted bases."""
+        return self._field.products(v[:, self._inverse])[self._order]
+
 
 class FieldPart:
     """The tangent spaces of some of the inputs of another field.
@@ -268,6 +291,12 @@ class FieldPart:
         rows = slice(0, len(v))
         spaces = self.spaces(rows)
         return geometry.project_tangent(v, self.basis(rows)) if spaces is None else spaces.project(v)
+
+    def products(self, v: Tensor) -> Tensor:
+        """See `Field.products`."""
+        rows = slice(0, v.shape[1])
+        spaces = self.spaces(rows)
+        return geometry.tangent_products(v, self.basis(rows)) if spaces is None else products_of(v, spaces.project)
 
     def _of(self, rows: slice) -> slice:
         """Return the rows of the other field that hold the inputs of these rows."""
@@ -312,8 +341,16 @@ def fingerprint(field: Field, x: Tensor) -> Tensor:
 
 def share_of(v: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
     """Return the share (n,) of the energy of vectors v (n, D) that a projection keeps; NaN for a zero vector."""
-    unit = v / v.abs().amax(1, keepdim=True)  # as in `geometry.energy_share`
-    unit = unit / unit.norm(dim=1, keepdim=True)
-    known = torch.isfinite(unit).all(1)
-    share = project(torch.where(known[:, None], unit, 0.0)).square().sum(1)
-    return torch.where(known, share, torch.nan)
+    return _projected(geometry.unit_vectors(v), project).square().sum(1)
+
+
+def products_of(v: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the inner products (n, m, m) of what a projection keeps of m vectors of each input, v (m, n, D)."""
+    parts = torch.stack([_projected(one, project) for one in v], dim=1)
+    return parts @ parts.mT
+
+
+def _projected(v: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the projections of vectors v (n, D); NaN where a vector is not finite, which is not projected."""
+    known = torch.isfinite(v).all(1, keepdim=True)
+    return torch.where(known, project(torch.where(known, v, 0.0)), torch.nan)

@@ -53,7 +53,7 @@ class Haar:
         if self._matrix is not None:
             return v @ self._matrix.T.to(v)
         for order, signs in zip(self._orders, self._signs, strict=True):
-            v = cosine_transform(v[:, order.to(v.device)] * signs.to(v), (1,), inverse=False)
+            v = cosine_transform(v.index_select(1, order.to(v.device)) * signs.to(v), (1,), inverse=False)
         return v
 
     def inverse(self, v: Tensor) -> Tensor:
@@ -62,8 +62,7 @@ class Haar:
             return v @ self._matrix.to(v)
         for order, signs in zip(reversed(self._orders), reversed(self._signs), strict=True):
             back = cosine_transform(v, (1,), inverse=True) * signs.to(v)
-            v = torch.empty_like(back)
-            v[:, order.to(v.device)] = back
+            v = back.index_select(1, torch.argsort(order).to(v.device))
         return v
 
 
@@ -89,10 +88,8 @@ class Within:
 
     def _turned(self, v: Tensor, rotate: Callable[[Tensor], Tensor]) -> Tensor:
         if self._basis.ndim == 1:
-            turned = v.clone()
-            mask = self._basis.to(v.device)
-            turned[:, mask] = rotate(v[:, mask])
-            return turned
+            inside = self._basis.nonzero().squeeze(1).to(v.device)
+            return v.index_copy(1, inside, rotate(v.index_select(1, inside)))
         basis = self._basis.to(v)
         inside = v @ basis
         return v + (rotate(inside) - inside) @ basis.T

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,6 +22,8 @@ from dmmcheck.measurement.measure import NEXT_EFFORT
 from dmmcheck.models.base import Classifier, called, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.seeding import seeded
+
+T = TypeVar("T")
 
 WHERE = {"free": "anywhere", "tangent": "in the tangent space", "normal": "in the normal space"}
 BEATEN = 0.98  # a probe beats the search where its distance is more than 2 % shorter
@@ -120,7 +122,20 @@ class SoundnessContext:
     @cached_property
     def projected(self) -> Tensor:
         """The inputs projected onto the manifold estimate, (n, D)."""
-        return self.manifold.project_point(self.x.clone()).to(self.x)  # type: ignore[no-any-return]
+        return self.answer("project_point")[0].detach().to(self.x)  # type: ignore[no-any-return]
+
+    @cached_property
+    def _answers(self) -> dict[str, tuple[Any, bool]]:
+        return {}
+
+    def answer(self, method: str) -> tuple[Any, bool]:
+        """Return what a method of the manifold answers at the inputs, and whether it changes the points that it gets.
+
+        The method is asked once for all gates.
+        """
+        if method not in self._answers:
+            self._answers[method] = answer_and_change(getattr(self.manifold, method), self.x)
+        return self._answers[method]
 
     def distance(self, arm: str, n: int | None = None) -> Tensor:
         """Return the distances (n,) of an arm, of the first n inputs; inf where no crossing was found."""
@@ -288,12 +303,10 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(both, torch.ones_like(a), a / b)
 
 
-def changes(function: Callable[[Tensor], object], x: Tensor) -> bool:
-    """Return whether a function changes points (n, D) that are passed to it; the function gets a copy."""
+def answer_and_change(function: Callable[[Tensor], T], x: Tensor) -> tuple[T, bool]:
+    """Return what a function answers at points (n, D), of which it gets a copy, and whether it changes them."""
     points = x.clone()
-    with torch.no_grad():
-        function(points)
-    return not torch.equal(points, x)
+    return function(points), not torch.equal(points, x)
 
 
 def percent(value: float, limit: float | None = None) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor
 from dmmcheck.manifolds.operators import UNFINISHED
 from dmmcheck.manifolds.protected import protected
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.context import SoundnessContext, bounded, changes, judged, percent
+from dmmcheck.soundness.context import SoundnessContext, bounded, judged, percent
 from dmmcheck.soundness.registry import gate
 
 TURNED = 1e-5  # a tangent space has changed where this share of its energy lies outside the other one: a turn by 0.3 %
@@ -23,9 +23,7 @@ ALONE = 8  # inputs that are also asked about one by one
 @gate("manifold")
 def in_place(context: SoundnessContext) -> Soundness:
     """Neither `project_point` nor `tangent_basis` changes the points that it gets."""
-    names = [
-        name for name in ("project_point", _tangent(context)) if changes(getattr(context.manifold, name), context.x)
-    ]
+    names = [name for name in ("project_point", _tangent(context)) if context.answer(name)[1]]
     finding = "the manifold leaves the points that it gets unchanged"
     if names:
         finding = f"the manifold's {' and '.join(names)} changed the points passed to it (limit: no change)"
@@ -42,8 +40,8 @@ def in_place(context: SoundnessContext) -> Soundness:
 @gate("manifold")
 def tangent_repeats(context: SoundnessContext) -> Soundness:
     """Two calls of `tangent_basis` give the same tangent spaces, though their bases may differ."""
-    answer, turned = _spaces(context)
-    share = _share(turned(answer(context.x), answer(context.x)) > _limit(context))
+    first, again, turned = _spaces(context)
+    share = _share(turned(first, again(context.x)) > _limit(context))
     return bounded(
         "tangent-repeats",
         share,
@@ -58,7 +56,9 @@ def tangent_repeats(context: SoundnessContext) -> Soundness:
 def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]:
     """An input has the same tangent space and the same projection in a batch, in the reversed batch, and alone."""
     turned = _between_batches(context, *_spaces(context)) > _limit(context)
-    moved = _between_batches(context, lambda x: _projection(context, x), _apart) > MOVED * float(context.length)
+    moved = _between_batches(context, context.projected, lambda x: _projection(context, x), _apart) > MOVED * float(
+        context.length
+    )
     for name, share, what, function in (
         ("tangent-batch", _share(turned), "tangent spaces", _tangent(context)),
         ("projection-batch", _share(moved), "projections", "project_point"),
@@ -85,13 +85,15 @@ def _limit(context: SoundnessContext) -> float:
 
 def _spaces(
     context: SoundnessContext,
-) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:
-    """Return a function for the tangent spaces at points, and one for the share of a space outside another space.
+) -> tuple[Tensor, Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:
+    """Return the first tangent spaces at the inputs, a function that asks again, and one that compares the answers.
 
-    Where there are no bases, a space stands for itself by its projection of a random vector.
+    The last one gives the share of a space that lies outside another space. Where there are no bases, a space stands
+    for itself by its projection of a random vector.
     """
     if context.spaces is None:
-        return lambda x: _basis(context, x), _turned
+        first, ask = context.answer("tangent_basis")[0], context.manifold.tangent_basis
+        return _bases(context, first), lambda x: _bases(context, ask(x.clone())), _turned
     v = torch.randn(context.x.shape[1], generator=context.random("tangent-repeats"), dtype=torch.float64).to(context.x)
 
     def projected(x: Tensor) -> Tensor:
@@ -99,12 +101,12 @@ def _spaces(
         assert spaces is not None
         return spaces.project(v.expand_as(x))
 
-    return projected, lambda a, b: (_apart(a, b) / a.norm(dim=1)).square()
+    return projected(context.x), projected, lambda a, b: (_apart(a, b) / a.norm(dim=1)).square()
 
 
-def _basis(context: SoundnessContext, x: Tensor) -> Tensor:
-    """Return the tangent bases (n, D, k), or one basis (1, D, k) for all."""
-    basis: Tensor = context.manifold.tangent_basis(x.clone()).detach().to(x)
+def _bases(context: SoundnessContext, answer: Tensor) -> Tensor:
+    """Return the tangent bases (n, D, k) of an answer, or one basis (1, D, k) for all points."""
+    basis = answer.detach().to(context.x)
     return basis if basis.ndim == 3 else basis[None]
 
 
@@ -114,13 +116,21 @@ def _projection(context: SoundnessContext, x: Tensor) -> Tensor:
 
 
 def _between_batches(
-    context: SoundnessContext, answer: Callable[[Tensor], Tensor], change: Callable[[Tensor, Tensor], Tensor]
+    context: SoundnessContext,
+    batch: Tensor,
+    answer: Callable[[Tensor], Tensor],
+    change: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
     """Return the change of the answers between the batch, the reversed batch, and batches of one.
 
     There is one value for each input and pair of batches.
+
+    Args:
+        context: The context.
+        batch: The answers for the batch of all inputs.
+        answer: Gives the answers for another batch.
+        change: Compares two answers.
     """
-    batch = answer(context.x)
     reversed_batch = answer(context.x.flip(0)).flip(0)
     alone = torch.cat([answer(row) for row in torch.split(context.x[:ALONE], 1)])
     return torch.cat([change(batch, reversed_batch), change(batch[: len(alone)], alone)])

@@ -98,9 +98,3 @@ def test_noise_like_compares_the_tangent_part_with_a_random_tangent_direction(se
         return np.subtract(*(views.cosine(part, target) for part in both))
 
     assert parts.noise_like_controlled(seen).values == pytest.approx(views.naive(seen, question), abs=1e-4)
-
-
-def test_a_zero_vector_has_no_unit_vector():
-    v = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
-    assert torch.equal(parts.unit_vectors(v)[0], torch.tensor([0.6, 0.8]))
-    assert bool(torch.isnan(parts.unit_vectors(v)[1]).all())

@@ -7,7 +7,7 @@ import torch
 
 from dmmcheck import geometry
 from dmmcheck.manifolds import PCA, LocalPCA, fields
-from dmmcheck.manifolds.fields import PermutedField, RotatedField, TangentField
+from dmmcheck.manifolds.fields import FieldPart, PermutedField, RotatedField, SharedField, TangentField
 from dmmcheck.manifolds.rotations import Haar, Spectrum
 
 N, SHAPE = 12, (2, 9, 8)
@@ -22,6 +22,13 @@ def seeded(seed: int = 0) -> torch.Generator:
 X_TRAIN, X, V = (
     torch.randn((n, D), generator=seeded(seed), dtype=torch.float64) for n, seed in ((80, 0), (N, 1), (N, 2))
 )
+W = torch.randn((2, N, D), generator=seeded(3), dtype=torch.float64)
+
+
+def products(v: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
+    """The inner products (n, m, m) of the projected vectors, one by one."""
+    parts = torch.stack([geometry.project_tangent(one, basis) for one in v])
+    return torch.stack([torch.stack([(a * b).sum(1) for b in parts]) for a in parts]).permute(2, 0, 1)
 
 
 class Counted:
@@ -46,6 +53,7 @@ def test_a_field_gives_the_bases_shares_and_parts_of_its_manifold(manifold):
     torch.testing.assert_close(field.basis(slice(0, N)), basis)
     torch.testing.assert_close(field.share(V), geometry.energy_share(V, basis))
     torch.testing.assert_close(field.project(V), geometry.project_tangent(V, basis))
+    torch.testing.assert_close(field.products(W), products(W, basis))
     assert (field.dim, field.shared) == (K, manifold is SHARED)
 
 
@@ -66,6 +74,7 @@ def test_what_is_kept_changes_no_answer(monkeypatch, inputs):
     for n in (N, 4, 7):
         torch.testing.assert_close(field.share(V[:n]), geometry.energy_share(V[:n], basis[:n]))
         torch.testing.assert_close(field.project(V[:n]), geometry.project_tangent(V[:n], basis[:n]))
+        torch.testing.assert_close(field.products(W[:, :n]), products(W[:, :n], basis[:n]))
 
 
 def test_each_basis_is_computed_once_while_there_is_room():
@@ -99,6 +108,7 @@ def test_a_rotated_field_agrees_with_its_explicit_bases(manifold, kind):
     torch.testing.assert_close(field.share(V), geometry.energy_share(V, basis))
     torch.testing.assert_close(field.project(V), geometry.project_tangent(V, basis))
     torch.testing.assert_close(field.share(V[:5]), field.share(V)[:5])
+    torch.testing.assert_close(field.products(W), products(W, basis))
     assert field.dim == K
 
 
@@ -113,6 +123,7 @@ def test_a_permuted_field_agrees_with_its_explicit_bases(manifold):
     torch.testing.assert_close(field.basis(slice(3, 6)), expected if own.ndim == 2 else expected[3:6])
     torch.testing.assert_close(field.share(V), geometry.energy_share(V, expected))
     torch.testing.assert_close(field.project(V), geometry.project_tangent(V, expected))
+    torch.testing.assert_close(field.products(W), products(W, expected))
     assert field.dim == K
 
 
@@ -137,3 +148,20 @@ def test_fields_are_rotated_and_permuted_at_once():
     field = RotatedField(PermutedField(TangentField(LOCAL, X), ORDER), rotation)
     torch.testing.assert_close(field.share(V), geometry.energy_share(V, field.basis(slice(0, N))))
     torch.testing.assert_close(field.project(V), geometry.project_tangent(V, field.basis(slice(0, N))))
+    torch.testing.assert_close(field.products(W), products(W, field.basis(slice(0, N))))
+
+
+def test_the_other_fields_give_the_products_of_their_bases():
+    basis = LOCAL.tangent_basis(X)
+    part = FieldPart(TangentField(LOCAL, X), slice(3, 8))
+    torch.testing.assert_close(part.products(W[:, 3:8]), products(W[:, 3:8], basis[3:8]))
+    torch.testing.assert_close(SharedField(basis[0]).products(W), products(W, basis[0]))
+
+
+def test_an_unknown_vector_leaves_the_products_of_the_others_alone():
+    field, unknown = TangentField(LOCAL, X), W.clone()
+    unknown[0, 2] = torch.nan
+    found, expected = field.products(unknown), field.products(W)
+    assert bool(found[2, 0].isnan().all())
+    torch.testing.assert_close(found[2, 1, 1], expected[2, 1, 1])
+    torch.testing.assert_close(found[3:], expected[3:])

@@ -167,3 +167,21 @@ def test_a_classifier_in_place_is_named_and_leaves_the_users_inputs_alone():
     dmmcheck.run(subject, checks=["on-manifold-distance"], tiers=["stated"])
     assert torch.equal(subject.x, before)
     assert torch.equal(x, before)
+
+
+def test_the_manifold_is_asked_about_the_inputs_no_more_often_than_the_gates_need():
+    asked = {"project_point": [], "tangent_basis": []}
+
+    def counted(name):
+        def method(x):
+            asked[name].append(len(x))
+            return getattr(contexts.pca(), name)(x)
+
+        return method
+
+    context = with_manifold(**{name: counted(name) for name in asked})(contexts.plain())
+    items = [repeats.in_place(context), repeats.tangent_repeats(context), *repeats.batch_independent_manifold(context)]
+    assert all(item.ok for item in items)
+    n, alone = len(context.x), repeats.ALONE
+    assert sum(asked["tangent_basis"]) == 3 * n + alone  # first, again, in reverse and alone
+    assert sum(asked["project_point"]) == 2 * n + alone
