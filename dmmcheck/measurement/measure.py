@@ -19,7 +19,7 @@ from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.errors import CheckError, DmmError, ModelError, one_error
 from dmmcheck.inference import stats
 from dmmcheck.inference.cost import Cost
-from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, SearchEffort
+from dmmcheck.inference.types import BUILTIN, MIN_INPUTS, ArmName, SearchEffort
 from dmmcheck.manifolds.fields import Field, TangentField, fingerprint, tangent_of
 from dmmcheck.measurement.address import SHARED, UnaddressableError, address_of, is_stored
 from dmmcheck.measurement.meter import Meter, part_of
@@ -53,6 +53,8 @@ MOST_PAIRS = 64  # the most that a function is asked for; alpha says how many ar
 UNTRAINED = tuple(f"untrained {number}" for number in range(64))  # the most that are made; alpha says how many are
 MAX_EXAMPLES = 4096  # most examples whose neighbours or perturbations are computed at a time
 MAX_TARGETS = 10  # most target classes of targeted searches
+ALL_ARMS_INPUTS = 64  # inputs whose crossings in all arms are searched together; all gates ask about these
+SEARCHED = ("search",)  # the key of a joint search
 
 T = TypeVar("T")
 
@@ -94,8 +96,9 @@ class Measure:
         pairs: Number of pairs of trainings; None where a function makes as many as are asked for.
         trainer: Function from inputs (m, D), labels (m,) and a seed to a trained model; None where there is none.
         progress: Called with a line of text before each slow part of a measurement.
-        joint: Whether one search finds the crossings of all three arms, as for the model under test; otherwise each
-            arm is searched when it is asked for.
+        joint: Whether one search finds the crossings of all three arms of the first inputs, and those of later inputs
+            anywhere and in the normal spaces, as for the model under test; otherwise each arm is searched when it is
+            asked for.
         meter: Counts what is spent; one of its own where None.
         store: Keeps measurements on disk; none are kept where None.
         session: Shares measurements among the processes of one run; None where there is one process.
@@ -261,7 +264,7 @@ class Measure:
             )
             found = self.crossings(inputs.stop, "free")
             kept = Crossing(**{part.name: getattr(found, part.name)[inputs] for part in fields(Crossing)})
-            other.cached_blocks(other.crossing_key("free", BUILTIN), len(x), lambda rows: (kept, 0))
+            other.cached_blocks(other.crossing_keys("free", BUILTIN)[-1], len(x), lambda rows: (kept, 0))
             other.steps, other.pairs, other._whole = self.steps, self.pairs, (self, inputs)
             self._others[name] = other
         return self._others[name]
@@ -422,12 +425,25 @@ class Measure:
         return self._of_latest(("crossings", arm, attack), n, lambda: self._joined_crossings(n, arm, attack))
 
     def _joined_crossings(self, n: int, arm: ArmName, attack: str) -> Crossing:
-        key = self.crossing_key(arm, attack)
-        if attack == BUILTIN and self._joint:
-            return joined([block[arm] for block in self.cached_blocks(key, n, self._search_block)], n)
-        if attack == BUILTIN:
-            return joined(self.cached_blocks(key, n, lambda rows: self._arm_block(rows, arm)), n)
-        return joined(self.cached_blocks(key, n, lambda rows: self._attack_block(rows, arm, attack)), n)
+        key = self.crossing_keys(arm, attack)[-1]
+        if attack != BUILTIN:
+            return joined(self.cached_blocks(key, n, lambda rows: self._attack_block(rows, arm, attack)), n)
+        if self._joint:
+            blocks = self.cached_blocks(SEARCHED, n, self._search_block)
+            if key == SEARCHED:
+                return joined([block[arm] for block in blocks], n)
+            self._take_over(key, [block[arm] for block in blocks if arm in block])
+        return joined(self.cached_blocks(key, n, lambda rows: self._arm_block(rows, arm)), n)
+
+    def _take_over(self, key: tuple[object, ...], results: Sequence[object]) -> None:
+        """Cache results for the first blocks under a key, where they were found under another key that has their cost.
+
+        Blocks that are cached under the key stay as they are.
+        """
+        kept, costs = self._blocks.setdefault(key, []), self._costs.setdefault(key, [])
+        more = results[len(kept) :]
+        kept += more
+        costs += [Cost()] * len(more)
 
     def perturbations(self, n: int, arm: ArmName, attack: str = BUILTIN) -> Tensor:
         """Return the perturbations (n, D) to the nearest crossings of the first n inputs; NaN where none was found."""
@@ -445,9 +461,14 @@ class Measure:
             kept = self._latest[key] = (n, compute())
         return kept[1]  # type: ignore[return-value]
 
-    def crossing_key(self, arm: ArmName, attack: str) -> tuple[object, ...]:
-        """Return the key under which the crossings of an arm are cached."""
-        return ("search",) if attack == BUILTIN and self._joint else ("attack", attack, arm)
+    def crossing_keys(self, arm: ArmName, attack: str) -> tuple[tuple[object, ...], ...]:
+        """Return the keys under which the crossings of an arm are cached; those of all inputs under the last one.
+
+        In a joint search those of the first inputs in the tangent spaces are found with those of the other arms.
+        """
+        if attack != BUILTIN or not self._joint:
+            return (("attack", attack, arm),)
+        return (SEARCHED, (*SEARCHED, arm)) if arm == "tangent" else (SEARCHED,)
 
     def targeted(self, n: int, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
         """Return at most 10 target classes, shared by all inputs, and the first n inputs' crossings into each."""
@@ -546,18 +567,25 @@ class Measure:
         return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
     def _search_block(self, rows: slice) -> tuple[dict[ArmName, Crossing], int]:
+        """Return the crossings of some inputs in all arms or, beyond the first inputs, in all but the tangent spaces.
+
+        Claims that ask about tangent spaces are mostly decided by then.
+        """
         tangent = tangent_of(self.field, rows)
+        spaces: dict[ArmName, SearchSpace] = {"free": Everywhere(), "normal": spanned(tangent, normal=True)}
+        if rows.start < ALL_ARMS_INPUTS:
+            spaces["tangent"] = spanned(tangent)
         found = search_spaces(
             self.classifier,
             self.sample.x[rows],
             self.sample.y[rows],
-            [Everywhere(), spanned(tangent), spanned(tangent, normal=True)],
+            list(spaces.values()),
             examples=(self.examples.x, self.examples.y),
             effort=self.effort,
             generator=seeded(self.seed, "search"),
             queries=self.queries,
         )
-        return dict(zip(ARMS, found, strict=True)), sum(gradients(crossing) for crossing in found)
+        return dict(zip(spaces, found, strict=True)), sum(gradients(crossing) for crossing in found)
 
     def _arm_block(self, rows: slice, arm: ArmName) -> tuple[Crossing, int]:
         crossing = self.search_in(rows, arm, self.field, self.effort)

@@ -140,7 +140,8 @@ class View:
                     'declare the check with draw_cost="search"'
                 )
             found = self.measurement.crossings(self.n, arm, self.attack)
-            self._note_blocks(self.measurement.crossing_key(arm, self.attack))
+            for key in self.measurement.crossing_keys(arm, self.attack):
+                self._note_blocks(key)
             return found
         if self.is_estimate:
             blocks = [slice(at, min(at + ESTIMATE_BLOCK, self.n)) for at in range(0, self.n, ESTIMATE_BLOCK)]

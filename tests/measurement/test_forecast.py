@@ -63,7 +63,7 @@ def test_expected_gradients_count_inputs_arms_and_draws():
     few = expected_gradients(planned, inputs=32, classes=10, effort="quick")
     controlled = "on-manifold-distance-controlled-builtin"
     assert quick["on-manifold-distance-stated-builtin"] == 2 * few["on-manifold-distance-stated-builtin"]  # 64 and 32
-    assert quick[""] - few[""] == 32 * GATES + (512 - 32) * 3 * GRADIENTS["quick"]
+    assert quick[""] - few[""] == 32 * GATES + ((64 - 32) * 3 + (512 - 64) * 2) * GRADIENTS["quick"]
     assert quick[controlled] == 64 * 2 + DRAWS * INPUTS_A_DRAW * GRADIENTS["brief"]
     assert few[controlled] == 32 * 2 + DRAWS * INPUTS_A_DRAW * GRADIENTS["brief"]
     assert sum(expected_gradients(planned, inputs=512, classes=10, effort="thorough").values()) > sum(quick.values())

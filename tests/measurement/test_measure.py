@@ -172,6 +172,31 @@ def test_crossings_join_in_order(measure):
     assert whole.point.shape == (70, 12)
 
 
+def test_tangent_spaces_of_later_inputs_are_searched_where_a_claim_asks_for_them():
+    measure = Run(views.subject(samples=SAMPLES), Settings()).measure
+    measure.crossings(SAMPLES, "normal")
+    blocks = measure.cached_blocks(("search",), SAMPLES, None)
+    assert [set(block) for block in blocks] == [set(ARMS), set(ARMS), {"free", "normal"}]
+    before = measure.cost(("search",), SAMPLES).gradient_evaluations
+    view = replace(View.of(measure, SAMPLES), _used={})
+    found = view.crossing("tangent")
+    alone = measure.search_in(slice(64, SAMPLES), "tangent", measure.field, measure.effort)
+    assert torch.equal(found.distance[64:], alone.distance)
+    assert view.spent().gradient_evaluations == before + int(alone.backwards.sum())
+    assert torch.equal(view.crossing("free").distance[64:], blocks[2]["free"].distance)  # as before it was asked for
+
+
+def test_crossings_do_not_depend_on_the_order_in_which_they_are_asked_for():
+    asked = [(32, "tangent"), (SAMPLES, "tangent"), (64, "normal"), (SAMPLES, "free"), (64, "tangent")]
+    found = []
+    for order in (asked, asked[::-1]):
+        measure = Run(views.subject(samples=SAMPLES), Settings()).measure
+        found.append({(n, arm): measure.crossings(n, arm).distance for n, arm in order})
+    for n, arm in asked:
+        assert torch.equal(found[0][n, arm], found[1][n, arm])
+        assert torch.equal(found[0][n, arm], measure.crossings(SAMPLES, arm).distance[:n])
+
+
 def test_a_quick_search_takes_fewer_gradient_evaluations_than_a_default_one_and_that_fewer_than_a_thorough_one():
     spent, medians = {}, {}
     for effort in ("quick", "default", "thorough"):
