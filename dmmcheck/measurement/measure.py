@@ -25,7 +25,7 @@ from dmmcheck.measurement.address import SHARED, UnaddressableError, address_of,
 from dmmcheck.measurement.meter import Meter, part_of
 from dmmcheck.measurement.sample import Sample, draw_sample, predict
 from dmmcheck.measurement.store import Store
-from dmmcheck.models.base import Classifier, called, evaluating
+from dmmcheck.models.base import Classifier, called, evaluating, is_differentiable
 from dmmcheck.models.boxed import Box, box_at, is_inside
 from dmmcheck.models.memory import in_batches, lack_of_memory_named
 from dmmcheck.seeding import seeded
@@ -569,11 +569,12 @@ class Measure:
     def _search_block(self, rows: slice) -> tuple[dict[ArmName, Crossing], int]:
         """Return the crossings of some inputs in all arms or, beyond the first inputs, in all but the tangent spaces.
 
-        Claims that ask about tangent spaces are mostly decided by then.
+        Claims that ask about tangent spaces are mostly decided by then. A search by labels alone starts in each arm
+        from the crossings anywhere, so it always searches all arms together.
         """
         tangent = tangent_of(self.field, rows)
         spaces: dict[ArmName, SearchSpace] = {"free": Everywhere(), "normal": spanned(tangent, normal=True)}
-        if rows.start < ALL_ARMS_INPUTS:
+        if rows.start < ALL_ARMS_INPUTS or not is_differentiable(self.classifier):
             spaces["tangent"] = spanned(tangent)
         found = search_spaces(
             self.classifier,

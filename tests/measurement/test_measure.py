@@ -186,6 +186,19 @@ def test_tangent_spaces_of_later_inputs_are_searched_where_a_claim_asks_for_them
     assert torch.equal(view.crossing("free").distance[64:], blocks[2]["free"].distance)  # as before it was asked for
 
 
+def test_a_model_without_gradients_is_searched_in_all_arms_together():
+    def labels(x):
+        return (np.asarray(x).sum(1) > 0).astype(int)
+
+    given = views.subject(samples=SAMPLES)
+    y, y_train = (torch.from_numpy(labels(x)) for x in (given.x, given.x_train))
+    measure = Run(replace(given, model=labels, y=y, y_train=y_train), Settings(effort="quick")).measure
+    measure.crossings(SAMPLES, "free")
+    blocks = measure.cached_blocks(("search",), SAMPLES, None)
+    assert [set(block) for block in blocks] == [set(ARMS)] * len(measure.looks)
+    assert measure.looks[-1] > 80  # beyond the first 64 inputs
+
+
 def test_crossings_do_not_depend_on_the_order_in_which_they_are_asked_for():
     asked = [(32, "tangent"), (SAMPLES, "tangent"), (64, "normal"), (SAMPLES, "free"), (64, "tangent")]
     found = []
