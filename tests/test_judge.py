@@ -96,6 +96,27 @@ def test_a_test_whose_draws_evaluate_the_model_takes_one_look_at_64_inputs(cost,
     assert (finding.verdict, finding.n) == ("refuted", 64)
 
 
+@pytest.mark.parametrize(
+    ("quick", "effort", "asked", "verdict"),
+    [
+        (np.ones, "default", ["quick", None], "refuted"),
+        (lambda n: np.arange(n) % 2, "default", ["quick"], "inconclusive"),
+        (np.ones, "quick", ["quick"], "supported"),
+    ],
+    ids=["clear", "unclear", "a quick run"],
+)
+def test_quick_searches_alone_do_not_decide_a_claim_about_untrained_networks(quick, effort, asked, verdict):
+    efforts = []
+
+    def ask(view):
+        efforts.append(view.effort)
+        return Evidence.of(quick(view.n) if view.effort == "quick" else np.zeros(view.n))
+
+    own(ask, draw_cost="search", needs=("factory",))
+    finding = decided("mine-stated-builtin", views.subject(samples=128, factory=views.network), effort=effort)
+    assert (efforts, finding.verdict) == (asked, verdict)
+
+
 def spread_around_one(view):
     """Numbers half of which lie on either side of 1 in every look, so that no number of inputs decides."""
     return np.where(np.arange(view.n) % 2, 0.5, 1.5)
