@@ -61,19 +61,21 @@ def unit_vectors(v: Tensor) -> Tensor:
     return v / v.norm(dim=-1, keepdim=True)  # type: ignore[no-any-return]
 
 
-def tangent_products(v: Tensor, basis: Tensor) -> Tensor:
-    """Return the inner products (n, m, m) of the tangent parts of m vectors at each of n points.
+def tangent_cosines(v: Tensor, w: Tensor, basis: Tensor) -> Tensor:
+    """Return the cosines (m, n) of the tangent parts of m vectors at each of n points with another vector of the point.
 
-    With the orthogonal projection P_T onto the span, the entry (i, j) is <P_T v_i, P_T v_j> = <v_i, P_T v_j>. Only
-    coordinates are computed, once for all vectors of a point.
+    With the orthogonal projection P_T onto the span, cos(P_T v, w) = <P_T v, P_T w> / (|P_T v| |w|). Only coordinates
+    are computed, for all vectors of a point at once. A cosine is NaN where a vector or its tangent part is zero.
 
     Args:
         v: Vectors (m, n, D).
+        w: Other vectors (n, D).
         basis: Orthonormal columns, (D, k) shared by all points or (n, D, k).
     """
-    of_points = v.transpose(0, 1)
-    c = of_points @ basis if basis.ndim == 2 else torch.bmm(of_points, basis)
-    return c @ c.mT
+    at_points = torch.cat([v, w[None]]).transpose(0, 1)
+    c = at_points @ basis if basis.ndim == 2 else torch.bmm(at_points, basis)
+    cosines: Tensor = (unit_vectors(c[:, :-1]) * (c[:, -1:] / w.norm(dim=1)[:, None, None])).sum(2)
+    return cosines.T
 
 
 def orthonormal_residual(basis: Tensor) -> float:

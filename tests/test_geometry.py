@@ -57,9 +57,10 @@ def test_projection_is_that_of_the_projection_matrix(case):
     torch.testing.assert_close(geometry.project_tangent(v, basis), expected)
     torch.testing.assert_close(geometry.combine(geometry.coordinates(v, basis), basis), expected)
     torch.testing.assert_close(geometry.energy_share(v, basis), expected.square().sum(1) / v.square().sum(1))
-    both = torch.stack([v, v.roll(1, 0)])
-    projected = torch.stack([geometry.project_tangent(one, basis) for one in both])
-    torch.testing.assert_close(geometry.tangent_products(both, basis), torch.einsum("and,bnd->nab", projected, both))
+    both, w = torch.stack([v, v.roll(1, 0)]), v.flip(1)
+    parts = torch.stack([geometry.project_tangent(one, basis) for one in both])
+    found = torch.cosine_similarity(parts, w[None], dim=2)
+    torch.testing.assert_close(geometry.tangent_cosines(both, w, basis), found)
 
 
 @properties
@@ -119,6 +120,21 @@ def test_rows_do_not_depend_on_each_other(case, order):
 def test_shares_do_not_depend_on_length_even_where_squares_underflow(scale):
     v, basis = vectors(0, N, 7).float(), bases(1, 7, 3, shared=False).float()
     torch.testing.assert_close(geometry.energy_share(scale * v, basis), geometry.energy_share(v, basis))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-6, 1.0, 1e30])
+def test_cosines_do_not_depend_on_the_length_of_what_is_projected(scale):
+    v, w, basis = vectors(0, N, 7).float(), vectors(1, N, 7).float(), bases(1, 7, 3, shared=False).float()
+    torch.testing.assert_close(
+        geometry.tangent_cosines(scale * v[None], w, basis), geometry.tangent_cosines(v[None], w, basis)
+    )
+
+
+def test_a_vector_without_tangent_part_has_no_cosine():
+    v = torch.tensor([[[0.0, 1.0], [1.0, 1.0], [1.0, 1.0]]])
+    w = torch.tensor([[1.0, 1.0], [0.0, 0.0], [3.0, 4.0]])
+    found = geometry.tangent_cosines(v, w, torch.eye(2)[:, :1])
+    torch.testing.assert_close(found, torch.tensor([[torch.nan, torch.nan, 0.6]]), equal_nan=True)
 
 
 def test_a_zero_vector_has_no_unit_vector():

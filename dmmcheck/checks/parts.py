@@ -65,10 +65,8 @@ def noise_like(view: View) -> Evidence:
 
 def noise_like_controlled(view: View) -> Evidence:
     """cos(on-manifold part, target class) - cos(random tangent direction, target class)."""
-    towards = _towards(view, "free")
-    products = view.tangent_products(view.delta("free"), view.noise("noise-like"), towards)
-    part, random = (products[:, at, 2] / products[:, at, at].sqrt() for at in (0, 1))
-    gain = (part - random) / towards.norm(dim=1)
+    part, random = view.tangent_cosines([view.delta("free"), view.noise("noise-like")], _towards(view, "free"))
+    gain = part - random
     return Evidence.of(gain, censored=int(torch.isnan(gain).sum()))
 
 

@@ -47,8 +47,11 @@ class Field(Protocol):
         """Return the orthogonal projection (n, D) of each vector onto the tangent space."""
         ...
 
-    def products(self, v: Tensor) -> Tensor:
-        """Return the inner products (n, m, m) of the tangent parts of m vectors of each input, v (m, n, D)."""
+    def cosines(self, v: Tensor, w: Tensor) -> Tensor:
+        """Return the cosines (m, n) of the tangent parts of m vectors of each input, v (m, n, D), with w (n, D).
+
+        They are NaN where a vector or its tangent part is zero.
+        """
         ...
 
 
@@ -113,12 +116,12 @@ class TangentField:
             return spaces.project(v)
         return torch.cat([geometry.project_tangent(v[rows], self.basis(rows)) for rows in self._pieces(len(v))])
 
-    def products(self, v: Tensor) -> Tensor:
-        """See `Field.products`."""
+    def cosines(self, v: Tensor, w: Tensor) -> Tensor:
+        """See `Field.cosines`."""
         if self.by_projection:
-            return products_of(v, self.project)
-        pieces = self._pieces(v.shape[1])
-        return torch.cat([geometry.tangent_products(v[:, rows], self.basis(rows)) for rows in pieces])
+            return cosines_of(v, w, self.project)
+        pieces = self._pieces(len(w))
+        return torch.cat([geometry.tangent_cosines(v[:, rows], w[rows], self.basis(rows)) for rows in pieces], dim=1)
 
     def _pieces(self, n: int) -> list[slice]:
         """Return slices of the first n rows: one if all of their bases are kept, else several of the cache's size."""
@@ -174,9 +177,10 @@ class RotatedField:
         """See `Field.project`."""
         return self._rotation.apply(self._field.project(self._rotation.inverse(v)))
 
-    def products(self, v: Tensor) -> Tensor:
-        """See `Field.products`; rotates the vectors back, which needs no rotated basis."""
-        return self._field.products(self._rotation.inverse(v.flatten(0, 1)).reshape(v.shape))
+    def cosines(self, v: Tensor, w: Tensor) -> Tensor:
+        """See `Field.cosines`; rotates the vectors back, which needs no rotated basis."""
+        back = self._rotation.inverse(torch.cat([*v, w])).reshape(-1, *w.shape)
+        return self._field.cosines(back[:-1], back[-1])
 
 
 class SharedField:
@@ -207,9 +211,9 @@ class SharedField:
         """See `Field.project`."""
         return geometry.project_tangent(v, self._basis)
 
-    def products(self, v: Tensor) -> Tensor:
-        """See `Field.products`."""
-        return geometry.tangent_products(v, self._basis)
+    def cosines(self, v: Tensor, w: Tensor) -> Tensor:
+        """See `Field.cosines`."""
+        return geometry.tangent_cosines(v, w, self._basis)
 
 
 class PermutedField:
@@ -250,9 +254,9 @@ class PermutedField:
         """See `Field.project`."""
         return self._field.project(v[self._inverse])[self._order]
 
-    def products(self, v: Tensor) -> Tensor:
-        """See `Field.products`; permutes the vectors, which needs no permuted bases."""
-        return self._field.products(v[:, self._inverse])[self._order]
+    def cosines(self, v: Tensor, w: Tensor) -> Tensor:
+        """See `Field.cosines`; permutes the vectors, which needs no permuted bases."""
+        return self._field.cosines(v[:, self._inverse], w[self._inverse])[:, self._order]
 
 
 class FieldPart:
@@ -292,11 +296,11 @@ class FieldPart:
         spaces = self.spaces(rows)
         return geometry.project_tangent(v, self.basis(rows)) if spaces is None else spaces.project(v)
 
-    def products(self, v: Tensor) -> Tensor:
-        """See `Field.products`."""
-        rows = slice(0, v.shape[1])
+    def cosines(self, v: Tensor, w: Tensor) -> Tensor:
+        """See `Field.cosines`."""
+        rows = slice(0, len(w))
         spaces = self.spaces(rows)
-        return geometry.tangent_products(v, self.basis(rows)) if spaces is None else products_of(v, spaces.project)
+        return geometry.tangent_cosines(v, w, self.basis(rows)) if spaces is None else cosines_of(v, w, spaces.project)
 
     def _of(self, rows: slice) -> slice:
         """Return the rows of the other field that hold the inputs of these rows."""
@@ -344,10 +348,10 @@ def share_of(v: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
     return _projected(geometry.unit_vectors(v), project).square().sum(1)
 
 
-def products_of(v: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return the inner products (n, m, m) of what a projection keeps of m vectors of each input, v (m, n, D)."""
-    parts = torch.stack([_projected(one, project) for one in v], dim=1)
-    return parts @ parts.mT
+def cosines_of(v: Tensor, w: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the cosines (m, n) of what a projection keeps of m vectors of each input, v (m, n, D), with w (n, D)."""
+    parts = torch.stack([_projected(one, project) for one in v])
+    return (geometry.unit_vectors(parts) * geometry.unit_vectors(w)).sum(2)
 
 
 def _projected(v: Tensor, project: Callable[[Tensor], Tensor]) -> Tensor:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from dmmcheck.models.process_state import neutral_state
 
 _PIECE_VALUES = 1 << 23  # most float64 values in one piece of queries or of distances: 64 MiB
 _CACHE_VALUES = 1 << 18  # most float64 values of points that are converted at a time, which a cache holds: 2 MiB
@@ -84,12 +85,14 @@ def _among_candidates(x: Tensor, points: Tensor, rows: Tensor, count: int) -> tu
     return squared[:, :count], rows.gather(1, order[:, :count])
 
 
+@neutral_state()
 @torch.no_grad()
 def _candidates(x: Tensor, points: Tensor, count: int, most: int) -> tuple[Tensor, Tensor]:
     """Return which points can be the nearest, by scores in float32.
 
     The score of a point p for a query q is |p|^2 - 2 q.p, its squared distance less |q|^2. The nearest points have
-    scores of at most that of the last of them by score and twice the largest error of a score.
+    scores of at most that of the last of them by score and twice the largest error of a score. In a neutral state, the
+    products of torch are those of float32 numbers and not rounded to bfloat16.
 
     Returns:
         The row numbers of candidates (s, c) for each of s queries, and which of the queries (n,) these are: those where
@@ -124,10 +127,9 @@ def _scores(x: Tensor, points: Tensor, squared_norms: Tensor) -> Iterator[Tensor
 
 
 def _products(x: Tensor, points: Tensor) -> Tensor:
-    """Return the inner products (n, p) of queries and points by numpy; torch can be set to compute them in bfloat16."""
+    """Return the inner products (n, p) of queries and points."""
     blocks = zip(torch.split(x, _COLUMNS, dim=1), torch.split(points, _COLUMNS, dim=1), strict=True)
-    with np.errstate(all="ignore"):
-        return torch.as_tensor(sum(ours.numpy(force=True) @ theirs.numpy(force=True).T for ours, theirs in blocks))
+    return torch.stack([ours @ theirs.T for ours, theirs in blocks]).sum(0)
 
 
 def _squared_norms(points: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import torch
@@ -19,7 +20,7 @@ from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.errors import CheckError, DmmError, ModelError, one_error
 from dmmcheck.inference import stats
 from dmmcheck.inference.cost import Cost
-from dmmcheck.inference.types import BUILTIN, MIN_INPUTS, ArmName, SearchEffort
+from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, SearchEffort
 from dmmcheck.manifolds.fields import Field, TangentField, fingerprint, tangent_of
 from dmmcheck.measurement.address import SHARED, UnaddressableError, address_of, is_stored
 from dmmcheck.measurement.meter import Meter, part_of
@@ -306,13 +307,21 @@ class Measure:
             role=f"{self._role}, {name}",
         )
 
-    def cached_blocks(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
+    def cached_blocks(
+        self,
+        key: tuple[object, ...],
+        n: int,
+        compute: Callable[[slice], tuple[T, int]],
+        *,
+        beside: Callable[[slice], object] = lambda rows: None,
+    ) -> list[T]:
         """Return the results for the blocks that cover the first n inputs, computed where they are not cached yet.
 
         Args:
             key: What is computed.
             n: Number of inputs.
             compute: From the rows of a block to its result and the number of gradient evaluations.
+            beside: From the rows of a block to what else its result depends on, for the store and other processes.
 
         Raises:
             OutOfTimeError: The time of ``max-time`` was over before a block began.
@@ -320,7 +329,7 @@ class Measure:
         results, costs = self._blocks.setdefault(key, []), self._costs.setdefault(key, [])
         blocks = self._cover(n)
         for rows in blocks[len(results) :]:
-            result, cost = self._measured(key, partial(compute, rows), rows)
+            result, cost = self._measured(key, partial(compute, rows), rows, beside(rows))
             costs.append(cost)
             results.append(result)
         return results[: len(blocks)]  # type: ignore[return-value]
@@ -366,7 +375,7 @@ class Measure:
         device, session = self.classifier.device, self._session
 
         def shared() -> tuple[T, int]:
-            address = "" if session is None else self._address_in_session(key, rows)
+            address = "" if session is None else self._address_in_session(key, rows, beside)
             return begin() if session is None or not address else session.measured(address, begin, device)
 
         address = "" if self._store is None else self._address(self._store, key, rows, beside)
@@ -387,7 +396,7 @@ class Measure:
             store.refused.setdefault(str(error))
             return ""
 
-    def _address_in_session(self, key: tuple[object, ...], rows: slice) -> str:
+    def _address_in_session(self, key: tuple[object, ...], rows: slice, beside: object = None) -> str:
         """Return the address of a measurement among the processes of a session.
 
         These processes have the same subject and settings.
@@ -395,7 +404,7 @@ class Measure:
         if key[0] not in SHARED:
             return ""
         try:
-            return address_of("session", self._role, key, self.sample.x[rows], self.sample.y[rows])
+            return address_of("session", self._role, key, self.sample.x[rows], self.sample.y[rows], beside)
         except UnaddressableError:  # a statistic of the user's own, which each process computes
             return ""
 
@@ -429,10 +438,10 @@ class Measure:
         if attack != BUILTIN:
             return joined(self.cached_blocks(key, n, lambda rows: self._attack_block(rows, arm, attack)), n)
         if self._joint:
-            blocks = self.cached_blocks(SEARCHED, n, self._search_block)
+            blocks = self.cached_blocks(SEARCHED, n, self._search_block, beside=self._joint_arms)
             if key == SEARCHED:
                 return joined([block[arm] for block in blocks], n)
-            self._take_over(key, [block[arm] for block in blocks if arm in block])
+            self._take_over(key, [block[arm] for block in takewhile(lambda block: arm in block, blocks)])
         return joined(self.cached_blocks(key, n, lambda rows: self._arm_block(rows, arm)), n)
 
     def _take_over(self, key: tuple[object, ...], results: Sequence[object]) -> None:
@@ -566,16 +575,25 @@ class Measure:
         ends.append(next(look for look in self.looks if look >= n))
         return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
 
+    def _joint_arms(self, rows: slice) -> tuple[ArmName, ...]:
+        """Return the arms that a joint search of some inputs covers."""
+        has_all = rows.start < ALL_ARMS_INPUTS or not is_differentiable(self.classifier)
+        return ARMS if has_all else ("free", "normal")
+
     def _search_block(self, rows: slice) -> tuple[dict[ArmName, Crossing], int]:
         """Return the crossings of some inputs in all arms or, beyond the first inputs, in all but the tangent spaces.
 
-        Claims that ask about tangent spaces are mostly decided by then. A search by labels alone starts in each arm
-        from the crossings anywhere, so it always searches all arms together.
+        Claims that ask about tangent spaces are mostly decided by then. A crossing in the tangent space that is found
+        later replaces no crossing anywhere, so that no result depends on the order in which arms are asked for. A
+        search by labels alone starts in each arm from the crossings anywhere, and always searches all arms together.
         """
         tangent = tangent_of(self.field, rows)
-        spaces: dict[ArmName, SearchSpace] = {"free": Everywhere(), "normal": spanned(tangent, normal=True)}
-        if rows.start < ALL_ARMS_INPUTS or not is_differentiable(self.classifier):
-            spaces["tangent"] = spanned(tangent)
+        every: dict[ArmName, SearchSpace] = {
+            "free": Everywhere(),
+            "tangent": spanned(tangent),
+            "normal": spanned(tangent, normal=True),
+        }
+        spaces = {arm: every[arm] for arm in self._joint_arms(rows)}
         found = search_spaces(
             self.classifier,
             self.sample.x[rows],

@@ -235,14 +235,13 @@ class View:
         self._note_tangent_spaces()
         return self.field.project(v)
 
-    def tangent_products(self, *vectors: Tensor) -> Tensor:
-        """Return the inner products (n, m, m) of the tangent parts of m tensors of vectors (n, D).
+    def tangent_cosines(self, v: Sequence[Tensor], w: Tensor) -> Tensor:
+        """Return the cosines (m, n) of the tangent parts of m tensors of vectors (n, D) with vectors w (n, D).
 
-        The entry (i, j) is <P_T v_i, P_T v_j> = <v_i, P_T v_j>. In draws of a control these take less time than the
-        tangent parts themselves, of which only coordinates are computed.
+        They take less time than the tangent parts. They are NaN where a vector or its tangent part is zero.
         """
         self._note_tangent_spaces()
-        return self.field.products(torch.stack(vectors))
+        return self.field.cosines(torch.stack([*v]), w)
 
     def project_point(self, points: Tensor) -> Tensor:
         """Return the points (m, D) projected onto the manifold estimate.

@@ -122,7 +122,7 @@ class SoundnessContext:
     @cached_property
     def projected(self) -> Tensor:
         """The inputs projected onto the manifold estimate, (n, D)."""
-        return self.answer("project_point")[0].detach().to(self.x)  # type: ignore[no-any-return]
+        return self.answer("project_point")[0].to(self.x)  # type: ignore[no-any-return]
 
     @cached_property
     def _answers(self) -> dict[str, tuple[Any, bool]]:
@@ -131,10 +131,11 @@ class SoundnessContext:
     def answer(self, method: str) -> tuple[Any, bool]:
         """Return what a method of the manifold answers at the inputs, and whether it changes the points that it gets.
 
-        The method is asked once for all gates.
+        The method is asked once for all gates. An answer that is a tensor is kept without the graph of its gradients.
         """
         if method not in self._answers:
-            self._answers[method] = answer_and_change(getattr(self.manifold, method), self.x)
+            answer, has_changed = answer_and_change(getattr(self.manifold, method), self.x)
+            self._answers[method] = answer.detach() if isinstance(answer, Tensor) else answer, has_changed
         return self._answers[method]
 
     def distance(self, arm: str, n: int | None = None) -> Tensor:

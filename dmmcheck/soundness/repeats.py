@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-from dmmcheck.manifolds.operators import UNFINISHED
-from dmmcheck.manifolds.protected import protected
+from dmmcheck.manifolds.operators import UNFINISHED, TangentSpaces
+from dmmcheck.manifolds.protected import ProtectedSpaces
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext, bounded, judged, percent
 from dmmcheck.soundness.registry import gate
@@ -96,12 +96,14 @@ def _spaces(
         return _bases(context, first), lambda x: _bases(context, ask(x.clone())), _turned
     v = torch.randn(context.x.shape[1], generator=context.random("tangent-repeats"), dtype=torch.float64).to(context.x)
 
-    def projected(x: Tensor) -> Tensor:
-        spaces = protected(context.manifold).tangent_spaces(x)
-        assert spaces is not None
-        return spaces.project(v.expand_as(x))
+    def projected(spaces: TangentSpaces, x: Tensor) -> Tensor:
+        return ProtectedSpaces(spaces).project(v.expand_as(x))
 
-    return projected(context.x), projected, lambda a, b: (_apart(a, b) / a.norm(dim=1)).square()
+    return (
+        projected(context.answer("tangent_spaces")[0], context.x),
+        lambda x: projected(context.manifold.tangent_spaces(x.clone()), x),
+        lambda a, b: (_apart(a, b) / a.norm(dim=1)).square(),
+    )
 
 
 def _bases(context: SoundnessContext, answer: Tensor) -> Tensor:

@@ -183,6 +183,26 @@ def test_scores_are_off_by_no_more_than_their_bound(monkeypatch):
         assert bool((error.amax(1) <= neighbours._largest_error(x.float(), norms)).all())
 
 
+@pytest.mark.parametrize("offset", [0.0, 1.0, 3.0])
+def test_neighbours_are_exact_where_scores_are_off_by_as_much_as_they_can_be(offset, monkeypatch):
+    """The scores of the nearest points are as much too large, and all others as much too small, as their bound says."""
+    count, x = 5, torch.full((1, 60), offset, dtype=torch.float64)
+    directions = torch.nn.functional.normalize(gaussian(1000, 60))
+    radii = torch.where(torch.arange(1000) < 12, 1 + 1e-6 * torch.arange(1000), 20)  # twelve are nearly equally near
+    points = (radii[:, None] * directions + offset).float()
+    true = all_squared(x, points).topk(count, largest=False).indices
+    plain = neighbours._scores
+
+    def scores(x, points, squared_norms):
+        error = 0.99 * neighbours._largest_error(x, squared_norms)[:, None].expand(-1, len(points)).clone()
+        error = (-error).scatter(1, true, error.gather(1, true))
+        yield (torch.cat(list(plain(x, points, squared_norms)), dim=1).double() + error).float()
+
+    monkeypatch.setattr(neighbours, "_scores", scores)
+    monkeypatch.setattr(neighbours, "_MANY_VALUES", 0)
+    check_exact(x, points, count)
+
+
 @pytest.mark.parametrize("queries", [5, 300])
 def test_few_points_and_many_queries_are_compared_directly(queries, calls, monkeypatch):
     monkeypatch.setattr(neighbours, "_MANY_VALUES", 0 if queries > 5 else 3001)

@@ -229,9 +229,9 @@ def test_fields_without_bases_agree_with_fields_of_bases(change):
     torch.testing.assert_close(free.share(v), dense.share(v), rtol=0, atol=1e-8)
     assert bool(free.share(torch.zeros_like(v)).isnan().all())
     pair = torch.stack([v, V[3:]])
-    torch.testing.assert_close(free.products(pair), dense.products(pair), rtol=0, atol=1e-8)
-    pair[0, 1] = torch.nan  # an unknown vector is not projected, and changes no other product
-    torch.testing.assert_close(free.products(pair), dense.products(pair), rtol=0, atol=1e-8, equal_nan=True)
+    torch.testing.assert_close(free.cosines(pair, v), dense.cosines(pair, v), rtol=0, atol=1e-8)
+    pair[0, 1] = torch.nan  # an unknown vector is not projected, and changes no other cosine
+    torch.testing.assert_close(free.cosines(pair, v), dense.cosines(pair, v), rtol=0, atol=1e-8, equal_nan=True)
     spaces = free.spaces(slice(1, 3))
     leaf = v[1:].clone().requires_grad_(True)
     (spaces.project(leaf) * V[4:]).sum().backward()

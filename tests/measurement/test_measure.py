@@ -18,6 +18,7 @@ from dmmcheck.config.settings import Settings
 from dmmcheck.errors import AttackError, CheckError
 from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import PAIR, UNTRAINED, joined, margin_gradient
+from dmmcheck.measurement.store import Store
 from dmmcheck.measurement.view import View
 from dmmcheck.models.torch import adapt
 from dmmcheck.run import Run
@@ -184,6 +185,23 @@ def test_tangent_spaces_of_later_inputs_are_searched_where_a_claim_asks_for_them
     assert torch.equal(found.distance[64:], alone.distance)
     assert view.spent().gradient_evaluations == before + int(alone.backwards.sum())
     assert torch.equal(view.crossing("free").distance[64:], blocks[2]["free"].distance)  # as before it was asked for
+
+
+@pytest.mark.parametrize("session", [False, True], ids=["store", "other process"])
+def test_later_tangent_spaces_are_kept_and_shared(tmp_path, session):
+    given = views.subject(samples=160)
+    found, calls = [], []
+    for folder in (tmp_path, tmp_path, None):
+        counted = views.Counting(given.model)
+        measure = Run(replace(given, model=counted), Settings()).measure
+        setattr(measure, "_session" if session else "_store", None if folder is None else Store(folder))
+        counted.calls = 0
+        found.append([measure.crossings(160, arm).distance for arm in ("normal", "tangent", "free")])
+        calls.append(counted.calls)
+    assert calls[1] < 5 < calls[0]  # what a measurement depends on takes a few calls
+    for first, again, unshared in zip(*found, strict=True):
+        assert torch.equal(first, again)
+        torch.testing.assert_close(first, unshared)
 
 
 def test_a_model_without_gradients_is_searched_in_all_arms_together():
