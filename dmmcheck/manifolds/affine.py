@@ -15,6 +15,10 @@ from dmmcheck.manifolds.dimension import ESTIMATE, chosen_dim
 from dmmcheck.manifolds.principal import principal_plane
 from dmmcheck.models.process_state import neutral_state
 
+REFIT_FACTOR = 4  # times k; as many directions are kept as a run's refits need
+FEWEST_DIRECTIONS = 24  # that are kept, since refits of k < 4 have up to 8 k dimensions
+MOST_VALUES = 1 << 24  # of the directions that are kept beyond k: 64 MiB in float32
+
 
 @dataclass(frozen=True, eq=False)
 class Subspace:
@@ -73,21 +77,25 @@ class PrincipalSubspace(Subspace):
 
     Attributes:
         note: How k was estimated, in a few words; "" where it was not.
+        directions: The leading principal directions (D, r) of the training points, r >= k, of which the first k are the
+            basis. Refits to at most r dimensions are taken from them. The basis alone is known where None.
     """
 
     name: str = "pca"
     note: str = ""
+    directions: Tensor | None = None
 
     def refit(self, dim: int) -> PrincipalSubspace:
         """Return the manifold of the same points with another dimension.
 
-        Fewer dimensions are the first of this manifold's own directions, which are those of a new fit.
+        Its basis is the first of the directions that are kept, where there are as many: they are those of a new fit.
 
         Raises:
             ManifoldError: See `PCA.fit`.
         """
-        if isinstance(dim, int) and 0 < dim <= self.dim:
-            return replace(self, basis=self.basis[:, :dim].contiguous(), note="")
+        known = self.basis if self.directions is None else self.directions
+        if isinstance(dim, int) and 0 < dim <= known.shape[1]:
+            return replace(self, basis=_first(known, dim), note="")
         return PCA(dim=dim).fit(self.training_points)
 
     def refit_on(self, points: Tensor) -> PrincipalSubspace:
@@ -114,11 +122,30 @@ class PCA:
         """
         dim, note = chosen_dim(x, self.dim)
         points = fitting_points(x, dim)
-        plane = principal_plane(points, dim)
+        plane = principal_plane(points, _kept(dim, points))
         rank = int(plane.rank)
         if dim > rank:
             raise ManifoldError(_rank_deficient(dim, len(points), rank))
-        return PrincipalSubspace(basis=plane.basis[0], origin=plane.mean[0], training_points=points, note=note)
+        directions = _first(plane.basis[0], rank)
+        return PrincipalSubspace(
+            basis=_first(directions, dim),
+            origin=plane.mean[0],
+            training_points=points,
+            note=note,
+            directions=directions,
+        )
+
+
+def _kept(dim: int, points: Tensor) -> int:
+    """Return how many directions of points (m, D) are computed for k dimensions and their refits, at least k."""
+    count, ambient_dim = points.shape
+    wanted = max(REFIT_FACTOR * dim, FEWEST_DIRECTIONS)
+    return max(dim, min(wanted, count - 1, ambient_dim - 1, MOST_VALUES // ambient_dim))
+
+
+def _first(directions: Tensor, count: int) -> Tensor:
+    """Return the first directions (D, count) of (D, r) without the memory of the others."""
+    return directions[:, :count].clone(memory_format=torch.contiguous_format)
 
 
 def _rank_deficient(dim: int, count: int, rank: int) -> str:

@@ -67,15 +67,25 @@ def principal_plane(points: Tensor, dim: int) -> Planes:
     if len(points) <= points.shape[1]:
         index = torch.arange(len(points), device=points.device)[None]
         return principal_planes(points, index, torch.ones_like(index, dtype=torch.float64), dim)
-    mean = points.mean(0, dtype=torch.float64)
-    scatter, energy = torch.zeros_like(mean[:, None] * mean), torch.zeros_like(mean[:1])
-    for piece in torch.split(points, max(1, _SLAB_VALUES // points.shape[1])):
-        centred = piece.double() - mean
-        scatter += centred.T @ centred / len(points)
-        energy += piece.double().square().sum() / len(points)
+    mean, scatter = moments(points)
+    energy = (scatter.trace() + mean.square().sum())[None]
     variance, vectors = (part.flip(-1)[None] for part in torch.linalg.eigh(scatter))
     rank = (variance > _rounding(variance, energy, points.shape, points.dtype)[:, None]).sum(1)
     return Planes(mean[None].to(points), _signed(vectors[:, :, :dim].to(points).contiguous()), rank)
+
+
+def moments(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) and the covariance (D, D) of all points (m, D), in float64.
+
+    The covariance is divided by m. The points are converted in pieces.
+    """
+    pieces = torch.split(points, max(1, _SLAB_VALUES // points.shape[1]))
+    mean = sum((piece.double().sum(0) for piece in pieces), points.new_zeros((), dtype=torch.float64)) / len(points)
+    scatter = torch.zeros_like(mean[:, None] * mean)
+    for piece in pieces:
+        centred = piece.double() - mean
+        scatter += centred.T @ centred / len(points)
+    return mean, scatter
 
 
 def _slabs(points: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dmmcheck.manifolds.principal import moments
+
 EXACT_UP_TO = 4096  # largest D for which principal directions are computed; above it, coordinates are told apart
 NO_VARIANCE = 1e-10  # of the largest variance; a direction below it is constant up to rounding
 EXAMPLES_A_DIRECTION = 2  # fewer examples than this many times D say little of the directions without variance
@@ -36,7 +38,6 @@ def data_span(x: Tensor, dim: int) -> Tensor | None:
 
 def _principal(x: Tensor) -> Tensor:
     """Return the orthonormal basis (D, r) of the principal directions that have a variance."""
-    centred = x.double() - x.double().mean(0)
-    variance, directions = torch.linalg.eigh(centred.T @ centred)
+    variance, directions = torch.linalg.eigh(moments(x)[1])
     basis: Tensor = directions[:, variance > NO_VARIANCE * variance[-1]].to(x)
     return basis

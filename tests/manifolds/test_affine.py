@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+from itertools import islice
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +13,8 @@ from sklearn import decomposition
 
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
-from dmmcheck.manifolds import PCA, Subspace
+from dmmcheck.manifolds import PCA, Subspace, affine
+from dmmcheck.measurement.refits import OTHERS, dimensions
 
 
 def cloud(m: int, ambient_dim: int, scales: list[float], *, offset: float = 0.0, dtype: torch.dtype = torch.float64):
@@ -51,6 +56,91 @@ def test_a_refit_of_fewer_dimensions_is_that_of_a_new_fit(m):
     torch.testing.assert_close(refitted.origin, fitted.origin)
     torch.testing.assert_close(refitted.training_points, fitted.training_points)
     assert (refitted.dim, refitted.name, refitted.note) == (2, "pca", "")
+
+
+@pytest.fixture
+def eigh_calls(monkeypatch):
+    """The shapes of the matrices whose eigenvectors were computed, in order."""
+    shapes, eigh = [], torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: shapes.append(matrix.shape) or eigh(matrix))
+    return shapes
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("m", "ambient_dim"), [(300, 60), (60, 300)], ids=["tall", "wide"])
+@pytest.mark.parametrize("k", [1, 2, 3, 4, 10])
+def test_the_refits_of_a_run_take_the_directions_of_the_first_fit(k, m, ambient_dim, dtype, eigh_calls):
+    points = cloud(m, ambient_dim, list(range(50, 0, -1)), offset=3.0, dtype=dtype)[0]
+    manifold = PCA(dim=k).fit(points)
+    refits = [manifold.refit(dim) for dim in islice(dimensions(k, ambient_dim), OTHERS)]
+    refits += [refits[0].refit(one.dim) for one in refits] + [refits[-1].refit(k)]
+    assert len(eigh_calls) == 1
+    for refitted in refits:
+        fitted = PCA(dim=refitted.dim).fit(points)
+        assert_directions_equal(refitted.basis, fitted.basis, exactly=m > ambient_dim)
+        assert refitted.basis.stride() == fitted.basis.stride()  # so that products with it have the same rounding
+        assert torch.equal(refitted.origin, fitted.origin)
+        assert refitted.training_points is manifold.training_points
+        assert (refitted.name, refitted.note) == ("pca", "")
+
+
+def assert_directions_equal(one, other, *, exactly):
+    """Compare bases; those from inner products of points have a QR decomposition, whose rounding follows its size."""
+    assert torch.equal(one, other) if exactly else torch.allclose(one, other, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("m", [30, 300], ids=["wide", "tall"])
+def test_a_refit_beyond_the_kept_directions_is_a_new_fit(m, eigh_calls):
+    points = cloud(m, 120, list(range(80, 0, -1)))[0]
+    manifold = PCA(dim=2).fit(points)
+    refitted = manifold.refit(manifold.directions.shape[1] + 1)
+    assert len(eigh_calls) == 2
+    assert_directions_equal(refitted.basis, PCA(dim=refitted.dim).fit(points).basis, exactly=m > 120)
+
+
+@pytest.mark.parametrize("m", [30, 300], ids=["wide", "tall"])
+def test_a_refit_beyond_the_rank_is_the_error_of_a_new_fit(m):
+    manifold = PCA(dim=2).fit(cloud(m, 120, [3, 2, 1], dtype=torch.float32)[0])
+    assert manifold.directions.shape == (120, 3)
+    with pytest.raises(ManifoldError, match=rf"dim is 4, the {m} points have rank 3; choose dim <= 3"):
+        manifold.refit(4)
+
+
+@pytest.mark.parametrize(
+    ("m", "ambient_dim", "k", "kept"),
+    [(200, 100, 10, 40), (200, 100, 1, 24), (200, 100, 30, 99), (50, 100, 30, 49), (200, 8, 2, 7)],
+    ids=["four-times", "at-least", "below-D", "below-m", "few-features"],
+)
+def test_as_many_directions_are_kept_as_refits_of_a_run_need(m, ambient_dim, k, kept):
+    points = torch.randn((m, ambient_dim), generator=torch.Generator().manual_seed(0))
+    manifold = PCA(dim=k).fit(points)
+    assert manifold.directions.shape == (ambient_dim, kept)
+    assert torch.equal(manifold.directions[:, :k], manifold.basis)
+    assert manifold.directions.untyped_storage().nbytes() == ambient_dim * kept * 4
+
+
+@pytest.mark.parametrize("m", [50, 200], ids=["wide", "tall"])
+def test_the_kept_directions_are_bounded_in_size(m, monkeypatch):
+    monkeypatch.setattr(affine, "MOST_VALUES", 1299)
+    points = torch.randn((m, 100), generator=torch.Generator().manual_seed(0))
+    assert PCA(dim=10).fit(points).directions.shape == (100, 12)
+    assert PCA(dim=20).fit(points).directions.shape == (100, 20)
+
+
+def test_a_subspace_without_directions_refits_within_its_basis(eigh_calls):
+    points = cloud(50, 20, [5, 4, 3, 2, 1])[0]
+    manifold = replace(PCA(dim=3).fit(points), directions=None)
+    assert torch.equal(manifold.refit(2).basis, manifold.basis[:, :2])
+    assert len(eigh_calls) == 1
+    assert manifold.refit(4).dim == 4
+    assert len(eigh_calls) == 2
+
+
+def test_a_pickled_manifold_refits_without_a_fit(eigh_calls):
+    manifold = PCA(dim=2).fit(cloud(50, 20, [5, 4, 3, 2, 1])[0])
+    sent = pickle.loads(pickle.dumps(manifold))
+    assert torch.equal(sent.refit(4).basis, manifold.refit(4).basis)
+    assert len(eigh_calls) == 1
 
 
 def test_inputs_of_any_shape_and_kind_are_flattened():

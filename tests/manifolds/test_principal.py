@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dmmcheck.manifolds import principal
-from dmmcheck.manifolds.principal import principal_plane, principal_planes
+from dmmcheck.manifolds.principal import moments, principal_plane, principal_planes
 
 
 def gaussian(*shape, seed=0):
@@ -63,6 +63,17 @@ def test_the_plane_of_all_points_is_that_of_one_group_of_equal_weights(count, am
     torch.testing.assert_close(one.mean, group.mean)
     assert apart(one.basis[0], group.basis[0]) < 1e-9
     assert one.rank.tolist() == group.rank.tolist() == [min(count - 1, ambient_dim)]
+
+
+@pytest.mark.parametrize("slab_values", [7, 100, 1 << 22], ids=["a-point-a-piece", "many-pieces", "one-piece"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_moments_are_mean_and_covariance_in_float64_of_pieces(slab_values, dtype, monkeypatch):
+    monkeypatch.setattr(principal, "_SLAB_VALUES", slab_values)
+    points = (100 + gaussian(50, 8)).to(dtype)
+    mean, scatter = moments(points)
+    assert mean.dtype == scatter.dtype == torch.float64
+    torch.testing.assert_close(mean, points.double().mean(0))
+    torch.testing.assert_close(scatter, torch.cov(points.double().T, correction=0))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

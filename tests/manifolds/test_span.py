@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from dmmcheck.manifolds import principal
 from dmmcheck.manifolds.rotations import Haar, Within
 from dmmcheck.manifolds.span import data_span
 
@@ -31,6 +34,38 @@ def test_directions_without_variance_are_left_out_where_the_examples_tell():
     assert span.shape == (12, 8)
     torch.testing.assert_close(span @ span.T, plane @ plane.T, atol=1e-5, rtol=0)
     assert data_span(x[:20], 3) is None  # too few examples for 12 directions
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_which_directions_have_a_variance_depends_on_no_pieces_and_no_units(scale, monkeypatch):
+    plane = torch.linalg.qr(points(12, 8, seed=1)).Q
+    x = scale * (5 + points(200, 8, seed=2) @ plane.T)
+    whole = data_span(x, 3)
+    monkeypatch.setattr(principal, "_SLAB_VALUES", 100)
+    pieces = data_span(x, 3)
+    assert whole.shape == pieces.shape == (12, 8)
+    torch.testing.assert_close(pieces @ pieces.T, whole @ whole.T, atol=1e-5, rtol=0)
+
+
+def test_no_float64_copy_of_all_examples_is_made(monkeypatch):
+    plane = torch.linalg.qr(points(12, 8, seed=1)).Q
+    x = points(200, 8, seed=2) @ plane.T
+    monkeypatch.setattr(principal, "_SLAB_VALUES", 120)
+    with Largest() as largest:
+        data_span(x, 3)
+    assert largest.float64 == 12 * 12
+
+
+class Largest(TorchDispatchMode):
+    """Notes the number of values of the largest float64 tensor that an operation returns."""
+
+    float64 = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, torch.Tensor) and result.dtype == torch.float64:
+            self.float64 = max(self.float64, result.numel())
+        return result
 
 
 def test_a_span_without_room_for_random_subspaces_is_not_used():
