@@ -72,9 +72,9 @@ def tangent_cosines(v: Tensor, w: Tensor, basis: Tensor) -> Tensor:
         w: Other vectors (n, D).
         basis: Orthonormal columns, (D, k) shared by all points or (n, D, k).
     """
-    at_points = torch.cat([v, w[None]]).transpose(0, 1)
+    at_points = torch.cat([v, unit_vectors(w)[None]]).transpose(0, 1)
     c = at_points @ basis if basis.ndim == 2 else torch.bmm(at_points, basis)
-    cosines: Tensor = (unit_vectors(c[:, :-1]) * (c[:, -1:] / w.norm(dim=1)[:, None, None])).sum(2)
+    cosines: Tensor = (unit_vectors(c[:, :-1]) * c[:, -1:]).sum(2)
     return cosines.T
 
 

@@ -196,11 +196,10 @@ class _Trial:
         the effort of the run. It errs with a probability of at most alpha, and is taken only where the first is clear.
         """
         quick = replace(view, effort="quick")
-        finding = self._look(quick, self.alpha)
-        is_biased = "factory" in self.test.needs and self.measure.effort != "quick"
-        if finding.verdict == "inconclusive" or not is_biased:
-            return finding, quick
-        return self._look(view, self.alpha), view
+        if "factory" not in self.test.needs or self.measure.effort == "quick":
+            return self._look(quick, self.alpha), quick
+        finding = replace(self, widen=False)._look(quick, self.alpha)  # it decides only whether there is a second look
+        return (finding, quick) if finding.verdict == "inconclusive" else (self._look(view, self.alpha), view)
 
     def elsewhere(self, finding: Finding, view: View) -> Finding:
         """Return the finding of a stated claim with the verdicts on it for other manifold estimates.

@@ -59,7 +59,8 @@ class Test:
         draw_cost: What a draw of the control costs, which decides how many are made (`measurement.nulls.BUDGETS`):
             ``energy`` where it evaluates no model, ``forward`` where it takes a few forward passes, ``search`` where it
             takes a search. With the latter two a test takes one look at few inputs; with ``search`` draws are
-            searched with brief effort, and other networks with quick effort.
+            searched with brief effort, and other networks with quick effort. Where it needs ``factory`` and that look
+            is clear, a second one with the effort of the run gives the verdict.
         needs: What a subject must provide for the test to run; keys of `NEEDS`.
         requires: Families of soundness items that must pass for a verdict.
         per_attack: The test is repeated for each of the attacks that the settings name.
@@ -311,8 +312,9 @@ def check(
         controls: Names of controls that the statistic is compared with; each adds a test in the controlled tier.
         draw_cost: ``search`` where the function searches in the tangent spaces of each draw, or (without controls) for
             many networks: the test then takes one look at few inputs, with brief effort in draws and quick effort for
-            networks. ``forward`` where it only evaluates the model there: the test takes one look at few inputs, and
-            as many draws as alpha needs. ``energy`` where it does neither.
+            networks; with ``factory`` in `needs`, a second look with the effort of the run gives the verdict where the
+            first one is clear. ``forward`` where it only evaluates the model there: the test takes one look at few
+            inputs, and as many draws as alpha needs. ``energy`` where it does neither.
         needs: What the subject must provide; keys of `NEEDS`.
         requires: Families of soundness items that must pass: ``model``, ``attack``, ``manifold``.
         per_attack: Repeat the claim for each attack of the setting `attacks`.

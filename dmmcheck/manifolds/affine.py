@@ -17,7 +17,7 @@ from dmmcheck.models.process_state import neutral_state
 
 REFIT_FACTOR = 4  # times k; as many directions are kept as a run's refits need
 FEWEST_DIRECTIONS = 24  # that are kept, since refits of k < 4 have up to 8 k dimensions
-MOST_VALUES = 1 << 24  # of the directions that are kept beyond k: 64 MiB in float32
+MOST_VALUES = 1 << 24  # of the directions that are kept, where k allows it: 64 MiB in float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,7 +128,7 @@ class PCA:
             raise ManifoldError(_rank_deficient(dim, len(points), rank))
         directions = _first(plane.basis[0], rank)
         return PrincipalSubspace(
-            basis=_first(directions, dim),
+            basis=directions if directions.shape[1] == dim else _first(directions, dim),
             origin=plane.mean[0],
             training_points=points,
             note=note,

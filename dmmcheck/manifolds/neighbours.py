@@ -48,7 +48,7 @@ def _nearest(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
     if not (is_single and is_many):
         return _among_all(x, points, count)
     candidates, is_sure = _candidates(x, points, count, most)
-    squared = torch.empty(len(x), count, dtype=torch.float64)
+    squared = torch.empty(len(x), count, dtype=torch.float64, device=points.device)
     rows = torch.empty_like(squared, dtype=torch.long)
     squared[is_sure], rows[is_sure] = _among_candidates(x[is_sure], points, candidates, count)
     if not bool(is_sure.all()):

@@ -126,9 +126,19 @@ def call(manifold: Any, name: str, x: Tensor) -> Any:
     Raises:
         ManifoldError: The method raises.
     """
-    where = f"on points of shape {tuple(x.shape)}"
+    return answer_and_change(manifold, name, x)[0]
+
+
+def answer_and_change(manifold: Any, name: str, x: Tensor) -> tuple[Any, bool]:
+    """Return what a method of a manifold returns for points x (n, D), and whether it changes the copy that it gets.
+
+    Raises:
+        ManifoldError: The method raises.
+    """
+    where, points = f"on points of shape {tuple(x.shape)}", x.clone()
     with user_code(f"the manifold's {name}", "let it take flat points (n, D)", ManifoldError, where=where, of=manifold):
-        return getattr(manifold, name)(x.clone())
+        answer = getattr(manifold, name)(points)
+    return answer, not torch.equal(points, x)
 
 
 def attribute(manifold: Any, name: str) -> Any:

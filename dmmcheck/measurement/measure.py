@@ -321,7 +321,8 @@ class Measure:
             key: What is computed.
             n: Number of inputs.
             compute: From the rows of a block to its result and the number of gradient evaluations.
-            beside: From the rows of a block to what else its result depends on, for the store and other processes.
+            beside: From the rows of a block to what else its result depends on, for the store. The processes of a run
+                have the same blocks.
 
         Raises:
             OutOfTimeError: The time of ``max-time`` was over before a block began.
@@ -375,7 +376,7 @@ class Measure:
         device, session = self.classifier.device, self._session
 
         def shared() -> tuple[T, int]:
-            address = "" if session is None else self._address_in_session(key, rows, beside)
+            address = "" if session is None else self._address_in_session(key, rows)
             return begin() if session is None or not address else session.measured(address, begin, device)
 
         address = "" if self._store is None else self._address(self._store, key, rows, beside)
@@ -396,7 +397,7 @@ class Measure:
             store.refused.setdefault(str(error))
             return ""
 
-    def _address_in_session(self, key: tuple[object, ...], rows: slice, beside: object = None) -> str:
+    def _address_in_session(self, key: tuple[object, ...], rows: slice) -> str:
         """Return the address of a measurement among the processes of a session.
 
         These processes have the same subject and settings.
@@ -404,7 +405,7 @@ class Measure:
         if key[0] not in SHARED:
             return ""
         try:
-            return address_of("session", self._role, key, self.sample.x[rows], self.sample.y[rows], beside)
+            return address_of("session", self._role, key, self.sample.x[rows], self.sample.y[rows])
         except UnaddressableError:  # a statistic of the user's own, which each process computes
             return ""
 

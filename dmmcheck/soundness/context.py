@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,13 +17,12 @@ from dmmcheck.attacks.probe import segment
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.inference.types import ARMS, ArmName, SearchEffort
 from dmmcheck.manifolds.operators import TangentSpaces
+from dmmcheck.manifolds.protected import answer_and_change
 from dmmcheck.measurement.independence import Independence
 from dmmcheck.measurement.measure import NEXT_EFFORT
 from dmmcheck.models.base import Classifier, called, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.seeding import seeded
-
-T = TypeVar("T")
 
 WHERE = {"free": "anywhere", "tangent": "in the tangent space", "normal": "in the normal space"}
 BEATEN = 0.98  # a probe beats the search where its distance is more than 2 % shorter
@@ -132,9 +131,12 @@ class SoundnessContext:
         """Return what a method of the manifold answers at the inputs, and whether it changes the points that it gets.
 
         The method is asked once for all gates. An answer that is a tensor is kept without the graph of its gradients.
+
+        Raises:
+            ManifoldError: The method raises.
         """
         if method not in self._answers:
-            answer, has_changed = answer_and_change(getattr(self.manifold, method), self.x)
+            answer, has_changed = answer_and_change(self.manifold, method, self.x)
             self._answers[method] = answer.detach() if isinstance(answer, Tensor) else answer, has_changed
         return self._answers[method]
 
@@ -304,10 +306,12 @@ def ratio(a: Tensor, b: Tensor) -> Tensor:
     return torch.where(both, torch.ones_like(a), a / b)
 
 
-def answer_and_change(function: Callable[[Tensor], T], x: Tensor) -> tuple[T, bool]:
-    """Return what a function answers at points (n, D), of which it gets a copy, and whether it changes them."""
+def changes(function: Callable[[Tensor], object], x: Tensor) -> bool:
+    """Return whether a function changes points (n, D) that are passed to it; the function gets a copy."""
     points = x.clone()
-    return function(points), not torch.equal(points, x)
+    with torch.no_grad():
+        function(points)
+    return not torch.equal(points, x)
 
 
 def percent(value: float, limit: float | None = None) -> str:

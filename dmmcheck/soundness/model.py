@@ -10,16 +10,7 @@ from torch import Tensor, nn
 from dmmcheck.inference.stats import binomial_test
 from dmmcheck.models.base import called, is_differentiable
 from dmmcheck.report.model import Soundness
-from dmmcheck.soundness.context import (
-    CHANCE_ALPHA,
-    SoundnessContext,
-    answer_and_change,
-    bounded,
-    info,
-    judged,
-    percent,
-    too_few,
-)
+from dmmcheck.soundness.context import CHANCE_ALPHA, SoundnessContext, bounded, changes, info, judged, percent, too_few
 from dmmcheck.soundness.registry import gate
 
 REPEATS = 3
@@ -131,8 +122,7 @@ def above_chance(context: SoundnessContext) -> Soundness:
 @gate("model")
 def model_in_place(context: SoundnessContext) -> Soundness:
     """The classifier does not change the points that it gets; modules and functions always get copies."""
-    with torch.no_grad():
-        _, changed = answer_and_change(context.classifier.logits, context.x)
+    changed = changes(context.classifier.logits, context.x)
     found = (
         "changes the points passed to it (limit: no change)" if changed else "leaves the points that it gets unchanged"
     )

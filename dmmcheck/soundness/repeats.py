@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.manifolds.operators import UNFINISHED, TangentSpaces
-from dmmcheck.manifolds.protected import ProtectedSpaces
+from dmmcheck.manifolds.protected import ProtectedSpaces, call
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.context import SoundnessContext, bounded, judged, percent
 from dmmcheck.soundness.registry import gate
@@ -92,8 +92,8 @@ def _spaces(
     for itself by its projection of a random vector.
     """
     if context.spaces is None:
-        first, ask = context.answer("tangent_basis")[0], context.manifold.tangent_basis
-        return _bases(context, first), lambda x: _bases(context, ask(x.clone())), _turned
+        first, _ = context.answer("tangent_basis")
+        return _bases(context, first), lambda x: _bases(context, call(context.manifold, "tangent_basis", x)), _turned
     v = torch.randn(context.x.shape[1], generator=context.random("tangent-repeats"), dtype=torch.float64).to(context.x)
 
     def projected(spaces: TangentSpaces, x: Tensor) -> Tensor:
@@ -101,7 +101,7 @@ def _spaces(
 
     return (
         projected(context.answer("tangent_spaces")[0], context.x),
-        lambda x: projected(context.manifold.tangent_spaces(x.clone()), x),
+        lambda x: projected(call(context.manifold, "tangent_spaces", x), x),
         lambda a, b: (_apart(a, b) / a.norm(dim=1)).square(),
     )
 
@@ -113,7 +113,7 @@ def _bases(context: SoundnessContext, answer: Tensor) -> Tensor:
 
 
 def _projection(context: SoundnessContext, x: Tensor) -> Tensor:
-    projected: Tensor = context.manifold.project_point(x.clone()).detach()
+    projected: Tensor = call(context.manifold, "project_point", x).detach()
     return projected.to(x)
 
 

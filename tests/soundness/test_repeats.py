@@ -11,6 +11,7 @@ import views
 
 import dmmcheck
 from dmmcheck import geometry
+from dmmcheck.errors import ManifoldError
 from dmmcheck.models.base import Classifier
 from dmmcheck.soundness import model, repeats
 
@@ -185,3 +186,21 @@ def test_the_manifold_is_asked_about_the_inputs_no_more_often_than_the_gates_nee
     n, alone = len(context.x), repeats.ALONE
     assert sum(asked["tangent_basis"]) == 3 * n + alone  # first, again, in reverse and alone
     assert sum(asked["project_point"]) == 2 * n + alone
+
+
+@pytest.mark.parametrize("method", ["project_point", "tangent_basis"])
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in the batch"])
+def test_a_method_that_raises_is_one_clear_error(method, alone):
+    context = contexts.plain()
+    rows = 1 if alone else len(context.x)
+
+    def raises(x):
+        if len(x) == rows:
+            raise ValueError("no such point")
+        return getattr(contexts.pca(), method)(x)
+
+    broken = with_manifold(**{method: raises})(context)
+    with pytest.raises(
+        ManifoldError, match=rf"the manifold's {method} raised ValueError on points of shape \({rows}, "
+    ):
+        list(repeats.batch_independent_manifold(broken))
