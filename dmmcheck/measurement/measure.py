@@ -307,22 +307,13 @@ class Measure:
             role=f"{self._role}, {name}",
         )
 
-    def cached_blocks(
-        self,
-        key: tuple[object, ...],
-        n: int,
-        compute: Callable[[slice], tuple[T, int]],
-        *,
-        beside: Callable[[slice], object] = lambda rows: None,
-    ) -> list[T]:
+    def cached_blocks(self, key: tuple[object, ...], n: int, compute: Callable[[slice], tuple[T, int]]) -> list[T]:
         """Return the results for the blocks that cover the first n inputs, computed where they are not cached yet.
 
         Args:
             key: What is computed.
             n: Number of inputs.
             compute: From the rows of a block to its result and the number of gradient evaluations.
-            beside: From the rows of a block to what else its result depends on, for the store. The processes of a run
-                have the same blocks.
 
         Raises:
             OutOfTimeError: The time of ``max-time`` was over before a block began.
@@ -330,7 +321,7 @@ class Measure:
         results, costs = self._blocks.setdefault(key, []), self._costs.setdefault(key, [])
         blocks = self._cover(n)
         for rows in blocks[len(results) :]:
-            result, cost = self._measured(key, partial(compute, rows), rows, beside(rows))
+            result, cost = self._measured(key, partial(compute, rows), rows)
             costs.append(cost)
             results.append(result)
         return results[: len(blocks)]  # type: ignore[return-value]
@@ -439,7 +430,7 @@ class Measure:
         if attack != BUILTIN:
             return joined(self.cached_blocks(key, n, lambda rows: self._attack_block(rows, arm, attack)), n)
         if self._joint:
-            blocks = self.cached_blocks(SEARCHED, n, self._search_block, beside=self._joint_arms)
+            blocks = self.cached_blocks(SEARCHED, n, self._search_block)
             if key == SEARCHED:
                 return joined([block[arm] for block in blocks], n)
             self._take_over(key, [block[arm] for block in takewhile(lambda block: arm in block, blocks)])

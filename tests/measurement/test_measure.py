@@ -16,9 +16,7 @@ from dmmcheck import worlds
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import AttackError, CheckError
-from dmmcheck.inference import stats
 from dmmcheck.inference.types import ARMS
-from dmmcheck.manifolds.fields import TangentField
 from dmmcheck.measurement.measure import PAIR, UNTRAINED, joined, margin_gradient
 from dmmcheck.measurement.store import Store
 from dmmcheck.measurement.view import View
@@ -204,22 +202,6 @@ def test_later_tangent_spaces_are_kept_and_shared(tmp_path, session):
     for first, again, unshared in zip(*found, strict=True):
         assert torch.equal(first, again)
         torch.testing.assert_close(first, unshared)
-
-
-def test_the_same_inputs_have_another_entry_where_fewer_arms_are_searched(tmp_path):
-    """Inputs 64 to 95 of one sample, which are searched in two arms, are the first 32 of another sample."""
-    given, found = views.subject(samples=96), []
-    for start in (0, 64, 64):
-        measure = Run(given, Settings()).measure
-        sample = measure.sample
-        measure.sample = replace(sample, x=sample.x[start:], y=sample.y[start:])
-        measure.looks = stats.looks(len(measure.sample.x))
-        measure.field = TangentField(measure.field.manifold, measure.sample.x)
-        measure._store = None if len(found) == 2 else Store(tmp_path)
-        measure.crossings(96 - start, "free")
-        found.append(measure.cached_blocks(("search",), 96 - start, None)[-1])
-    assert [set(block) for block in found] == [{"free", "normal"}, set(ARMS), set(ARMS)]
-    torch.testing.assert_close(found[1]["tangent"].distance, found[2]["tangent"].distance)
 
 
 def test_the_processes_of_a_run_know_of_each_other_what_is_assessed(tmp_path):
