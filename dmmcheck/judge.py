@@ -189,11 +189,11 @@ class _Trial:
         return _first_clear((self._look(view, self.alpha * share, draws), draws) for draws, share in looks)[0], view
 
     def _searched_once(self, view: View) -> tuple[Finding, View]:
-        """Take one look with quick searches, and a second one where untrained networks are clearly otherwise.
+        """Take one look with quick searches, and a second one where that of a claim about untrained networks is clear.
 
-        Quick searches find the crossings of untrained networks farther away than they are, and those of a trained
-        network hardly so, which could decide a comparison of the two. So the verdict is that of the second look, with
-        the effort of the run. It errs with a probability of at most alpha, and is taken only where the first is clear.
+        Quick searches find the boundaries of untrained networks too far away (``python -m benchmarks.untrained``),
+        which could decide a comparison with a trained network. So the second look, with the effort of the run, gives
+        the verdict. It errs with a probability of at most alpha, since a clear first look decides nothing else.
         """
         quick = replace(view, effort="quick")
         if "factory" not in self.test.needs or self.measure.effort == "quick":

@@ -117,6 +117,20 @@ def test_quick_searches_alone_do_not_decide_a_claim_about_untrained_networks(qui
     assert (efforts, finding.verdict) == (asked, verdict)
 
 
+def test_the_first_look_at_untrained_networks_takes_no_error_bar():
+    asked = []
+
+    def ask(view):
+        asked.append((view.effort, view.n))
+        return Evidence.of(np.ones(view.n))
+
+    (name,) = own(ask, draw_cost="search", needs=("factory",))
+    measure = Run(views.subject(samples=128, factory=views.network), Settings(samples=128)).measure
+    finding = judge(planned(name), lambda: measure, CheckSettings(), alpha=0.05, widen=True)
+    assert asked == [("quick", 64), (None, 64), (None, 32), (None, 32)]  # the error bar is that of the second look
+    assert finding.search_error is not None
+
+
 def spread_around_one(view):
     """Numbers half of which lie on either side of 1 in every look, so that no number of inputs decides."""
     return np.where(np.arange(view.n) % 2, 0.5, 1.5)

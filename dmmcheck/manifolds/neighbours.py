@@ -60,9 +60,8 @@ def _among_all(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return the nearest of all points, by inner products in float64."""
     centre = points[:1].double()  # far from the origin, differences of inner products would lose accuracy
     queries = x.double() - centre
-
     values = _CACHE_VALUES if points.device.type == "cpu" else _PIECE_VALUES
-    step = max(1, len(x), values // points.shape[1])  # as many as the queries, which each product reads again
+    step = max(1, len(x), values // points.shape[1])  # no fewer points than queries: each product reads all queries
 
     def distances(some: Tensor) -> Tensor:
         piece = some.double() - centre

@@ -27,7 +27,7 @@ CANDIDATES = 2048  # inputs among which near-duplicates are looked for, in the o
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """The measured inputs.
+    """The inputs that are measured, and the accuracy of the model on all inputs that they were taken from.
 
     Attributes:
         x: (n, D) flat, correctly classified.

@@ -352,7 +352,11 @@ class View:
         return replace(self, field=SharedField(basis.to(self.x)))
 
     def permuted(self, order: Tensor) -> View:
-        """Return the same view with input i taking the tangent space of input order[i], order (n,)."""
+        """Return the same view, in which input i has the tangent space of input order[i].
+
+        Args:
+            order: Numbers (n,) of the inputs in view, each once.
+        """
         return replace(self, field=PermutedField(self.measurement.field, order.to(self.x.device)))
 
     def spent(self) -> Cost:

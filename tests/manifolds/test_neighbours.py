@@ -199,7 +199,6 @@ def test_neighbours_are_exact_where_scores_are_off_by_as_much_as_they_can_be(off
         yield (torch.cat(list(plain(x, points, squared_norms)), dim=1).double() + error).float()
 
     monkeypatch.setattr(neighbours, "_scores", scores)
-    monkeypatch.setattr(neighbours, "_MANY_VALUES", 0)
     check_exact(x, points, count)
 
 
