@@ -31,8 +31,8 @@ class Planes:
 def principal_planes(points: Tensor, index: Tensor, weight: Tensor, dim: int) -> Planes:
     """Return the planes through the means of groups of points along their k leading principal directions.
 
-    The directions follow from the eigenvectors of the (K, K) inner products of each group, in float64. The D columns of
-    the points are processed in slabs.
+    The directions follow from the eigenvectors of the (K, K) inner products of each group, in float64. As many groups
+    are taken together as fit in a slab. The D columns of a group that is larger are processed in slabs.
 
     Args:
         points: (m, D), float32 or float64.
@@ -41,21 +41,66 @@ def principal_planes(points: Tensor, index: Tensor, weight: Tensor, dim: int) ->
         dim: Number of directions k, at most K.
     """
     share = (weight / weight.sum(1, keepdim=True).clamp_min(torch.finfo(weight.dtype).tiny)).double()
-    root = share.sqrt()[:, :, None]
-    mean = torch.cat([(share[:, None] @ near).squeeze(1) for _, near in _slabs(points, index)], dim=1)
-    gram, energy = torch.zeros_like(root * root.mT), torch.zeros_like(share[:, 0])
-    for columns, near in _slabs(points, index):
-        centred = root * (near - mean[:, None, columns])
+    at_once = max(1, _SLAB_VALUES // (index.shape[1] * points.shape[1]))
+    pieces = [
+        _planes(points, rows, shares, dim)
+        for rows, shares in zip(torch.split(index, at_once), torch.split(share, at_once), strict=True)
+    ]
+    parts = zip(*((piece.mean, piece.basis, piece.rank) for piece in pieces), strict=True)
+    return pieces[0] if len(pieces) == 1 else Planes(*map(torch.cat, parts))
+
+
+def _planes(points: Tensor, index: Tensor, share: Tensor, dim: int) -> Planes:
+    """Return the planes of groups whose weights (g, K) in float64 have the sum one, or are all zero."""
+    groups = _Centred(points, index, share)
+    gram = torch.zeros_like(share[:, :, None] * share[:, None])
+    for _, centred in groups:
         gram += centred @ centred.mT
-        energy += (root * near).square().sum((1, 2))
+    energy = gram.diagonal(dim1=1, dim2=2).sum(1) + groups.mean.square().sum(1)
     variance, vectors = (part.flip(-1) for part in torch.linalg.eigh(gram))
     resolved = variance > _rounding(variance, energy, (index.shape[1], points.shape[1]), points.dtype)[:, None]
     scale = torch.where(resolved, variance, torch.inf).sqrt()[:, None, :dim]
-    basis = root.new_empty((len(index), points.shape[1], dim))
-    for columns, near in _slabs(points, index):
-        basis[:, columns] = (root * (near - mean[:, None, columns])).mT @ (vectors[:, :, :dim] / scale)
+    basis = share.new_empty((len(index), points.shape[1], dim))
+    for columns, centred in groups:
+        basis[:, columns] = centred.mT @ (vectors[:, :, :dim] / scale)
     basis = torch.linalg.qr(basis).Q
-    return Planes(mean.to(points), _signed(basis).to(points), resolved.sum(1))
+    return Planes(groups.mean.to(points), _signed(basis).to(points), resolved.sum(1))
+
+
+class _Centred:
+    """The points of groups in float64, less the mean of their group and times the roots of their shares.
+
+    They are made in slabs of columns, and kept where one slab holds all columns.
+
+    Args:
+        points: (m, D).
+        index: (g, K) row numbers of the points of each group.
+        share: (g, K) their weights, in float64.
+
+    Attributes:
+        mean: (g, D) weighted means, in float64.
+    """
+
+    def __init__(self, points: Tensor, index: Tensor, share: Tensor) -> None:
+        self._points, self._index, self._root = points, index, share.sqrt()[:, :, None]
+        width = max(1, _SLAB_VALUES // index.numel())
+        self._slabs = [slice(start, start + width) for start in range(0, points.shape[1], width)]
+        self.mean = share.new_empty((len(index), points.shape[1]))
+        for columns in self._slabs:
+            near = self._near(columns)
+            self.mean[:, columns] = (share[:, None] @ near).squeeze(1)
+        self._kept = self._moved(near, columns) if len(self._slabs) == 1 else None
+
+    def __iter__(self) -> Iterator[tuple[slice, Tensor]]:
+        """Yield slices of the columns, each with the values (g, K, columns) of the groups there."""
+        for columns in self._slabs:
+            yield columns, self._moved(self._near(columns), columns) if self._kept is None else self._kept
+
+    def _near(self, columns: slice) -> Tensor:
+        return self._points[:, columns][self._index].double()
+
+    def _moved(self, near: Tensor, columns: slice) -> Tensor:
+        return near.sub_(self.mean[:, None, columns]).mul_(self._root)
 
 
 def principal_plane(points: Tensor, dim: int) -> Planes:
@@ -86,14 +131,6 @@ def moments(points: Tensor) -> tuple[Tensor, Tensor]:
         centred = piece.double() - mean
         scatter += centred.T @ centred / len(points)
     return mean, scatter
-
-
-def _slabs(points: Tensor, index: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield slices of the columns, each with the values (g, K, columns) of the groups' points there in float64."""
-    ambient_dim, width = points.shape[1], max(1, _SLAB_VALUES // index.numel())
-    for start in range(0, ambient_dim, width):
-        columns = slice(start, min(start + width, ambient_dim))
-        yield columns, points[:, columns][index].double()
 
 
 def _rounding(variance: Tensor, energy: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
