@@ -78,11 +78,11 @@ class Counted(nn.Module):
 
     def __init__(self, model: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
-        self.call = (model,)
+        self.call = model
         self.forwards = self.backwards = 0
 
     def forward(self, z: Tensor) -> Tensor:
-        logits = self.call[0](z)
+        logits = self.call(z)
         self.forwards += len(z)
         if logits.requires_grad:
             logits.register_hook(self._count)
@@ -138,7 +138,7 @@ def theirs(peer: Peer, question: Question, typical: float) -> Answer:
     if question.bounds is None:
         unit = 1 / (WALLS * typical)
         cube = Coordinates(classifier, question.x, question.y, scale=torch.tensor(1 / unit), space=question.space)
-    model = Counted(cube if cube is not None else classifier.forward).eval()
+    model = Counted(cube if cube is not None else in_layout_of(classifier)).eval()
     z = question.x.reshape(shape) if cube is None else cube.start()
     before, start = resident(reset=True), time.process_time()
     try:
@@ -153,6 +153,11 @@ def theirs(peer: Peer, question: Question, typical: float) -> Answer:
     n = len(question.x)
     distance = confirmed(question, point.detach()).tolist()
     return Answer(distance, model.forwards / n, model.backwards / n, seconds, used, peer.long)
+
+
+def in_layout_of(classifier: TorchClassifier) -> Callable[[Tensor], Tensor]:
+    """The classifier's own function of images, called in the memory layout in which our searches call it."""
+    return lambda images: classifier.forward(images.to(memory_format=classifier.layout))
 
 
 def together(answers: list[Answer]) -> Answer:

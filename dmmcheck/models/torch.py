@@ -25,6 +25,7 @@ from dmmcheck.models.base import (
 from dmmcheck.models.callables import as_callable
 from dmmcheck.models.differences import StepLengths, step_lengths
 from dmmcheck.models.evaluation import evaluation, module_of
+from dmmcheck.models.layout import agree, called_functions, is_faster_last, may_gain
 from dmmcheck.models.memory import batch_results, out_of_memory_passes
 from dmmcheck.models.normalize import arrays_function, difference_steps
 from dmmcheck.models.numpy_function import over_arrays
@@ -53,6 +54,7 @@ class TorchClassifier:
             in [0, 1] for each input, as (log (1 - p), log p).
         classes: Number of classes C.
         role: What messages call the model.
+        layout: The memory layout of the images that the model gets.
     """
 
     forward: Callable[[Tensor], Any]
@@ -62,6 +64,7 @@ class TorchClassifier:
     form: OutputForm
     classes: int
     role: str = UNDER_TEST
+    layout: torch.memory_format = torch.preserve_format
     takes_copies: ClassVar[bool] = True
 
     @property
@@ -86,7 +89,7 @@ class TorchClassifier:
 
     def logits(self, x: Tensor) -> Tensor:
         """Return the logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
-        inputs = x.reshape(-1, *self.input_shape).clone()
+        inputs = x.reshape(-1, *self.input_shape).clone(memory_format=self.layout)
         with users_state(self.forward):
             output = self.forward(inputs)
         output = counted(_tensor_of(output, self.role, len(x)), len(x))
@@ -121,6 +124,10 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST, bounds: tuple[float,
 
     If these outputs could be probabilities, a second pass over points far from the inputs decides: they are read as
     probabilities if the outputs there could be probabilities too.
+
+    A convolutional module on the processor is called once more, with a gradient, on the same inputs with channels last
+    in memory. It gets all inputs in this layout if it has layers that are faster there (maximum pooling, batch
+    normalisation) and its outputs are the same but for rounding.
 
     Args:
         model: A ``torch.nn.Module``, any callable on tensors, or a `Classifier`, which is returned as it is. A module
@@ -159,6 +166,7 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST, bounds: tuple[float,
     output = probe(draft, inputs)
     classes = _classes(output, len(inputs), role)
     are_logits = getattr(model, "returns_logits", False) is True
+    draft = _in_fastest_layout(draft, inputs, output)
     likely = not are_logits and _likely(output) and _likely_far_away(draft, inputs, bounds)
     if output.shape == (len(inputs), classes):
         return replace(draft, form="probabilities" if likely else "logits", classes=classes)
@@ -181,6 +189,25 @@ def probe(draft: Classifier, inputs: Tensor) -> Tensor:
     guard = user_code(f"the {draft.role}", remedy, ModelError, where=where, of=draft)
     with evaluating(draft), torch.set_grad_enabled(inputs.requires_grad), guard:
         return draft.logits(inputs)
+
+
+def _in_fastest_layout(draft: TorchClassifier, inputs: Tensor, output: Tensor) -> TorchClassifier:
+    """Return the classifier with channels last in memory where that is faster and changes its output by rounding alone.
+
+    A model that cannot take this layout, e.g. since it calls ``.view`` on the output of a convolution, is returned as
+    it is.
+    """
+    if not may_gain(draft.forward, inputs.reshape(-1, *draft.input_shape)):
+        return draft
+    last, leaf = replace(draft, layout=torch.channels_last), inputs.clone().requires_grad_()
+    try:
+        with called_functions() as names:
+            again = probe(last, leaf)
+        with evaluating(last):
+            input_gradient(again.sum(), leaf, role=draft.role)
+    except (ModelError, RuntimeError, MemoryError):
+        return draft
+    return last if is_faster_last(names) and agree(output, again.detach()) else draft
 
 
 def _is_unbound(draft: Classifier) -> bool:
