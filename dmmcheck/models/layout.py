@@ -12,10 +12,9 @@ from torch.overrides import TorchFunctionMode
 
 from dmmcheck.models.evaluation import module_of
 
+# Functions of torch with which networks are faster, and slower, with channels last: `python -m benchmarks.layout`.
 FASTER = frozenset({"max_pool2d", "batch_norm"})
-"""Functions of torch that take about half the time or less on the processor where channels come last in memory."""
 SLOWER = frozenset({"group_norm", "instance_norm"})
-"""Functions whose gradients take longer in this layout."""
 ROUNDING = 1e-4  # relative difference of outputs that the order of a network's sums can cause in float32
 
 
