@@ -20,7 +20,7 @@ import os
 import platform
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -288,7 +288,8 @@ def overhead(model: nn.Module, x: Tensor, effort: str, repeats: int = 9) -> floa
         return logits
 
     y = model(x).argmax(1)
-    recorded, classifier = adapt(recording, x), adapt(model, x)
+    classifier = adapt(model, x)
+    recorded = replace(adapt(recording, x), layout=classifier.layout)
     points = flat(classifier, x)
     calls.clear()
     boundary_search(recorded, points, y, effort=effort, generator=torch.Generator().manual_seed(0))

@@ -63,8 +63,9 @@ def _planes(points: Tensor, index: Tensor, share: Tensor, dim: int) -> Planes:
     basis = share.new_empty((len(index), points.shape[1], dim))
     for columns, centred in groups:
         basis[:, columns] = centred.mT @ (vectors[:, :, :dim] / scale)
-    basis = torch.linalg.qr(basis).Q
-    return Planes(groups.mean.to(points), _signed(basis).to(points), resolved.sum(1))
+    signed = _signed(torch.linalg.qr(basis).Q)
+    basis = points.new_empty(signed.shape).copy_(signed)  # row by row in memory, for any number of groups
+    return Planes(groups.mean.to(points), basis, resolved.sum(1))
 
 
 class _Centred:

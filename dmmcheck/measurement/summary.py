@@ -18,6 +18,7 @@ from dmmcheck.measurement.measure import Measure
 from dmmcheck.measurement.sample import predict
 from dmmcheck.measurement.view import View
 from dmmcheck.models.base import ambient_dim, called, evaluating
+from dmmcheck.models.torch import in_given_layout
 from dmmcheck.report.model import DistanceSummary, ManifoldSummary, SubjectSummary, TrainingStep
 from dmmcheck.subject import Subject
 
@@ -96,8 +97,9 @@ def _model_hash(measure: Measure) -> str:
         weights = {name: value for name, value in forward.state_dict().items() if isinstance(value, torch.Tensor)}
         parts = [part for name, value in weights.items() for part in (name.encode(), _bytes(value))]
         return _digest(*parts)
-    with evaluating(measure.classifier), torch.no_grad():
-        return _digest(called(measure.classifier, measure.sample.x[:8]).cpu().numpy().tobytes())
+    classifier = in_given_layout(measure.classifier)
+    with evaluating(classifier), torch.no_grad():
+        return _digest(called(classifier, measure.sample.x[:8]).cpu().numpy().tobytes())
 
 
 def _bytes(value: torch.Tensor) -> bytes:

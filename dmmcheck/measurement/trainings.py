@@ -11,6 +11,7 @@ import torch
 from dmmcheck.inference import stats
 from dmmcheck.measurement.measure import ALTERNATIVE, PAIR, of_pair
 from dmmcheck.models.base import Classifier, called, evaluating
+from dmmcheck.models.torch import in_given_layout
 
 if TYPE_CHECKING:
     from dmmcheck.measurement.view import View
@@ -109,5 +110,6 @@ def _repeated(numbers: list[str]) -> str:
 
 def first_logits(classifier: Classifier, x: torch.Tensor) -> torch.Tensor:
     """Return the logits (m, C) at the first m <= 8 of the inputs (n, D), which tell networks apart."""
+    classifier = in_given_layout(classifier)
     with evaluating(classifier), torch.no_grad():
         return called(classifier, x[:COMPARED])

@@ -84,7 +84,8 @@ def moved(function: Any, device: torch.device | str, dtype: torch.dtype | None =
     """
     if isinstance(function, TorchClassifier):
         forward = moved(function.forward, device, dtype, role=role)
-        return replace(function, forward=forward, device=torch.device(device), dtype=dtype or function.dtype)
+        to, precision = torch.device(device), dtype or function.dtype
+        return replace(function, forward=forward, device=to, dtype=precision, layout=torch.preserve_format)
     there = f"{device}" if dtype is None else f"{device} in {dtype}"
     if isinstance(function, Classifier):
         if _device(function.device) == _device(device) and dtype in {None, function.dtype}:

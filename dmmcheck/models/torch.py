@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ from dmmcheck.models.base import (
 from dmmcheck.models.callables import as_callable
 from dmmcheck.models.differences import StepLengths, step_lengths
 from dmmcheck.models.evaluation import evaluation, module_of
-from dmmcheck.models.layout import agree, called_functions, is_faster_last, may_gain
+from dmmcheck.models.layout import FasterCalls, agree, may_gain
 from dmmcheck.models.memory import batch_results, out_of_memory_passes
 from dmmcheck.models.normalize import arrays_function, difference_steps
 from dmmcheck.models.numpy_function import over_arrays
@@ -125,8 +125,8 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST, bounds: tuple[float,
     If these outputs could be probabilities, a second pass over points far from the inputs decides: they are read as
     probabilities if the outputs there could be probabilities too.
 
-    A convolutional module on the processor is called once more, with a gradient, on the same inputs with channels last
-    in memory. It gets all inputs in this layout if it has layers that are faster there (maximum pooling, batch
+    A convolutional module on the processor is called once before, with a gradient, on two inputs with channels last in
+    memory. It gets all inputs in this layout if it has layers that are faster there (maximum pooling, batch
     normalisation) and its outputs are the same but for rounding.
 
     Args:
@@ -163,10 +163,12 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST, bounds: tuple[float,
     device, dtype = placement(model, x, what=role)
     draft = TorchClassifier(model, tuple(x.shape[1:]), device, dtype, "logits", 0, role)
     inputs = flat(draft, x[:2])
+    faster = _with_channels_last(draft, inputs)
     output = probe(draft, inputs)
     classes = _classes(output, len(inputs), role)
     are_logits = getattr(model, "returns_logits", False) is True
-    draft = _in_fastest_layout(draft, inputs, output)
+    if faster is not None and agree(output, faster.output):
+        draft = faster.classifier
     likely = not are_logits and _likely(output) and _likely_far_away(draft, inputs, bounds)
     if output.shape == (len(inputs), classes):
         return replace(draft, form="probabilities" if likely else "logits", classes=classes)
@@ -191,23 +193,37 @@ def probe(draft: Classifier, inputs: Tensor) -> Tensor:
         return draft.logits(inputs)
 
 
-def _in_fastest_layout(draft: TorchClassifier, inputs: Tensor, output: Tensor) -> TorchClassifier:
-    """Return the classifier with channels last in memory where that is faster and changes its output by rounding alone.
+class _Faster(NamedTuple):
+    """A classifier that is faster in its layout, and its logits (n, C) at the first inputs."""
 
-    A model that cannot take this layout, e.g. since it calls ``.view`` on the output of a convolution, is returned as
-    it is.
+    classifier: TorchClassifier
+    output: Tensor
+
+
+def _with_channels_last(draft: TorchClassifier, inputs: Tensor) -> _Faster | None:
+    """Return the classifier with channels last in memory; None where that is not faster, or the model cannot take it.
+
+    A model that calls ``.view`` on the output of a convolution raises for two images, though not for one.
     """
     if not may_gain(draft.forward, inputs.reshape(-1, *draft.input_shape)):
-        return draft
-    last, leaf = replace(draft, layout=torch.channels_last), inputs.clone().requires_grad_()
+        return None
+    last = replace(draft, layout=torch.channels_last)
+    leaf = torch.cat([inputs, inputs])[: max(2, len(inputs))].requires_grad_()
     try:
-        with called_functions() as names:
-            again = probe(last, leaf)
+        with FasterCalls() as calls:
+            output = probe(last, leaf)
         with evaluating(last):
-            input_gradient(again.sum(), leaf, role=draft.role)
+            input_gradient(output.sum(), leaf, role=draft.role)
     except (ModelError, RuntimeError, MemoryError):
-        return draft
-    return last if is_faster_last(names) and agree(output, again.detach()) else draft
+        return None
+    return _Faster(last, output.detach()[: len(inputs)]) if calls.are_faster else None
+
+
+def in_given_layout(classifier: Classifier) -> Classifier:
+    """Return a classifier that gets images in the layout of the data, so that equal networks have equal logits."""
+    if isinstance(classifier, TorchClassifier):
+        return replace(classifier, layout=torch.preserve_format)
+    return classifier
 
 
 def _is_unbound(draft: Classifier) -> bool:

@@ -25,7 +25,7 @@ def naive(points, weight, dim):
     return mean, directions[:dim].mT
 
 
-@pytest.mark.parametrize("slab_values", [7, 1 << 22], ids=["many-slabs", "one-slab"])
+@pytest.mark.parametrize("slab_values", [7, 750, 1 << 22], ids=["many-slabs", "groups-a-slab", "one-slab"])
 @pytest.mark.parametrize("ambient_dim", [4, 30])
 def test_planes_are_those_of_a_weighted_svd(ambient_dim, slab_values, monkeypatch):
     monkeypatch.setattr(principal, "_SLAB_VALUES", slab_values)
@@ -38,6 +38,7 @@ def test_planes_are_those_of_a_weighted_svd(ambient_dim, slab_values, monkeypatc
         torch.testing.assert_close(planes.mean[group], mean)
         assert apart(planes.basis[group], basis) < 1e-9
     assert planes.rank.tolist() == [min(11, ambient_dim)] * 3
+    assert planes.basis.is_contiguous()
 
 
 def test_a_weight_is_a_number_of_copies():
