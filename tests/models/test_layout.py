@@ -48,8 +48,8 @@ class ViewingOfOne(Functional):
     def forward(self, x):
         pooled = F.max_pool2d(F.relu(self.parts[0](x)), 2)
         n, channels, height, width = pooled.shape
-        maps = pooled.view(n * channels, height * width)
-        return self.parts[-1](maps.view(n, -1))
+        means = pooled.view(n * channels, height * width).mean(1)
+        return self.parts[-1](pooled.flatten(1)) + means.view(n, channels)[:, :4]
 
 
 class DependingOnLayout(Functional):
