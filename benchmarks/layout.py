@@ -1,9 +1,9 @@
-"""Which networks are faster on the processor where channels come last in memory, and which of them a run computes so.
+"""Which networks are faster on the CPU with channels last in memory, and which of them a run calls in this layout.
 
     python -m benchmarks.layout            # about a minute
     python -m benchmarks.layout --smoke    # some seconds: small batches, each once
 
-A run gives a network its images in this layout where it calls functions that are faster there
+A run gives a network its images in this layout where the network calls functions that are faster in it
 (`dmmcheck.models.layout`). A ratio is the processor time of a pass with channels last over that of the same pass with
 images as they are, each the least of several that take turns. Below 1, channels last is faster.
 """
@@ -31,13 +31,13 @@ LAYOUTS = (torch.preserve_format, torch.channels_last)
 
 
 def strided() -> nn.Module:
-    """Strided convolutions without pooling or normalisation."""
+    """A CNN of strided convolutions, without pooling or normalisation."""
     first = [nn.Conv2d(1, 16, 4, stride=2, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 4, stride=2, padding=1), nn.ReLU()]
     return nn.Sequential(*first, nn.Flatten(), nn.Linear(32 * 49, 100), nn.ReLU(), nn.Linear(100, 10))
 
 
 def depthwise() -> nn.Module:
-    """Four blocks of a depthwise and a pointwise convolution with batch norm, as in MobileNet."""
+    """A CNN of four blocks, each a depthwise and a pointwise convolution with batch norm, as in MobileNet."""
     layers: list[nn.Module] = [nn.Conv2d(3, 32, 3, padding=1)]
     for _ in range(4):
         layers += [nn.Conv2d(32, 32, 3, padding=1, groups=32), nn.BatchNorm2d(32), nn.ReLU6()]
@@ -46,7 +46,7 @@ def depthwise() -> nn.Module:
 
 
 def grouped() -> nn.Module:
-    """Two convolutions with group norm and average pooling."""
+    """A CNN of two convolutions with group norm, and average pooling."""
     first = [nn.Conv2d(3, 32, 3, padding=1), nn.GroupNorm(8, 32), nn.SiLU()]
     second = [nn.Conv2d(32, 32, 3, padding=1), nn.GroupNorm(8, 32), nn.SiLU(), nn.AvgPool2d(4)]
     return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(32 * 64, 10))
@@ -98,7 +98,7 @@ def row(name: str, batches: tuple[int, ...], turns: int) -> dict[str, str]:
     chosen = adapt(model, images)
     assert isinstance(chosen, TorchClassifier)
     both = [replace(chosen, layout=layout) for layout in LAYOUTS]
-    cells = {"network": name, "a run computes it": "channels last" if chosen.layout == LAYOUTS[1] else "as it is"}
+    cells = {"network": name, "layout in a run": "channels last" if chosen.layout == LAYOUTS[1] else "as given"}
     for kind in (forward, gradient):
         for n in batches:
             x = images[:n].flatten(1)

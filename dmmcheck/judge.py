@@ -333,7 +333,7 @@ def _is_hopeless(finding: Finding, alpha: float, most: int) -> bool:
 
 
 def _per_input(evidence: Evidence, view: View) -> tuple[float, ...]:
-    """Return the values, if there is one for each input in view; else ()."""
+    """Return the values of the evidence where each input of the view has one, else an empty tuple."""
     is_aligned = evidence.unit == "input" and len(evidence.values) == view.n
     return tuple(evidence.values.tolist()) if is_aligned else ()
 

@@ -483,7 +483,7 @@ def test_a_verdict_stays_that_of_the_look_at_which_it_was_clear():
 
 @pytest.fixture(scope="module")
 def seen():
-    """The measurement of a subject of 128 inputs, which tests of own statistics share."""
+    """The measurement of a subject of 128 inputs, shared by all tests that declare a statistic."""
     return Run(views.subject(samples=128), Settings(samples=128)).measure
 
 
@@ -692,7 +692,7 @@ def test_99_draws_are_enough_for_a_level_above_one_in_100(seen, last, are_too_fe
     [("less", 0.0, False), ("less", 0.5, True), ("greater", math.inf, False), ("greater", 100.0, True)],
 )
 def test_a_ratio_of_zero_or_infinity_has_no_tail_beyond_the_ranks(seen, direction, value, has_tail):
-    """A tail is fitted to logarithms. The level is half of the smallest p-value by rank."""
+    """The level asks for a p-value below those of ranks. A tail is fitted to logarithms, which must be finite."""
     finding = among_searched_draws(seen, value, last=0.005, direction=direction, unit="ratio")
     assert ("99 draws cannot show p < 0.01, alpha here is 0.005" in finding.reason) == (not has_tail)
 

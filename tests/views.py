@@ -44,6 +44,14 @@ def network(seed: int = 0, scale: float = 1.0, classes: int = CLASSES) -> nn.Mod
     return model.eval()
 
 
+def pooling_network() -> nn.Module:
+    """A CNN with maximum pooling and random weights, whose logits depend on the memory layout by rounding."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pooled = nn.Sequential(nn.Conv2d(1, 32, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 5), nn.MaxPool2d(2))
+        return nn.Sequential(pooled, nn.Flatten(), nn.Linear(1024, 10)).eval()
+
+
 def subject(
     *, seed: int = 0, samples: int = 48, manifold: object = None, classes: int = CLASSES, **more: object
 ) -> Subject:

@@ -302,7 +302,7 @@ class View:
         return _floats(torch.where(none, torch.inf, distance)), nearest
 
     def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
-        """Return the target classes, and the crossings of all inputs into each of them, found with less effort."""
+        """Return the target classes, and the crossings of all inputs into each; their searches have less effort."""
         classes, found = self.measurement.targeted(self.n, arm)
         for label in classes:
             self._note_blocks(("targeted", arm, label))

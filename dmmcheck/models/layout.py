@@ -1,4 +1,4 @@
-"""The memory layout in which a network on the processor computes fastest, found by one call of the network."""
+"""Whether a convolutional network on the CPU computes faster with channels last in memory, by one call of it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ ROUNDING = 1e-4  # relative difference of outputs that the order of a network's 
 
 
 def may_gain(forward: Callable[..., Any], inputs: Tensor) -> bool:
-    """Return whether inputs ``(n, *input_shape)`` could be computed faster in another layout.
+    """Return whether a function could compute inputs ``(n, *input_shape)`` faster with channels last in memory.
 
-    They can be where they are images, and a module with convolutions computes them in float32 on the processor.
+    It can where the inputs are images, and a module with convolutions computes them in float32 on the CPU.
     """
     module = module_of(forward)
     is_precise = inputs.dtype == torch.float32 and inputs.device.type == "cpu"
@@ -47,7 +47,7 @@ class FasterCalls(TorchFunctionMode):
 
     @property
     def are_faster(self) -> bool:
-        """Whether it calls functions that are faster for images in this layout, with such images, and none slower."""
+        """Whether the network calls functions that are faster with channels last, on such images, and none slower."""
         return self._gains and not self._loses
 
     def __torch_function__(

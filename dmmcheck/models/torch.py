@@ -88,7 +88,7 @@ class TorchClassifier:
         return named if isinstance(named, str) else type(module).__name__
 
     def logits(self, x: Tensor) -> Tensor:
-        """Return the logits (n, C) of flat inputs (n, D); differentiable in x, of which the model gets a copy."""
+        """Return the logits (n, C) of flat inputs (n, D), differentiable in x; the model gets a copy of the inputs."""
         inputs = x.reshape(-1, *self.input_shape).clone(memory_format=self.layout)
         with users_state(self.forward):
             output = self.forward(inputs)
@@ -125,8 +125,8 @@ def adapt(model: Any, x: Tensor, *, role: str = UNDER_TEST, bounds: tuple[float,
     If these outputs could be probabilities, a second pass over points far from the inputs decides: they are read as
     probabilities if the outputs there could be probabilities too.
 
-    A convolutional module on the processor is called once before, with a gradient, on two inputs with channels last in
-    memory. It gets all inputs in this layout if it has layers that are faster there (maximum pooling, batch
+    A convolutional module on the CPU is called once before, with a gradient, on two inputs with channels last in
+    memory. It gets all inputs in this layout if it has layers that are faster in it (maximum pooling, batch
     normalisation) and its outputs are the same but for rounding.
 
     Args:
@@ -194,7 +194,7 @@ def probe(draft: Classifier, inputs: Tensor) -> Tensor:
 
 
 class _Faster(NamedTuple):
-    """A classifier that is faster in its layout, and its logits (n, C) at the first inputs."""
+    """A classifier that gets images with channels last, which is faster, and its outputs at the first inputs."""
 
     classifier: TorchClassifier
     output: Tensor

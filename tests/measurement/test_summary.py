@@ -11,8 +11,9 @@ import torch
 import views
 from torch import nn
 
-from dmmcheck import worlds
+from dmmcheck import Subject, worlds
 from dmmcheck.config.settings import Settings
+from dmmcheck.manifolds import PCA
 from dmmcheck.measurement.summary import distances_of, summarise_distances, summarise_subject, versions
 from dmmcheck.run import Run
 
@@ -70,6 +71,19 @@ def test_the_hash_of_a_function_is_that_of_its_logits():
         for model in (network.forward, lambda x: network(x) + 0, lambda x: 2 * network(x))
     ]
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def test_the_hash_of_a_function_does_not_depend_on_the_memory_layout_of_images():
+    x = torch.rand((16, 1, 28, 28), generator=torch.Generator().manual_seed(0))
+    network = views.pooling_network()
+    with torch.no_grad():
+        y = network(x).argmax(1)
+    subject = Subject(model=network.forward, x=x, y=y, manifold=PCA(dim=2).fit(x))
+    assert Run(subject, Settings()).measure.classifier.layout == torch.channels_last
+    hashes = [
+        summary(replace(subject, model=model)).model_hash for model in (network.forward, lambda x: network(x) + 0)
+    ]
+    assert hashes[0] == hashes[1]
 
 
 def test_weights_of_any_dtype_have_a_hash():

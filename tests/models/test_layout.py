@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import views
 from torch import nn
 from torch.nn import functional as F
 
@@ -189,10 +190,7 @@ def test_a_network_that_keeps_an_activation_can_still_be_copied():
 
 def test_the_logits_that_tell_networks_apart_are_those_of_a_function_of_the_network():
     x = torch.rand((20, 1, 28, 28), generator=torch.Generator().manual_seed(0))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        pooled = nn.Sequential(nn.Conv2d(1, 32, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(32, 64, 5), nn.MaxPool2d(2))
-        model = nn.Sequential(pooled, nn.Flatten(), nn.Linear(1024, 10)).eval()
+    model = views.pooling_network()
     module, function = adapt(model, x), adapt(lambda z: 1 * model(z), x)
     assert (module.layout, function.layout) == (torch.channels_last, torch.preserve_format)
     assert torch.equal(first_logits(module, x.flatten(1)), first_logits(function, x.flatten(1)))
