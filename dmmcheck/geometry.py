@@ -72,10 +72,13 @@ def tangent_cosines(v: Tensor, w: Tensor, basis: Tensor) -> Tensor:
         w: Other vectors (n, D).
         basis: Orthonormal columns, (D, k) shared by all points or (n, D, k).
     """
-    at_points = torch.cat([v, unit_vectors(w)[None]]).transpose(0, 1)
-    c = at_points @ basis if basis.ndim == 2 else torch.bmm(at_points, basis)
-    cosines: Tensor = (unit_vectors(c[:, :-1]) * c[:, -1:]).sum(2)
-    return cosines.T
+    w = unit_vectors(w)
+    if basis.ndim == 2:
+        c, of_w = v @ basis, w @ basis
+    else:  # in one product, since the bases are larger than the vectors
+        together = torch.bmm(torch.cat([v, w[None]]).transpose(0, 1), basis).transpose(0, 1)
+        c, of_w = together[:-1], together[-1]
+    return (unit_vectors(c) * of_w).sum(2)
 
 
 def orthonormal_residual(basis: Tensor) -> float:

@@ -16,9 +16,9 @@ from dmmcheck.manifolds.fields import fingerprint
 from dmmcheck.manifolds.protected import protected
 from dmmcheck.measurement.measure import Measure
 from dmmcheck.measurement.sample import predict
+from dmmcheck.measurement.trainings import first_logits
 from dmmcheck.measurement.view import View
-from dmmcheck.models.base import ambient_dim, called, evaluating
-from dmmcheck.models.torch import in_given_layout
+from dmmcheck.models.base import ambient_dim
 from dmmcheck.report.model import DistanceSummary, ManifoldSummary, SubjectSummary, TrainingStep
 from dmmcheck.subject import Subject
 
@@ -97,9 +97,7 @@ def _model_hash(measure: Measure) -> str:
         weights = {name: value for name, value in forward.state_dict().items() if isinstance(value, torch.Tensor)}
         parts = [part for name, value in weights.items() for part in (name.encode(), _bytes(value))]
         return _digest(*parts)
-    classifier = in_given_layout(measure.classifier)
-    with evaluating(classifier), torch.no_grad():
-        return _digest(called(classifier, measure.sample.x[:8]).cpu().numpy().tobytes())
+    return _digest(first_logits(measure.classifier, measure.sample.x).cpu().numpy().tobytes())
 
 
 def _bytes(value: torch.Tensor) -> bytes:

@@ -208,7 +208,7 @@ def _with_channels_last(draft: TorchClassifier, inputs: Tensor) -> _Faster | Non
     if not may_gain(draft.forward, inputs.reshape(-1, *draft.input_shape)):
         return None
     last = replace(draft, layout=torch.channels_last)
-    leaf = torch.cat([inputs, inputs])[: max(2, len(inputs))].requires_grad_()
+    leaf = torch.cat([inputs, inputs])[:2].requires_grad_()
     try:
         with FasterCalls() as calls:
             output = probe(last, leaf)
