@@ -88,12 +88,13 @@ def network() -> nn.Module:
     """The network under test."""
     x, y = train_split()
     generator = torch.Generator().manual_seed(0)
-    model = untrained(0)
+    model = untrained(0).to(memory_format=torch.channels_last)  # maximum pooling takes less time so
     optimiser = torch.optim.Adam(model.parameters(), lr=RATE)
     for epoch in range(EPOCHS):
         batches = torch.randperm(len(x), generator=generator).split(BATCH)
         for number, index in enumerate(batches, 1):
-            loss = F.cross_entropy(model(x[index]), y[index])
+            images = x[index].contiguous(memory_format=torch.channels_last)
+            loss = F.cross_entropy(model(images), y[index])
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
