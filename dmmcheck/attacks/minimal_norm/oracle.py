@@ -308,7 +308,7 @@ class MarginOracle:
         model is never called there: its margin is that of the input, which is no label change.
         """
         most = min(self.farthest_entry, torch.finfo(delta.dtype).max)
-        within = torch.linalg.vector_norm(delta, ord=torch.inf, dim=1) <= most
+        within = delta.abs().amax(1) <= most  # a norm of order inf takes ten times as long
         if may_have(~within):
             delta = torch.where(within[:, None], delta, 0.0)
         return x + delta if self.bounds is None else (x + delta).clamp(*self.bounds)
