@@ -354,6 +354,12 @@ class Run:
             CheckError: The code of a check, control or gate raised, or returned the wrong type.
             DmmError: The subject cannot be measured.
         """
+        found = self._charged(planned)
+        self._findings_cost = self._findings_cost.plus(found.cost)
+        return found
+
+    def _charged(self, planned: Planned) -> Finding:
+        """Decide one test, and charge it, without a place in the costs of the report."""
         before, shared = self._meter.total, self._shared_cost
         if self._forecast is not None:
             self._forecast.begin(planned.id, before.gradient_evaluations)
@@ -365,7 +371,6 @@ class Run:
                     raise
                 found = self._open_draft(planned, str(error))
             cost = self._meter.total.minus(before).minus(self._shared_cost.minus(shared))
-        self._findings_cost = self._findings_cost.plus(cost)
         if self._forecast is not None:
             self._forecast.end(planned.id, self._meter.total.gradient_evaluations)
         return replace(found, cost=cost)
@@ -508,7 +513,7 @@ class Run:
         search as sufficient: what is measured then is what the finding needs in most runs.
         """
         if self.measure.is_known(SOUNDNESS_KEY) or set(planned.test.needs) & {"pair", "pairs"}:
-            self.finding(planned)
+            self._charged(planned)  # the report decides it again, and has its finding and cost from then
             return
         settings = self.settings.checks.get(planned.check.id, CheckSettings())
         alpha = self.gating_alpha if planned.gating else self.settings.alpha

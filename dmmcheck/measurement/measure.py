@@ -263,10 +263,10 @@ class Measure:
             other = self._of(
                 name, self.classifier, replace(self.sample, x=x, y=y), TangentField(self.field.manifold, x)
             )
+            other.steps, other.pairs, other._whole = self.steps, self.pairs, (self, inputs)
             found = self.crossings(inputs.stop, "free")
             kept = Crossing(**{part.name: getattr(found, part.name)[inputs] for part in fields(Crossing)})
             other.cached_blocks(other.crossing_keys("free", BUILTIN)[-1], len(x), lambda rows: (kept, 0))
-            other.steps, other.pairs, other._whole = self.steps, self.pairs, (self, inputs)
             self._others[name] = other
         return self._others[name]
 
@@ -401,12 +401,16 @@ class Measure:
             return ""
 
     def _dependencies(self) -> tuple[object, ...]:
-        """Return what every measurement depends on: model, manifold, examples, settings, and a few answers of these."""
+        """Return what every measurement depends on: model, manifold, examples, settings, and a few answers of these.
+
+        A draw of a control at a part of the inputs can give these the tangent spaces of any input of the whole.
+        """
         classifier, x = self.classifier, self.sample.x[:8]
         with evaluating(classifier), torch.no_grad():
             answers = (called(classifier, x), fingerprint(self.field, x), self.field.manifold.project_point(x))
         settings = (self.seed, self.effort, self.queries, self._joint, self.target_classes())
-        return classifier, self.field.manifold, self.examples.x, self.examples.y, settings, answers
+        whole = None if self._whole is None else (self._whole[0].sample.x, self._whole[0].sample.y)
+        return classifier, self.field.manifold, self.examples.x, self.examples.y, settings, answers, whole
 
     def cost(self, key: tuple[object, ...], n: int) -> Cost:
         """Return the cost of the cached blocks of a key that cover the first n inputs."""

@@ -77,3 +77,14 @@ def test_a_finding_that_was_decided_before_costs_no_gradients(finished):
     controlled = next(one for one in findings if one.tier == "controlled" and one.cost.gradient_evaluations > 0)
     planned = next(one for one in session.planned if one.id == controlled.id)
     assert session.finding(planned).cost.gradient_evaluations == 0
+
+
+def test_costs_add_up_where_this_process_measured_a_test_ahead():
+    world = worlds.sphere(ambient_dim=12, dim=3, samples=24, seed=0)
+    session = Run(world.subject, Settings(gate=("stated",), effort="quick"))
+    asked = [planned for planned in session.planned if planned.check.id == "on-manifold-distance"][:2]
+    assert session.soundness
+    session.measure_shard(asked[0].id)
+    report = session.report([session.finding(planned) for planned in asked])
+    assert counts(summed(one.cost for one in report.findings).plus(report.cost.shared)) == counts(report.cost.total)
+    assert min(*counts(report.cost.shared), report.cost.shared.seconds) > 0

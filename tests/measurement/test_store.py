@@ -25,7 +25,7 @@ from dmmcheck.attacks.base import Crossing
 from dmmcheck.checks.energy import off_manifold_energy
 from dmmcheck.config.settings import Settings
 from dmmcheck.inference.cost import Cost
-from dmmcheck.manifolds import PCA
+from dmmcheck.manifolds import PCA, LocalPCA
 from dmmcheck.measurement import nulls
 from dmmcheck.measurement.address import UnaddressableError, address_of
 from dmmcheck.measurement.packing import pack, unpack
@@ -322,6 +322,16 @@ def test_draws_that_were_searched_together_are_read_from_the_store(tmp_path):
     ]
     probe = 2 * 32  # of the model's speed
     assert again.cost.total.gradient_evaluations == probe < first.cost.total.gradient_evaluations
+
+
+@pytest.mark.usefixtures("few_gates")
+def test_draws_that_permute_all_inputs_are_searched_anew_where_there_are_other_inputs(tmp_path):
+    """A draw is searched at some of the inputs, and gives each of them the tangent space of any of the inputs."""
+    settings = {"checks": ["on-manifold-distance"], "tiers": ["controlled"], "effort": "quick"}
+    local = replace(subject(), manifold=LocalPCA(dim=3).fit(subject().x))
+    dmmcheck.run(local, cache=str(tmp_path), samples=32, **settings)
+    again, anew = (dmmcheck.run(local, cache=cache, samples=48, **settings) for cache in (str(tmp_path), "off"))
+    assert untimed(again) == untimed(anew)
 
 
 @pytest.mark.parametrize(("own", "again"), [(True, 0), (False, 12)], ids=["own model", "other models"])
