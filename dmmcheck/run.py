@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
@@ -177,7 +178,7 @@ class Run:
         self.planned = self._settled(self.subject.provides)
         refuse_idle_expectations(self.planned, settings, self.subject.provides)
         if store is None and isinstance(settings.cache, str):
-            store = Store(self._root / settings.cache)
+            store = Store(_folder(self._root / settings.cache))
         self._store = store
         self._folder = None if session or settings.jobs == 1 else TemporaryDirectory(prefix="dmmcheck-")
         self._session = session if self._folder is None else Store(Path(self._folder.name), limit=SESSION_LIMIT)
@@ -827,6 +828,20 @@ def _version() -> str:
     import dmmcheck  # noqa: PLC0415  # the package imports this module lazily
 
     return dmmcheck.__version__
+
+
+def _folder(path: Path) -> Path:
+    """Return the folder of the setting ``cache``, which need not be there yet.
+
+    Raises:
+        ConfigError: It is a file, or lies below one.
+    """
+    there = next(
+        part for part in (path, *path.absolute().parents) if os.path.exists(part)
+    )  # no error where it is hidden
+    if os.path.isdir(there):
+        return path
+    raise ConfigError(f"cache is {str(path)!r}, but {there} is no folder; name a folder, or set cache to off")
 
 
 def read_baseline(path: Path) -> Report:

@@ -410,7 +410,7 @@ class Measure:
             answers = (called(classifier, x), fingerprint(self.field, x), self.field.manifold.project_point(x))
         settings = (self.seed, self.effort, self.queries, self._joint, self.target_classes())
         whole = None if self._whole is None else (self._whole[0].sample.x, self._whole[0].sample.y)
-        return classifier, self.field.manifold, self.examples.x, self.examples.y, settings, answers, whole
+        return classifier, self.field.manifold, self.examples.x, self.examples.y, whole, settings, answers
 
     def cost(self, key: tuple[object, ...], n: int) -> Cost:
         """Return the cost of the cached blocks of a key that cover the first n inputs."""

@@ -35,7 +35,6 @@ class Store:
     Attributes:
         read: How many measurements were read.
         written: How many were measured and written.
-        damaged: How many files had other bytes than were written; these are measured anew.
         error: Why the last measurement could not be written or read; "" where all could.
         refused: Why measurements have no address, each reason once.
 
@@ -49,7 +48,8 @@ class Store:
 
     def __init__(self, folder: Path, *, limit: int = LIMIT) -> None:
         self.folder, self.limit = folder, limit
-        self.read = self.written = self.damaged = 0
+        self.read = self.written = 0
+        self._damaged: set[str] = set()
         self.error = ""
         self.refused: dict[str, None] = {}
         self._bytes: int | None = None
@@ -74,6 +74,11 @@ class Store:
                     return result, evaluations
         self.read += 1
         return unpack(content, device), 0  # type: ignore[return-value]
+
+    @property
+    def damaged(self) -> int:
+        """How many files had other bytes than were written; these are measured anew."""
+        return len(self._damaged)
 
     def holds(self, address: str) -> bool:
         """Return whether there is an entry, without reading it."""
@@ -119,7 +124,7 @@ class Store:
             return None
         start = len(MAGIC) + DIGEST
         if found[: len(MAGIC)] != MAGIC or found[len(MAGIC) : start] != _checksum(address, found[start:]):
-            self.damaged += 1
+            self._damaged.add(address)
             return None
         try:
             os.utime(path)

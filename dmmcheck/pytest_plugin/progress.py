@@ -11,6 +11,7 @@ import pytest
 from dmmcheck.errors.text import harmless
 
 PAUSE = 10.0  # seconds between two lines where the output is not a terminal, since lines there cannot be replaced
+END = 32  # characters at the end of a line that are kept where it is cut: the share that is done and the time left
 
 PROGRESS_LINE = pytest.StashKey["ProgressLine"]()
 
@@ -32,8 +33,11 @@ class ProgressLine:
         if self._silent or self._writer is None or not (self._writer.hasmarkup or now - self._last >= PAUSE):
             return
         self._last = now
+        text = harmless(f"dmmcheck: {line}")
+        if self._writer.hasmarkup:
+            text = _cut(text, self._writer.fullwidth - 1)
         with self._capture.global_and_fixture_disabled() if self._capture else nullcontext():
-            self._write(self._writer, harmless(f"dmmcheck: {line}"))
+            self._write(self._writer, text)
 
     def keep(self, line: str) -> None:
         """Show a line that no later line replaces or leaves out."""
@@ -63,6 +67,14 @@ class ProgressLine:
             self._reporter.write_fspath_result(nodeid, "")
         else:
             self._writer.line()
+
+
+def _cut(line: str, width: int) -> str:
+    """Return a line that fits a width, since no later line could replace a second row; it is cut before its end."""
+    if len(line) <= width:
+        return line
+    end = min(END, width // 2)
+    return f"{line[: max(0, width - end - 3)]}...{line[len(line) - end :]}"
 
 
 def progress_line(config: pytest.Config) -> ProgressLine:

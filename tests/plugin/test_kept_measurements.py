@@ -67,6 +67,16 @@ def test_a_folder_of_the_settings_starts_from_the_root(kept):
     assert list((kept.path / "kept/here").glob("??/*.dmm"))
 
 
+@pytest.mark.parametrize("below", ["", "/deeper"], ids=["file", "below a file"])
+def test_a_cache_that_is_a_file_is_one_error_and_the_file_stays(kept, below):
+    file = kept.makefile(".txt", taken="mine")
+    result = kept.runpytest_inprocess(*ONE, f"--dmm-cache={file.name}{below}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR, printed(result)
+    assert f"{file} is no folder; name a folder, or set cache to off" in printed(result)
+    assert "Traceback" not in printed(result)
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
 @pytest.mark.parametrize("options", [(), ("--dmm-cache", "kept")], ids=["cache of pytest", "folder"])
 def test_a_project_that_cannot_be_written_to_is_tested_and_nothing_is_kept(kept, read_only, options):
     """Such as a checkout that is mounted read-only in a container."""

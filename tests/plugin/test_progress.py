@@ -14,7 +14,7 @@ class Screen:
     """A reporter and its writer, as far as progress uses them, that keep what is written."""
 
     def __init__(self, terminal: bool, verbosity: int = 0) -> None:
-        self.hasmarkup, self.text = terminal, ""
+        self.hasmarkup, self.text, self.fullwidth = terminal, "", 80
         self.showfspath, self.showlongtestinfo = verbosity >= 0, verbosity > 0
         self.in_a_line = True
 
@@ -73,6 +73,19 @@ def test_in_a_file_the_first_line_comes_at_once_and_then_one_every_ten_seconds(c
 
 def test_on_a_terminal_each_line_replaces_the_one_before(clock):
     assert written(Screen(terminal=True), clock, [0, 1, 2]) == "a.py .\ndmmcheck: at 2\na.py "
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+@pytest.mark.usefixtures("clock")
+def test_on_a_terminal_a_line_is_one_row_and_keeps_its_end(width):
+    screen = Screen(terminal=True)
+    screen.fullwidth = width
+    line = "off-manifold-energy-stated-builtin: estimates of other dimensions, 5% done, about 48 s left"
+    progress.progress_line(Config(screen))(line)
+    row = screen.text.strip()
+    assert len(row) <= width - 1
+    assert (row == f"dmmcheck: {line}") == (width == 200)
+    assert row.endswith("5% done, about 48 s left" if width >= 80 else " s left")
 
 
 @pytest.mark.parametrize(("verbosity", "end"), [(-1, "\n"), (0, "\na.py "), (1, "")])
