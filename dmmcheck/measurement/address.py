@@ -180,7 +180,7 @@ class _Hasher:
         self._add_class(type(value))
         if isinstance(value, nn.Module):
             self.add({name: part for name, part in value.__dict__.items() if name != "training"})
-        elif _pickles_itself(value) or not hasattr(value, "__dict__"):
+        elif _pickles_itself(value) or _has_slots(value) or not hasattr(value, "__dict__"):
             self.add(_reduced(value))
         else:
             self.add(value.__dict__)
@@ -190,6 +190,11 @@ def _pickles_itself(value: Any) -> bool:
     """Return whether a value's class defines how it is pickled, as classes with data outside of Python do."""
     own = {"__getstate__", "__reduce__", "__reduce_ex__"}
     return any(own & set(vars(base)) for base in type(value).__mro__[:-1])
+
+
+def _has_slots(value: Any) -> bool:
+    """Return whether a class of the value keeps attributes outside of the dictionary of attributes."""
+    return any(vars(base).get("__slots__") for base in type(value).__mro__)
 
 
 def _reduced(value: Any) -> list[Any]:

@@ -34,5 +34,20 @@ def test_an_object_that_cannot_be_pickled_has_no_address():
         address_of(one for one in ())
 
 
+class Slots:
+    __slots__ = ("directions",)
+
+
+class Kept(Slots):
+    """Has attributes of its own, beside the slot of its base class."""
+
+    def __init__(self, directions):
+        self.directions, self.name = directions, "kept"
+
+
+def test_attributes_in_slots_of_a_base_class_are_part_of_the_address():
+    assert address_of(Kept(1)) == address_of(Kept(1)) != address_of(Kept(2))
+
+
 def test_objects_without_attributes_have_the_address_of_what_is_pickled():
     assert address_of(range(3)) == address_of(range(3)) != address_of(range(4))
