@@ -836,10 +836,9 @@ def _folder(path: Path) -> Path:
     Raises:
         ConfigError: It is a file, or lies below one.
     """
-    there = next(
-        part for part in (path, *path.absolute().parents) if os.path.exists(part)
-    )  # no error where it is hidden
-    if os.path.isdir(there):
+    parts = (path, *path.absolute().parents)
+    there = next((part for part in parts if os.path.exists(part)), path)  # unlike Path.exists, this never raises
+    if os.path.isdir(there) or not os.path.exists(there):
         return path
     raise ConfigError(f"cache is {str(path)!r}, but {there} is no folder; name a folder, or set cache to off")
 
