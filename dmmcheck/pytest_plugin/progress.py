@@ -11,7 +11,7 @@ import pytest
 from dmmcheck.errors.text import harmless
 
 PAUSE = 10.0  # seconds between two lines where the output is not a terminal, since lines there cannot be replaced
-END = 32  # characters at the end of a line that are kept where it is cut: the share that is done and the time left
+END = 48  # characters at the end of a line that are kept where it is cut: what is measured, how much, and the time left
 
 PROGRESS_LINE = pytest.StashKey["ProgressLine"]()
 
@@ -73,7 +73,7 @@ def _cut(line: str, width: int) -> str:
     """Return a line that fits a width, since no later line could replace a second row; it is cut before its end."""
     if len(line) <= width:
         return line
-    end = min(END, width // 2)
+    end = min(END, 2 * width // 3)
     return f"{line[: max(0, width - end - 3)]}...{line[len(line) - end :]}"
 
 

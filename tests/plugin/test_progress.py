@@ -80,12 +80,12 @@ def test_on_a_terminal_each_line_replaces_the_one_before(clock):
 def test_on_a_terminal_a_line_is_one_row_and_keeps_its_end(width):
     screen = Screen(terminal=True)
     screen.fullwidth = width
-    line = "off-manifold-energy-stated-builtin: estimates of other dimensions, 5% done, about 48 s left"
+    line = "off-manifold-energy-stated-builtin: draws of controls, 5% done, about 48 s left"
     progress.progress_line(Config(screen))(line)
     row = screen.text.strip()
     assert len(row) <= width - 1
     assert (row == f"dmmcheck: {line}") == (width == 200)
-    assert row.endswith("5% done, about 48 s left" if width >= 80 else " s left")
+    assert row.endswith("draws of controls, 5% done, about 48 s left" if width >= 80 else " s left")
 
 
 @pytest.mark.parametrize(("verbosity", "end"), [(-1, "\n"), (0, "\na.py "), (1, "")])
