@@ -82,7 +82,7 @@ def _joined(cluster: str, progress: Callable[[str], None]) -> Iterator[None]:
         raise ConfigError(
             f"jobs is {cluster!r}, and this cluster cannot be used ({told(error)}); "
             "correct the address, or set a number"
-        ) from error
+        ) from None  # the tracebacks of these packages are hundreds of lines about their own connections
     try:
         with joblib.parallel_config(kind):
             yield

@@ -242,8 +242,10 @@ def test_a_cluster_that_cannot_be_used_is_one_clear_error(measured, monkeypatch,
     with pytest.raises(ConfigError, match=rf"{package} is not installed; pip install 'dmmcheck\[{kind}\]'"):
         measured(jobs=f"{kind}:2")
     monkeypatch.setitem(sys.modules, package, types.ModuleType(package))  # without what is called
-    with pytest.raises(ConfigError, match=r"this cluster cannot be used .*; correct the address, or set a number"):
+    words = r"this cluster cannot be used .*; correct the address, or set a number"
+    with pytest.raises(ConfigError, match=words) as caught:
         measured(jobs=f"{kind}:2")
+    assert caught.value.__cause__ is None  # pytest would show the traceback of the package
 
 
 def test_what_other_processes_spent_is_charged_by_its_shares_of_the_time():
