@@ -178,7 +178,7 @@ class Run:
         self.planned = self._settled(self.subject.provides)
         refuse_idle_expectations(self.planned, settings, self.subject.provides)
         if store is None and isinstance(settings.cache, str):
-            store = Store(_folder(self._root / settings.cache))
+            store = Store(_cache_folder(self._root / settings.cache))
         self._store = store
         self._folder = None if session or settings.jobs == 1 else TemporaryDirectory(prefix="dmmcheck-")
         self._session = session if self._folder is None else Store(Path(self._folder.name), limit=SESSION_LIMIT)
@@ -830,15 +830,15 @@ def _version() -> str:
     return dmmcheck.__version__
 
 
-def _folder(path: Path) -> Path:
+def _cache_folder(path: Path) -> Path:
     """Return the folder of the setting ``cache``, which need not be there yet.
 
     Raises:
         ConfigError: It is a file, or lies below one.
     """
     parts = (path, *path.absolute().parents)
-    there = next((part for part in parts if os.path.exists(part)), path)  # unlike Path.exists, this never raises
-    if os.path.isdir(there) or not os.path.exists(there):
+    there = next((part for part in parts if os.path.exists(part)), None)  # unlike Path.exists, this never raises
+    if there is None or os.path.isdir(there):
         return path
     raise ConfigError(f"cache is {str(path)!r}, but {there} is no folder; name a folder, or set cache to off")
 

@@ -322,7 +322,7 @@ def _folder_or_not(value: Any) -> bool | str:
         return value
     if not isinstance(value, str) or not value.strip():
         raise ValueError('true, false, or a folder, e.g. ".dmmcheck"')
-    return text(value)
+    return {"on": True, "true": True, "off": False, "false": False}.get(value.lower(), text(value))
 
 
 def _jobs(value: Any) -> int | str:
@@ -337,10 +337,6 @@ def _jobs(value: Any) -> int | str:
 
 def _number_or_text(text: str) -> int | str:
     return int(text) if text.isdigit() else text
-
-
-def _folder_text(text: str) -> bool | str:
-    return {"on": True, "true": True, "off": False, "false": False}.get(text.lower(), text)
 
 
 def _one_of(*words: str) -> Callable[[Any], str]:
@@ -596,7 +592,7 @@ _JUDGING = (
     Key(
         name="cache",
         read=_folder_or_not,
-        parse=_folder_text,
+        parse=_same,
         metavar="DIR|off",
         help="where measurements are kept for later runs: a folder, off, or on for pytest's cache (on)",
         examples=(True, ".dmmcheck"),

@@ -88,7 +88,7 @@ def network() -> nn.Module:
     """The network under test."""
     x, y = train_split()
     generator = torch.Generator().manual_seed(0)
-    model = untrained(0).to(memory_format=torch.channels_last)  # maximum pooling takes less time so
+    model = untrained(0).to(memory_format=torch.channels_last)  # maximum pooling is faster in this layout
     optimiser = torch.optim.Adam(model.parameters(), lr=RATE)
     for epoch in range(EPOCHS):
         batches = torch.randperm(len(x), generator=generator).split(BATCH)

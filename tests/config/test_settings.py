@@ -293,3 +293,9 @@ def test_values_are_converted_in_python_too():
 
 def test_a_value_is_shown_with_its_origin():
     assert str(Given("a:b", "--dmm-model")) == "'a:b' (--dmm-model)"
+
+
+@pytest.mark.parametrize(("word", "value"), [("off", False), ("Off", False), ("on", True), ("kept", "kept")])
+def test_the_words_of_the_option_cache_mean_the_same_in_files_and_in_python(tmp_path, word, value):
+    (tmp_path / "pyproject.toml").write_text(f'[tool.dmmcheck]\ncache = "{word}"\n', encoding="utf-8")
+    assert (load_config(tmp_path).settings.cache, Settings(cache=word).cache) == (value, value)

@@ -330,7 +330,7 @@ def test_draws_that_permute_all_inputs_are_searched_anew_where_there_are_other_i
     settings = {"checks": ["on-manifold-distance"], "tiers": ["controlled"], "effort": "quick"}
     local = replace(subject(), manifold=LocalPCA(dim=3).fit(subject().x))
     dmmcheck.run(local, cache=str(tmp_path), samples=32, **settings)
-    again, anew = (dmmcheck.run(local, cache=cache, samples=48, **settings) for cache in (str(tmp_path), "off"))
+    again, anew = (dmmcheck.run(local, cache=cache, samples=48, **settings) for cache in (str(tmp_path), False))
     assert untimed(again) == untimed(anew)
 
 
