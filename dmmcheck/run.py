@@ -62,6 +62,7 @@ T = TypeVar("T")
 
 SOUNDNESS_KEY = ("soundness",)  # of the items of a measurement, with which they are cached
 REPORT = "report"  # the part of the work that is the report's own
+LEAST_WORK = 0.1  # of the mean, for a part of the work that asks for few gradients: it takes time all the same
 
 
 def run(
@@ -377,24 +378,28 @@ class Run:
         return replace(found, cost=cost)
 
     @neutral_state()
-    def forecast(self, ids: Iterable[str]) -> None:
+    def forecast(self, ids: Iterable[str]) -> Forecast:
         """Show the expected cost of some tests, and from then on the share of the cost that is spent.
 
         Args:
             ids: Ids of the tests that are to be decided.
+
+        Returns:
+            The forecast that is shown.
         """
         wanted = set(ids)
         tests = [one for one in self.planned if one.id in wanted and not self._missing(one.test)]
         expected = self._expected(tests)
         with self._shared():
             forecast = Forecast(expected, seconds_per_gradient(self.measure), self._progress)
-        forecast.announce()
+        forecast.announce(self.settings.jobs if isinstance(self.settings.jobs, int) else 1)
 
         def update(part: str) -> None:
             spent = self._meter.total
             forecast.update(WHAT[part], spent.gradient_evaluations, spent.seconds)
 
         self._forecast, self._meter.watch = forecast, update
+        return forecast
 
     def _expected(self, tests: Iterable[Planned]) -> dict[str, int]:
         """Return the expected gradients of tests by id, and of the measurements that tests share by ""."""
@@ -473,8 +478,10 @@ class Run:
         finally:
             self._forecast, self._meter.watch = shown, watch
 
-    def _shards(self, wanted: Set[str]) -> list[str]:
+    def _shards(self, wanted: Set[str]) -> dict[str, float]:
         """Return what several processes can measure: soundness items, tests and report values, most expensive first.
+
+        Each has the gradients that are expected of it, or a small part of the mean where that is more.
 
         Tests that train networks are left out, since each process would train them again, and so are searches with
         Hypothesis, whose results depend on what it has found before.
@@ -493,7 +500,9 @@ class Run:
         tests.sort(key=lambda one: (-expected[one.id], not one.test.control))
         ids = [one.id for one in tests]
         ids.insert(len(ids) // 2, REPORT)  # long, though no test: at the end one process would measure it alone
-        return [SOUNDNESS, *ids]
+        mean = sum(expected.values()) / (1 + len(ids))
+        gradients = {SOUNDNESS: expected[""], **{id: expected.get(id, mean) for id in ids}}
+        return {id: max(count, LEAST_WORK * mean) for id, count in gradients.items()}
 
     @neutral_state()
     def measure_shard(self, shard: str) -> dict[str, Cost]:
@@ -623,6 +632,7 @@ class Run:
             shared=total.minus(self._findings_cost),
             parts=dict(self._meter.parts),
             store="; ".join(filter(None, (self._jobs_note, store))),
+            store_error="" if self._store is None else self._store.error,
         )
 
     @contextmanager

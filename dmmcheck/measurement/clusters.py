@@ -23,6 +23,7 @@ def measure_on_cluster(
     *,
     cluster: str,
     progress: Callable[[str], None],
+    count: Callable[[int], None],
 ) -> Iterator[Done]:
     """Measure shards on a cluster, and yield what each took, as the shards end.
 
@@ -34,6 +35,7 @@ def measure_on_cluster(
         shards: Names of the shards, those that take longest first.
         cluster: The cluster, as the setting `jobs` has it.
         progress: Called with a line of text where the cluster cannot be left.
+        count: Called with the number of shards that have ended, where the cluster yields their results at the end.
 
     Raises:
         ConfigError: The package of the cluster is not installed, or the cluster cannot be used.
@@ -41,7 +43,7 @@ def measure_on_cluster(
     left, lost = dict.fromkeys(shards), ""
     with _joined(cluster, progress):
         for _ in range(ATTEMPTS):
-            for one in _results(session, work, list(left)) if left else ():
+            for one in _results(session, work, list(left), count) if left else ():
                 if not one.shard:
                     lost = one.error
                     break
@@ -50,15 +52,27 @@ def measure_on_cluster(
     yield from (Done(shard, error=lost) for shard in left)
 
 
-def _results(session: str, content: np.ndarray[Any, Any], shards: Sequence[str]) -> Iterator[Done]:
-    """Yield what each shard took, as the shards end; the last has no name where a process was lost."""
+def _results(
+    session: str, content: np.ndarray[Any, Any], shards: Sequence[str], count: Callable[[int], None]
+) -> Iterator[Done]:
+    """Yield what each shard took, as the shards end; the last has no name where a process was lost.
+
+    A backend that returns a list has its shards counted as they end.
+    """
     import joblib  # noqa: PLC0415
+
+    class Counting(joblib.Parallel):  # type: ignore[misc]  # joblib has no types
+        """Calls `count` whenever a call has ended."""
+
+        def print_progress(self) -> None:
+            count(self.n_completed_tasks)
 
     calls = (joblib.delayed(measure_shard)(session, content, shard) for shard in shards)
     backend, _ = joblib.parallel.get_active_backend()
-    shown = "generator_unordered" if getattr(backend, "supports_return_generator", False) else "list"
+    yields = getattr(backend, "supports_return_generator", False)
+    parallel, shown = (joblib.Parallel, "generator_unordered") if yields else (Counting, "list")
     try:
-        yield from joblib.Parallel(batch_size=1, pre_dispatch="all", return_as=shown)(calls)
+        yield from parallel(batch_size=1, pre_dispatch="all", return_as=shown)(calls)
     except Exception as error:  # each backend has its own: a process was killed, or a cluster went away
         yield Done("", error=told(error).partition("\n")[0])
 

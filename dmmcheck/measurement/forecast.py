@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from dmmcheck.measurement.measure import Measure, margin_gradient
-from dmmcheck.report.wording import duration
+from dmmcheck.report.wording import duration, expectation
 
 PROBED = 256  # most inputs of the probe of the model's speed
 OVERHEAD = 2.0  # time of a search over that of its gradients: forward passes, projections and bookkeeping
@@ -22,18 +22,21 @@ class Forecast:
         expected: Expected gradients by id of the test, and of what all tests share under "".
         per_gradient: Seconds of a gradient, from a probe.
         show: Shows a line.
+
+    Attributes:
+        expected: The expected gradients, as they were given.
+        per_gradient: The seconds of a gradient, as they were given.
     """
 
     def __init__(self, expected: Mapping[str, int], per_gradient: float, show: Callable[[str], None]) -> None:
-        self._expected, self._per_gradient, self._show = dict(expected), per_gradient, show
+        self.expected, self.per_gradient = dict(expected), per_gradient
+        self._expected, self._show = dict(expected), show
         self._done: set[str] = set()
         self._test, self._before, self._last = "", 0, 0.0
 
-    def announce(self) -> None:
-        """Show the expected gradients and time of the whole run."""
-        whole = sum(self._expected.values())
-        pace = f"{1 / self._per_gradient:,.0f} a second" if self._per_gradient > 0 else "too fast to time"
-        self._show(f"about {whole:,} gradients expected, {duration(whole * self._per_gradient)} ({pace} on this model)")
+    def announce(self, processes: int = 1) -> None:
+        """Show the expected gradients and time of the whole run, which some processes share."""
+        self._show(expectation(sum(self.expected.values()), self.per_gradient, processes))
 
     def begin(self, test: str, gradients: int) -> None:
         """Note that a test begins, and how many gradients the run has taken so far."""
@@ -78,7 +81,7 @@ class Forecast:
         done = sum(self._expected.get(name, 0) for name in self._done) + spent
         later = sum(cost for name, cost in self._expected.items() if name not in self._done | running)
         left = later + max(in_hand - spent, UNFORESEEN * spent if running else 0)
-        pace = seconds / gradients if gradients > ENOUGH else self._per_gradient
+        pace = seconds / gradients if gradients > ENOUGH else self.per_gradient
         return (done / (done + left) if done + left else 1.0), left * pace
 
 

@@ -4,8 +4,9 @@ The modules in the order in which a run uses them: `options` adds the options, `
 chooses the tests, `old_reports` hides the reports of earlier runs, `collection_root` finds the file that the tests
 appear below, `items` makes the tests, `fixtures` finds what is under test, `session` measures and decides, `outcomes`
 turns a verdict into an outcome of pytest, and `makereport` sends the finding with pytest's report to the controlling
-process. There `results` keeps the findings, and `terminal_summary` prints the table, writes the reports and sets the
-exit status. `parametrize` does the same for test functions of the user.
+process. There `workers_progress` shows how much workers of pytest-xdist have done, `results` keeps the findings, and
+`terminal_summary` prints the table, writes the reports and sets the exit status. `parametrize` does the same for test
+functions of the user.
 
 Hooks import their modules when they are called: without ``--dmm`` nothing heavy is loaded. Those that pytest calls for
 each test are in `item_hooks`, and are taken away where no test is a check.
@@ -13,7 +14,6 @@ each test are in `item_hooks`, and are taken away where no test is a check.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from dmmcheck.pytest_plugin.old_reports import OldReports
     from dmmcheck.pytest_plugin.session import SubjectSession
     from dmmcheck.pytest_plugin.terminal_summary import RunSummary
+    from dmmcheck.pytest_plugin.workers_progress import WorkersProgress
 
 pytest_plugins = ("dmmcheck.pytest_plugin.item_hooks",)
 """pytest registers these modules with this one."""
@@ -126,17 +127,26 @@ class Recorder:
         self._texts: list[str] = []
         self._summary: RunSummary | None = None
         self._old: OldReports | None = None
-        self._start = time.monotonic()
+        self._workers: WorkersProgress | None = None
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the record that a test report carries."""
-        text = getattr(report, "dmmcheck_record", "")
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
+        """Keep the record that a test report carries, and show how much the workers of pytest-xdist have done."""
+        text, forecast = getattr(report, "dmmcheck_record", ""), getattr(report, "dmmcheck_forecast", "")
         if text:
             self._texts.append(text)
-            if self._config.getoption("numprocesses", None):  # workers of pytest-xdist have no terminal
-                from dmmcheck.pytest_plugin.progress import show_workers
+        if forecast:
+            from dmmcheck.pytest_plugin.workers_progress import WorkersProgress
 
-                show_workers(self._config, len(self._texts), self._start)
+            self._workers = self._workers or WorkersProgress(self._config)
+            self._workers.begin(forecast)
+        if not self._workers:
+            return (yield)
+        self._workers.close()
+        result = yield
+        if text:
+            self._workers.end(text)
+        return result
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:

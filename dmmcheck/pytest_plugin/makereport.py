@@ -13,10 +13,15 @@ from dmmcheck.pytest_plugin.items import CheckItem, ItemInfo, item_info
 from dmmcheck.pytest_plugin.options import rerun_command
 from dmmcheck.pytest_plugin.progress import progress_line
 from dmmcheck.pytest_plugin.results import TestRecord
+from dmmcheck.pytest_plugin.session import workers_of
+from dmmcheck.pytest_plugin.workers_progress import forecast_of
 from dmmcheck.report.model import Report
 
 UNUSABLE = pytest.StashKey[dict[str, str]]()
 """Messages of wrong settings and unusable subjects, by label of the subject, in the process where they were raised."""
+
+FORECAST_SENT = pytest.StashKey[set[str]]()
+"""Labels of the subjects whose expected cost this worker of pytest-xdist has sent."""
 
 
 def skip_if_unusable(item: pytest.Item) -> None:
@@ -37,7 +42,10 @@ def add_record(
         raised: What that phase raised, if anything.
     """
     info = item_info(item)
-    if info is None or (report.when == "setup" and report.passed):
+    if info is None:
+        return
+    if report.when == "setup" and report.passed:
+        _add_forecast(report, item.config, info)
         return
     is_own = isinstance(info.planned, DistanceTest)
     if report.when == "teardown":
@@ -67,6 +75,20 @@ def add_record(
         report=None if found is None else found.as_dict(),
     )
     vars(report)["dmmcheck_record"] = record.dump()
+
+
+def _add_forecast(report: pytest.TestReport, config: pytest.Config, info: ItemInfo) -> None:
+    """Add to the report of a test what its run is expected to cost, once for each worker of pytest-xdist and subject.
+
+    Args:
+        report: pytest's report of the setup of the test; it is changed.
+        config: Of this process.
+        info: What the plugin knows of the test.
+    """
+    sent = config.stash.setdefault(FORECAST_SENT, set())
+    if hasattr(config, "workerinput") and info.session is not None and info.label not in sent:
+        sent.add(info.label)
+        vars(report)["dmmcheck_forecast"] = forecast_of(info, workers_of(config))
 
 
 def _outcome_word(test: Planned | DistanceTest, report: Report) -> str:

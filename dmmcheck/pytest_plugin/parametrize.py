@@ -18,7 +18,7 @@ from dmmcheck.pytest_plugin.items import item_info
 from dmmcheck.pytest_plugin.options import ARGUMENT, MARK
 from dmmcheck.pytest_plugin.progress import progress_line
 from dmmcheck.pytest_plugin.selection import BASELINE_PATH, in_this_process, loaded_config, usage_errors
-from dmmcheck.pytest_plugin.session import SubjectSession, cache_folder, start_session
+from dmmcheck.pytest_plugin.session import SubjectSession, cache_folder, start_session, workers_of
 from dmmcheck.report.model import Finding
 
 SESSIONS = pytest.StashKey[list[tuple[Any, Settings, SubjectSession]]]()
@@ -125,7 +125,16 @@ def _session(request: pytest.FixtureRequest, bound: BoundTest) -> SubjectSession
     same = [other for other in asked if isinstance(other, BoundTest) and other.settings == bound.settings]
     claims = [other.planned for other in same if other.subject is bound.subject]
     ids = [planned.id for planned in claims if isinstance(planned, Planned)]
-    session = start_session(subject, bound.settings, progress, root=root, cache=cache, ids=ids, keep=progress.keep)
+    session = start_session(
+        subject,
+        bound.settings,
+        progress,
+        root=root,
+        cache=cache,
+        ids=ids,
+        keep=progress.keep,
+        workers=workers_of(request.config),
+    )
     known.append((given, bound.settings, session))
     return session
 

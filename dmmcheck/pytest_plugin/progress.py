@@ -50,11 +50,19 @@ class ProgressLine:
 
     def _write(self, writer: Any, line: str) -> None:
         self._reporter.ensure_newline()
+        if not self._open and writer.width_of_current_line:  # a letter of a worker of pytest-xdist
+            writer.line()
         if self._open and writer.hasmarkup:
             self._reporter.rewrite(line, erase=True)
         else:
             writer.write("\n" * self._open + line, flush=True)
         self._open = True
+
+    def end(self) -> None:
+        """Begin a line for pytest, whatever it writes there; it can also begin one itself."""
+        if self._open and self._writer is not None:
+            self._open = False
+            self._writer.line()
 
     def close(self, nodeid: str) -> None:
         """Begin a line for pytest, which writes the letter of the test that has just ended."""
@@ -82,21 +90,3 @@ def progress_line(config: pytest.Config) -> ProgressLine:
     if PROGRESS_LINE not in config.stash:
         config.stash[PROGRESS_LINE] = ProgressLine(config)
     return config.stash[PROGRESS_LINE]
-
-
-def show_workers(config: pytest.Config, decided: int, start: float) -> None:
-    """Show in the controlling process how many tests the workers of pytest-xdist have decided, and the time left.
-
-    Args:
-        config: Of the controlling process.
-        decided: How many tests have ended.
-        start: When the run began, by the monotonic clock.
-    """
-    from dmmcheck.pytest_plugin.selection import SELECTION  # noqa: PLC0415  # not before a check has ended
-    from dmmcheck.report.wording import duration  # noqa: PLC0415
-
-    if SELECTION not in config.stash:
-        return
-    whole, spent = len(config.stash[SELECTION].tests), time.monotonic() - start
-    share, left = decided / whole, spent * max(0, whole - decided) / decided
-    progress_line(config)(f"{decided} of {whole} tests decided, {share:.0%} done, about {duration(left)} left")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from dmmcheck.report.json import as_json
 from dmmcheck.report.model import Finding, Report
 
 if TYPE_CHECKING:
+    from dmmcheck.measurement.forecast import Forecast
     from dmmcheck.run import Run
     from dmmcheck.subject import Subject
 
@@ -33,17 +35,22 @@ class SubjectSession:
     Attributes:
         run: Measures and decides.
         settings: How to judge.
+        forecast: What the run was expected to cost when it began.
+        workers: How many processes share the threads of this machine.
     """
 
     run: Run
     settings: Settings
+    forecast: Forecast
+    workers: int = 1
     _findings: dict[str, Finding] = field(default_factory=dict)
     _first: str = ""
 
     def finding(self, planned: Planned) -> Finding:
         """Decide one test, or return the finding from before."""
         if planned.id not in self._findings:
-            found = self.run.finding(planned)
+            with _sharing_threads(self.workers):
+                found = self.run.finding(planned)
             self._refuse_unwritable(found)
             self._findings[planned.id] = found
         return self._findings[planned.id]
@@ -58,7 +65,8 @@ class SubjectSession:
 
     @cached_property
     def _empty_report(self) -> Report:
-        return self.run.report([])
+        with _sharing_threads(self.workers):
+            return self.run.report([])
 
     def report(self, planned: Planned | DistanceTest) -> Report | None:
         """Return the report with the finding of one test; None where the test has not been decided.
@@ -122,6 +130,7 @@ def start_session(
     cache: Path | None = None,
     ids: Iterable[str] | None = None,
     keep: Callable[[str], None] = lambda line: None,
+    workers: int = 1,
 ) -> SubjectSession:
     """Return a session whose sample is drawn, so that an error of the subject appears before any check runs.
 
@@ -133,6 +142,7 @@ def start_session(
         cache: Folder that measurements are kept in where the setting `cache` is true; none are kept where None.
         ids: Ids of the tests that are to be decided, which the forecast is made for; all tests where None.
         keep: Shows one line that stays, where the inputs are too few for a verdict.
+        workers: How many processes share the threads of this machine, as `workers_of` has it.
 
     Raises:
         DmmError: The subject cannot be measured.
@@ -141,14 +151,27 @@ def start_session(
     from dmmcheck.run import Run  # noqa: PLC0415
 
     store = Store(cache) if settings.cache is True and cache is not None else None
-    session = SubjectSession(Run(subject, settings, progress, root=root, store=store), settings)
-    wanted = [planned.id for planned in session.run.planned] if ids is None else list(ids)
-    few = session.run.too_few_inputs()
-    if few:
-        keep(few)
-    session.run.forecast(wanted)
-    session.run.measure_ahead(wanted)
+    run = Run(subject, settings, progress, root=root, store=store)
+    wanted = [planned.id for planned in run.planned] if ids is None else list(ids)
+    with _sharing_threads(workers):
+        few = run.too_few_inputs()
+        if few:
+            keep(few)
+        session = SubjectSession(run, settings, run.forecast(wanted), workers)
+        run.measure_ahead(wanted)
     return session
+
+
+def _sharing_threads(workers: int) -> AbstractContextManager[None]:
+    """Compute with this process's part of the threads in this context: if all took all, each would wait for others."""
+    from dmmcheck.measurement.workers import sharing_threads  # noqa: PLC0415  # loads torch
+
+    return sharing_threads(workers)
+
+
+def workers_of(config: pytest.Config) -> int:
+    """Return how many workers of pytest-xdist run tests at the same time as this one, with it; 1 without workers."""
+    return int(config.workerinput["workercount"]) if hasattr(config, "workerinput") else 1
 
 
 def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
@@ -166,7 +189,16 @@ def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:
     progress, cache = progress_line(request.config), cache_folder(request.config)
     names = {item.name for item in request.session.items}
     ids = [planned.id for planned in request.config.stash[SELECTION].selected if planned.id in names]
-    return start_session(subject, loaded.settings, progress, root=loaded.root, cache=cache, ids=ids, keep=progress.keep)
+    return start_session(
+        subject,
+        loaded.settings,
+        progress,
+        root=loaded.root,
+        cache=cache,
+        ids=ids,
+        keep=progress.keep,
+        workers=workers_of(request.config),
+    )
 
 
 def cache_folder(config: pytest.Config) -> Path | None:

@@ -241,6 +241,7 @@ def _run_cost(content: Object) -> RunCost:
         total=_cost(content.get("total", {})),
         shared=_cost(content.get("shared", {})),
         store=content.get("store", ""),
+        store_error=content.get("store_error", ""),
         parts={name: _cost(part) for name, part in content.get("parts", {}).items()},
     )
 

@@ -387,12 +387,14 @@ class RunCost:
             they were the first to need.
         parts: What each part of the work took: ``soundness``, ``search``, ``nulls``, ``refits``, ``other``.
         store: What was read from the store of measurements, and what was not stored and why; "" without a store.
+        store_error: Why the store cannot be used; "" where it can, or where there is none.
     """
 
     total: Cost = field(default_factory=Cost)
     shared: Cost = field(default_factory=Cost)
     parts: dict[str, Cost] = field(default_factory=dict)
     store: str = ""
+    store_error: str = ""
 
     def plus(self, other: RunCost) -> RunCost:
         """Return the cost of both of two processes."""
@@ -401,6 +403,7 @@ class RunCost:
             total=self.total.plus(other.total),
             shared=self.shared.plus(other.shared),
             store=" | ".join(filter(None, (self.store, other.store))),
+            store_error=self.store_error or other.store_error,
             parts={name: self.parts.get(name, Cost()).plus(other.parts.get(name, Cost())) for name in names},
         )
 

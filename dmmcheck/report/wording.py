@@ -214,7 +214,8 @@ def name_in_check(finding: Finding) -> str:
 def facts(report: Report, *, brief: bool = False) -> Iterator[tuple[str, str]]:
     """Yield (label, text) of each line below the table.
 
-    In brief, the counts and the parts of the cost are left out, and the cost stands beside the run.
+    In brief, the counts and the parts of the cost are left out, and the cost stands beside the run. The store is named
+    where it cannot be used.
     """
     if report.subject is None:
         yield "subject", "not measured"
@@ -229,6 +230,8 @@ def facts(report: Report, *, brief: bool = False) -> Iterator[tuple[str, str]]:
         yield "baseline", baseline(report)
     if report.soundness:
         yield "soundness", soundness(report.soundness)
+    if report.cost.store_error:
+        yield "store", _unusable_store(report.cost.store_error)
     has_cost = bool(report.cost.total.seconds)
     if brief:
         yield "run", _run(report) + f", {cost(report.cost, brief=True)}" * has_cost
@@ -245,6 +248,11 @@ def _subject(subject: SubjectSummary) -> str:
         f"{subject.model}, D = {subject.ambient_dim} ({shape}), {subject.classes} classes, "
         f"accuracy {percent(subject.accuracy)}, {subject.inputs} inputs measured"
     )
+
+
+def _unusable_store(error: str) -> str:
+    remedy = "set cache to another folder, or to false"
+    return f"new measurements are not kept for the next run ({error}); {remedy}"
 
 
 def _manifold(subject: SubjectSummary, free: DistanceSummary | None) -> str:
@@ -312,6 +320,24 @@ def cost(spent: RunCost, *, brief: bool = False) -> str:
     shares = {name: part.seconds / total.seconds for name, part in spent.parts.items()}
     parts = [f"{name} {percent(share)}" for name, share in shares.items() if share >= 0.005]
     return f"{whole}, {duration(total.seconds)} ({', '.join(parts)})" + f"; {spent.store}" * bool(spent.store)
+
+
+def expectation(gradients: int, per_gradient: float, processes: int = 1) -> str:
+    """Return what a run is expected to cost before it measures.
+
+    Args:
+        gradients: Expected gradients of all processes together.
+        per_gradient: Seconds that a process needs for one.
+        processes: How many processes share the work.
+
+    Example:
+        >>> expectation(4000, 0.01)
+        'about 4,000 gradients expected, 40 s (100 a second on this model)'
+    """
+    pace = f"{1 / per_gradient:,.0f} a second" if per_gradient > 0 else "too fast to time"
+    where = f" in each of {processes} processes" if processes > 1 else ""
+    took = duration(gradients * per_gradient / processes)
+    return f"about {gradients:,} gradients expected, {took} ({pace} on this model{where})"
 
 
 def duration(seconds: float) -> str:

@@ -20,7 +20,7 @@ import dmmcheck
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import ConfigError
 from dmmcheck.inference.cost import Cost
-from dmmcheck.measurement import clusters, processes, workers
+from dmmcheck.measurement import clusters, processes, sharing, workers
 from dmmcheck.measurement.meter import Meter
 from dmmcheck.measurement.shard_worker import ShardWorker
 from dmmcheck.measurement.sharing import measure_in_processes
@@ -102,7 +102,14 @@ def measured(tmp_path):
     def measured(make=Echo, jobs=2, shards=SHARDS, own=Done):
         taken, lines = [], []
         note = measure_in_processes(
-            "session", make, shards, jobs=jobs, folder=tmp_path, own=own, progress=lines.append, take=taken.append
+            "session",
+            make,
+            dict.fromkeys(shards, 1.0),
+            jobs=jobs,
+            folder=tmp_path,
+            own=own,
+            progress=lines.append,
+            take=taken.append,
         )
         return note, taken, lines
 
@@ -116,6 +123,39 @@ def test_each_shard_is_measured_and_shown(measured, dask, jobs, by):
     assert note == f"3 of 3 parts measured by {by}"
     assert sorted(done.shard for done in taken) == SHARDS
     assert [line.partition(",")[0] for line in lines] == [f"{count} of 3 parts measured" for count in (1, 2, 3)]
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize("yields", [True, False], ids=["one by one", "all at the end"])
+def test_shards_of_a_cluster_are_shown_as_they_end(dask, monkeypatch, yields):
+    monkeypatch.setattr(joblib.parallel.SequentialBackend, "supports_return_generator", yields)
+    monkeypatch.setattr(Echo, "measure", lambda worker, shard: lines.append(shard) or Done(shard))
+    lines = []
+    note = measure_in_processes(
+        "session",
+        Echo,
+        dict.fromkeys(SHARDS, 1.0),
+        jobs="dask:host",
+        folder=None,
+        own=Done,
+        progress=lambda line: lines.append(line.partition(" ")[0]),
+        take=lambda done: None,
+    )
+    assert note == "3 of 3 parts measured by the cluster dask:host"
+    assert lines == [SHARDS[0], "1", SHARDS[1], "2", SHARDS[2], "3"]
+
+
+@pytest.mark.parametrize("which", ["named", "counted"])
+def test_the_time_left_follows_from_what_the_shards_that_ended_were_expected_to_take(monkeypatch, which):
+    now, lines = [100.0], []
+    monkeypatch.setattr(sharing.time, "monotonic", lambda: now[0])
+    ended = sharing._Ended({"a": 30.0, "b": 20.0, "c": 10.0}, lines.append)
+    now[0] += 60.0
+    ended.add("a") if which == "named" else ended.count(1)
+    now[0] += 40.0
+    ended.add("b") if which == "named" else ended.count(2)
+    ended.add("b")
+    assert lines == ["1 of 3 parts measured, about 60 s left", "2 of 3 parts measured, about 20 s left"]
 
 
 @pytest.mark.usefixtures("here")
@@ -332,10 +372,12 @@ def test_tests_that_train_are_left_to_the_process_that_asked():
     run = Run(replace(plain, **makers), Settings(jobs=2))
     assert {"adversarial-training-deepens", "wrong-label-training"} <= {one.check.id for one in run.planned}
     shards = run._shards({one.id for one in run.planned})
-    assert shards[0] == "soundness"
-    assert REPORT in shards[2:-2]  # so that no process waits while another one measures it alone at the end
+    assert next(iter(shards)) == "soundness"
+    assert REPORT in list(shards)[2:-2]  # so that no process waits while another one measures it alone at the end
     assert len(shards) > 5
     assert not [shard for shard in shards if shard.startswith(("adversarial-training", "wrong-label-training"))]
+    assert shards["boundary-clings-stated-builtin"] < shards["boundary-clings-controlled-builtin"]
+    assert min(shards.values()) > 0  # each takes time, with gradients or without
 
 
 @pytest.mark.heavy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from projects import ONE, findings_in, printed
+from projects import ONE, findings_in, on_one_line, printed
 
 NET = """
 import torch
@@ -88,6 +88,10 @@ def test_a_project_that_cannot_be_written_to_is_tested_and_nothing_is_kept(kept,
     content = json.loads(report.read_text(encoding="utf-8"))
     assert (content["complete"], content["findings"][0]["verdict"]) == (True, "supported")
     assert "the store cannot be used ([Errno 13] Permission denied: " in content["cost"]["store"]
+    assert content["cost"]["store_error"].startswith("[Errno 13] Permission denied: ")
+    shown = on_one_line(printed(result))
+    assert "new measurements are not kept for the next run ([Errno 13] Permission denied: " in shown
+    assert "set cache to another folder, or to false" in shown
     assert {path.name for path in kept.path.iterdir()} <= {*before, "__pycache__"}
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import json
 
 import pytest
 
 from dmmcheck.pytest_plugin import progress
-from dmmcheck.pytest_plugin.selection import SELECTION
+from dmmcheck.pytest_plugin.workers_progress import WorkersProgress
+from dmmcheck.report.wording import duration
 
 
 class Screen:
@@ -27,6 +28,10 @@ class Screen:
 
     def line(self):
         self.text += "\n"
+
+    @property
+    def width_of_current_line(self):
+        return len(self.text.rpartition("\n")[2])
 
     def rewrite(self, text, erase):
         self.text = self.text.rpartition("\n")[0] + "\n" + text
@@ -118,10 +123,74 @@ def test_a_process_has_one_line():
     assert progress.progress_line(config) is progress.progress_line(config)
 
 
-def test_the_controlling_process_says_how_many_tests_its_workers_have_decided(clock):
+def sent(expected: dict[str, int], label: str = "") -> str:
+    return json.dumps({"label": label, "expected": expected, "per_gradient": 0.1, "workers": 2})
+
+
+def record(test: str, label: str = "") -> str:
+    return json.dumps({"label": label, "test": test, "selected": 3})
+
+
+def test_the_controlling_process_says_what_its_workers_are_expected_to_take(clock):
     screen = Screen(terminal=True)
-    config = Config(screen)
-    config.stash[SELECTION] = SimpleNamespace(tests=[None] * 8)
-    clock[0] = 130.0
-    progress.show_workers(config, 2, 100.0)
-    assert screen.text == "\ndmmcheck: 2 of 8 tests decided, 25% done, about 1.5 min left"
+    workers = WorkersProgress(Config(screen))
+    clock[0] = 100.0
+    workers.begin(sent({"": 200, "a": 600, "b": 100, "c": 100}))
+    workers.begin(sent({"": 200, "a": 600, "b": 100, "c": 100}))
+    assert screen.text == (
+        "\ndmmcheck: about 1,000 gradients expected, 50 s (10 a second on this model in each of 2 processes)\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("ended", "spent", "share", "left"),
+    [
+        (["a"], 40.0, 80, 10),  # as fast as expected
+        (["b"], 15.0, 30, 35),
+        (["b"], 30.0, 30, 54),  # half as fast, of which one test tells little
+        (["b", "a"], 90.0, 90, 8.9),
+        (["b", "a", "c"], 90.0, 100, 0),
+        (["none"], 10.0, 20, 40),  # nothing was expected of it, and what all tests share is measured
+    ],
+)
+def test_the_time_left_follows_from_the_gradients_of_the_tests_that_workers_have_decided(
+    clock, ended, spent, share, left
+):
+    screen = Screen(terminal=True)
+    workers = WorkersProgress(Config(screen))
+    clock[0] = 100.0
+    workers.begin(sent({"": 200, "a": 600, "b": 100, "c": 100}))
+    clock[0] += spent
+    for test in ended:
+        workers.end(record(test))
+    line = screen.text.splitlines()[-1]
+    assert line == f"dmmcheck: {len(ended)} of 3 tests decided, {share}% done, about {duration(left)} left"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_letters_of_workers_and_lines_stand_on_lines_of_their_own(clock, terminal):
+    screen = Screen(terminal=terminal)
+    screen.in_a_line = False  # pytest knows no line that is open, where workers write letters
+    workers = WorkersProgress(Config(screen))
+    workers.begin(sent({"": 0, "a": 100, "b": 100}))
+    for test in "ab":
+        workers.close()
+        screen.text += "."
+        clock[0] += 11.0
+        workers.end(record(test))
+    lines = [line.partition(",")[0] for line in screen.text.splitlines()]
+    assert lines[1:] == [".", "dmmcheck: 1 of 3 tests decided", ".", "dmmcheck: 2 of 3 tests decided"]
+
+
+def test_each_subject_has_expected_gradients_of_its_own_and_unusable_ones_have_none(clock):
+    screen = Screen(terminal=True)
+    workers = WorkersProgress(Config(screen))
+    clock[0] = 100.0
+    workers.begin(sent({"": 0, "a": 100}, label="one"))
+    workers.begin(sent({"": 0, "a": 300}, label="two"))
+    assert screen.text.count("gradients expected") == 2
+    clock[0] += 5.0
+    workers.end(record("a", label="unusable"))
+    assert "decided" not in screen.text
+    workers.end(record("a", label="one"))
+    assert screen.text.endswith("dmmcheck: 1 of 3 tests decided, 25% done, about 15 s left")

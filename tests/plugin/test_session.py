@@ -11,6 +11,7 @@ from projects import SUFFICES, findings_in, printed
 import dmmcheck
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import BaselineError, SubjectError
+from dmmcheck.measurement import workers
 from dmmcheck.pytest_plugin.distances import DistanceTest
 from dmmcheck.pytest_plugin.outcomes import RefutedError
 from dmmcheck.pytest_plugin.session import SubjectSession, start_session
@@ -91,3 +92,17 @@ def test_a_distance_has_no_report_where_the_report_cannot_be_made(world, monkeyp
     with pytest.raises(BaselineError):
         session.conclude(DistanceTest("free"))
     assert session.report(DistanceTest("free")) is None, "makereport asks for it after the error"
+
+
+def test_a_worker_measures_with_its_part_of_the_threads_alone(world, monkeypatch):
+    counts = []
+    monkeypatch.setattr(workers.torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(workers, "use_threads", counts.append)
+    session = start_session(subject_of(world, "on"), Settings(samples=24), lambda line: None, workers=2)
+    planned = planned_in(session, SUFFICES)
+    assert counts == [2, 4]
+    session.finding(planned)
+    assert counts == [2, 4] * 3  # the finding, and the report with all but findings, in which it must be writable
+    session.report(planned)
+    session.finding(planned)
+    assert counts == [2, 4] * 3

@@ -187,6 +187,13 @@ def test_reasons_and_failures_are_shown(run):
     assert run.text.count("planned,") == 4
 
 
+def test_each_subject_has_its_expected_cost_before_the_tests_are_decided(run):
+    expected = [n for n, line in enumerate(run.output) if "gradients expected" in line]
+    assert len(expected) == 4  # of the settings and of three test functions
+    assert all("in each of 2 processes)" in run.output[n] for n in expected)
+    assert expected[0] < min(n for n, line in enumerate(run.output) if line.startswith("[gw"))
+
+
 def test_an_own_attack_has_its_rows(run):
     assert any(line.startswith("… gradient-ray") and "refuted" in line for line in run.output)
     assert "pyproject.toml::off-manifold-energy-controlled-gradient-ray" in run.text
