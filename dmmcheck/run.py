@@ -62,7 +62,6 @@ T = TypeVar("T")
 
 SOUNDNESS_KEY = ("soundness",)  # of the items of a measurement, with which they are cached
 REPORT = "report"  # the part of the work that is the report's own
-LEAST_WORK = 0.1  # of the mean, for a part of the work that asks for few gradients: it takes time all the same
 
 
 def run(
@@ -467,6 +466,8 @@ class Run:
                 take=take,
             )
         self._meter.add(spent, time.perf_counter() - start - (self._meter.total.seconds - before))
+        if self._forecast is not None:
+            self._forecast.skip(shards)
 
     @contextmanager
     def _silent(self) -> Iterator[None]:
@@ -481,7 +482,8 @@ class Run:
     def _shards(self, wanted: Set[str]) -> dict[str, float]:
         """Return what several processes can measure: soundness items, tests and report values, most expensive first.
 
-        Each has the gradients that are expected of it, or a small part of the mean where that is more.
+        Each has how long it is expected to take, in gradients: those that it asks for, and as many as the parts have on
+        average, since parts without gradients take time, too.
 
         Tests that train networks are left out, since each process would train them again, and so are searches with
         Hypothesis, whose results depend on what it has found before.
@@ -500,9 +502,8 @@ class Run:
         tests.sort(key=lambda one: (-expected[one.id], not one.test.control))
         ids = [one.id for one in tests]
         ids.insert(len(ids) // 2, REPORT)  # long, though no test: at the end one process would measure it alone
-        mean = sum(expected.values()) / (1 + len(ids))
-        gradients = {SOUNDNESS: expected[""], **{id: expected.get(id, mean) for id in ids}}
-        return {id: max(count, LEAST_WORK * mean) for id, count in gradients.items()}
+        mean = max(1.0, sum(expected.values()) / (1 + len(ids)))
+        return {id: mean + expected.get("" if id == SOUNDNESS else id, mean) for id in [SOUNDNESS, *ids]}
 
     @neutral_state()
     def measure_shard(self, shard: str) -> dict[str, Cost]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from dmmcheck.measurement.measure import Measure, margin_gradient
 from dmmcheck.report.wording import duration, expectation
@@ -41,6 +41,10 @@ class Forecast:
     def begin(self, test: str, gradients: int) -> None:
         """Note that a test begins, and how many gradients the run has taken so far."""
         self._test, self._before = test, gradients
+
+    def skip(self, tests: Iterable[str]) -> None:
+        """Count tests, and what all tests share, as done: other processes have measured what they need."""
+        self._done |= {"", *tests}
 
     def end(self, test: str, gradients: int) -> None:
         """Note that a test has ended, and replace its expected gradients by those that it took.

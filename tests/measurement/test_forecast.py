@@ -43,6 +43,19 @@ def test_the_lines_say_what_is_measured_the_share_done_and_the_time_left(clock):
     ]
 
 
+def test_what_other_processes_have_measured_is_done(clock):
+    lines = []
+    forecast = Forecast(EXPECTED, 0.01, lines.append)
+    forecast.skip(["b"])
+    forecast.begin("b", 7000)
+    forecast.update("statistics", 7000, 14.0)
+    forecast.end("b", 7000)
+    forecast.begin("a", 7000)
+    clock[0] += 1
+    forecast.update("searches", 8500, 17.0)
+    assert lines == ["b: statistics, 70% done, about 6.0 s left", "a: searches, 85% done, about 3.0 s left"]
+
+
 def test_work_beyond_what_was_expected_is_not_all_before_it_ends():
     forecast = Forecast(EXPECTED, 0.01, print)
     forecast.begin("b", 0)
