@@ -9,6 +9,8 @@ from torch import Tensor
 
 ENDS = 3  # nearest examples of other classes, towards which segments lead
 MOST_EXAMPLES = 4096  # of many examples, evenly spaced ones are used
+LEAST_SHARE = 0.5  # of a class among every so many examples, in its share of all of them
+FAR = 100.0  # squared distance of the inputs from the origin, in mean squared distances from their centre
 INPUTS = 512  # whose distances to all examples are computed at a time
 
 
@@ -37,13 +39,16 @@ class Ends:
             labels: Their labels (m,).
             targeted: Whether `own` holds target classes.
         """
-        chosen = torch.linspace(0, len(points) - 1, min(MOST_EXAMPLES, len(points))).round().long().to(points.device)
-        points, labels = points[chosen], labels[chosen]
+        points, labels = _some_of(points, labels)
+        centre = x.mean(0)
+        is_far = bool(centre.square().sum() > FAR * (x - centre).square().sum(1).mean())
+        inputs, others = (x - centre, points - centre) if is_far else (x, points)  # products lose accuracy far away
+        squares = torch.linalg.vector_norm(others, dim=1).square()
         index, known = [], []
         for start in range(0, len(x), INPUTS):
             part = slice(start, start + INPUTS)
             unfit = (labels[None, :] == own[part, None]) ^ targeted
-            apart = torch.cdist(x[part], points).masked_fill(unfit, torch.inf)
+            apart = torch.addmm(squares, inputs[part], others.T, alpha=-2).masked_fill_(unfit, torch.inf)
             near = apart.topk(min(ENDS, len(points)), dim=1, largest=False)
             index.append(near.indices)
             known.append(torch.isfinite(near.values))
@@ -52,3 +57,20 @@ class Ends:
     def rows(self, inputs: slice) -> Ends:
         """Return the ends of some of the inputs."""
         return Ends(self.points, self.index[inputs], self.known[inputs])
+
+
+def _some_of(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return evenly spaced examples and their labels, at most `MOST_EXAMPLES`, with examples of all classes.
+
+    Every so many examples are a view of all of them. Where the classes take turns, so that these miss some, examples
+    are copied whose spacing differs by one here and there.
+    """
+    step = -(-len(points) // MOST_EXAMPLES)
+    if step == 1:
+        return points, labels
+    numbers = labels - labels.min()
+    whole, part = (torch.bincount(some, minlength=int(numbers.max()) + 1) for some in (numbers, numbers[::step]))
+    if bool((part * len(labels) >= LEAST_SHARE * whole * len(labels[::step])).all()):
+        return points[::step], labels[::step]
+    chosen = torch.linspace(0, len(points) - 1, MOST_EXAMPLES).round().long().to(points.device)
+    return points[chosen], labels[chosen]

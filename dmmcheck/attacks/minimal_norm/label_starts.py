@@ -86,70 +86,84 @@ def _lengths(oracle: MarginOracle, rows: Tensor, scale: Tensor) -> Tensor:
 def _scanned(
     oracle: MarginOracle, rows: Tensor, directions: Tensor, lengths: Tensor, limit: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return the first label change of each row (m,) at one of the lengths (m, l) below its limit (m,).
+    """Return the nearest label change of each row (m,), over all directions, at one of the lengths below its limit.
 
-    It is looked for in all directions (d, m, D). Its place between two lengths is then found by halving.
-
-    Returns:
-        Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
-    """
-    best, margin = torch.zeros_like(directions[0]), torch.full_like(limit, torch.inf)
-    near = torch.zeros_like(limit)
-    for far in lengths.unbind(1):
-        active = (torch.isinf(margin) & (far < limit)).nonzero().squeeze(1)
-        if len(active):
-            along = directions if len(active) == len(rows) else directions[:, active]
-            best[active], margin[active] = _first_change(oracle, rows[active], along, near[active], far[active])
-        near = far
-    return best, margin
-
-
-def _first_change(
-    oracle: MarginOracle, rows: Tensor, directions: Tensor, near: Tensor, far: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Return the nearest label change between two lengths, over all directions.
+    Its place between two lengths is then found by halving, for all rows at the same time.
 
     Args:
         oracle: The margin oracle.
         rows: (m,) the rows.
         directions: Unit vectors (d, m, D), see `_directions`.
-        near: (m,) lengths up to which no label changed.
-        far: (m,) lengths at which labels are read.
+        lengths: (m, l) where labels are read, in rising order.
+        limit: (m,) lengths from which on no label is read.
 
     Returns:
         Perturbations (m, D) and margins (m,); the margin is inf where no label changed.
     """
+    labels = _Labels(oracle, rows, directions)
     count, m = directions.shape[:2]
-    every, unit = rows.repeat(count), directions.flatten(0, 1)
-    margins = torch.full_like(every, torch.inf, dtype=far.dtype)
-
-    def changed(length: Tensor, at: Tensor) -> Tensor:
-        """Return whether the label has changed at a length (m,) along each of the directions `at`.
-
-        Where it has, keep the margin.
-        """
-        delta, these = length.repeat(count)[at, None] * unit[at], every[at]
-        margin = oracle.margin(oracle.feasible(delta, these), these)
-        hit = margin < 0
-        margins[at] = torch.where(hit, margin, margins[at])
-        return hit
-
-    left = torch.arange(count * m, device=far.device)
-    left = left[changed(far, left)]
-    for _ in range(HALVINGS if len(left) else 0):
-        middle = (near + far) / 2
-        hit = changed(middle, left)
-        is_nearer = torch.zeros_like(far, dtype=torch.bool)
-        is_nearer[left[hit] % m] = True
-        left = left[hit | ~is_nearer[left % m]]  # where one direction has changed already, the others are farther
-        near, far = torch.where(is_nearer, near, middle), torch.where(is_nearer, middle, far)
-    winner = torch.full_like(rows, count).scatter_reduce(0, left % m, left // m, "amin")
+    first = m * torch.arange(count, device=limit.device)[:, None]
+    near, far, before = torch.zeros_like(limit), torch.zeros_like(limit), torch.zeros_like(limit)
+    for length in lengths.unbind(1):
+        unchanged = torch.isinf(labels.margins).view(count, m).all(0)
+        active = (unchanged & (length < limit)).nonzero().squeeze(1)
+        if len(active):
+            labels.changed(length, (first + active).flatten())
+            near[active], far[active] = before[active], length[active]
+        before = length
+    winner, far = _halved(labels, near, far)
     found = (winner < count).nonzero().squeeze(1)
     delta, margin = torch.zeros_like(directions[0]), torch.full_like(far, torch.inf)
     if len(found):
         delta[found] = oracle.feasible(far[found, None] * directions[winner[found], found], rows[found])
-        margin[found] = margins[winner[found] * m + found]
+        margin[found] = labels.margins[winner[found] * m + found]
     return delta, margin
+
+
+class _Labels:
+    """Reads labels along the directions (d, m, D) of rows (m,); a direction i of a row j has the number i m + j.
+
+    Attributes:
+        margins: (d m,) the margin at the shortest length where the label was seen to have changed; inf before.
+    """
+
+    def __init__(self, oracle: MarginOracle, rows: Tensor, directions: Tensor) -> None:
+        self.count, self._oracle = len(directions), oracle
+        self._rows, self._unit = rows.repeat(self.count), directions.flatten(0, 1)
+        self.margins = torch.full_like(self._rows, torch.inf, dtype=directions.dtype)
+
+    def changed(self, length: Tensor, at: Tensor) -> Tensor:
+        """Return whether the label has changed at a length (m,) along each of the directions `at`; keep the margin."""
+        delta, rows = length.repeat(self.count)[at, None] * self._unit[at], self._rows[at]
+        margin = self._oracle.margin(self._oracle.feasible(delta, rows), rows)
+        hit = margin < 0
+        self.margins[at] = torch.where(hit, margin, self.margins[at])
+        return hit
+
+
+def _halved(labels: _Labels, near: Tensor, far: Tensor) -> tuple[Tensor, Tensor]:
+    """Halve the interval in which the label of a row first changes, over all directions in which it has changed.
+
+    Args:
+        labels: The labels, of which those at `far` have been read.
+        near: (m,) lengths up to which no label changed.
+        far: (m,) lengths at which a label changed, where one did.
+
+    Returns:
+        For each row the first direction (m,) in which the label changes at the nearest length, or their number where it
+        changes in none, and that length (m,).
+    """
+    m = len(far)
+    left = torch.isfinite(labels.margins).nonzero().squeeze(1)
+    for _ in range(HALVINGS if len(left) else 0):
+        middle = (near + far) / 2
+        hit = labels.changed(middle, left)
+        is_nearer = torch.zeros_like(far, dtype=torch.bool)
+        is_nearer[left[hit] % m] = True
+        left = left[hit | ~is_nearer[left % m]]  # where one direction has changed already, the others are farther
+        near, far = torch.where(is_nearer, near, middle), torch.where(is_nearer, middle, far)
+    none = torch.full((m,), labels.count, device=far.device)
+    return none.scatter_reduce(0, left % m, left // m, "amin"), far
 
 
 def _directions(oracle: MarginOracle, rows: Tensor, rays: Tensor, segments: int) -> Tensor:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from search_cases import oracle_of, rng
 
 from dmmcheck import geometry
+from dmmcheck.attacks.minimal_norm import ends as ends_module
 from dmmcheck.attacks.minimal_norm import label_starts
 from dmmcheck.attacks.minimal_norm.candidates import Candidates
 from dmmcheck.attacks.minimal_norm.effort import LabelReading
@@ -97,7 +98,9 @@ def test_the_first_change_is_that_of_each_direction_bisected_by_itself(seed, cou
     near, far = torch.zeros(rows), 0.5 + torch.rand(rows, generator=generator)
     frequency = 1 + 8 * torch.rand(rows, generator=generator)
     oracle, naive = Stripes(frequency), Stripes(frequency)
-    delta, margin = label_starts._first_change(oracle, torch.arange(rows), directions, near, far)
+    none, limit = torch.full((rows, 0), 0.0), torch.full((rows,), torch.inf)
+    lengths = torch.cat([none, far[:, None]], 1)
+    delta, margin = label_starts._scanned(oracle, torch.arange(rows), directions, lengths, limit)
     found, own = Stripes(frequency).margin(delta, torch.arange(rows)), oracle.asked
     for row in range(rows):
         lengths = []
@@ -180,6 +183,48 @@ def test_ends_are_the_nearest_examples_of_other_classes_or_of_the_target(targete
     wanted = [[0, 2], [4, 3, 1]] if targeted else [[1, 3, 4], [2, 0]]
     for row, expected in enumerate(wanted):
         assert ends.index[row][ends.known[row]].tolist() == expected
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+@pytest.mark.parametrize("count", [1, 40])
+def test_ends_are_those_of_a_naive_comparison_also_far_from_the_origin(offset, count):
+    points = torch.randn(300, 6, generator=rng(3)).double() + offset
+    x = torch.randn(count, 6, generator=rng(4)).double() + offset
+    labels, own = torch.arange(300) % 3, torch.arange(count) % 3
+    ends = Ends.nearest(x.float(), own, points.float(), labels, targeted=False)
+    apart = torch.cdist(x.float().double(), points.float().double(), compute_mode="donot_use_mm_for_euclid_dist")
+    expected = apart.masked_fill(labels == own[:, None], torch.inf).topk(3, largest=False).indices
+    assert torch.equal(ends.index, expected)
+
+
+@pytest.mark.parametrize("period", [1, 3, 4])
+def test_of_many_examples_some_of_each_class_are_used(monkeypatch, period):
+    monkeypatch.setattr(ends_module, "MOST_EXAMPLES", 30)
+    labels = torch.arange(120) // (120 // 4) if period == 1 else torch.arange(120) % period
+    points = torch.arange(120.0)[:, None]
+    used, kept = ends_module._some_of(points, labels)
+    assert len(used) == len(kept) == 30
+    assert torch.equal(torch.unique(kept), torch.unique(labels))
+    assert bool((torch.bincount(kept) >= 30 / len(torch.unique(labels)) / 2).all())
+    assert (used.untyped_storage().data_ptr() == points.untyped_storage().data_ptr()) == (period != 4)
+
+
+def test_labels_are_read_for_all_rows_at_once():
+    rows, calls = 20, []
+    frequency = 0.5 + 8 * torch.rand(rows, generator=rng(2))
+
+    class Counted(Stripes):
+        def margin(self, delta, these):
+            calls.append(len(these))
+            return super().margin(delta, these)
+
+    directions = torch.nn.functional.normalize(torch.randn(4, rows, 3, generator=rng(1)), dim=2)
+    lengths = torch.tensor([0.1, 0.3, 0.6, 1.0, 2.0]).expand(rows, -1)
+    _, margin = label_starts._scanned(
+        Counted(frequency), torch.arange(rows), directions, lengths, torch.full((rows,), torch.inf)
+    )
+    assert bool(torch.isfinite(margin).any())
+    assert len(calls) <= 5 + label_starts.HALVINGS
 
 
 def test_examples_without_a_label_each_are_refused():
