@@ -388,10 +388,10 @@ class Run:
         """
         wanted = set(ids)
         tests = [one for one in self.planned if one.id in wanted and not self._missing(one.test)]
-        expected = self._expected(tests)
+        expected = {**dict.fromkeys(wanted, 0), **self._expected(tests)}
         with self._shared():
             forecast = Forecast(expected, seconds_per_gradient(self.measure), self._progress)
-        forecast.announce(self.settings.jobs if isinstance(self.settings.jobs, int) else 1)
+        forecast.announce(is_shared=self.settings.jobs != 1)
 
         def update(part: str) -> None:
             spent = self._meter.total
@@ -428,7 +428,7 @@ class Run:
         if self._folder is None or self._session is None or (left is not None and left <= 0):
             return
         shards, spent, start = self._shards(set(ids)), dict[str, Cost](), time.perf_counter()
-        before = self._meter.total.seconds
+        before, measured = self._meter.total.seconds, list[str]()
 
         def own(shard: str) -> Done:
             try:
@@ -442,6 +442,7 @@ class Run:
                 self._session.take(address, copy)  # type: ignore[union-attr]
             for part, cost in done.spent.items():
                 spent[part] = spent.get(part, Cost()).plus(cost)
+            measured.extend([] if done.error else [done.shard])
 
         run = partial(Run, self._given, self.settings.but(jobs=1, max_time=left), root=self._root)
         make = partial(
@@ -467,7 +468,7 @@ class Run:
             )
         self._meter.add(spent, time.perf_counter() - start - (self._meter.total.seconds - before))
         if self._forecast is not None:
-            self._forecast.skip(shards)
+            self._forecast.skip(measured)
 
     @contextmanager
     def _silent(self) -> Iterator[None]:
@@ -633,7 +634,7 @@ class Run:
             shared=total.minus(self._findings_cost),
             parts=dict(self._meter.parts),
             store="; ".join(filter(None, (self._jobs_note, store))),
-            store_error="" if self._store is None else self._store.error,
+            store_error="" if self._store is None else self._store.unwritten,
         )
 
     @contextmanager

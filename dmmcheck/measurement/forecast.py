@@ -34,17 +34,19 @@ class Forecast:
         self._done: set[str] = set()
         self._test, self._before, self._last = "", 0, 0.0
 
-    def announce(self, processes: int = 1) -> None:
-        """Show the expected gradients and time of the whole run, which some processes share."""
-        self._show(expectation(sum(self.expected.values()), self.per_gradient, processes))
+    def announce(self, *, is_shared: bool = False) -> None:
+        """Show the expected gradients and time of the whole run: in one process, where several are to share it."""
+        where = " in one process" if is_shared else ""
+        self._show(expectation(sum(self.expected.values()), self.per_gradient, where=where))
 
     def begin(self, test: str, gradients: int) -> None:
         """Note that a test begins, and how many gradients the run has taken so far."""
         self._test, self._before = test, gradients
 
     def skip(self, tests: Iterable[str]) -> None:
-        """Count tests, and what all tests share, as done: other processes have measured what they need."""
-        self._done |= {"", *tests}
+        """Count tests as done whose measurements are there, and with any of them what all tests share."""
+        known = set(tests)
+        self._done |= {"", *known} if known else known
 
     def end(self, test: str, gradients: int) -> None:
         """Note that a test has ended, and replace its expected gradients by those that it took.

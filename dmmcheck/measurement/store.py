@@ -36,6 +36,7 @@ class Store:
         read: How many measurements were read.
         written: How many were measured and written.
         error: Why the last measurement could not be written or read; "" where all could.
+        unwritten: Why the last measurement that could not be written could not; "" where all could.
         refused: Why measurements have no address, each reason once.
 
     Example:
@@ -50,7 +51,7 @@ class Store:
         self.folder, self.limit = folder, limit
         self.read = self.written = 0
         self._damaged: set[str] = set()
-        self.error = ""
+        self.error = self.unwritten = ""
         self.refused: dict[str, None] = {}
         self._bytes: int | None = None
 
@@ -153,6 +154,7 @@ class Store:
             self._evict(len(content))
         except OSError as error:
             self.error = str(error)
+            self.unwritten = self.unwritten if os.path.exists(path) else self.error
             if unfinished.exists():
                 unfinished.unlink()
             return

@@ -129,6 +129,11 @@ class Recorder:
         self._old: OldReports | None = None
         self._workers: WorkersProgress | None = None
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:
+        """Tell a worker of pytest-xdist how tests are distributed among the workers, which it does not see."""
+        node.workerinput[options.DISTRIBUTION] = self._config.getoption("dist")
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> Generator[None, object, object]:
         """Keep the record that a test report carries, and show how much the workers of pytest-xdist have done."""
@@ -138,11 +143,12 @@ class Recorder:
         if forecast:
             from dmmcheck.pytest_plugin.workers_progress import WorkersProgress
 
-            self._workers = self._workers or WorkersProgress(self._config)
+            self._workers = self._workers or WorkersProgress(self._config, self._texts)
             self._workers.begin(forecast)
         if not self._workers:
             return (yield)
-        self._workers.close()
+        if report.when == "call" or not report.passed:
+            self._workers.close()
         result = yield
         if text:
             self._workers.end(text)

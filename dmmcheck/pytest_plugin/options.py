@@ -13,6 +13,7 @@ from dmmcheck.config.schema import KEYS
 from dmmcheck.pytest_plugin.collection_root import ROOT_FILE
 
 MARK, ARGUMENT = "dmm", "dmm_check"
+DISTRIBUTION = "dmmcheck_dist"  # what a worker of pytest-xdist gets the value of --dist as
 
 
 def add_options(parser: pytest.Parser) -> None:

@@ -17,7 +17,10 @@ PROGRESS_LINE = pytest.StashKey["ProgressLine"]()
 
 
 class ProgressLine:
-    """Writes lines between the letters of pytest's progress; on a terminal each line replaces the one before."""
+    """Writes lines between the letters of pytest's progress; on a terminal each replaces the one before it.
+
+    A line after which pytest has written stays.
+    """
 
     def __init__(self, config: pytest.Config) -> None:
         self._reporter: Any = config.pluginmanager.get_plugin("terminalreporter")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from dmmcheck.checks.plan import Planned
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError, ReportError
 from dmmcheck.pytest_plugin.distances import DistanceTest
+from dmmcheck.pytest_plugin.options import DISTRIBUTION
 from dmmcheck.pytest_plugin.outcomes import conclude, conclude_distance
 from dmmcheck.pytest_plugin.progress import progress_line
 from dmmcheck.pytest_plugin.selection import SELECTION, loaded_config
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from dmmcheck.measurement.forecast import Forecast
     from dmmcheck.run import Run
     from dmmcheck.subject import Subject
+
+SHARED_BY_ALL = ("load", "worksteal")  # values of --dist by which each worker takes the next tests, of whatever file
 
 
 @dataclass(eq=False)
@@ -164,14 +167,17 @@ def start_session(
 
 def _sharing_threads(workers: int) -> AbstractContextManager[None]:
     """Compute with this process's part of the threads in this context: if all took all, each would wait for others."""
+    if workers == 1:
+        return nullcontext()
     from dmmcheck.measurement.workers import sharing_threads  # noqa: PLC0415  # loads torch
 
     return sharing_threads(workers)
 
 
 def workers_of(config: pytest.Config) -> int:
-    """Return how many workers of pytest-xdist run tests at the same time as this one, with it; 1 without workers."""
-    return int(config.workerinput["workercount"]) if hasattr(config, "workerinput") else 1
+    """Return how many workers of pytest-xdist share the checks, with this one; 1 where one worker has them all."""
+    sent = getattr(config, "workerinput", {})
+    return int(sent["workercount"]) if sent.get(DISTRIBUTION) in SHARED_BY_ALL else 1
 
 
 def session_from_settings(request: pytest.FixtureRequest) -> SubjectSession:

@@ -387,7 +387,7 @@ class RunCost:
             they were the first to need.
         parts: What each part of the work took: ``soundness``, ``search``, ``nulls``, ``refits``, ``other``.
         store: What was read from the store of measurements, and what was not stored and why; "" without a store.
-        store_error: Why the store cannot be used; "" where it can, or where there is none.
+        store_error: Why new measurements could not be kept; "" where all could, or where there is no store.
     """
 
     total: Cost = field(default_factory=Cost)

@@ -322,22 +322,25 @@ def cost(spent: RunCost, *, brief: bool = False) -> str:
     return f"{whole}, {duration(total.seconds)} ({', '.join(parts)})" + f"; {spent.store}" * bool(spent.store)
 
 
-def expectation(gradients: int, per_gradient: float, processes: int = 1) -> str:
+def expectation(gradients: int, per_gradient: float, *, workers: int = 1, where: str = "") -> str:
     """Return what a run is expected to cost before it measures.
 
     Args:
-        gradients: Expected gradients of all processes together.
-        per_gradient: Seconds that a process needs for one.
-        processes: How many processes share the work.
+        gradients: Expected gradients of all workers together.
+        per_gradient: Seconds that a worker needs for one.
+        workers: How many workers share the work.
+        where: Words for where it would take this time, after the time.
 
     Example:
         >>> expectation(4000, 0.01)
         'about 4,000 gradients expected, 40 s (100 a second on this model)'
     """
-    pace = f"{1 / per_gradient:,.0f} a second" if per_gradient > 0 else "too fast to time"
-    where = f" in each of {processes} processes" if processes > 1 else ""
-    took = duration(gradients * per_gradient / processes)
-    return f"about {gradients:,} gradients expected, {took} ({pace} on this model{where})"
+    speed = 1 / per_gradient if per_gradient > 0 else math.inf
+    digits = f"{speed:,.0f}" if speed >= 10 else f"{speed:.2g}"
+    pace = "too fast to time" if math.isinf(speed) else f"{digits} a second"
+    where, each = (f" in {workers} workers", " in each") if workers > 1 else (where, "")
+    took = duration(gradients * per_gradient / workers)
+    return f"about {gradients:,} gradients expected, {took}{where} ({pace} on this model{each})"
 
 
 def duration(seconds: float) -> str:

@@ -350,6 +350,24 @@ def test_no_work_is_handed_out_when_the_time_is_over(subject):
     assert run.cost.store == ""
 
 
+@pytest.mark.parametrize("is_lost", [False, True])
+def test_what_other_processes_could_not_measure_is_still_ahead(subject, monkeypatch, is_lost):
+    def lose(session, make, shards, *, take, **how):
+        for shard in shards:
+            take(Done(shard, error="lost" if is_lost else ""))
+        return ""
+
+    monkeypatch.setattr(sys.modules["dmmcheck.run"], "measure_in_processes", lose)
+    lines = []
+    run = Run(subject, Settings(samples=16, effort="quick", jobs=2), lines.append)
+    ids = [one.id for one in run.planned if one.check.id == "boundary-clings"]
+    run.forecast(ids)
+    run.measure_ahead(ids)
+    assert " in one process (" in lines[0]
+    share, _ = run._forecast.remaining(0, 0.0)
+    assert share == (0.0 if is_lost else 1.0)
+
+
 @pytest.mark.usefixtures("no_gates")
 def test_a_test_is_measured_before_the_soundness_items_are_known_and_decided_after_them(subject, monkeypatch):
     asked = []

@@ -95,6 +95,21 @@ def test_a_project_that_cannot_be_written_to_is_tested_and_nothing_is_kept(kept,
     assert {path.name for path in kept.path.iterdir()} <= {*before, "__pycache__"}
 
 
+@pytest.mark.parametrize("fault", ["no locks", "evicted"])
+def test_a_store_of_which_only_a_convenience_fails_keeps_what_is_measured(kept, monkeypatch, fault):
+    def fail(*args, **more):
+        raise (NotImplementedError if fault == "no locks" else FileNotFoundError)("not here")
+
+    run(kept, "--dmm-cache", "kept")
+    if fault == "no locks":
+        monkeypatch.setattr("dmmcheck.measurement.store.FileLock.acquire", fail)
+    else:
+        monkeypatch.setattr("dmmcheck.measurement.store.os.utime", fail)
+    cost, _ = run(kept, "--dmm-cache", "kept", "--dmm-seed", "5" if fault == "no locks" else "0")
+    assert "the store cannot be used (not here)" in cost["store"]
+    assert cost["store_error"] == ""
+
+
 def test_a_store_that_cannot_be_written_to_any_more_is_still_read(kept, read_only):
     run(kept, "--dmm-cache", "kept")
     files = sorted((kept.path / "kept").rglob("*"))

@@ -133,33 +133,33 @@ def record(test: str, label: str = "") -> str:
 
 def test_the_controlling_process_says_what_its_workers_are_expected_to_take(clock):
     screen = Screen(terminal=True)
-    workers = WorkersProgress(Config(screen))
+    workers = WorkersProgress(Config(screen), [])
     clock[0] = 100.0
     workers.begin(sent({"": 200, "a": 600, "b": 100, "c": 100}))
     workers.begin(sent({"": 200, "a": 600, "b": 100, "c": 100}))
     assert screen.text == (
-        "\ndmmcheck: about 1,000 gradients expected, 50 s (10 a second on this model in each of 2 processes)\n"
+        "\ndmmcheck: about 1,000 gradients expected, 50 s in 2 workers (10 a second on this model in each)\n"
     )
 
 
 @pytest.mark.parametrize(
     ("ended", "spent", "share", "left"),
     [
-        (["a"], 40.0, 80, 10),  # as fast as expected
-        (["b"], 15.0, 30, 35),
-        (["b"], 30.0, 30, 54),  # half as fast, of which one test tells little
-        (["b", "a"], 90.0, 90, 8.9),
-        (["b", "a", "c"], 90.0, 100, 0),
-        (["none"], 10.0, 20, 40),  # nothing was expected of it, and what all tests share is measured
+        (["a"], 32.5, 54, 27.5),  # as fast as expected: 300 + 600 + 400 of 2,400, by gradients and their mean, in 60 s
+        (["b"], 25.0, 42, 35.0),
+        (["b"], 50.0, 42, 56.9),  # half as fast, of which one test tells little
+        (["b", "a"], 50.0, 83, 10.0),
+        (["b", "a", "none"], 60.0, 100, 0.0),
+        (["none"], 17.5, 29, 42.5),  # nothing was expected of it, and what all tests share is measured
     ],
 )
-def test_the_time_left_follows_from_the_gradients_of_the_tests_that_workers_have_decided(
+def test_the_time_left_follows_from_what_the_tests_that_workers_have_decided_were_expected_to_take(
     clock, ended, spent, share, left
 ):
     screen = Screen(terminal=True)
-    workers = WorkersProgress(Config(screen))
+    workers = WorkersProgress(Config(screen), [])
     clock[0] = 100.0
-    workers.begin(sent({"": 200, "a": 600, "b": 100, "c": 100}))
+    workers.begin(sent({"": 300, "a": 600, "b": 300, "none": 0}))
     clock[0] += spent
     for test in ended:
         workers.end(record(test))
@@ -171,7 +171,7 @@ def test_the_time_left_follows_from_the_gradients_of_the_tests_that_workers_have
 def test_letters_of_workers_and_lines_stand_on_lines_of_their_own(clock, terminal):
     screen = Screen(terminal=terminal)
     screen.in_a_line = False  # pytest knows no line that is open, where workers write letters
-    workers = WorkersProgress(Config(screen))
+    workers = WorkersProgress(Config(screen), [])
     workers.begin(sent({"": 0, "a": 100, "b": 100}))
     for test in "ab":
         workers.close()
@@ -182,15 +182,17 @@ def test_letters_of_workers_and_lines_stand_on_lines_of_their_own(clock, termina
     assert lines[1:] == [".", "dmmcheck: 1 of 3 tests decided", ".", "dmmcheck: 2 of 3 tests decided"]
 
 
-def test_each_subject_has_expected_gradients_of_its_own_and_unusable_ones_have_none(clock):
+def test_subjects_that_have_not_begun_or_cannot_be_used_have_tests_too(clock):
     screen = Screen(terminal=True)
-    workers = WorkersProgress(Config(screen))
+    workers = WorkersProgress(Config(screen), [record("a", label="unusable")])
     clock[0] = 100.0
     workers.begin(sent({"": 0, "a": 100}, label="one"))
-    workers.begin(sent({"": 0, "a": 300}, label="two"))
-    assert screen.text.count("gradients expected") == 2
     clock[0] += 5.0
-    workers.end(record("a", label="unusable"))
-    assert "decided" not in screen.text
     workers.end(record("a", label="one"))
-    assert screen.text.endswith("dmmcheck: 1 of 3 tests decided, 25% done, about 15 s left")
+    assert screen.text.endswith("dmmcheck: 2 of 3 tests decided, 67% done, about 3.2 s left")
+    workers.begin(sent({"": 0, "a": 100}, label="two"))
+    lines = screen.text.split("dmmcheck: ")
+    assert [line.partition(" gradients")[0] for line in lines if "gradients" in line] == [
+        "one: about 100",
+        "two: about 100",
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import types
 
 import pytest
 from projects import SUFFICES, findings_in, printed
@@ -14,7 +15,7 @@ from dmmcheck.errors import BaselineError, SubjectError
 from dmmcheck.measurement import workers
 from dmmcheck.pytest_plugin.distances import DistanceTest
 from dmmcheck.pytest_plugin.outcomes import RefutedError
-from dmmcheck.pytest_plugin.session import SubjectSession, start_session
+from dmmcheck.pytest_plugin.session import SubjectSession, start_session, workers_of
 
 
 def subject_of(world, model="off"):
@@ -106,3 +107,24 @@ def test_a_worker_measures_with_its_part_of_the_threads_alone(world, monkeypatch
     session.report(planned)
     session.finding(planned)
     assert counts == [2, 4] * 3
+
+
+@pytest.mark.parametrize(
+    ("sent", "count"),
+    [
+        (None, 1),
+        ({"workercount": 4, "dmmcheck_dist": "load"}, 4),
+        ({"workercount": 4, "dmmcheck_dist": "worksteal"}, 4),
+        ({"workercount": 4, "dmmcheck_dist": "loadfile"}, 1),  # one worker has all checks, since they are of one file
+        ({"workercount": 4, "dmmcheck_dist": "each"}, 1),
+    ],
+)
+def test_the_checks_are_shared_where_each_worker_takes_the_next_one(sent, count):
+    config = types.SimpleNamespace() if sent is None else types.SimpleNamespace(workerinput=sent)
+    assert workers_of(config) == count
+
+
+def test_one_process_leaves_the_number_of_threads_alone(world, monkeypatch):
+    monkeypatch.setattr(workers, "use_threads", None)
+    session = start_session(subject_of(world, "on"), Settings(samples=24), lambda line: None)
+    assert session.finding(planned_in(session, SUFFICES)).verdict == "refuted"

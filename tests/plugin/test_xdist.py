@@ -190,7 +190,9 @@ def test_reasons_and_failures_are_shown(run):
 def test_each_subject_has_its_expected_cost_before_the_tests_are_decided(run):
     expected = [n for n, line in enumerate(run.output) if "gradients expected" in line]
     assert len(expected) == 4  # of the settings and of three test functions
-    assert all("in each of 2 processes)" in run.output[n] for n in expected)
+    assert all("s in 2 workers (" in run.output[n] and "on this model in each)" in run.output[n] for n in expected)
+    labels = {run.output[n].removeprefix("dmmcheck: ").partition("about")[0] for n in expected}
+    assert labels == {"", *(f"test_shop.py::test_{name}: " for name in ("function", "value", "fixture"))}
     assert expected[0] < min(n for n, line in enumerate(run.output) if line.startswith("[gw"))
 
 
@@ -330,4 +332,6 @@ def test_with_dist_loadfile_a_model_that_differs_between_processes_is_tested_onc
     result = empty.runpytest_inprocess(*options, *NO_HYPOTHESIS, "-n", "2", "--dist", "loadfile", "--dmm-samples", "24")
     assert result.ret == 0
     assert "different models" not in printed(result)
+    assert "gradients expected" in printed(result)
+    assert "in 2 workers" not in printed(result)
     assert result.parseoutcomes() == {"passed": 2}

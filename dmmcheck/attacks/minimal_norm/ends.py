@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 ENDS = 3  # nearest examples of other classes, towards which segments lead
-MOST_EXAMPLES = 4096  # of many examples, evenly spaced ones are used
-LEAST_SHARE = 0.5  # of a class among every so many examples, in its share of all of them
-FAR = 100.0  # squared distance of the inputs from the origin, in mean squared distances from their centre
+ENOUGH_EXAMPLES = 4096  # of more examples, evenly spaced ones are used: as many, or fewer than twice as many
+LEAST_SHARE = 0.5  # each class must have this part of its share of all examples among those that are used
+FAR = 100.0  # inputs are far from the origin where the square of that distance is so many times their variance
 INPUTS = 512  # whose distances to all examples are computed at a time
 
 
@@ -60,17 +60,17 @@ class Ends:
 
 
 def _some_of(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Return evenly spaced examples and their labels, at most `MOST_EXAMPLES`, with examples of all classes.
+    """Return evenly spaced examples and their labels: at least `ENOUGH_EXAMPLES`, where there are so many.
 
-    Every so many examples are a view of all of them. Where the classes take turns, so that these miss some, examples
-    are copied whose spacing differs by one here and there.
+    Every second example, say, is a view of all examples and no copy. Where the classes take turns, so that these hold
+    too few of some class, examples are copied whose spacing differs by one here and there.
     """
-    step = -(-len(points) // MOST_EXAMPLES)
-    if step == 1:
+    step = len(points) // ENOUGH_EXAMPLES
+    if step <= 1:
         return points, labels
     numbers = labels - labels.min()
     whole, part = (torch.bincount(some, minlength=int(numbers.max()) + 1) for some in (numbers, numbers[::step]))
     if bool((part * len(labels) >= LEAST_SHARE * whole * len(labels[::step])).all()):
         return points[::step], labels[::step]
-    chosen = torch.linspace(0, len(points) - 1, MOST_EXAMPLES).round().long().to(points.device)
+    chosen = torch.linspace(0, len(points) - 1, ENOUGH_EXAMPLES).round().long().to(points.device)
     return points[chosen], labels[chosen]

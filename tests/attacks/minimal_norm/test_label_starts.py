@@ -90,38 +90,47 @@ class Stripes:
         return delta
 
 
-@given(seed=st.integers(0, 10_000), count=st.integers(1, 6), rows=st.integers(1, 5))
+@given(seed=st.integers(0, 10_000), count=st.integers(1, 6), rows=st.integers(1, 5), readings=st.integers(1, 4))
 @settings(max_examples=60, deadline=None)
-def test_the_first_change_is_that_of_each_direction_bisected_by_itself(seed, count, rows):
+def test_the_first_change_is_that_of_each_direction_read_and_bisected_by_itself(seed, count, rows, readings):
     generator = rng(seed)
     directions = torch.nn.functional.normalize(torch.randn(count, rows, 3, generator=generator), dim=2)
-    near, far = torch.zeros(rows), 0.5 + torch.rand(rows, generator=generator)
+    lengths = (0.2 + torch.rand(rows, readings, generator=generator)).cumsum(1)
+    limit = lengths[:, -1] + torch.rand(rows, generator=generator) - 0.3
     frequency = 1 + 8 * torch.rand(rows, generator=generator)
     oracle, naive = Stripes(frequency), Stripes(frequency)
-    none, limit = torch.full((rows, 0), 0.0), torch.full((rows,), torch.inf)
-    lengths = torch.cat([none, far[:, None]], 1)
     delta, margin = label_starts._scanned(oracle, torch.arange(rows), directions, lengths, limit)
     found, own = Stripes(frequency).margin(delta, torch.arange(rows)), oracle.asked
     for row in range(rows):
-        lengths = []
-        for direction in directions[:, row]:
-
-            def changed(length, direction=direction, row=row):
-                return bool(naive.margin(length * direction[None], torch.tensor([row])) < 0)
-
-            low, high = float(near[row]), float(far[row])
-            if not changed(high):
-                continue
-            for _ in range(label_starts.HALVINGS):
-                middle = (low + high) / 2
-                low, high = (low, middle) if changed(middle) else (middle, high)
-            lengths.append(high)
-        assert bool(torch.isfinite(margin[row])) == bool(lengths)
-        if lengths:
-            assert float(delta[row].norm()) == pytest.approx(min(lengths), rel=1e-5)
+        nearest = first_change(naive, directions[:, row], lengths[row], float(limit[row]), row)
+        assert bool(torch.isfinite(margin[row])) == (nearest is not None)
+        if nearest is not None:
+            assert float(delta[row].norm()) == pytest.approx(nearest, rel=1e-5)
             assert float(margin[row]) < 0
             assert float(margin[row]) == pytest.approx(float(found[row]), abs=1e-4)
     assert own <= naive.asked
+
+
+def first_change(oracle, directions, lengths, limit, row):
+    """The nearest change of a row at the first length at which a label has changed in any direction; None without."""
+
+    def changed(length, direction):
+        return bool(oracle.margin(length * direction[None], torch.tensor([row])) < 0)
+
+    near = 0.0
+    for far in [float(length) for length in lengths if float(length) < limit]:
+        hit = [direction for direction in directions if changed(far, direction)]
+        if hit:
+            return min(bisected(partial(changed, direction=direction), near, far) for direction in hit)
+        near = far
+    return None
+
+
+def bisected(changed, low, high):
+    for _ in range(label_starts.HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if changed(middle) else (middle, high)
+    return high
 
 
 EXAMPLES = torch.diag(torch.tensor([1.0, 1.01, 1.02] + 17 * [50.0]))[:3]
@@ -199,7 +208,7 @@ def test_ends_are_those_of_a_naive_comparison_also_far_from_the_origin(offset, c
 
 @pytest.mark.parametrize("period", [1, 3, 4])
 def test_of_many_examples_some_of_each_class_are_used(monkeypatch, period):
-    monkeypatch.setattr(ends_module, "MOST_EXAMPLES", 30)
+    monkeypatch.setattr(ends_module, "ENOUGH_EXAMPLES", 30)
     labels = torch.arange(120) // (120 // 4) if period == 1 else torch.arange(120) % period
     points = torch.arange(120.0)[:, None]
     used, kept = ends_module._some_of(points, labels)
@@ -207,6 +216,12 @@ def test_of_many_examples_some_of_each_class_are_used(monkeypatch, period):
     assert torch.equal(torch.unique(kept), torch.unique(labels))
     assert bool((torch.bincount(kept) >= 30 / len(torch.unique(labels)) / 2).all())
     assert (used.untyped_storage().data_ptr() == points.untyped_storage().data_ptr()) == (period != 4)
+
+
+def test_fewer_than_twice_enough_examples_are_all_used(monkeypatch):
+    monkeypatch.setattr(ends_module, "ENOUGH_EXAMPLES", 30)
+    used, _ = ends_module._some_of(torch.arange(59.0)[:, None], torch.zeros(59, dtype=torch.long))
+    assert len(used) == 59
 
 
 def test_labels_are_read_for_all_rows_at_once():
