@@ -65,12 +65,12 @@ def _some_of(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     Every second example, say, is a view of all examples and no copy. Where the classes take turns, so that these hold
     too few of some class, examples are copied whose spacing differs by one here and there.
     """
-    step = len(points) // ENOUGH_EXAMPLES
-    if step <= 1:
+    every = len(points) // ENOUGH_EXAMPLES
+    if every <= 1:
         return points, labels
     numbers = labels - labels.min()
-    whole, part = (torch.bincount(some, minlength=int(numbers.max()) + 1) for some in (numbers, numbers[::step]))
-    if bool((part * len(labels) >= LEAST_SHARE * whole * len(labels[::step])).all()):
-        return points[::step], labels[::step]
+    whole, part = (torch.bincount(some, minlength=int(numbers.max()) + 1) for some in (numbers, numbers[::every]))
+    if bool((part * len(labels) >= LEAST_SHARE * whole * len(labels[::every])).all()):
+        return points[::every], labels[::every]
     chosen = torch.linspace(0, len(points) - 1, ENOUGH_EXAMPLES).round().long().to(points.device)
     return points[chosen], labels[chosen]
