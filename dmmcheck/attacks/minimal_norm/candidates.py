@@ -98,17 +98,17 @@ class Candidates:
         order, first = self._ranked(length)
         rank = torch.arange(len(order), device=order.device) - first
         near = length[order] <= max_ratio * length[order][first]
-        return self._part(order[(rank == 0) | (rank < count) & near])
+        return self.part(order[(rank == 0) | (rank < count) & near])
 
     def unfinished(self, optimality_tol: float) -> Candidates:
         """Return the candidates whose best crossing is not yet optimal to this tolerance."""
-        return self._part((self.optimality < optimality_tol).nonzero().squeeze(1))
+        return self.part((self.optimality < optimality_tol).nonzero().squeeze(1))
 
     def shortest(self) -> Candidates:
         """Return the candidate with the shortest crossing in each row; rows without a crossing are left out."""
         order, first = self._ranked(self.length)
         winners = order[first == torch.arange(len(order), device=order.device)]
-        return self._part(winners[torch.isfinite(self.length[winners])])
+        return self.part(winners[torch.isfinite(self.length[winners])])
 
     def _ranked(self, length: Tensor) -> tuple[Tensor, Tensor]:
         """Return the order of the candidates by row, then by length (m,), and the position of each row's first (m,)."""
@@ -117,7 +117,8 @@ class Candidates:
         rows = self.rows[order].contiguous()
         return order, torch.searchsorted(rows, rows)
 
-    def _part(self, index: Tensor) -> Candidates:
+    def part(self, index: Tensor) -> Candidates:
+        """Return copies of the candidates at some positions (m,)."""
         part = Candidates(self.rows[index], self.delta[index], self.target[index])
         for name in STATE:
             setattr(part, name, getattr(self, name)[index])

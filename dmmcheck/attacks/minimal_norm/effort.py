@@ -38,12 +38,15 @@ class LabelReading:
         ray_dim: Random rays are followed in search spaces of at most this many dimensions: in one of more, a ray meets
             the boundary far behind its nearest point. Without examples, they are followed in all.
         segments: Most segments, to the nearest examples of other classes, that are followed where no rays are.
+        reads_rays: In search spaces of more dimensions, labels are read on random rays behind the nearest crossing,
+            where the examples say nothing of the space.
     """
 
     first: int = 0
     stride: int = 1
     ray_dim: int = 16
     segments: int = 3
+    reads_rays: bool = True
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ EFFORTS: Mapping[str, Effort] = {
         hlrf_steps=2,
         optimality_tol=0.99,
         stages=(Stage(2, 1.3, 2), Stage(1, 1.0, 4)),
-        labels=LabelReading(first=2, stride=2, ray_dim=12, segments=2),
+        labels=LabelReading(first=2, stride=2, ray_dim=12, segments=2, reads_rays=False),
         line_forwards=2,
         knows_angles=False,
     ),

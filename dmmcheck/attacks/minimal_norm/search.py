@@ -6,7 +6,8 @@ three parts:
 
 1. Initial candidates (`hlrf`): half a step towards the linearised boundary of each of the nearest classes, along the
    gradient at the input or its mean with a gradient further ahead, and in random directions that all inputs share; then
-   HL-RF steps. Where a label changes before the crossings that these find (`label_starts`), one more candidate.
+   HL-RF steps. Where a label changes before the crossings that these find (`label_starts`), one more candidate; and
+   one where it changes on a ray for another reason than these crossings (`ray_starts`).
 2. Refinement (`ddn`) of the best candidates, fewer in each stage, until their crossing is a nearest point. For inputs
    in which no candidate has crossed the boundary: DeepFool and growing radii (`deepfool`).
 3. For the shortest candidate (`line_search`): a line search, one more HL-RF step, a last line search, and the smallest
@@ -34,6 +35,7 @@ from dmmcheck.attacks.minimal_norm.hlrf import hlrf, initial_steps, polish
 from dmmcheck.attacks.minimal_norm.label_starts import RAYS, label_starts
 from dmmcheck.attacks.minimal_norm.line_search import confirm_crossings, line_search, shorten_far_crossings
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
+from dmmcheck.attacks.minimal_norm.ray_starts import ray_starts
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned, spread
 from dmmcheck.attacks.waiting import waits
 from dmmcheck.errors import AttackError
@@ -225,6 +227,11 @@ def _search(
         if len(more.rows):
             hlrf(oracle, more, effort.hlrf_steps)
             candidates = joined([candidates, more])
+        if effort.labels.reads_rays:
+            behind = ray_starts(oracle, candidates, torch.cat([rays, restart]), ray_dim=effort.labels.ray_dim)
+            if len(behind.rows):
+                hlrf(oracle, behind, 2 * effort.hlrf_steps)
+                candidates = joined([candidates, behind])
         shorten_far_crossings(oracle, candidates, margin, forwards=effort.line_forwards)
         candidates = _refined(oracle, candidates, effort, farthest)
         shorten_far_crossings(oracle, candidates, margin, forwards=effort.line_forwards)
