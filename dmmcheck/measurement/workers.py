@@ -6,8 +6,9 @@ the store by its content.
 
 from __future__ import annotations
 
+import io
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dmmcheck.errors import ConfigError
 from dmmcheck.errors.text import told
@@ -47,6 +49,8 @@ class Done:
     error: str = ""
 
 
+_LARGE = 1 << 20  # bytes
+_ARRAYS = (torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8)  # that arrays of numpy have, too
 _LOCK = threading.Lock()
 _WORKERS: dict[str, Worker] = {}
 """The worker of the session that this process works for."""
@@ -79,16 +83,45 @@ def packed(make: Callable[[], Worker]) -> np.ndarray[Any, Any]:
     Raises:
         ConfigError: It holds something that cannot be sent.
     """
-    import cloudpickle  # noqa: PLC0415  # only where there are several processes
-
     try:
-        content = cloudpickle.dumps(make)
+        content = _pickled(make)
     except Exception as error:  # whatever the code of the user's objects raises
         raise ConfigError(
             f"jobs asks for several processes, and the subject cannot be sent to another one "
             f"({told(error)}); give models and functions that can be pickled, or set jobs = 1"
         ) from error
     return np.frombuffer(content, dtype=np.uint8)
+
+
+def _pickled(value: object) -> bytes:
+    """Pickle a value, with a large tensor once and without the rest of its storage, which torch would send along."""
+    import cloudpickle  # noqa: PLC0415  # only where there are several processes
+
+    class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+        """Takes large tensors as arrays, the same array for tensors with the same memory."""
+
+        def reducer_override(self, obj: Any) -> Any:
+            if type(obj) is Tensor and _is_large(obj):
+                key = (obj.data_ptr(), obj.numel(), obj.dtype)
+                return _tensor, (arrays.setdefault(key, obj.numpy().reshape(-1)), obj.shape)
+            return super().reducer_override(obj)
+
+    arrays: dict[tuple[object, ...], np.ndarray[Any, Any]] = {}
+    with io.BytesIO() as file:
+        Pickler(file).dump(value)
+        return file.getvalue()
+
+
+def _tensor(values: np.ndarray[Any, Any], shape: Sequence[int]) -> Tensor:
+    """Return a tensor of a shape with the memory of an array."""
+    return torch.from_numpy(values).view(shape)
+
+
+def _is_large(tensor: Tensor) -> bool:
+    """Return whether a tensor is numbers one after the other in memory, and they or their storage take 1 MiB."""
+    is_plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.requires_grad
+    is_array = is_plain and tensor.dtype in _ARRAYS and tensor.is_contiguous()
+    return is_array and tensor.untyped_storage().nbytes() >= _LARGE
 
 
 def measure_shard(session: str, make: np.ndarray[Any, Any] | Path, shard: str) -> Done:

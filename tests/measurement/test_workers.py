@@ -12,8 +12,10 @@ from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
 
+import cloudpickle
 import joblib
 import pytest
+import torch
 import views
 
 import dmmcheck
@@ -242,6 +244,46 @@ def test_what_cannot_be_sent_is_one_clear_error():
     lock = threading.Lock()
     with pytest.raises(ConfigError, match=r"cannot be sent to another one \(TypeError.*set jobs = 1"):
         packed(lambda: lock)
+
+
+def test_large_tensors_are_sent_once_and_without_the_rest_of_their_storage():
+    whole = torch.arange(4_000_000.0).view(4000, 1000)
+    part = whole[1000:2000]
+    sent = {"images": part.view(1000, 10, 100), "rows": part, "labels": torch.arange(200_000), "two": whole[:2]}
+    content = packed(lambda: sent)
+    assert len(content) < part.nbytes + sent["labels"].nbytes + sent["two"].nbytes + 10_000
+    back = cloudpickle.loads(content.tobytes())()
+    for name, tensor in sent.items():
+        torch.testing.assert_close(back[name], tensor, rtol=0, atol=0)
+    assert back["images"].data_ptr() == back["rows"].data_ptr()
+    back["rows"] += 1
+    torch.testing.assert_close(back["images"], sent["images"] + 1)
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.arange(2_000_000.0).view(1000, 2000).T,
+        torch.arange(400_000.0).requires_grad_(),
+        torch.nn.Parameter(torch.arange(400_000.0)),
+        torch.arange(800_000.0).to(torch.bfloat16),
+        torch.zeros(400_000, dtype=torch.bool),
+        torch.zeros(600, 700).to_sparse(),
+        torch.zeros(0),
+        torch.tensor(3.0),
+    ],
+    ids=["transposed", "with a gradient", "parameter", "bfloat16", "bool", "sparse", "empty", "number"],
+)
+def test_other_tensors_are_sent_as_torch_sends_them(tensor):
+    back = cloudpickle.loads(packed(lambda: tensor).tobytes())()
+    assert (type(back), back.dtype, back.layout, back.requires_grad) == (
+        type(tensor),
+        tensor.dtype,
+        tensor.layout,
+        tensor.requires_grad,
+    )
+    assert tensor.layout != torch.strided or back.stride() == tensor.stride()
+    assert torch.equal(back.to_dense(), tensor.to_dense())
 
 
 def test_a_process_makes_one_worker_for_a_session_and_forgets_it_with_the_next(monkeypatch):
