@@ -77,7 +77,7 @@ class _Ended:
         self._count, self._of, self._start = 0, len(shards), time.monotonic()
 
     def add(self, shard: str) -> None:
-        """Count a shard that has ended; it is shown unless `count` has shown it already."""
+        """Count a shard that has ended, and show how many have, unless `count` has shown it."""
         self._left.pop(shard, None)
         self._show(self._of - len(self._left))
 

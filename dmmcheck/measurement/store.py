@@ -36,7 +36,7 @@ class Store:
         read: How many measurements were read.
         written: How many were measured and written.
         error: Why the last measurement could not be written or read; "" where all could.
-        unwritten: Why the last measurement that could not be written could not; "" where all could.
+        unwritten: The last reason why a measurement could not be written; "" where all were.
         refused: Why measurements have no address, each reason once.
 
     Example:
@@ -56,7 +56,7 @@ class Store:
         self._bytes: int | None = None
 
     def measured(self, address: str, compute: Callable[[], tuple[T, int]], device: torch.device) -> tuple[T, int]:
-        """Return a measurement and the gradients that were evaluated for it: none where it is read.
+        """Return a measurement, and how many gradients were evaluated for it: 0 where it is read from disk.
 
         Where another process is measuring the same, this one waits for it.
 

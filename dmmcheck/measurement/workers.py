@@ -49,7 +49,7 @@ class Done:
     error: str = ""
 
 
-_LARGE = 1 << 20  # bytes
+_LARGE = 1 << 20  # bytes of a storage from which on its tensors are sent as arrays
 _ARRAYS = (torch.float32, torch.float64, torch.int64, torch.int32, torch.uint8)  # that arrays of numpy have, too
 _LOCK = threading.Lock()
 _WORKERS: dict[str, Worker] = {}
@@ -94,7 +94,7 @@ def packed(make: Callable[[], Worker]) -> np.ndarray[Any, Any]:
 
 
 def _pickled(value: object) -> bytes:
-    """Pickle a value, with a large tensor once and without the rest of its storage, which torch would send along."""
+    """Pickle a value. A large tensor is written once, and without the rest of its storage, which torch would write."""
     import cloudpickle  # noqa: PLC0415  # only where there are several processes
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types

@@ -62,8 +62,8 @@ class Ends:
 def _some_of(points: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Return evenly spaced examples and their labels: at least `ENOUGH_EXAMPLES`, where there are so many.
 
-    Every second example, say, is a view of all examples and no copy. Where the classes take turns, so that these hold
-    too few of some class, examples are copied whose spacing differs by one here and there.
+    Examples at a constant spacing are a view of all examples, and no copy is made. Where they hold too few of some
+    class, because the classes take turns, other examples are copied whose spacing varies by one.
     """
     every = len(points) // ENOUGH_EXAMPLES
     if every <= 1:
