@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dmmcheck.data.arrays import check_columns, column_names
+from dmmcheck.data.arrays import check_columns, column_names, pieces
 from dmmcheck.data.inputs import inputs_of, standardised
 from dmmcheck.data.labels import class_names, labels_of
 from dmmcheck.errors import ManifoldError, ModelError, SubjectError, one_error, user_code
@@ -439,8 +439,8 @@ def _checked_bounds(bounds: Any, x: Tensor) -> tuple[float, float] | None:
         raise SubjectError(f"bounds are {bounds!r}, expected two numbers (lo, hi), e.g. (0.0, 1.0)") from error
     if not low < high:
         raise SubjectError(f"bounds are ({low}, {high}), expected lo < hi, e.g. (0.0, 1.0)")
-    outside = int(((x < low) | (x > high)).sum())
-    if outside:
+    if float(x.amin()) < low or float(x.amax()) > high:
+        outside = sum(int(((piece < low) | (piece > high)).sum()) for piece in pieces(x))
         raise SubjectError(
             f"{DATA_X} holds {outside} values outside the bounds [{low}, {high}]: it spans {float(x.min()):g} to "
             f"{float(x.max()):g}; give the bounds in the units of x, or scale x"

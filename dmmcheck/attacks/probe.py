@@ -14,6 +14,7 @@ from torch import Tensor
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.margins import logit_margin
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace
+from dmmcheck.manifolds.neighbours import distance_matrix
 from dmmcheck.models.base import Classifier, called, evaluating
 from dmmcheck.models.boxed import box_at, is_inside
 
@@ -35,8 +36,8 @@ def segment(classifier: Classifier, x: Tensor, y: Tensor, x_pool: Tensor, y_pool
     Returns:
         The crossings; nothing is found for an input where the model calls all of the `EXAMPLES` nearest examples y.
     """
-    distances = torch.cdist(x, x_pool).masked_fill(y_pool[None, :] == y[:, None], torch.inf)
-    near = distances.topk(min(EXAMPLES, len(x_pool)), dim=1, largest=False)
+    apart = distance_matrix(x, x_pool).masked_fill(y_pool[None, :] == y[:, None], torch.inf)
+    near = apart.topk(min(EXAMPLES, len(x_pool)), dim=1, largest=False)
     with evaluating(classifier), torch.no_grad():
         predicted = torch.stack([called(classifier, x_pool[index]).argmax(1) for index in near.indices.T], 1)
     nearest, column = near.values.masked_fill(predicted == y[:, None], torch.inf).min(1)

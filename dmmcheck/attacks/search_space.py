@@ -24,7 +24,8 @@ class SearchSpace(Protocol):
 
     A search moves only inside x + space. It uses the space only to project vectors onto it, so that the tangent space,
     its complement, and spaces that are too large for a basis are searched by the same code. A space may have a method
-    `orthonormal_basis` too, see `basis_of`: gradients by finite differences then take fewer model calls.
+    `orthonormal_basis` too, see `basis_of`: gradients by finite differences then take fewer model calls. A space may
+    say by an attribute `at_once` for how many inputs at most it is searched at once, see `at_once`.
     """
 
     def project(self, v: Tensor) -> Tensor:
@@ -140,6 +141,11 @@ class Complement:
         square: Tensor = torch.linalg.qr(inside, mode="complete").Q
         return square[..., inside.shape[-1] :]
 
+    @property
+    def at_once(self) -> int | None:
+        """See `at_once`."""
+        return at_once(self._space)
+
     def rows(self, index: Tensor | slice) -> Complement:
         """See `SearchSpace.rows`."""
         return Complement(self._space.rows(index))
@@ -175,6 +181,15 @@ def basis_of(space: SearchSpace) -> Tensor | None:
     """Return an orthonormal basis of a search space, (D, d) or (n, D, d); None where it has none at hand."""
     basis: Tensor | None = space.orthonormal_basis() if hasattr(space, "orthonormal_basis") else None
     return basis
+
+
+def at_once(space: object) -> int | None:
+    """Return for how many inputs at most a search space is searched at once; None where any number will do.
+
+    A space whose bases are too large to be kept computes them again and again where more inputs are searched.
+    """
+    most: int | None = getattr(space, "at_once", None)
+    return most
 
 
 def _span(basis: Tensor) -> SearchSpace:

@@ -9,6 +9,7 @@ from dmmcheck.checks.base import claim, declare
 from dmmcheck.geometry import unit_vectors
 from dmmcheck.inference.evidence import Evidence
 from dmmcheck.inference.types import ArmName
+from dmmcheck.manifolds.neighbours import distance_matrix
 from dmmcheck.measurement.view import View
 from dmmcheck.registry import FIELD_CONTROLS
 
@@ -127,7 +128,7 @@ def _towards(view: View, arm: ArmName) -> Tensor:
             rows = torch.nonzero(found & (target == label)).reshape(-1)
             members = examples.x[examples.y == label]
             if len(members):
-                nearest = torch.cdist(view.x[rows], members).argmin(1)
+                nearest = distance_matrix(view.x[rows], members).argmin(1)
                 towards[rows] = members[nearest] - view.x[rows]
         return towards, 0
 

@@ -1,7 +1,8 @@
-"""Frames and sparse matrices as arrays, told by what they can do, so that no optional package is imported."""
+"""Frames, sparse matrices and mapped files as arrays, told by what they can do, without optional packages."""
 
 from __future__ import annotations
 
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from dmmcheck.errors import SubjectError
 
 MOST_VALUES = 1 << 28  # of a sparse matrix that is made dense: 2 GiB in float64
+PIECE_VALUES = 1 << 22  # most values of x in one piece, but for a single row
 _NAMED = 6  # most column names that a sentence lists
 
 
@@ -113,9 +115,26 @@ def _of_frame(frame: Any, name: str) -> tuple[Any, str]:
     return _writable(values), f"{name} is a {type(frame).__name__} with the columns {listed(names)}"
 
 
+def pieces(x: Tensor) -> tuple[Tensor, ...]:
+    """Return views of consecutive rows of a tensor, so that what is computed of one piece takes little memory."""
+    return torch.split(x, max(1, PIECE_VALUES // max(1, x[:1].numel())))
+
+
+def unknown_values(x: Tensor) -> int:
+    """Return how many values of a tensor are NaN or infinite."""
+    return sum(int((~torch.isfinite(piece)).sum()) for piece in pieces(x))
+
+
 def _writable(values: Any) -> Any:
-    """Return the array, or a copy of an array that is read-only, since torch writes to memory that it shares."""
-    return values.copy() if isinstance(values, np.ndarray) and not values.flags.writeable else values
+    """Return an array that may be written to, since torch writes to memory that it shares.
+
+    A read-only array is copied. A read-only map of a whole file is mapped anew, so that only what is written is copied.
+    """
+    if not isinstance(values, np.ndarray) or values.flags.writeable:
+        return values
+    if isinstance(values, np.memmap) and isinstance(values.base, mmap) and values.flags.c_contiguous:
+        return np.memmap(values.filename, values.dtype, mode="c", offset=values.offset, shape=values.shape)
+    return values.copy()
 
 
 def _are_numbers(values: Any) -> bool:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dmmcheck.data.arrays import check_layout, plain
+from dmmcheck.data.arrays import check_layout, pieces, plain, unknown_values
 from dmmcheck.errors import SubjectError, one_error
 
 STANDARDISED = (0.5, 2.0)  # standard deviations between which images may have been standardised
@@ -24,9 +25,10 @@ def standardised(x: Tensor) -> str:
         >>> standardised(torch.tensor([-1.0, 1.0]).repeat(24).reshape(1, 3, 4, 4))[:48]
         'data: images look standardised (mean 0.00, stand'
     """
-    if x.ndim != 4 or not bool((x < 0).any()):
+    if x.ndim != 4 or x.numel() < 2 or float(x.amin()) >= 0:
         return ""
-    mean, spread = float(x.double().mean()), float(x.double().std())
+    mean = sum(float(piece.double().sum()) for piece in pieces(x)) / x.numel()
+    spread = math.sqrt(sum(float((piece.double() - mean).square().sum()) for piece in pieces(x)) / (x.numel() - 1))
     if abs(mean) > spread or not STANDARDISED[0] <= spread <= STANDARDISED[1]:
         return ""
     return (
@@ -71,7 +73,7 @@ def inputs_of(x: Any, name: str) -> tuple[Tensor, str]:
         )
     if tensor.ndim < 2:
         raise SubjectError(f"{name} has shape {tuple(tensor.shape)}, expected (n, *input_shape); add the input axis")
-    bad = int((~torch.isfinite(tensor)).sum())
+    bad = unknown_values(tensor)
     if bad:
         raise SubjectError(f"{name} holds {bad} NaN or infinite values of {tensor.numel()}; remove or impute them")
     return tensor, made

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck import geometry
-from dmmcheck.data.arrays import plain
+from dmmcheck.data.arrays import plain, unknown_values
 from dmmcheck.errors import ManifoldError, SubjectError, one_error
 from dmmcheck.manifolds.operators import TangentSpaces
 from dmmcheck.manifolds.protected import MISSING, attribute, call, protected
@@ -20,7 +20,6 @@ PROJECTION_LIMIT = 1e-2  # of an operator: largest change by a second projection
 ORTHONORMAL_LIMIT = 1e-4  # largest entry of |B^T B - 1|
 REPEAT_LIMIT = 1e-4  # largest change between two projections of the same points, relative to the largest value
 DEFAULT_DIM = 16
-_PIECE = 1024  # points that are checked at a time
 
 
 @runtime_checkable
@@ -89,7 +88,7 @@ def fitting_points(x: Any, dim: int) -> Tensor:
         points = points.cpu()
     if points.dtype not in {torch.float32, torch.float64}:
         points = points.float()
-    bad = sum([int((~torch.isfinite(piece)).sum()) for piece in torch.split(points, _PIECE)])
+    bad = unknown_values(points)
     if bad:
         raise ManifoldError(f"the points to fit a manifold on hold {bad} NaN or infinite values; remove them")
     if not isinstance(dim, Integral) or not 1 <= dim < points.shape[1]:
@@ -159,15 +158,21 @@ def projection_residual(spaces: TangentSpaces, x: Tensor, *, generator: torch.Ge
     return float(torch.maximum(again, turned).max())
 
 
-def checked_basis(manifold: Any, x: Tensor) -> Tensor:
+def checked_basis(manifold: Any, x: Tensor, *, is_known: bool = False) -> Tensor:
     """Return the tangent bases of a manifold at points x (n, D), checked as in `validate_manifold`.
+
+    Args:
+        manifold: The manifold.
+        x: The points.
+        is_known: Whether its bases at these points were checked before: then nothing but their shape is.
 
     Raises:
         ManifoldError: The manifold raises, or its bases are not finite, not orthonormal, or of another shape.
     """
     basis = call(manifold, "tangent_basis", x)
     dim = _checked_dim(manifold, x.shape[1])  # after the call: some manifolds know k only once they have seen a point
-    return _orthonormal(basis, len(x), x.shape[1], dim)
+    shaped = _of_shape(basis, len(x), x.shape[1], dim)
+    return shaped if is_known else _orthonormal(shaped)
 
 
 def _checked_dim(manifold: Any, ambient_dim: int) -> int:
@@ -200,7 +205,7 @@ def _incomplete(manifold: Any, missing: list[str]) -> str:
     )
 
 
-def _orthonormal(basis: Any, n: int, ambient_dim: int, dim: int) -> Tensor:
+def _of_shape(basis: Any, n: int, ambient_dim: int, dim: int) -> Tensor:
     if not isinstance(basis, Tensor):
         raise ManifoldError(f"tangent_basis returned a {type(basis).__name__}; return a torch tensor")
     if not basis.is_floating_point():
@@ -210,7 +215,11 @@ def _orthonormal(basis: Any, n: int, ambient_dim: int, dim: int) -> Tensor:
             f"tangent_basis returned shape {tuple(basis.shape)} for {n} points with D = {ambient_dim} and k = {dim}; "
             f"return ({n}, {ambient_dim}, {dim}), or one basis ({ambient_dim}, {dim}) for all"
         )
-    if not bool(torch.isfinite(basis).all()):
+    return basis
+
+
+def _orthonormal(basis: Tensor) -> Tensor:
+    if unknown_values(basis):
         raise ManifoldError(
             "tangent_basis returned NaN or infinite values; return finite ones, and check the points it was fitted on "
             "for NaN and duplicates"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Protocol
 
@@ -12,12 +12,13 @@ from torch import Tensor
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.base import Manifold, checked_basis, validate_manifold
+from dmmcheck.manifolds.computed_spaces import ComputedBases, ComputedSpaces
 from dmmcheck.manifolds.operators import TangentSpaces, self_adjoint
 from dmmcheck.manifolds.protected import protected
 from dmmcheck.manifolds.rotations import Rotation
 from dmmcheck.seeding import seeded
 
-_CACHE_BYTES = 1 << 30  # most memory for bases that are kept
+_CACHE_BYTES = 1 << 30  # most memory for the bases of a field
 
 
 class Field(Protocol):
@@ -58,7 +59,8 @@ class Field(Protocol):
 class TangentField:
     """The tangent spaces of a manifold at the inputs of a sample.
 
-    Bases are computed once and kept, up to a gigabyte; those of later inputs are computed at each use.
+    Bases are computed once and kept. Where those of all inputs would take more than a gigabyte, at most a gigabyte of
+    them is in memory at a time, and spaces take the place of bases, which they compute where vectors are projected.
 
     Args:
         manifold: The manifold.
@@ -76,21 +78,31 @@ class TangentField:
         self.by_projection = not isinstance(probe, Tensor)
         self.shared = isinstance(probe, Tensor) and probe.ndim == 2
         self._kept: list[Tensor] = [probe.to(x)] if isinstance(probe, Tensor) and self.shared else []
-        per_input = x.shape[1] * self.dim * x.element_size()
-        self._limit = _CACHE_BYTES // per_input
+        self._checked: set[int] = set()  # inputs whose bases were computed, and checked, before
+        room = _CACHE_BYTES // (x.shape[1] * self.dim * x.element_size())
+        are_large = isinstance(probe, Tensor) and not self.shared and len(x) > room
+        self._computed = ComputedBases(self._compute, len(x), max(1, room)) if are_large else None
 
     def basis(self, rows: slice) -> Tensor:
         """See `Field.basis`."""
         if self.shared:
             return self._kept[0]
-        if rows.stop > self._limit:
-            return self._compute(rows)
-        self._extend(rows.stop)
-        return self._kept[0][rows]
+        if self._computed is None:
+            self._extend(rows.stop)
+            return self._kept[0][rows]
+        inputs = range(len(self._x))[rows]
+        if len(inputs) > self._computed.at_once:
+            return self._compute(inputs)
+        bases, places = self._computed.at(inputs)
+        return bases[places[0] : places[-1] + 1]  # neighbouring inputs have neighbouring bases
 
     def spaces(self, rows: slice) -> TangentSpaces | None:
         """See `Field.spaces`."""
-        return self._spaces.rows(rows) if self.by_projection else None
+        if self.by_projection:
+            return self._spaces.rows(rows)
+        if self._computed is None:
+            return None
+        return ComputedSpaces(self._computed, torch.arange(len(self._x))[rows])
 
     @cached_property
     def _spaces(self) -> TangentSpaces:
@@ -111,9 +123,8 @@ class TangentField:
 
     def project(self, v: Tensor) -> Tensor:
         """See `Field.project`."""
-        spaces = self.spaces(slice(0, len(v)))
-        if spaces is not None:
-            return spaces.project(v)
+        if self.by_projection:
+            return self._spaces.rows(slice(0, len(v))).project(v)
         return torch.cat([geometry.project_tangent(v[rows], self.basis(rows)) for rows in self._pieces(len(v))])
 
     def cosines(self, v: Tensor, w: Tensor) -> Tensor:
@@ -124,20 +135,20 @@ class TangentField:
         return torch.cat([geometry.tangent_cosines(v[:, rows], w[rows], self.basis(rows)) for rows in pieces], dim=1)
 
     def _pieces(self, n: int) -> list[slice]:
-        """Return slices of the first n rows: one if all of their bases are kept, else several of the cache's size."""
-        if self.shared or n <= self._limit:
-            return [slice(0, n)]
-        step = max(1, self._limit)
-        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+        """Return slices of the first n rows: one where all of their bases are kept, else those of the batches."""
+        size = n if self._computed is None else self._computed.at_once
+        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
     def _extend(self, n: int) -> None:
         count = len(self._kept[0]) if self._kept else 0
         if n > count:
-            more = self._compute(slice(count, n))
+            more = self._compute(range(count, n))
             self._kept = [torch.cat([*self._kept, more])]
 
-    def _compute(self, rows: slice) -> Tensor:
-        return checked_basis(self.manifold, self._x[rows]).to(self._x)
+    def _compute(self, inputs: Sequence[int]) -> Tensor:
+        basis = checked_basis(self.manifold, self._x[list(inputs)], is_known=self._checked >= set(inputs))
+        self._checked.update(inputs)
+        return basis.to(self._x)
 
 
 class RotatedField:
@@ -322,6 +333,11 @@ class RotatedSpaces:
     def project(self, v: Tensor) -> Tensor:
         """See `TangentSpaces.project`."""
         return self_adjoint(lambda v: self._rotation.apply(self._spaces.project(self._rotation.inverse(v))), v)
+
+    @property
+    def at_once(self) -> int | None:
+        """See `ComputedSpaces.at_once`; None where the spaces have no bases that are computed again and again."""
+        return getattr(self._spaces, "at_once", None)
 
     def rows(self, index: Tensor | slice) -> RotatedSpaces:
         """See `TangentSpaces.rows`."""

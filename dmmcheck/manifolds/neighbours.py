@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from dmmcheck.data import arrays
 from dmmcheck.models.process_state import neutral_state
 
 _PIECE_VALUES = 1 << 23  # most float64 values in one piece of queries or of distances: 64 MiB
@@ -38,6 +39,12 @@ def nearest(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
     step = max(1, _PIECE_VALUES // points.shape[1])
     found = [_nearest(queries, points, count) for queries in torch.split(x.to(points.device), step)]
     return torch.cat([squared for squared, _ in found]), torch.cat([rows for _, rows in found])
+
+
+def distance_matrix(x: Tensor, points: Tensor) -> Tensor:
+    """Return the distances (n, m) of x (n, D) to points (m, D), in their precision and without a copy of all points."""
+    rows = [[torch.cdist(some, piece) for piece in arrays.pieces(points)] for some in arrays.pieces(x)]
+    return torch.cat([torch.cat(row, dim=1) for row in rows])
 
 
 def _nearest(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:

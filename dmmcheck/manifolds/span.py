@@ -25,7 +25,7 @@ def data_span(x: Tensor, dim: int) -> Tensor | None:
         directions that have a variance. None where the span is the whole space, and where it leaves random subspaces
         no room, e.g. where the data fill a subspace of dimension k.
     """
-    varies = (x != x[:1]).any(0)
+    varies = varying(x)
     count, ambient_dim = int(varies.sum()), x.shape[1]
     if count < ROOM * dim:
         return None
@@ -34,6 +34,11 @@ def data_span(x: Tensor, dim: int) -> Tensor | None:
         if ROOM * dim <= basis.shape[1] < count:
             return basis
     return None if count == ambient_dim else varies
+
+
+def varying(x: Tensor) -> Tensor:
+    """Return the mask (D,) of the coordinates that are not the same in all points (m, D), without a copy of these."""
+    return x.amax(0) != x.amin(0)
 
 
 def _principal(x: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ def near_duplicates(x: Tensor, y: Tensor, *, groups: Tensor | None = None) -> Te
     x, y = x.detach().cpu(), y.detach().cpu()
     left = torch.arange(len(x))
     for _ in range(ROUNDS):
-        pairs = left[_close_pairs(x[left], y[left])]
+        pairs = left[_close_pairs(x[left], y[left]) if len(left) < len(x) else _close_pairs(x, y)]
         if not len(pairs):
             break
         number = _joined(number, pairs)

@@ -22,7 +22,7 @@ from dmmcheck.inference.evidence import Evidence, Floats
 from dmmcheck.inference.types import ArmName, DrawCost, SearchEffort
 from dmmcheck.manifolds.fields import FieldPart, SharedField
 from dmmcheck.manifolds.rotations import Haar, Spectrum, Within
-from dmmcheck.manifolds.span import data_span
+from dmmcheck.manifolds.span import data_span, varying
 from dmmcheck.measurement.measure import MAX_EXAMPLES
 from dmmcheck.measurement.view import View, find_together
 from dmmcheck.registry import CONTROLS, is_name, wrong_call
@@ -33,7 +33,7 @@ FEW_INPUTS = 64  # most inputs of tests that take one look
 OF_DRAWS: SearchEffort = "brief"  # effort of the search in a draw, where the search converges on the model
 INPUTS_A_DRAW = 16  # inputs that one searched draw is measured at; the next draw takes the next ones
 MOST_VALUES = 1 << 24  # of the bases of the draws that are searched at once, or that are kept of one control
-MOST_COVARIANCE_VALUES = 1 << 27  # of the examples that are combined, where k allows it: 1 GiB
+MOST_COVARIANCE_VALUES = 1 << 26  # of the examples that are combined, where k allows it: 512 MiB
 FIRST_DRAWS, FIRST_SHARE = 19, 0.2  # of a searched control: draws after which it is looked at, and the look's alpha
 
 Draw = Callable[[View, torch.Generator], View]
@@ -217,19 +217,19 @@ def _needs_a_wide_span(view: View) -> str:
         return f"there are {len(view.examples.x)} labelled examples, and {wanted}; give more manifold-data"
     if room >= MAX_EXAMPLES:
         return f"{wanted}, and at most {MAX_EXAMPLES} examples are combined; choose a smaller dim"
-    combined = _combined(view, room + 1, seeded(view.seed, "span of the data"))
-    rank = _rank(combined)
+    rank = _rank(*_covariance(view, room + 1, seeded(view.seed, "span of the data")))
     return "" if rank > room else f"the data span {rank} directions, and {wanted}; choose a smaller dim"
 
 
-def _rank(vectors: torch.Tensor) -> int:
-    """Return how many directions vectors (m, D) span up to rounding, by their singular values.
+def _rank(vectors: torch.Tensor, weights: torch.Tensor) -> int:
+    """Return how many directions combinations of vectors (r, D) with weights (m, r) span up to rounding.
 
-    The diagonal of a triangular factor is not enough: where one of its entries is small by chance, the next holds the
+    It follows from the eigenvalues of the inner products of the combinations, which take no copy of the vectors. The
+    diagonal of a triangular factor is not enough: where one of its entries is small by chance, the next holds the
     rounding errors of its direction.
     """
-    values = torch.linalg.svdvals(vectors)
-    return int((values > NO_LENGTH * values.max()).sum())
+    squared = torch.linalg.eigvalsh(weights @ (vectors @ vectors.T) @ weights.T)  # of the lengths along the directions
+    return int((squared > NO_LENGTH**2 * squared.max()).sum())
 
 
 @control("covariance", title="subspaces of the data's covariance", unavailable=_needs_a_wide_span)
@@ -238,14 +238,14 @@ def _of_the_covariance(view: View, generator: torch.Generator) -> View:
 
     Its directions have the data's covariance, so that loud features are in it as often as in the data.
     """
-    return view.spanned(torch.linalg.qr(_combined(view, view.field.dim, generator).T).Q)
+    rows, weights = _covariance(view, view.field.dim, generator)
+    return view.spanned(torch.linalg.qr((weights @ rows).T).Q)
 
 
-def _combined(view: View, count: int, generator: torch.Generator) -> torch.Tensor:
-    """Return random combinations (count, D) of the centred examples, with normal weights."""
-    rows = view.measurement.prepared(("covariance",), partial(_covariance_rows, view))
-    weights = torch.randn((count, len(rows)), generator=generator, dtype=torch.float64).to(rows)
-    return weights @ rows
+def _covariance(view: View, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return vectors (r, D), and the normal weights (count, r) of random combinations of them; see the former."""
+    rows: torch.Tensor = view.measurement.prepared(("covariance",), partial(_covariance_rows, view))
+    return rows, torch.randn((count, len(rows)), generator=generator, dtype=torch.float64).to(rows)
 
 
 def _covariance_rows(view: View) -> torch.Tensor:
@@ -256,11 +256,14 @@ def _covariance_rows(view: View) -> torch.Tensor:
     """
     room = 2 * view.field.dim
     most = min(MAX_EXAMPLES, max(MOST_COVARIANCE_VALUES // view.x.shape[1], room + 2))
-    examples = view.examples.x[:most].double()
-    varies = (examples != examples[:1]).any(0)
-    centred = (examples - examples.mean(0))[:, varies]
-    rows = torch.linalg.qr(centred, mode="r").R if len(centred) > centred.shape[1] else centred
-    combined = rows.new_zeros((len(rows), len(varies)))
+    examples = view.examples.x[:most]
+    varies = varying(examples)
+    centred: torch.Tensor = examples - examples.mean(0, dtype=torch.float64)  # without another copy in float64
+    centred.mul_(varies)  # a feature that does not vary is zero, without the rounding of its mean
+    if len(centred) <= int(varies.sum()):
+        return centred
+    rows = torch.linalg.qr(centred[:, varies], mode="r").R
+    combined: torch.Tensor = rows.new_zeros((len(rows), len(varies)))
     combined[:, varies] = rows
     return combined
 

@@ -20,7 +20,9 @@ from dmmcheck.inference.evidence import Floats
 from dmmcheck.inference.types import ARMS, BUILTIN, ArmName, SearchEffort
 from dmmcheck.manifolds.base import Manifold
 from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, SharedField, TangentField
+from dmmcheck.manifolds.neighbours import distance_matrix
 from dmmcheck.manifolds.rotations import Rotation
+from dmmcheck.manifolds.span import varying
 from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, joined, perturbations, total
 from dmmcheck.measurement.sample import predict
 from dmmcheck.measurement.trainings import distinct, untrained_needed
@@ -277,7 +279,7 @@ class View:
 
     def _noise(self, purpose: str) -> Tensor:
         examples, x = self.examples.x, self.measurement.sample.x
-        varies = (examples != examples[:1]).any(0).cpu()
+        varies = varying(examples).cpu()
         noise = torch.empty((self.n, x.shape[1]), dtype=x.dtype)
         for where, names in ((varies, ()), (~varies, ("constant features",))):
             generator, count = seeded(self.seed, "noise", purpose, *names), int(where.sum())
@@ -293,7 +295,7 @@ class View:
         examples, x, y = self.examples, self.x, self.y
 
         def index(rows: slice) -> Tensor:
-            apart = torch.cdist(x[rows], examples.x)
+            apart = distance_matrix(x[rows], examples.x)
             return apart.masked_fill(y[rows, None] == examples.y[None, :], torch.inf).argmin(1)
 
         nearest = examples.x[in_batches(x, index)]

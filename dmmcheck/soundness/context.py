@@ -16,6 +16,7 @@ from dmmcheck.attacks.margins import margin_gradient, within_reach
 from dmmcheck.attacks.probe import segment
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.inference.types import ARMS, ArmName, SearchEffort
+from dmmcheck.manifolds.computed_spaces import ComputedSpaces
 from dmmcheck.manifolds.operators import TangentSpaces
 from dmmcheck.manifolds.protected import answer_and_change
 from dmmcheck.measurement.independence import Independence
@@ -58,7 +59,7 @@ class SoundnessContext:
         x_train: (p, D) training data, where they are given and the model under test is the subject's own.
         y_train: (p,) their labels.
         units: The units of distances that the user chose: ``"input"``, ``"standard"``, or None for no choice.
-        spaces: Tangent spaces that are known by their projection alone, where they are too large for bases.
+        spaces: Tangent spaces that are known by their projection alone, or whose bases are too large to be kept.
     """
 
     classifier: Classifier
@@ -139,6 +140,35 @@ class SoundnessContext:
             answer, has_changed = answer_and_change(self.manifold, method, self.x)
             self._answers[method] = answer.detach() if isinstance(answer, Tensor) else answer, has_changed
         return self._answers[method]
+
+    @property
+    def has_large_bases(self) -> bool:
+        """Whether the manifold gives bases that are too large to be kept for all inputs."""
+        return isinstance(self.spaces, ComputedSpaces)
+
+    @property
+    def tangent_method(self) -> str:
+        """The name of the manifold's method that gives tangent spaces."""
+        return "tangent_basis" if self.spaces is None or self.has_large_bases else "tangent_spaces"
+
+    @property
+    def why_no_bases(self) -> str:
+        """Why there are no bases to compare, in words."""
+        if self.has_large_bases:
+            return "the bases of the tangent spaces are too large to be kept in memory together"
+        return "the tangent spaces are known by their projection alone"
+
+    def is_changing_points(self, method: str) -> bool:
+        """Return whether a method of the manifold changes the points that it gets.
+
+        It is asked at the inputs, and where bases are large, at as many inputs as there is room for.
+
+        Raises:
+            ManifoldError: The method raises.
+        """
+        if method == "tangent_basis" and isinstance(self.spaces, ComputedSpaces):
+            return answer_and_change(self.manifold, method, self.x[: self.spaces.at_once])[1]
+        return self.answer(method)[1]
 
     def distance(self, arm: str, n: int | None = None) -> Tensor:
         """Return the distances (n,) of an arm, of the first n inputs; inf where no crossing was found."""

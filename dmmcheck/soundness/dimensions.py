@@ -26,7 +26,7 @@ MOST_POINTS = 2048  # from which the dimension is estimated
 def tangent_angles(context: SoundnessContext) -> Soundness:
     """Report the angle between the tangent spaces at an input and at the nearest data point, beside random spaces."""
     if context.basis is None:
-        return info("tangent-angles", "the tangent spaces are known by their projection alone; no angles are measured")
+        return info("tangent-angles", f"{context.why_no_bases}; no angles are measured")
     if context.basis.ndim == 2:
         return info("tangent-angles", "all inputs share one tangent space", 0.0)
     points = context.x_pool if context.training_points is None else context.training_points.to(context.x)

@@ -123,8 +123,8 @@ def _mean_rank(context: SoundnessContext) -> Soundness:
     rank = float(torch.stack([(spaces.project(v) * v).sum(1) for v in probes]).mean())
     return info(
         "effective-rank",
-        f"the tangent spaces, of dimension {context.manifold.dim}, are known by their projection alone, so that the "
-        f"dimensions they span together are not counted; {PROBES} random vectors an input give them {rank:.4g} each",
+        f"{context.why_no_bases}, so that the dimensions they span together are not counted; they have dimension "
+        f"{context.manifold.dim}, and {PROBES} random vectors an input give them {rank:.4g} each",
         rank,
     )
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.planted import FOUND_WITHIN, planted
@@ -17,7 +16,7 @@ from dmmcheck.errors import AttackError
 from dmmcheck.inference.stats import binomial_test, median_interval
 from dmmcheck.inference.types import ARMS, ArmName
 from dmmcheck.measurement.measure import NEXT_EFFORT
-from dmmcheck.models.base import Classifier, called, is_differentiable
+from dmmcheck.models.base import Classifier, is_differentiable
 from dmmcheck.report.model import Soundness
 from dmmcheck.soundness.attack import NOT_CONVERGED, are_masked
 from dmmcheck.soundness.context import (
@@ -37,6 +36,7 @@ from dmmcheck.soundness.context import (
     widening,
 )
 from dmmcheck.soundness.registry import gate
+from dmmcheck.soundness.surrogate import surrogate_directions
 
 RAYS = 5
 RAY_INPUTS = 32  # at which random directions are tried first
@@ -44,9 +44,6 @@ BEATEN_INPUTS = 0.05  # largest share of inputs for which segments or rays find 
 BEATEN_BY_SURROGATE = 0.1  # the same for the way to the boundary of a surrogate
 INDEPENDENT_INPUTS = 32
 FEW_CLASSES = 20  # FAB takes one gradient per class and step
-SURROGATE_EXAMPLES = 512
-SURROGATE_STEPS = 5
-RIDGE = 1e-3
 PLANTED_INPUTS = 32
 PLANT_AT = 0.5  # of the distance that the search found
 RECALL = 0.98
@@ -121,7 +118,7 @@ def transfer(context: SoundnessContext) -> Soundness:
     best = nothing(context.x, context.y)
     distance = context.distance("free")
     radius = torch.where(torch.isfinite(distance), distance, 2 * context.length)
-    for direction in _surrogate_directions(context):
+    for direction in surrogate_directions(context):
         delta = direction * (radius / direction.norm(dim=1).clamp_min(1e-30))[:, None]
         best = nearer(best, along(context.classifier, context.x, context.y, delta))
     share = _beaten(best.distance, distance)
@@ -301,48 +298,6 @@ def _planted(context: SoundnessContext, arm: str, n: int, effort: str) -> tuple[
         search=search,
         generator=context.random("planted", arm),
     )
-
-
-def _surrogate_directions(context: SoundnessContext) -> Iterator[Tensor]:
-    """Yield steps (n, D) to the boundary of a surrogate, towards two other classes.
-
-    The surrogate is a kernel ridge regression on the model's labels.
-    """
-    stride = max(1, len(context.x_pool) // SURROGATE_EXAMPLES)
-    examples = context.x_pool[::stride][:SURROGATE_EXAMPLES]
-    with torch.no_grad():
-        labels = one_hot(called(context.classifier, examples).argmax(1), context.classifier.classes).to(examples)
-    apart = torch.cdist(examples, examples)
-    width = apart.median().clamp_min(1e-30)
-    kernel = torch.exp(-((apart / width) ** 2) / 2)
-    weights = torch.linalg.solve(kernel + RIDGE * torch.eye(len(kernel)).to(kernel), labels - labels.mean(0))
-    mean = labels.mean(0)
-
-    def surrogate(x: Tensor) -> Tensor:
-        return torch.add(torch.exp(-((torch.cdist(x, examples) / width) ** 2) / 2) @ weights, mean)
-
-    values = surrogate(context.x).scatter(1, context.y[:, None], -torch.inf)
-    for other in values.topk(min(2, context.classifier.classes - 1), dim=1).indices.T:
-        yield _to_boundary(surrogate, context, other)
-
-
-def _to_boundary(surrogate: Callable[[Tensor], Tensor], context: SoundnessContext, other: Tensor) -> Tensor:
-    """Return the step (n, D) after a few Newton steps to where the surrogate's values for two classes are equal.
-
-    The two classes are the label and another class.
-    """
-    point = context.x.clone()
-    for _ in range(SURROGATE_STEPS):
-        with torch.enable_grad():
-            leaf = point.detach().requires_grad_(True)
-            values = surrogate(leaf)
-            margin = (values.gather(1, context.y[:, None]) - values.gather(1, other[:, None])).squeeze(1)
-            (gradient,) = torch.autograd.grad(margin.sum(), leaf)
-        square = gradient.square().sum(1).clamp_min(1e-30)
-        step = -(margin.detach() / square)[:, None] * gradient
-        size = step.norm(dim=1, keepdim=True).clamp_min(1e-30)
-        point = point + step * (context.length / size).clamp(max=1)
-    return point - context.x
 
 
 def _beaten(probe: Tensor, search: Tensor) -> float:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
+from dmmcheck import geometry
+from dmmcheck.manifolds.computed_spaces import ComputedSpaces
 from dmmcheck.manifolds.operators import UNFINISHED, TangentSpaces
 from dmmcheck.manifolds.protected import ProtectedSpaces, call
 from dmmcheck.report.model import Soundness
@@ -23,7 +25,7 @@ ALONE = 8  # inputs that are also asked about one by one
 @gate("manifold")
 def in_place(context: SoundnessContext) -> Soundness:
     """Neither `project_point` nor `tangent_basis` changes the points that it gets."""
-    names = [name for name in ("project_point", _tangent(context)) if context.answer(name)[1]]
+    names = [name for name in ("project_point", context.tangent_method) if context.is_changing_points(name)]
     finding = "the manifold leaves the points that it gets unchanged"
     if names:
         finding = f"the manifold's {' and '.join(names)} changed the points passed to it (limit: no change)"
@@ -41,26 +43,26 @@ def in_place(context: SoundnessContext) -> Soundness:
 def tangent_repeats(context: SoundnessContext) -> Soundness:
     """Two calls of `tangent_basis` give the same tangent spaces, though their bases may differ."""
     first, again, turned = _spaces(context)
-    share = _share(turned(first, again(context.x)) > _limit(context))
+    share = _share(turned(first, again(_asked(context))) > _limit(context))
     return bounded(
         "tangent-repeats",
         share,
         most=CHANGED_INPUTS,
         finding=f"the tangent spaces of {percent(share, CHANGED_INPUTS)} of inputs differ from call to call (limit "
         f"{percent(CHANGED_INPUTS)})",
-        remedy=f"draw no random numbers in {_tangent(context)}, or fix their seed",
+        remedy=f"draw no random numbers in {context.tangent_method}, or fix their seed",
     )
 
 
 @gate("manifold")
 def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]:
     """An input has the same tangent space and the same projection in a batch, in the reversed batch, and alone."""
-    turned = _between_batches(context, *_spaces(context)) > _limit(context)
-    moved = _between_batches(context, context.projected, lambda x: _projection(context, x), _apart) > MOVED * float(
+    turned = _between_batches(_asked(context), *_spaces(context)) > _limit(context)
+    moved = _between_batches(context.x, context.projected, lambda x: _projection(context, x), _apart) > MOVED * float(
         context.length
     )
     for name, share, what, function in (
-        ("tangent-batch", _share(turned), "tangent spaces", _tangent(context)),
+        ("tangent-batch", _share(turned), "tangent spaces", context.tangent_method),
         ("projection-batch", _share(moved), "projections", "project_point"),
     ):
         yield bounded(
@@ -74,13 +76,13 @@ def batch_independent_manifold(context: SoundnessContext) -> Iterator[Soundness]
         )
 
 
-def _tangent(context: SoundnessContext) -> str:
-    """Return the name of the manifold's method that gives tangent spaces."""
-    return "tangent_basis" if context.spaces is None else "tangent_spaces"
+def _asked(context: SoundnessContext) -> Tensor:
+    """Return the inputs (n, D) whose tangent spaces are compared: few where their bases are large."""
+    return context.x[:ALONE] if context.has_large_bases else context.x
 
 
 def _limit(context: SoundnessContext) -> float:
-    return TURNED if context.spaces is None else TURNED_IN_STEPS
+    return TURNED if context.tangent_method == "tangent_basis" else TURNED_IN_STEPS
 
 
 def _spaces(
@@ -88,8 +90,8 @@ def _spaces(
 ) -> tuple[Tensor, Callable[[Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]:
     """Return the first tangent spaces at the inputs, a function that asks again, and one that compares the answers.
 
-    The last one gives the share of a space that lies outside another space. Where there are no bases, a space stands
-    for itself by its projection of a random vector.
+    The last one gives the share of a space that lies outside another space. Where there are no bases, or they are too
+    large to be kept, the projection of a random vector stands for a space.
     """
     if context.spaces is None:
         first, _ = context.answer("tangent_basis")
@@ -99,10 +101,23 @@ def _spaces(
     def projected(spaces: TangentSpaces, x: Tensor) -> Tensor:
         return ProtectedSpaces(spaces).project(v.expand_as(x))
 
+    def outside(a: Tensor, b: Tensor) -> Tensor:
+        share: Tensor = (_apart(a, b) / a.norm(dim=1)).square()
+        return share
+
+    if isinstance(context.spaces, ComputedSpaces):
+        asked, at_once = _asked(context), context.spaces.at_once
+        first = context.space("tangent", slice(0, len(asked))).project(v.expand_as(asked))
+
+        def again(x: Tensor) -> Tensor:
+            bases = (_bases(context, call(context.manifold, "tangent_basis", some)) for some in torch.split(x, at_once))
+            return torch.cat([geometry.project_tangent(v.expand(len(basis), -1), basis) for basis in bases])
+
+        return first, again, outside
     return (
         projected(context.answer("tangent_spaces")[0], context.x),
         lambda x: projected(call(context.manifold, "tangent_spaces", x), x),
-        lambda a, b: (_apart(a, b) / a.norm(dim=1)).square(),
+        outside,
     )
 
 
@@ -118,7 +133,7 @@ def _projection(context: SoundnessContext, x: Tensor) -> Tensor:
 
 
 def _between_batches(
-    context: SoundnessContext,
+    x: Tensor,
     batch: Tensor,
     answer: Callable[[Tensor], Tensor],
     change: Callable[[Tensor, Tensor], Tensor],
@@ -128,13 +143,13 @@ def _between_batches(
     There is one value for each input and pair of batches.
 
     Args:
-        context: The context.
+        x: The inputs (n, D).
         batch: The answers for the batch of all inputs.
         answer: Gives the answers for another batch.
         change: Compares two answers.
     """
-    reversed_batch = answer(context.x.flip(0)).flip(0)
-    alone = torch.cat([answer(row) for row in torch.split(context.x[:ALONE], 1)])
+    reversed_batch = answer(x.flip(0)).flip(0)
+    alone = torch.cat([answer(row) for row in torch.split(x[:ALONE], 1)])
     return torch.cat([change(batch, reversed_batch), change(batch[: len(alone)], alone)])
 
 

@@ -69,6 +69,41 @@ def test_an_array_that_must_not_be_written_to_is_copied():
         np.testing.assert_array_equal(values, VALUES)
 
 
+def test_a_read_only_map_of_a_file_is_mapped_anew_and_never_written_to(tmp_path):
+    np.save(tmp_path / "x.npy", VALUES)
+    given = np.load(tmp_path / "x.npy", mmap_mode="r")
+    values, _ = plain(given, "x")
+    assert isinstance(values, np.memmap)
+    np.testing.assert_array_equal(values, VALUES)
+    values += 1.0
+    np.testing.assert_array_equal(values, VALUES + 1.0)
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), VALUES)
+
+
+@pytest.mark.parametrize("part", [np.s_[1:], np.s_[:, ::-1], np.s_[:1]], ids=["rows-after", "reversed", "first-row"])
+def test_a_part_of_a_read_only_map_keeps_its_values(tmp_path, part):
+    np.save(tmp_path / "x.npy", VALUES)
+    values, _ = plain(np.load(tmp_path / "x.npy", mmap_mode="r")[part], "x")
+    assert values.flags.writeable
+    np.testing.assert_array_equal(values, VALUES[part])
+
+
+def test_a_map_in_the_order_of_fortran_keeps_its_values(tmp_path):
+    np.save(tmp_path / "x.npy", np.asfortranarray(VALUES))
+    values, _ = plain(np.load(tmp_path / "x.npy", mmap_mode="r"), "x")
+    np.testing.assert_array_equal(values, VALUES)
+
+
+@pytest.mark.parametrize("values", [1, 4, 1 << 22])
+def test_unknown_values_are_counted_in_pieces(monkeypatch, values):
+    monkeypatch.setattr(arrays, "PIECE_VALUES", values)
+    x = torch.tensor([[1.0, torch.nan], [torch.inf, -torch.inf], [0.0, 2.0]])
+    assert arrays.unknown_values(x) == 3
+    assert arrays.unknown_values(x[2:]) == 0
+    torch.testing.assert_close(torch.cat(arrays.pieces(x)), x, equal_nan=True)
+    assert max(piece.numel() for piece in arrays.pieces(x)) <= max(values, 2)
+
+
 def test_columns_in_another_order_are_refused():
     check_columns(Frame(VALUES, ["a", "b"]), ["a", "b"], "x")
     check_columns(VALUES, ["a", "b"], "x")

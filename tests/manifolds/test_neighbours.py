@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmmcheck.manifolds import neighbours
-from dmmcheck.manifolds.neighbours import nearest
+from dmmcheck.manifolds.neighbours import distance_matrix, nearest
 
 
 def gaussian(*shape, seed=0, dtype=torch.float64):
@@ -220,3 +220,10 @@ def test_distances_have_the_gradients_of_their_differences():
     squared, rows = nearest(x, points, 3)
     (gradient,) = torch.autograd.grad(squared.sum(), x)
     torch.testing.assert_close(gradient, (2 * (x[:, None] - points[rows])).sum(1))
+
+
+@pytest.mark.parametrize("values", [4, 12, 1 << 22], ids=lambda values: f"pieces-of-{values}")
+def test_a_matrix_of_distances_in_pieces_is_that_of_all_points(monkeypatch, values):
+    monkeypatch.setattr("dmmcheck.data.arrays.PIECE_VALUES", values)
+    x, points = (torch.randn((n, 4), generator=torch.Generator().manual_seed(n), dtype=torch.float64) for n in (7, 11))
+    torch.testing.assert_close(distance_matrix(x, points), (x[:, None] - points[None]).norm(dim=2))

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dmmcheck.manifolds import principal
 from dmmcheck.manifolds.rotations import Haar, Within
-from dmmcheck.manifolds.span import data_span
+from dmmcheck.manifolds.span import data_span, varying
 
 
 def points(m=200, d=12, seed=0):
@@ -89,3 +89,12 @@ def test_a_rotation_within_a_span_keeps_lengths_and_what_is_outside():
         after = turned * mask if span is mask else turned @ basis @ basis.T
         torch.testing.assert_close(turned - after, v - inside, atol=1e-5, rtol=0)
         assert (after - inside).norm() > 1
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5])
+def test_a_coordinate_varies_where_two_points_differ_in_it(rows):
+    x = torch.randint(0, 2, (rows, 9), generator=torch.Generator().manual_seed(rows)).double()
+    x[:, 3] = -0.0
+    x[0, 3] = 0.0
+    naive = torch.tensor([len(set(column)) > 1 for column in x.T.tolist()])
+    assert torch.equal(varying(x), naive)

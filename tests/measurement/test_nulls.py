@@ -144,9 +144,9 @@ def test_the_rank_of_combinations_is_that_of_the_data_whatever_is_drawn():
     spread = torch.tensor([1.0, 0.9, 0.5, 0.2, 0.2, 0.2, 0.15, 0.1])
     frame = torch.linalg.qr(torch.randn(32, 8, generator=generator)).Q
     data = ((torch.randn(64, 8, generator=generator) * spread) @ frame.T).double()
-    ranks = {nulls._rank(torch.randn(9, 64, generator=generator, dtype=torch.float64) @ data) for _ in range(1000)}
+    ranks = {nulls._rank(data, torch.randn(9, 64, generator=generator, dtype=torch.float64)) for _ in range(1000)}
     assert ranks == {8}
-    assert nulls._rank(torch.randn(7, 64, generator=generator, dtype=torch.float64) @ data) == 7
+    assert nulls._rank(data, torch.randn(7, 64, generator=generator, dtype=torch.float64)) == 7
 
 
 @pytest.mark.parametrize("samples", [8, 60], ids=["fewer-than-features", "more-than-features"])

@@ -134,3 +134,85 @@ def test_steps_of_the_tier_search_need_a_basis():
 def test_subspaces_of_the_covariance_need_more_examples_than_are_combined(monkeypatch):
     monkeypatch.setattr("dmmcheck.measurement.nulls.MAX_EXAMPLES", 2 * K)
     assert "at most 6 examples are combined; choose a smaller dim" in why_unavailable(view(True), "covariance")
+
+
+def kept(monkeypatch: pytest.MonkeyPatch, inputs: int) -> None:
+    """Leaves room for the bases of so many inputs in a run."""
+    monkeypatch.setattr("dmmcheck.manifolds.fields._CACHE_BYTES", inputs * D * K * 4)
+
+
+class Asked:
+    """A manifold with a basis an input, which keeps how many bases it was asked for at once."""
+
+    dim, name = K, "asked"
+
+    def __init__(self) -> None:
+        self.inner, self.counts = subject(False).manifold, []
+        self.project_point = self.inner.project_point
+
+    def tangent_basis(self, x):
+        self.counts.append(len(x))
+        return self.inner.tangent_basis(x)
+
+
+def test_bases_that_do_not_fit_together_give_the_same_verdicts_and_estimates(monkeypatch):
+    """The gates that compare bases say less, since the bases of some inputs alone are in memory at a time."""
+    settings = {"checks": CLAIMS, "effort": "quick", "seed": 0, "cache": False}
+    whole = dmmcheck.run(replace(subject(False), manifold=Asked()), **settings)
+    kept(monkeypatch, 5)
+    manifold = Asked()
+    parts = dmmcheck.run(replace(subject(False), manifold=manifold), **settings)
+    assert max(manifold.counts) <= 5
+    assert len(parts.findings) > 8
+    for one, other in zip(whole.findings, parts.findings, strict=True):
+        assert (one.id, one.verdict) == (other.id, other.verdict)
+        assert (other.estimate or 0.0) == pytest.approx(one.estimate or 0.0, rel=1e-3)
+    for item in parts.soundness:
+        assert item.ok is not False, item.message
+    said = {item.name: item.message for item in parts.soundness}
+    assert all("too large to be kept" in said[name] for name in ("tangent-angles", "effective-rank"))
+
+
+class Changing(Asked):
+    """A manifold whose bases are other ones at each call, or that changes the points it gets."""
+
+    def __init__(self, *, in_place: bool) -> None:
+        super().__init__()
+        self.in_place = in_place
+
+    def tangent_basis(self, x):
+        if self.in_place:
+            basis = super().tangent_basis(x)
+            x.mul_(2)
+            return basis
+        generator = torch.Generator().manual_seed(len(self.counts))
+        self.counts.append(len(x))
+        return torch.linalg.qr(torch.randn((len(x), D, K), generator=generator)).Q
+
+
+@pytest.mark.parametrize("room", [3, 5])
+@pytest.mark.parametrize(
+    ("in_place", "failed"), [(True, {"in-place"}), (False, {"tangent-repeats", "tangent-batch", "orthonormal"})]
+)
+def test_gates_see_what_a_manifold_with_large_bases_does_wrong(monkeypatch, in_place, failed, room):
+    kept(monkeypatch, room)
+    manifold = Changing(in_place=in_place)
+    measure = View.of(Run(replace(subject(False), manifold=manifold), Settings()).measure).measurement
+    names = ("orthonormal", "in-place", "tangent-repeats", "batch-independent-manifold")
+    context = replace(_context(subject(False), measure, 8, {}), crossings={}, manifold=manifold)
+    context.__dict__["length"] = torch.tensor(1.0)
+    manifold.counts.clear()
+    items = {item.name: item for item in assess(context, names)}
+    assert {name for name, item in items.items() if item.ok is False} == failed
+    assert max(manifold.counts) <= room
+    assert all("tangent_basis" in items[name].message for name in failed & {"tangent-repeats", "tangent-batch"})
+
+
+def test_a_search_computes_each_large_basis_once(monkeypatch):
+    kept(monkeypatch, 5)
+    manifold = Asked()
+    measure = View.of(Run(replace(subject(False), manifold=manifold), Settings()).measure).measurement
+    manifold.counts.clear()
+    crossing = measure.search_in(slice(0, 32), "normal", measure.field, "quick")
+    assert bool(crossing.found.all())
+    assert manifold.counts == [5, 5, 5, 5, 5, 5, 2]

@@ -10,6 +10,7 @@ from torch import Tensor
 from dmmcheck.attacks.decision_based.frame import Frame
 from dmmcheck.attacks.decision_based.labels import LabelOracle
 from dmmcheck.attacks.probe import bisect
+from dmmcheck.manifolds.neighbours import distance_matrix
 
 EXAMPLES = 6  # examples of other classes, the ways to which are searched: near ones, of as many classes as there are
 NEAR = 256  # nearest examples among which these are chosen
@@ -103,7 +104,7 @@ def _directions(
     found, scale = [], x.norm(dim=1).clamp_min(1.0)
     if len(x_pool):
         wrong = y_pool[None] == oracle.y[:, None] if oracle.targets is None else y_pool[None] != oracle.targets[:, None]
-        near = torch.cdist(x, x_pool).masked_fill(wrong, torch.inf).topk(min(NEAR, len(x_pool)), largest=False)
+        near = distance_matrix(x, x_pool).masked_fill(wrong, torch.inf).topk(min(NEAR, len(x_pool)), largest=False)
         scale = torch.where(torch.isfinite(near.values[:, 0]), near.values[:, 0], scale)
         chosen = _of_many_classes(y_pool[near.indices])
         is_other = torch.isfinite(near.values.gather(1, chosen))

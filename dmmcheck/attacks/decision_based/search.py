@@ -20,7 +20,7 @@ from dmmcheck.attacks.decision_based.frame import frame_of
 from dmmcheck.attacks.decision_based.labels import LabelOracle
 from dmmcheck.attacks.decision_based.shorten import BITS, HALVINGS, OFFSETS, STEP_QUERIES, Refinement
 from dmmcheck.attacks.margins import logit_margin
-from dmmcheck.attacks.search_space import SearchSpace
+from dmmcheck.attacks.search_space import SearchSpace, at_once
 from dmmcheck.errors import AttackError
 from dmmcheck.models.base import Classifier, called, evaluating
 
@@ -109,10 +109,10 @@ def decision_based_search(
         raise AttackError(f"effort {effort!r} is unknown; choose one of {', '.join(EFFORTS)}")
     seed = int(torch.randint(2**62, (1,), generator=generator))
     pool = (x[:0], y[:0]) if x_pool is None or y_pool is None else (x_pool.to(x), y_pool.to(y))
-    parts = []
+    parts, together = [], min(PART, at_once(space) or PART)
     with evaluating(classifier):
-        for start in range(0, len(x), PART):
-            rows = slice(start, start + PART)
+        for start in range(0, len(x), together):
+            rows = slice(start, start + together)
             oracle = LabelOracle(
                 classifier,
                 x[rows],

@@ -36,7 +36,7 @@ from dmmcheck.attacks.minimal_norm.label_starts import RAYS, label_starts
 from dmmcheck.attacks.minimal_norm.line_search import confirm_crossings, line_search, shorten_far_crossings
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
 from dmmcheck.attacks.minimal_norm.ray_starts import ray_starts
-from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned, spread
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace, at_once, spanned, spread
 from dmmcheck.attacks.waiting import waits
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.types import SearchEffort
@@ -203,7 +203,8 @@ def _in_parts(
         batch = part.batch  # halved where memory ran out
         return found
 
-    return batch_results(oracle.n, max(1, batch // (len(oracle.spaces) * candidates)), search_part)[0]
+    limits = [most for most in map(at_once, oracle.spaces) if most is not None]
+    return batch_results(oracle.n, max(1, min([batch // (len(oracle.spaces) * candidates), *limits])), search_part)[0]
 
 
 def _search(

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.base import Attack, Crossing
-from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spread
+from dmmcheck.attacks.search_space import Everywhere, SearchSpace, at_once, spread
 from dmmcheck.attacks.torchattacks.confirmed import HALVINGS, SCALE, Found, Task
 from dmmcheck.attacks.torchattacks.coordinates import Coordinates, RowsLostError
 from dmmcheck.attacks.torchattacks.library import constructor, own_random_state
@@ -115,10 +115,11 @@ class TorchAttack:
             points.new_tensor(bounds[1] - bounds[0]) if bounds is not None and is_of_numbers(bounds) else spread(points)
         )
         seed = int(torch.randint(2**31, (), generator=generator))
+        together = min(ROWS, at_once(space) or ROWS)
         with evaluating(classifier), own_random_state(seed), torch.enable_grad():
             parts = [
                 self._part(Task(classifier, points[rows], labels[rows], space.rows(rows), bounds, unit), seed)
-                for rows in torch.split(torch.arange(len(points), device=points.device), ROWS)
+                for rows in torch.split(torch.arange(len(points), device=points.device), together)
             ]
         return Crossing(*(torch.cat(column) for column in zip(*parts, strict=True)))
 

@@ -1,0 +1,94 @@
+"""Directions to the boundary of another model of the same labels, which are found without the model's gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from dmmcheck.manifolds.neighbours import distance_matrix
+from dmmcheck.models.base import called
+from dmmcheck.soundness.context import SoundnessContext
+
+EXAMPLES = 512
+STEPS = 5
+RIDGE = 1e-3
+TINY = 1e-30
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """A kernel regression with Gaussian kernels; its gradients take no copies of its examples.
+
+    Attributes:
+        examples: (m, D), where the kernels are centred.
+        weights: (m, C) of the kernels, for each class.
+        mean: (C,) what is added.
+        width: Standard deviation of the kernels.
+    """
+
+    examples: Tensor
+    weights: Tensor
+    mean: Tensor
+    width: Tensor
+
+    @classmethod
+    def fit(cls, examples: Tensor, labels: Tensor, classes: int) -> Surrogate:
+        """Return the kernel ridge regression of the labels (m,) of examples (m, D)."""
+        targets = one_hot(labels, classes).to(examples)
+        apart = distance_matrix(examples, examples)
+        width = apart.median().clamp_min(TINY)
+        kernel = _gaussian(apart, width)
+        mean = targets.mean(0)
+        weights = torch.linalg.solve(kernel + RIDGE * torch.eye(len(kernel)).to(kernel), targets - mean)
+        return cls(examples, weights, mean, width)
+
+    def values(self, x: Tensor) -> Tensor:
+        """Return the values (n, C) of the classes at points x (n, D)."""
+        return torch.add(self._kernel(x) @ self.weights, self.mean)
+
+    def margin(self, x: Tensor, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the difference (n,) between the values of two classes, (n,) each, at points x (n, D); its gradient.
+
+        The gradient of a kernel exp(-|x - e|^2 / (2 w^2)) is the kernel times (e - x) / w^2.
+        """
+        parts = self._kernel(x) * (self.weights[:, own] - self.weights[:, other]).T
+        gradient = (parts @ self.examples - parts.sum(1, keepdim=True) * x) / self.width**2
+        return parts.sum(1) + self.mean[own] - self.mean[other], gradient
+
+    def _kernel(self, x: Tensor) -> Tensor:
+        return _gaussian(distance_matrix(x, self.examples), self.width)
+
+
+def surrogate_directions(context: SoundnessContext) -> Iterator[Tensor]:
+    """Yield steps (n, D) to the boundary of a surrogate of the model's labels, towards two other classes."""
+    stride = max(1, len(context.x_pool) // EXAMPLES)
+    examples = context.x_pool[::stride][:EXAMPLES]
+    with torch.no_grad():
+        labels = called(context.classifier, examples).argmax(1)
+    surrogate = Surrogate.fit(examples, labels, context.classifier.classes)
+    values = surrogate.values(context.x).scatter(1, context.y[:, None], -torch.inf)
+    for other in values.topk(min(2, context.classifier.classes - 1), dim=1).indices.T:
+        yield _to_boundary(surrogate, context, other)
+
+
+def _to_boundary(surrogate: Surrogate, context: SoundnessContext, other: Tensor) -> Tensor:
+    """Return the step (n, D) after a few Newton steps to where the surrogate's values for two classes are equal.
+
+    The two classes are the label and another class.
+    """
+    point = context.x.clone()
+    for _ in range(STEPS):
+        margin, gradient = surrogate.margin(point, context.y, other)
+        square = gradient.square().sum(1).clamp_min(TINY)
+        towards = -(margin / square)[:, None] * gradient
+        size = towards.norm(dim=1, keepdim=True).clamp_min(TINY)
+        point = point + towards * (context.length / size).clamp(max=1)
+    return point - context.x
+
+
+def _gaussian(distance: Tensor, width: Tensor) -> Tensor:
+    return torch.exp(-((distance / width) ** 2) / 2)
