@@ -75,6 +75,11 @@ class ComputedSpaces:
         """How many inputs' vectors can be projected again and again without a basis being computed twice."""
         return self._bases.at_once
 
+    @property
+    def beside_kept(self) -> int:
+        """For how many inputs bases may be asked of the manifold itself, since those that are kept take memory too."""
+        return max(1, self.at_once // 2)
+
     def project(self, v: Tensor) -> Tensor:
         """See `TangentSpaces.project`; a single space projects any number of vectors."""
         return self_adjoint(self._project, v)

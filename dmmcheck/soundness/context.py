@@ -161,13 +161,13 @@ class SoundnessContext:
     def is_changing_points(self, method: str) -> bool:
         """Return whether a method of the manifold changes the points that it gets.
 
-        It is asked at the inputs, and where bases are large, at as many inputs as there is room for.
+        It is asked at the inputs, and where bases are large, at few of them.
 
         Raises:
             ManifoldError: The method raises.
         """
         if method == "tangent_basis" and isinstance(self.spaces, ComputedSpaces):
-            return answer_and_change(self.manifold, method, self.x[: self.spaces.at_once])[1]
+            return answer_and_change(self.manifold, method, self.x[: self.spaces.beside_kept])[1]
         return self.answer(method)[1]
 
     def distance(self, arm: str, n: int | None = None) -> Tensor:

@@ -101,24 +101,35 @@ def _spaces(
     def projected(spaces: TangentSpaces, x: Tensor) -> Tensor:
         return ProtectedSpaces(spaces).project(v.expand_as(x))
 
-    def outside(a: Tensor, b: Tensor) -> Tensor:
-        share: Tensor = (_apart(a, b) / a.norm(dim=1)).square()
-        return share
-
     if isinstance(context.spaces, ComputedSpaces):
-        asked, at_once = _asked(context), context.spaces.at_once
-        first = context.space("tangent", slice(0, len(asked))).project(v.expand_as(asked))
-
-        def again(x: Tensor) -> Tensor:
-            bases = (_bases(context, call(context.manifold, "tangent_basis", some)) for some in torch.split(x, at_once))
-            return torch.cat([geometry.project_tangent(v.expand(len(basis), -1), basis) for basis in bases])
-
-        return first, again, outside
+        return *_large_bases(context, context.spaces, v), _outside
     return (
         projected(context.answer("tangent_spaces")[0], context.x),
         lambda x: projected(call(context.manifold, "tangent_spaces", x), x),
-        outside,
+        _outside,
     )
+
+
+def _large_bases(
+    context: SoundnessContext, spaces: ComputedSpaces, v: Tensor
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return the projections of a vector v (D,) at some inputs, and a function that asks for their bases again."""
+    asked = _asked(context)
+
+    def of_bases(x: Tensor) -> Tensor:
+        basis = _bases(context, call(context.manifold, "tangent_basis", x))
+        return geometry.project_tangent(v.expand_as(x), basis if len(basis) == len(x) else basis[0])
+
+    def again(x: Tensor) -> Tensor:
+        return torch.cat([of_bases(some) for some in torch.split(x, spaces.beside_kept)])
+
+    return spaces.rows(slice(0, len(asked))).project(v.expand_as(asked)), again
+
+
+def _outside(a: Tensor, b: Tensor) -> Tensor:
+    """Return the share (n,) of the energy of projections a (n, D) that is not in b."""
+    share: Tensor = (_apart(a, b) / a.norm(dim=1)).square()
+    return share
 
 
 def _bases(context: SoundnessContext, answer: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch.nn.functional import one_hot
 
 from dmmcheck.manifolds.neighbours import distance_matrix
 from dmmcheck.models.base import called
+from dmmcheck.models.memory import in_batches
 from dmmcheck.soundness.context import SoundnessContext
 
 EXAMPLES = 512
@@ -68,7 +69,7 @@ def surrogate_directions(context: SoundnessContext) -> Iterator[Tensor]:
     stride = max(1, len(context.x_pool) // EXAMPLES)
     examples = context.x_pool[::stride][:EXAMPLES]
     with torch.no_grad():
-        labels = called(context.classifier, examples).argmax(1)
+        labels = in_batches(examples, lambda rows: called(context.classifier, examples[rows]).argmax(1))
     surrogate = Surrogate.fit(examples, labels, context.classifier.classes)
     values = surrogate.values(context.x).scatter(1, context.y[:, None], -torch.inf)
     for other in values.topk(min(2, context.classifier.classes - 1), dim=1).indices.T:
