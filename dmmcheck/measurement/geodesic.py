@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
+import torch
 
 from dmmcheck.inference.evidence import Floats
 from dmmcheck.measurement.measure import MAX_EXAMPLES
@@ -47,8 +49,17 @@ def _neighbour_graph(view: View, count: int) -> tuple[Any, Any, Any]:
     from sklearn.neighbors import kneighbors_graph  # noqa: PLC0415
 
     examples, inputs = view.examples, view.measurement.sample.x[:count]
-    chosen = np.linspace(0, len(examples.x) - 1, min(MAX_EXAMPLES, len(examples.x))).round().astype(int)
-    vectors = (inputs.cpu().numpy(), examples.x.cpu().numpy()[chosen])
-    points, nodes = np.unique(np.concatenate(vectors).astype(np.float64), axis=0, return_inverse=True)
+    chosen = torch.linspace(0, len(examples.x) - 1, min(MAX_EXAMPLES, len(examples.x)), dtype=torch.float64).round()
+    chosen = chosen.long().to(examples.x.device)
+    vectors = torch.cat([inputs, examples.x[chosen].to(inputs)]).cpu().numpy()
+    first, nodes = _distinct(vectors)
+    points = vectors if len(first) == len(vectors) else vectors[first]
     graph = kneighbors_graph(points, min(NEIGHBOURS, len(points) - 1), mode="distance")
-    return graph, nodes.reshape(-1), examples.y.cpu().numpy()[chosen]
+    return graph, nodes, examples.y[chosen].cpu().numpy()
+
+
+def _distinct(points: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return the rows of points (m, D) that equal no earlier row, and for each row which of them (m,) it equals."""
+    known: dict[bytes, int] = {}
+    nodes = np.array([known.setdefault(hashlib.blake2b((row + 0.0).tobytes()).digest(), len(known)) for row in points])
+    return np.unique(nodes, return_index=True)[1], nodes  # + 0.0: -0.0 becomes 0.0
