@@ -78,7 +78,7 @@ class ComputedSpaces:
     @property
     def beside_kept(self) -> int:
         """For how many inputs bases may be asked of the manifold itself, since those that are kept take memory too."""
-        return max(1, self.at_once // 2)
+        return max(1, self.at_once // 3)
 
     def project(self, v: Tensor) -> Tensor:
         """See `TangentSpaces.project`; a single space projects any number of vectors."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 
+from dmmcheck.data.arrays import PIECE_VALUES
 from dmmcheck.inference.evidence import Floats
 from dmmcheck.measurement.measure import MAX_EXAMPLES
 from dmmcheck.measurement.view import View
 
 NEIGHBOURS = 10
+ROWS, FEWEST_ROWS = (
+    256,
+    16,
+)  # rows that scikit-learn converts to float64 at a time: its own number, and fewer for large D
 
 
 def geodesic_distance(view: View) -> Floats:
@@ -46,20 +51,27 @@ def _neighbour_graph(view: View, count: int) -> tuple[Any, Any, Any]:
 
     The rows of the inputs come first. The labels are those of the examples.
     """
+    from sklearn import config_context  # noqa: PLC0415
     from sklearn.neighbors import kneighbors_graph  # noqa: PLC0415
 
     examples, inputs = view.examples, view.measurement.sample.x[:count]
-    chosen = torch.linspace(0, len(examples.x) - 1, min(MAX_EXAMPLES, len(examples.x)), dtype=torch.float64).round()
-    chosen = chosen.long().to(examples.x.device)
-    vectors = torch.cat([inputs, examples.x[chosen].to(inputs)]).cpu().numpy()
-    first, nodes = _distinct(vectors)
-    points = vectors if len(first) == len(vectors) else vectors[first]
-    graph = kneighbors_graph(points, min(NEIGHBOURS, len(points) - 1), mode="distance")
-    return graph, nodes, examples.y[chosen].cpu().numpy()
+    chosen = np.linspace(0, len(examples.x) - 1, min(MAX_EXAMPLES, len(examples.x))).round().astype(int)
+    of_examples = examples.x.cpu().numpy()
+    first, nodes = _distinct([*inputs.cpu().numpy(), *(of_examples[row] for row in chosen)])
+    points = np.stack(first)
+    with config_context(pairwise_dist_chunk_size=max(FEWEST_ROWS, min(ROWS, PIECE_VALUES // points.shape[1]))):
+        graph = kneighbors_graph(points, min(NEIGHBOURS, len(points) - 1), mode="distance")
+    return graph, nodes, examples.y.cpu().numpy()[chosen]
 
 
-def _distinct(points: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the rows of points (m, D) that equal no earlier row, and for each row which of them (m,) it equals."""
+def _distinct(points: Sequence[Floats]) -> tuple[list[Floats], np.ndarray[Any, Any]]:
+    """Return the points (D,) that equal no earlier point, and for each point (m,) which of them it equals."""
     known: dict[bytes, int] = {}
-    nodes = np.array([known.setdefault(hashlib.blake2b((row + 0.0).tobytes()).digest(), len(known)) for row in points])
-    return np.unique(nodes, return_index=True)[1], nodes  # + 0.0: -0.0 becomes 0.0
+    first: list[Floats] = []
+    nodes = []
+    for point in points:
+        number = known.setdefault(hashlib.blake2b((point + 0.0).tobytes()).digest(), len(known))  # -0.0 becomes 0.0
+        nodes.append(number)
+        if number == len(first):
+            first.append(point)
+    return first, np.array(nodes)
