@@ -61,6 +61,13 @@ def test_a_point_that_is_given_twice_is_in_the_graph_once():
     assert np.allclose(plain, doubled)
 
 
+def test_points_that_are_equal_are_one_whatever_the_signs_of_their_zeros():
+    points = np.array([[0.0, 1.0], [2.0, 0.0], [-0.0, 1.0], [2.0, 0.0], [0.0, -1.0]], dtype=np.float32)
+    first, nodes = geodesic._distinct(list(points))
+    assert np.array_equal(np.stack(first), points[[0, 1, 4]])
+    assert nodes.tolist() == [0, 1, 0, 1, 2]
+
+
 def test_all_looks_share_one_graph(monkeypatch):
     counts, own = [], geodesic._neighbour_graph
     monkeypatch.setattr(geodesic, "_neighbour_graph", lambda view, count: counts.append(count) or own(view, count))
