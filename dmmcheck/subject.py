@@ -439,8 +439,8 @@ def _checked_bounds(bounds: Any, x: Tensor) -> tuple[float, float] | None:
         raise SubjectError(f"bounds are {bounds!r}, expected two numbers (lo, hi), e.g. (0.0, 1.0)") from error
     if not low < high:
         raise SubjectError(f"bounds are ({low}, {high}), expected lo < hi, e.g. (0.0, 1.0)")
-    if float(x.amin()) < low or float(x.amax()) > high:
-        outside = sum(int(((piece < low) | (piece > high)).sum()) for piece in pieces(x))
+    outside = sum(int(((piece < low) | (piece > high)).sum()) for piece in pieces(x))
+    if outside:
         raise SubjectError(
             f"{DATA_X} holds {outside} values outside the bounds [{low}, {high}]: it spans {float(x.min()):g} to "
             f"{float(x.max()):g}; give the bounds in the units of x, or scale x"

@@ -36,6 +36,12 @@ def subject(**changes):
     return Subject(**{"model": model, "x": X, "y": Y, "manifold": Plane(), **changes})
 
 
+def test_bounds_hold_for_values_that_are_as_near_as_their_precision_allows():
+    x = 0.1 * X  # the largest value is more than 0.1 in float32
+    assert float(x.max()) > 0.1
+    assert subject(x=x, bounds=(0.0, 0.1)).bounds == (0.0, 0.1)
+
+
 @pytest.mark.parametrize(
     "kind", [torch.as_tensor, np.asarray, lambda a: np.asarray(a).tolist()], ids=["torch", "numpy", "list"]
 )

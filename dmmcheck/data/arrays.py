@@ -132,9 +132,23 @@ def _writable(values: Any) -> Any:
     """
     if not isinstance(values, np.ndarray) or values.flags.writeable:
         return values
-    if isinstance(values, np.memmap) and isinstance(values.base, mmap) and values.flags.c_contiguous:
-        return np.memmap(values.filename, values.dtype, mode="c", offset=values.offset, shape=values.shape)
-    return values.copy()
+    mapped = _mapped_anew(values) if isinstance(values, np.memmap) else None
+    return values.copy() if mapped is None else mapped
+
+
+def _mapped_anew(values: np.memmap[Any, Any]) -> np.memmap[Any, Any] | None:
+    """Return a read-only map of a file as one that may be written to; None where the file is another one by now."""
+    is_whole = isinstance(values.base, mmap) and values.flags.c_contiguous and values.size > 0
+    if not is_whole or values.mode != "r" or values.filename is None:
+        return None
+    try:
+        anew = np.memmap(values.filename, values.dtype, mode="c", offset=values.offset, shape=values.shape)
+    except (OSError, ValueError):  # the file is gone, or shorter
+        return None
+    old, new = (array.reshape(-1).view(np.uint8) for array in (values, anew))
+    starts = range(0, len(old), PIECE_VALUES)
+    is_same = all(np.array_equal(old[at : at + PIECE_VALUES], new[at : at + PIECE_VALUES]) for at in starts)
+    return anew if is_same else None
 
 
 def _are_numbers(values: Any) -> bool:

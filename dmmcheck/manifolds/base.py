@@ -164,7 +164,7 @@ def checked_basis(manifold: Any, x: Tensor, *, is_known: bool = False) -> Tensor
     Args:
         manifold: The manifold.
         x: The points.
-        is_known: Whether its bases at these points were checked before: then nothing but their shape is.
+        is_known: Whether its bases at these points were checked before: then their shape and lengths alone are.
 
     Raises:
         ManifoldError: The manifold raises, or its bases are not finite, not orthonormal, or of another shape.
@@ -172,7 +172,8 @@ def checked_basis(manifold: Any, x: Tensor, *, is_known: bool = False) -> Tensor
     basis = call(manifold, "tangent_basis", x)
     dim = _checked_dim(manifold, x.shape[1])  # after the call: some manifolds know k only once they have seen a point
     shaped = _of_shape(basis, len(x), x.shape[1], dim)
-    return shaped if is_known else _orthonormal(shaped)
+    is_unit = is_known and bool(((torch.linalg.vector_norm(shaped, dim=-2) - 1).abs() <= ORTHONORMAL_LIMIT).all())
+    return shaped if is_unit else _orthonormal(shaped)
 
 
 def _checked_dim(manifold: Any, ambient_dim: int) -> int:

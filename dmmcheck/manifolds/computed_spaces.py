@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck import geometry
+from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.operators import self_adjoint
 
 
@@ -88,9 +89,19 @@ class ComputedSpaces:
         """See `TangentSpaces.rows`."""
         return ComputedSpaces(self._bases, self._inputs[index.cpu() if isinstance(index, Tensor) else index])
 
+    def orthonormal_basis(self) -> Tensor | None:
+        """Return the bases (m, D, k), or a single one (D, k); None where they do not fit in memory together."""
+        inputs = self._inputs.tolist()
+        if not inputs or len(set(inputs)) > self.at_once:
+            return None
+        bases, places = self._bases.at(inputs)
+        return bases[places[0]] if len(inputs) == 1 else bases[places]
+
     def _project(self, v: Tensor) -> Tensor:
         inputs = self._inputs.tolist()
         inputs = inputs * len(v) if len(inputs) == 1 else inputs
+        if len(inputs) != len(v):
+            raise ManifoldError(f"{len(v)} vectors are projected onto {len(inputs)} tangent spaces; pass one for each")
         projected = torch.empty_like(v)
         for piece in self._bases.pieces(inputs):
             self._project_piece(v, piece, [inputs[at] for at in piece], projected)

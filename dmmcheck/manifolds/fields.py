@@ -59,8 +59,9 @@ class Field(Protocol):
 class TangentField:
     """The tangent spaces of a manifold at the inputs of a sample.
 
-    Bases are computed once and kept. Where those of all inputs would take more than a gigabyte, at most a gigabyte of
-    them is in memory at a time, and spaces take the place of bases, which they compute where vectors are projected.
+    Bases are computed once and kept. Where those of all inputs would take more than a gigabyte, those of fewer inputs
+    are kept at a time, at least one. Where more inputs are asked about, spaces take the place of bases, which they
+    compute while vectors are projected.
 
     Args:
         manifold: The manifold.
@@ -87,10 +88,12 @@ class TangentField:
         """See `Field.basis`."""
         if self.shared:
             return self._kept[0]
+        inputs = range(len(self._x))[rows]
+        if not inputs:
+            return self._x.new_empty((0, self._x.shape[1], self.dim))
         if self._computed is None:
             self._extend(rows.stop)
             return self._kept[0][rows]
-        inputs = range(len(self._x))[rows]
         if len(inputs) > self._computed.at_once:
             return self._compute(inputs)
         bases, places = self._computed.at(inputs)
@@ -100,9 +103,10 @@ class TangentField:
         """See `Field.spaces`."""
         if self.by_projection:
             return self._spaces.rows(rows)
-        if self._computed is None:
+        inputs = torch.arange(len(self._x))[rows]
+        if self._computed is None or len(inputs) <= self._computed.at_once:
             return None
-        return ComputedSpaces(self._computed, torch.arange(len(self._x))[rows])
+        return ComputedSpaces(self._computed, inputs)
 
     @cached_property
     def _spaces(self) -> TangentSpaces:
@@ -136,8 +140,8 @@ class TangentField:
 
     def _pieces(self, n: int) -> list[slice]:
         """Return slices of the first n rows: one where all of their bases are kept, else those of the batches."""
-        size = n if self._computed is None else self._computed.at_once
-        return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+        size = max(1, n if self._computed is None else self._computed.at_once)
+        return [slice(start, min(start + size, n)) for start in range(0, n, size)] or [slice(0, 0)]
 
     def _extend(self, n: int) -> None:
         count = len(self._kept[0]) if self._kept else 0
@@ -148,7 +152,8 @@ class TangentField:
     def _compute(self, inputs: Sequence[int]) -> Tensor:
         basis = checked_basis(self.manifold, self._x[list(inputs)], is_known=self._checked >= set(inputs))
         self._checked.update(inputs)
-        return basis.to(self._x)
+        each = basis.expand(len(inputs), -1, -1) if basis.ndim == 2 else basis  # some answer so for a single point
+        return each.to(self._x)
 
 
 class RotatedField:
@@ -250,7 +255,8 @@ class PermutedField:
         first = self._field.basis(slice(0, 1))
         if first.ndim == 2:
             return first
-        return torch.cat([self._field.basis(slice(row, row + 1)) for row in self._order[rows].tolist()])
+        del first  # a view keeps the memory of all bases that were computed with it
+        return torch.cat([self._field.basis(slice(row, row + 1)).clone() for row in self._order[rows].tolist()])
 
     def spaces(self, rows: slice) -> TangentSpaces | None:
         """See `Field.spaces`."""

@@ -19,6 +19,7 @@ from dmmcheck.models.process_state import neutral_state
 _PIECE_VALUES = 1 << 23  # most float64 values in one piece of queries or of distances: 64 MiB
 _CACHE_VALUES = 1 << 18  # most float64 values of points that are converted at a time, which a cache holds: 2 MiB
 _MANY_VALUES = 1 << 20  # fewest values of points for which candidates are looked for; fewer are converted quickly
+_DIRECT = 25  # most points whose distances are computed by differences
 _FEW = 3  # queries are few where all their candidates are at most this many times the points
 _COLUMNS = 1024  # inner products are sums over at most this many columns, which limits their rounding errors
 _ROUNDING = 0.55 * torch.finfo(torch.float32).eps  # the relative error of a rounding, and a tenth more for its powers
@@ -43,7 +44,9 @@ def nearest(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 def distance_matrix(x: Tensor, points: Tensor) -> Tensor:
     """Return the distances (n, m) of x (n, D) to points (m, D), in their precision and without a copy of all points."""
-    rows = [[torch.cdist(some, piece) for piece in arrays.pieces(points)] for some in arrays.pieces(x)]
+    many = max(len(x), len(points)) > _DIRECT  # as torch decides by itself, here for all pieces alike
+    mode = "use_mm_for_euclid_dist" if many else "donot_use_mm_for_euclid_dist"
+    rows = [[torch.cdist(some, p, compute_mode=mode) for p in arrays.pieces(points)] for some in arrays.pieces(x)]
     return torch.cat([torch.cat(row, dim=1) for row in rows])
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dmmcheck.errors import ManifoldError
 
-DENSE_BYTES = 1 << 26  # largest basis of one input; those of 64 inputs, which are measured at once, take 4 GiB
+DENSE_BYTES = 1 << 26  # largest basis of one input
 PIECE_VALUES = 1 << 20  # most values of the points that are decoded at a time
 TOLERANCE = 1e-9  # error of a projection, relative to its length; in float32, eight rounding units
 ROUNDING_UNITS = 8

@@ -38,7 +38,7 @@ def data_span(x: Tensor, dim: int) -> Tensor | None:
 
 def varying(x: Tensor) -> Tensor:
     """Return the mask (D,) of the coordinates that are not the same in all points (m, D), without a copy of these."""
-    return x.amax(0) != x.amin(0)
+    return x.amax(0) != x.amin(0) if len(x) else torch.zeros(x.shape[1:], dtype=torch.bool, device=x.device)
 
 
 def _principal(x: Tensor) -> Tensor:

@@ -54,10 +54,13 @@ class Surrogate:
     def margin(self, x: Tensor, own: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         """Return the difference (n,) between the values of two classes, (n,) each, at points x (n, D); its gradient.
 
-        The gradient of a kernel exp(-|x - e|^2 / (2 w^2)) is the kernel times (e - x) / w^2.
+        The gradient of a kernel exp(-|x - e|^2 / (2 w^2)) is the kernel times (e - x) / w^2. It is zero where most
+        examples are equal, so that kernels have no width.
         """
         parts = self._kernel(x) * (self.weights[:, own] - self.weights[:, other]).T
-        gradient = (parts @ self.examples - parts.sum(1, keepdim=True) * x) / self.width**2
+        gradient = torch.zeros_like(x)
+        if bool(self.width > TINY):
+            gradient = (parts @ self.examples - parts.sum(1, keepdim=True) * x) / self.width / self.width
         return parts.sum(1) + self.mean[own] - self.mean[other], gradient
 
     def _kernel(self, x: Tensor) -> Tensor:

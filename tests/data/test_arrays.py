@@ -88,6 +88,38 @@ def test_a_part_of_a_read_only_map_keeps_its_values(tmp_path, part):
     np.testing.assert_array_equal(values, VALUES[part])
 
 
+def test_a_map_whose_values_were_changed_in_memory_keeps_them(tmp_path):
+    np.save(tmp_path / "x.npy", VALUES)
+    given = np.load(tmp_path / "x.npy", mmap_mode="c")
+    given /= 10
+    given.flags.writeable = False
+    np.testing.assert_array_equal(plain(given, "x")[0], VALUES / 10)
+
+
+@pytest.mark.parametrize("after", ["replaced", "removed", "shorter"])
+def test_a_map_of_a_file_that_is_another_one_by_now_keeps_its_values(tmp_path, after):
+    path = tmp_path / "x.npy"
+    np.save(path, VALUES)
+    given = np.load(path, mmap_mode="r")
+    path.rename(tmp_path / "old.npy")
+    if after == "replaced":
+        np.save(path, VALUES + 100)
+    elif after == "shorter":
+        path.write_bytes(b"no array")
+    values, _ = plain(given, "x")
+    assert values.flags.writeable
+    np.testing.assert_array_equal(values, VALUES)
+
+
+def test_a_map_of_a_file_without_a_name_keeps_its_values(tmp_path):
+    with (tmp_path / "x").open("wb+") as file:
+        file.write(VALUES.tobytes())
+        file.flush()
+        given = np.memmap(file, VALUES.dtype, mode="r", shape=VALUES.shape)
+        given.filename = None
+        np.testing.assert_array_equal(plain(given, "x")[0], VALUES)
+
+
 def test_a_map_in_the_order_of_fortran_keeps_its_values(tmp_path):
     np.save(tmp_path / "x.npy", np.asfortranarray(VALUES))
     values, _ = plain(np.load(tmp_path / "x.npy", mmap_mode="r"), "x")

@@ -49,3 +49,4 @@ def test_a_run_of_few_of_many_inputs_copies_none_but_these(monkeypatch, kind):
         report = dmmcheck.run(subject, samples=32, seed=0, effort="quick", tiers=["stated"], cache=False)
     assert report.findings
     assert not copies.found
+    assert subject.x.data_ptr() == x.data_ptr()

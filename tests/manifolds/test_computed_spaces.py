@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import weakref
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dmmcheck import geometry
-from dmmcheck.attacks.search_space import Everywhere, at_once, spanned
+from dmmcheck.attacks.search_space import Everywhere, at_once, basis_of, spanned
+from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.computed_spaces import ComputedBases, ComputedSpaces
 from dmmcheck.manifolds.fields import RotatedSpaces
 from dmmcheck.manifolds.rotations import Haar
@@ -62,6 +64,20 @@ def test_no_rows_are_projected_without_a_basis():
     counted = Counted()
     assert counted.spaces().rows(slice(0, 0)).project(vectors(0)).shape == (0, D)
     assert not counted.asked
+
+
+def test_there_is_a_vector_for_each_space():
+    with pytest.raises(ManifoldError, match="6 vectors are projected onto 3 tangent spaces; pass one for each"):
+        Counted().spaces([0, 1, 2]).project(vectors(6))
+
+
+@pytest.mark.parametrize("inputs", [[5], [3, 5], [5, 3, 3, 9, 0], [0, 1, 2, 3, 4], []])
+def test_bases_that_fit_together_are_given(inputs):
+    found = basis_of(Counted().spaces(inputs))
+    if not inputs or len(set(inputs)) > ROOM:
+        assert found is None
+    else:
+        torch.testing.assert_close(found, BASES[inputs[0]] if len(inputs) == 1 else BASES[inputs])
 
 
 def test_a_single_space_projects_any_number_of_vectors():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from dmmcheck import geometry
+from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds import PCA, LocalPCA, fields
 from dmmcheck.manifolds.fields import FieldPart, PermutedField, RotatedField, SharedField, TangentField
 from dmmcheck.manifolds.rotations import Haar, Spectrum
@@ -90,6 +91,82 @@ def test_no_more_bases_are_held_at_a_time_than_there_is_room_for(monkeypatch):
     manifold = Counted(LOCAL)
     TangentField(manifold, X).share(V)
     assert max(manifold.asked) <= 5
+
+
+class Spoiled(Counted):
+    """Bases that are right at first, and wrong where they are asked for again."""
+
+    def __init__(self, manifold, spoil):
+        super().__init__(manifold)
+        self.spoil = spoil
+
+    def tangent_basis(self, x):
+        right = super().tangent_basis(x)
+        return right if len(self.asked) <= 4 else self.spoil(right)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "match"),
+    [
+        (lambda basis: 2 * basis, "off orthonormal by 3"),
+        (lambda basis: basis * torch.nan, "NaN or infinite"),
+        (lambda basis: basis[:, :, 1:], "returned shape"),
+    ],
+    ids=["longer", "nan", "fewer"],
+)
+def test_bases_that_are_computed_again_are_checked_again(monkeypatch, spoil, match):
+    room_for(monkeypatch, 5)
+    field = TangentField(Spoiled(LOCAL, spoil), X)  # asks once to validate, and three times for all inputs
+    field.share(V)
+    with pytest.raises(ManifoldError, match=match):
+        field.share(V)
+
+
+def test_bases_that_were_not_computed_before_are_checked_to_be_orthonormal(monkeypatch):
+    room_for(monkeypatch, 5)
+    manifold = Spoiled(LOCAL, lambda basis: basis)
+    field = TangentField(manifold, X)
+    manifold.asked.extend([0] * 4)
+    manifold.spoil = lambda basis: torch.nn.functional.normalize(basis + 0.1, dim=1)
+    with pytest.raises(ManifoldError, match="off orthonormal"):
+        field.share(V)
+
+
+class Single(Counted):
+    """A manifold that answers one point with a basis (D, k)."""
+
+    def tangent_basis(self, x):
+        basis = super().tangent_basis(x)
+        return basis[0] if len(x) == 1 else basis
+
+
+@pytest.mark.parametrize("room", [1, 11, N])
+def test_one_basis_for_a_single_point_is_its_basis(monkeypatch, room):
+    room_for(monkeypatch, room)
+    field, basis = TangentField(Single(LOCAL), X), LOCAL.tangent_basis(X)
+    torch.testing.assert_close(field.project(V), geometry.project_tangent(V, basis))
+    spaces = field.spaces(slice(0, N))
+    assert (spaces is None) == (room == N)
+    if spaces is not None:
+        torch.testing.assert_close(spaces.project(V), geometry.project_tangent(V, basis))
+
+
+@both
+@pytest.mark.parametrize("room", [5, N])
+def test_no_rows_have_no_shares_and_no_projections(monkeypatch, manifold, room):
+    room_for(monkeypatch, room)
+    field = TangentField(manifold, X)
+    assert field.project(V[:0]).shape == (0, D)
+    assert field.share(V[:0]).shape == (0,)
+    assert field.cosines(W[:, :0], V[:0]).shape == (2, 0)
+
+
+def test_as_many_inputs_as_fit_have_bases_and_more_have_spaces(monkeypatch):
+    room_for(monkeypatch, 5)
+    field = TangentField(LOCAL, X)
+    assert field.spaces(slice(4, 9)) is None
+    assert field.spaces(slice(4, 10)) is not None
+    torch.testing.assert_close(field.basis(slice(4, 9)), LOCAL.tangent_basis(X)[4:9])
 
 
 ROTATIONS = {"haar": lambda: Haar(D, generator=seeded(5)), "spectrum": lambda: Spectrum(SHAPE, generator=seeded(5))}

@@ -222,8 +222,9 @@ def test_distances_have_the_gradients_of_their_differences():
     torch.testing.assert_close(gradient, (2 * (x[:, None] - points[rows])).sum(1))
 
 
+@pytest.mark.parametrize("rows", [(7, 11), (60, 31)])
 @pytest.mark.parametrize("values", [4, 12, 1 << 22], ids=lambda values: f"pieces-of-{values}")
-def test_a_matrix_of_distances_in_pieces_is_that_of_all_points(monkeypatch, values):
+def test_a_matrix_of_distances_in_pieces_is_that_of_all_points(monkeypatch, values, rows):
     monkeypatch.setattr("dmmcheck.data.arrays.PIECE_VALUES", values)
-    x, points = (torch.randn((n, 4), generator=torch.Generator().manual_seed(n), dtype=torch.float64) for n in (7, 11))
+    x, points = (torch.randn((n, 4), generator=torch.Generator().manual_seed(n), dtype=torch.float64) for n in rows)
     torch.testing.assert_close(distance_matrix(x, points), (x[:, None] - points[None]).norm(dim=2))

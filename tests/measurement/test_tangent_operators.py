@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 
 import dmmcheck
 from dmmcheck import geometry, worlds
-from dmmcheck.attacks.search_space import Everywhere
+from dmmcheck.attacks.decision_based.search import decision_based_search
+from dmmcheck.attacks.search_space import Everywhere, spanned
+from dmmcheck.attacks.torchattacks import TorchAttack
 from dmmcheck.checks.wrong_labels import _part
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import ManifoldError
@@ -208,11 +211,40 @@ def test_gates_see_what_a_manifold_with_large_bases_does_wrong(monkeypatch, in_p
     assert all("tangent_basis" in items[name].message for name in failed & {"tangent-repeats", "tangent-batch"})
 
 
-def test_a_search_computes_each_large_basis_once(monkeypatch):
+@pytest.mark.parametrize("search", ["boundary", "decision-based", "torchattacks"])
+def test_a_search_computes_each_large_basis_once(monkeypatch, search):
     kept(monkeypatch, 5)
     manifold = Asked()
     measure = View.of(Run(replace(subject(False), manifold=manifold), Settings()).measure).measurement
+    x, y, generator = measure.sample.x[:32], measure.sample.y[:32], torch.Generator().manual_seed(0)
+    space = spanned(measure.field.spaces(slice(0, 32)), normal=True)
     manifold.counts.clear()
-    crossing = measure.search_in(slice(0, 32), "normal", measure.field, "quick")
-    assert bool(crossing.found.all())
+    if search == "boundary":
+        crossing = measure.search_in(slice(0, 32), "normal", measure.field, "quick")
+    elif search == "decision-based":
+        crossing = decision_based_search(
+            measure.classifier, x, y, space=space, effort="quick", queries=400, generator=generator
+        )
+    else:
+        crossing = TorchAttack("PGDL2", steps=3)(measure.classifier, x, y, space=space, generator=generator)
+    assert len(crossing.found) == 32
     assert manifold.counts == [5, 5, 5, 5, 5, 5, 2]
+    assert search != "boundary" or bool(crossing.found.all())
+
+
+def test_finite_differences_take_large_bases_where_these_fit_together(monkeypatch):
+    """Else a gradient in a tangent space would take as many model calls as there are coordinates."""
+    rows: list[int] = []
+
+    def scores(x: np.ndarray) -> np.ndarray:
+        rows.append(len(x))
+        return subject(False).model(torch.as_tensor(np.asarray(x), dtype=torch.float32)).numpy()
+
+    calls = []
+    for room in (32, 5):
+        kept(monkeypatch, room)
+        measure = View.of(Run(replace(subject(False), model=scores, manifold=Asked()), Settings()).measure).measurement
+        rows.clear()
+        measure.search_in(slice(0, 32), "tangent", measure.field, "quick")
+        calls.append(sum(rows))
+    assert calls[1] == pytest.approx(calls[0], rel=0.02)

@@ -44,6 +44,17 @@ def test_margins_and_gradients_are_those_of_autograd(monkeypatch, values):
     torch.testing.assert_close(surrogate.values(x.detach()), found.detach())
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-12], ids=["equal-examples", "tiny-lengths"])
+def test_gradients_are_finite_where_kernels_have_hardly_a_width(size):
+    examples = torch.randn((10, D), generator=torch.Generator().manual_seed(0))
+    examples = size * (examples if size < 1 else torch.cat([examples[:1].expand(8, -1), examples[:2]]))
+    surrogate = Surrogate.fit(examples, torch.arange(len(examples)) % 2, 2)
+    margin, gradient = surrogate.margin(examples[:3], torch.tensor([0, 1, 0]), torch.tensor([1, 0, 1]))
+    assert bool(torch.isfinite(margin).all())
+    assert bool(torch.isfinite(gradient).all())
+    assert bool(gradient.any()) == (size < 1)
+
+
 def test_the_steps_lead_to_other_classes():
     context = contexts.plain()
     with context.classifier.evaluation():
