@@ -146,8 +146,8 @@ def _mapped_anew(values: np.memmap[Any, Any]) -> np.memmap[Any, Any] | None:
     except (OSError, ValueError):  # the file is gone, or shorter
         return None
     old, new = (array.reshape(-1).view(np.uint8) for array in (values, anew))
-    starts = range(0, len(old), PIECE_VALUES)
-    is_same = all(np.array_equal(old[at : at + PIECE_VALUES], new[at : at + PIECE_VALUES]) for at in starts)
+    rows = [slice(at, at + PIECE_VALUES) for at in range(0, len(old), PIECE_VALUES)]
+    is_same = all(np.array_equal(old[some], new[some]) for some in rows)
     return anew if is_same else None
 
 
