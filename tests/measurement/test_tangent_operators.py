@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from functools import cache
 
@@ -209,6 +210,33 @@ def test_gates_see_what_a_manifold_with_large_bases_does_wrong(monkeypatch, in_p
     assert {name for name, item in items.items() if item.ok is False} == failed
     assert max(manifold.counts) <= room
     assert all("tangent_basis" in items[name].message for name in failed & {"tangent-repeats", "tangent-batch"})
+
+
+class Held(Asked):
+    """A manifold that keeps how many bases were in memory while it computed some."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.most, self.returned = 0, []
+
+    def tangent_basis(self, x):
+        alive = [len(basis) for basis in (known() for known in self.returned) if basis is not None]
+        self.most = max(self.most, sum(alive) + len(x))
+        values = super().tangent_basis(x).numpy().copy()  # a tensor of these keeps the array alive
+        self.returned.append(weakref.ref(values))
+        return torch.from_numpy(values)
+
+
+def test_gates_ask_for_few_large_bases_beside_those_that_are_kept(monkeypatch):
+    room = 5
+    kept(monkeypatch, room)
+    manifold = Held()
+    measure = View.of(Run(replace(subject(False), manifold=manifold), Settings()).measure).measurement
+    context = replace(_context(subject(False), measure, 8, {}), crossings={}, manifold=manifold)
+    context.__dict__["length"] = torch.tensor(1.0)
+    items = list(assess(context, ("orthonormal", "in-place", "tangent-repeats", "batch-independent-manifold")))
+    assert all(item.ok for item in items)
+    assert room < manifold.most <= room + room // 3
 
 
 @pytest.mark.parametrize("search", ["boundary", "decision-based", "torchattacks"])
