@@ -6,7 +6,8 @@
 Each network is measured by a default run with a PCA of 32 dimensions (16 for digits), by the three searches that answer
 the stated claims (anywhere, in the tangent space, in the normal space), and by FMN of adv-lib with 100 steps in each of
 the three. One of them is measured with a local PCA, too, whose runs have two more controls. Passes are counted by a
-hook, in rows through the model. Times are processor times of one thread.
+hook, in rows through the model. Times are processor times of one thread. A second table says which part of the time of
+a whole run goes into what.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -28,6 +30,7 @@ import dmmcheck
 from benchmarks.measuring import Counted, Question, resident, theirs
 from benchmarks.networks import Attending, Images, Residual, load, max_pooling
 from benchmarks.peers import PEERS
+from benchmarks.shares import ORCHESTRATION, PARTS, looks, row
 from dmmcheck.attacks.minimal_norm.search import search_spaces
 from dmmcheck.attacks.search_space import Everywhere, spanned
 from dmmcheck.manifolds import PCA, LocalPCA
@@ -39,6 +42,7 @@ RESULTS = Path(__file__).with_name("SUITE.md")
 MOST = (3.0, 4.0)  # gradients and forwards of a default run with a shared manifold, over those of the three searches
 MOST_LOCAL = (4.0, 5.0)  # the same with a local manifold
 MOST_SMOKE = (15.0, 25.0)  # the same for 64 inputs, which share draws and gates of a fixed size
+MOST_ORCHESTRATION = 0.1  # of the time of a whole run
 STEPS, BATCH, RATE = 400, 64, 2e-3
 
 
@@ -122,14 +126,18 @@ def spent(model: Counted, work: Callable[[], object]) -> Spent:
     return Spent(model.forwards, model.backwards, time.process_time() - start, resident())
 
 
-def measured(network: Network, inputs: int, *, peers: bool) -> dict[str, Spent]:
-    """The costs of a run, of its three searches, of as many bare passes as these take, and of three times FMN."""
+def measured(network: Network, inputs: int, *, peers: bool) -> tuple[dict[str, Spent], Counter[str]]:
+    """The costs of a run, of its three searches, of as many bare passes as these take, and of three times FMN.
+
+    With them come the processor seconds of the run by part.
+    """
     images = network.data()
     run: list[dmmcheck.Report] = []
     plain = subject_of(network, inputs)
     model = Counted(plain.model).eval()
     subject, manifold = replace(plain, model=model), plain.manifold
-    costs = {"whole run": spent(model, lambda: run.append(dmmcheck.run(subject, samples=inputs, seed=0)))}
+    with looks() as seconds:
+        costs = {"whole run": spent(model, lambda: run.append(dmmcheck.run(subject, samples=inputs, seed=0)))}
     used = run[0].subject.inputs
     classifier = adapt(model, images.x_test)
     x, y = flat(classifier, images.x_test[: 2 * inputs]), images.y_test[: 2 * inputs]
@@ -147,7 +155,7 @@ def measured(network: Network, inputs: int, *, peers: bool) -> dict[str, Spent]:
         print("FMN is left out: adv-lib is not installed, see benchmarks/requirements-search.txt")
     elif peers:
         costs["FMN, three times"] = fmn(model, [Question(classifier, x, y, space) for space in spaces])
-    return costs
+    return costs, seconds
 
 
 def bare(classifier: TorchClassifier, x: Tensor, y: Tensor, like: Spent) -> None:
@@ -195,20 +203,32 @@ def main() -> None:
     torch.set_num_threads(1)
     inputs = 64 if given.smoke else given.inputs
     table: list[dict[str, str]] = []
+    shares: list[dict[str, str]] = []
     broken = []
     for network in [one for one in (*NETWORKS, LOCAL) if given.only in one.name][: 1 if given.smoke else None]:
-        costs = measured(network, inputs, peers=not given.smoke)
+        costs, seconds = measured(network, inputs, peers=not given.smoke)
         table += rows(network, costs, inputs)
+        shares.append({"network": network.name, **row(seconds)})
         whole, base = costs["whole run"], costs["three searches"]
         bounds = MOST_SMOKE if given.smoke else MOST_LOCAL if network.is_local else MOST
         ratios = whole.backwards / base.backwards, whole.forwards / base.forwards
         for what, ratio, most in zip(("gradients", "forwards"), ratios, bounds, strict=True):
             if ratio > most:
                 broken.append(f"{network.name}: {ratio:.2f} times the {what} of the three searches (at most {most})")
-        print(tabulate(table[-len(costs) :], headers="keys", tablefmt="github"), flush=True)
+        share = seconds[ORCHESTRATION] / seconds.total()
+        if share > MOST_ORCHESTRATION:
+            broken.append(
+                f"{network.name}: {share:.1%} of the time is orchestration (at most {MOST_ORCHESTRATION:.0%})"
+            )
+        for part in (table[-len(costs) :], shares[-1:]):
+            print(tabulate(part, headers="keys", tablefmt="github"), flush=True)
     if not given.smoke and not given.only:
-        text = str(tabulate(table, headers="keys", tablefmt="github"))
-        RESULTS.write_text(f"# What a whole run costs\n\nWritten by `python -m benchmarks.suite`.\n\n{text}\n")
+        costs_text, shares_text = (str(tabulate(one, headers="keys", tablefmt="github")) for one in (table, shares))
+        legend = "\n".join(f"- {part}: {words}" for part, words in PARTS.items())
+        RESULTS.write_text(
+            f"# What a whole run costs\n\nWritten by `python -m benchmarks.suite`.\n\n{costs_text}\n\n"
+            f"## Where the time of a whole run goes\n\n{legend}\n\n{shares_text}\n"
+        )
     sys.exit("\n".join(broken) or 0)
 
 

@@ -125,11 +125,10 @@ def _towards(view: View, arm: ArmName) -> Tensor:
         target = view.largest_other_class(crossing.point.to(view.x))
         towards = torch.full_like(view.x, torch.nan)
         for label in torch.unique(target[found]):
-            rows = torch.nonzero(found & (target == label)).reshape(-1)
-            members = examples.x[examples.y == label]
+            rows, members = (torch.nonzero(of).reshape(-1) for of in (found & (target == label), examples.y == label))
             if len(members):
-                nearest = distance_matrix(view.x[rows], members).argmin(1)
-                towards[rows] = members[nearest] - view.x[rows]
+                nearest = distance_matrix(view.x[rows], examples.x, members).argmin(1)
+                towards[rows] = examples.x[members[nearest]] - view.x[rows]
         return towards, 0
 
     return view.cached(("towards", view.estimate_key, arm, view.attack, view.effort, view.n), compute)

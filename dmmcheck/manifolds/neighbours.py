@@ -42,12 +42,25 @@ def nearest(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return torch.cat([squared for squared, _ in found]), torch.cat([rows for _, rows in found])
 
 
-def distance_matrix(x: Tensor, points: Tensor) -> Tensor:
-    """Return the distances (n, m) of x (n, D) to points (m, D), in their precision and without a copy of all points."""
-    many = max(len(x), len(points)) > _DIRECT  # as torch decides by itself, here for all pieces alike
+def distance_matrix(x: Tensor, points: Tensor, rows: Tensor | None = None) -> Tensor:
+    """Return the distances (n, m) of x (n, D) to points, in their precision and without a copy of all points.
+
+    Args:
+        x: The vectors (n, D).
+        points: The points (p, D).
+        rows: Row numbers (m,) of the points to compare with; None for all points, m = p.
+    """
+    count = len(points) if rows is None else len(rows)
+    many = max(len(x), count) > _DIRECT  # as torch decides by itself, here for all pieces alike
     mode = "use_mm_for_euclid_dist" if many else "donot_use_mm_for_euclid_dist"
-    rows = [[torch.cdist(some, p, compute_mode=mode) for p in arrays.pieces(points)] for some in arrays.pieces(x)]
-    return torch.cat([torch.cat(row, dim=1) for row in rows])
+    if rows is None:
+        pieces: Iterable[Tensor] = arrays.pieces(points)
+    else:  # copied in pieces that a cache holds or, of large points, that hold as many as there are vectors
+        dim = points.shape[1]
+        at_once = max(1, _CACHE_VALUES // dim, min(len(x), arrays.PIECE_VALUES // dim))
+        pieces = (points[some] for some in torch.split(rows, at_once))
+    columns = [[torch.cdist(q, piece, compute_mode=mode) for q in arrays.pieces(x)] for piece in pieces]
+    return torch.cat([torch.cat(column) for column in columns], dim=1)
 
 
 def _nearest(x: Tensor, points: Tensor, count: int) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 RESOLUTION = 1e-6  # standard deviations below this share of the largest count as zero in float64
 _SLAB_VALUES = 1 << 22  # most values of one float64 piece: 32 MiB
+_CACHE_VALUES = 1 << 18  # most values of one that is only summed, which a cache holds: 2 MiB
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +133,21 @@ def moments(points: Tensor) -> tuple[Tensor, Tensor]:
         centred = piece.double() - mean
         scatter += centred.T @ centred / len(points)
     return mean, scatter
+
+
+def variances(points: Tensor) -> Tensor:
+    """Return the variance (D,) of each feature of at least two points (m, D), divided by m - 1: float64, on the CPU.
+
+    Deviations are taken from the first point, and the points are read once. No point of m lies farther from the mean
+    than the square root of m standard deviations, so that the relative error is at most some m times that of float64.
+    """
+    origin = points[:1].cpu().double()
+    total, squared = torch.zeros_like(origin[0]), torch.zeros_like(origin[0])
+    for piece in torch.split(points, max(1, _CACHE_VALUES // points.shape[1])):
+        away = piece.cpu().double() - origin
+        total += away.sum(0)
+        squared += away.square_().sum(0)
+    return (squared - total.square() / len(points)).clamp_min(0) / (len(points) - 1)
 
 
 def _rounding(variance: Tensor, energy: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:

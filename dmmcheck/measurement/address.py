@@ -27,7 +27,7 @@ STORED = {
     *("adversarial", "projected", "towards", "geodesic", "margins", "soundness", "null"),
 }
 """First words of the keys of measurements that depend on nothing but their model, inputs, manifold and settings."""
-SHARED = STORED | {"null of other models"}
+SHARED = STORED | {"null of other models", "span"}
 """First words of the keys of measurements that the processes of one run share, whatever they depend on."""
 WITHOUT_NUMBERS = {"config", "loading", "pytest_plugin", "report"}  # packages that no measurement depends on
 

@@ -12,6 +12,7 @@ from dmmcheck.inference.types import ARMS
 from dmmcheck.measurement.measure import PAIR
 from dmmcheck.measurement.summary import REPORT_NAMES
 from dmmcheck.measurement.view import View
+from dmmcheck.models.memory import BATCH_VALUES
 from dmmcheck.report.model import Portrait, Strip
 
 GRID = 33  # points a side
@@ -37,21 +38,24 @@ def portrait_of(view: View, hashes: Sequence[str]) -> Portrait | None:
     if float((u * v).sum().abs()) > 1 - LEAST_ANGLE:
         return None
     extent = (MARGIN * float(on[row]), MARGIN * float(off[row]))
-    points = _plane(view.x[row], u * extent[0], v * extent[1])
+    plane = (view.x[row], u * extent[0], v * extent[1])
     return Portrait(
         input=hashes[row],
         extent=extent,
-        classes=_classes(view, points),
-        others={name: _classes(view.paired_model(name), points) for name in _others(view)},
+        classes=_classes(view, *plane),
+        others={name: _classes(view.paired_model(name), *plane) for name in _others(view)},
         on=float(on[row]),
         off=float(off[row]),
     )
 
 
-def _plane(x: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Return the points (GRID^2, D) of a grid around x, the first axis along v and the second along u."""
+def _classes(view: View, x: Tensor, u: Tensor, v: Tensor) -> tuple[tuple[int, ...], ...]:
+    """Return the model's classes at a grid of points around x (D,), the rows along v and the columns along u."""
     along = torch.linspace(-1, 1, GRID, dtype=x.dtype, device=x.device)
-    return (x + along[:, None, None] * v + along[None, :, None] * u).reshape(GRID * GRID, -1)
+    rows = torch.split(along, max(1, BATCH_VALUES // (GRID * len(x))))
+    points = ((x + some[:, None, None] * v + along[None, :, None] * u).reshape(-1, len(x)) for some in rows)
+    labels = torch.cat([view.labels(some) for some in points])
+    return tuple(map(tuple, labels.reshape(GRID, GRID).tolist()))
 
 
 def _others(view: View) -> list[str]:
@@ -60,10 +64,6 @@ def _others(view: View) -> list[str]:
     names = [name for name in PAIR if measurement.has_reference_model(name) and not measurement.pairs]
     shown = [name for name in names if measurement.paired_model(name) is not measurement]
     return shown + [f"checkpoint {step}" for step in measurement.steps[:1]]
-
-
-def _classes(view: View, points: Tensor) -> tuple[tuple[int, ...], ...]:
-    return tuple(map(tuple, view.labels(points).reshape(GRID, GRID).tolist()))
 
 
 def strips_of(view: View, hashes: Sequence[str]) -> tuple[Strip, ...]:

@@ -9,13 +9,26 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from dmmcheck.errors.text import told
-from dmmcheck.measurement.workers import ATTEMPTS, Done, measure_shard
+from dmmcheck.measurement.workers import ATTEMPTS, Done, load, measure_shard
+
+
+def begin_loading(module: str, others: int) -> None:
+    """Start other processes, which load a module while this process prepares what they are to measure.
+
+    Args:
+        module: Name of the module.
+        others: Number of other processes.
+    """
+    with suppress(OSError, RuntimeError):  # where processes cannot be started, the shards meet the error and name it
+        for _ in range(others):
+            _executor(others).submit(load, module)
 
 
 def measure_beside(
@@ -44,6 +57,13 @@ def measure_beside(
     except BaseException:
         pool.stop()
         raise
+
+
+def _executor(others: int) -> Any:
+    """Return so many other processes; new ones where one of them was lost."""
+    from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415  # only where there are several
+
+    return get_reusable_executor(max_workers=others)
 
 
 class _Pool:
@@ -106,13 +126,7 @@ class _Pool:
     def stop(self) -> None:
         """End the processes with what they are measuring."""
         self._open.clear()
-        self._executor().shutdown(wait=False, kill_workers=True)
-
-    def _executor(self) -> Any:
-        """Return the processes of this size; new ones where one of them was lost."""
-        from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415  # only where there are several
-
-        return get_reusable_executor(max_workers=self._size)
+        _executor(self._size).shutdown(wait=False, kill_workers=True)
 
     def _hand_out(self) -> None:
         """Hand the next shard to a process; nothing where there is none."""
@@ -121,7 +135,7 @@ class _Pool:
             return
         self._handed_out.append(shard)
         try:
-            future = self._executor().submit(self._measure, shard)
+            future = _executor(self._size).submit(self._measure, shard)
         except Exception as error:  # another process was lost in the meantime
             self._ended.put((shard, error))
         else:

@@ -289,19 +289,22 @@ class View:
 
     def nearest_other_class(self) -> tuple[Floats, Tensor]:
         """Return the distance (n,) to the nearest example of another class, or inf; and that example (n, D)."""
-        return self.cached(("nearest other class", self.n), lambda: (self._nearest_other_class(), 0))
+        key = ("nearest other class",)
+        blocks = self.measurement.cached_blocks(key, self.n, lambda rows: (self._nearest_other_class(rows), 0))
+        self._note_blocks(key)
+        distance, index = (torch.cat(parts)[: self.n] for parts in zip(*blocks, strict=True))
+        return _floats(distance), self.examples.x[index]
 
-    def _nearest_other_class(self) -> tuple[Floats, Tensor]:
-        examples, x, y = self.examples, self.x, self.y
-
-        def index(rows: slice) -> Tensor:
-            apart = distance_matrix(x[rows], examples.x)
-            return apart.masked_fill(y[rows, None] == examples.y[None, :], torch.inf).argmin(1)
-
-        nearest = examples.x[in_batches(x, index)]
-        distance = (nearest - x).norm(dim=1)
-        none = (examples.y[None, :] == y[:, None]).all(1)  # no example of another class
-        return _floats(torch.where(none, torch.inf, distance)), nearest
+    def _nearest_other_class(self, rows: slice) -> tuple[Tensor, Tensor]:
+        """Return the distance (r,) of some inputs to the nearest example of another class, or inf; and its row (r,)."""
+        examples, x = self.examples, self.measurement.sample.x[rows]
+        is_other = self.measurement.sample.y[rows, None] != examples.y[None, :]
+        index = in_batches(
+            x,
+            lambda some: distance_matrix(x[some], examples.x).masked_fill(~is_other[some], torch.inf).argmin(1),
+        )
+        distance = (examples.x[index] - x).norm(dim=1)
+        return torch.where(is_other.any(1), distance, torch.inf), index
 
     def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
         """Return the target classes, and the crossings of all inputs into each; their searches have less effort."""

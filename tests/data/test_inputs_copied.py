@@ -36,6 +36,7 @@ class Copies(TorchDispatchMode):
 def test_a_run_of_few_of_many_inputs_copies_none_but_these(monkeypatch, kind):
     monkeypatch.setattr(arrays, "PIECE_VALUES", 1 << 16)
     monkeypatch.setattr(principal, "_SLAB_VALUES", 1 << 16)
+    monkeypatch.setattr(principal, "_CACHE_VALUES", 1 << 16)
     generator = torch.Generator().manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 4)).requires_grad_(False).eval()
     net[1].weight.copy_(torch.randn((4, 64), generator=generator))
@@ -50,3 +51,13 @@ def test_a_run_of_few_of_many_inputs_copies_none_but_these(monkeypatch, kind):
     assert report.findings
     assert not copies.found
     assert subject.x.data_ptr() == x.data_ptr()
+
+
+@pytest.mark.parametrize("is_unknown", [False, True])
+def test_whether_all_values_are_known_is_answered_without_a_copy_where_they_are(is_unknown):
+    x = torch.randn((INPUTS, 64), generator=torch.Generator().manual_seed(0))
+    x[3, 5] = torch.nan if is_unknown else 0.0
+    copies = Copies()
+    with copies:
+        assert arrays.unknown_values(x) == is_unknown
+    assert bool(copies.found) == is_unknown

@@ -228,3 +228,27 @@ def test_a_matrix_of_distances_in_pieces_is_that_of_all_points(monkeypatch, valu
     monkeypatch.setattr("dmmcheck.data.arrays.PIECE_VALUES", values)
     x, points = (torch.randn((n, 4), generator=torch.Generator().manual_seed(n), dtype=torch.float64) for n in rows)
     torch.testing.assert_close(distance_matrix(x, points), (x[:, None] - points[None]).norm(dim=2))
+
+
+@pytest.mark.parametrize("count", [2, 20])
+@pytest.mark.parametrize("values", [1, 12, 1 << 18], ids=lambda values: f"pieces-of-{values}")
+def test_a_matrix_of_distances_to_some_points_holds_those_columns(monkeypatch, values, count):
+    monkeypatch.setattr(neighbours, "_CACHE_VALUES", values)
+    monkeypatch.setattr("dmmcheck.data.arrays.PIECE_VALUES", 20)
+    x, points = gaussian(11, 4), gaussian(40, 4, seed=1)
+    rows = torch.randperm(40, generator=torch.Generator().manual_seed(2))[:count]
+    torch.testing.assert_close(distance_matrix(x, points, rows), (x[:, None] - points[None]).norm(dim=2)[:, rows])
+
+
+def test_a_matrix_of_distances_to_some_points_copies_few_of_them_at_once(monkeypatch):
+    copied = []
+
+    def cdist(x, piece, **keywords):
+        copied.append(len(piece))
+        return torch.linalg.vector_norm(x[:, None] - piece[None], dim=2)
+
+    monkeypatch.setattr(torch, "cdist", cdist)
+    x, points = torch.zeros(3, 1 << 19), torch.ones(30, 1).expand(-1, 1 << 19)
+    distance_matrix(x, points, torch.arange(20))
+    assert sum(copied) == 20
+    assert max(copied) * points.shape[1] <= 1 << 22

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dmmcheck.manifolds import principal
-from dmmcheck.manifolds.principal import moments, principal_plane, principal_planes
+from dmmcheck.manifolds.principal import moments, principal_plane, principal_planes, variances
 
 
 def gaussian(*shape, seed=0):
@@ -92,3 +92,18 @@ def test_rounding_of_single_precision_points_adds_no_rank(offset):
     index = torch.arange(60)[None]
     planes = principal_planes(points, index, torch.ones(1, 60, dtype=torch.float64), 5)
     assert planes.rank.tolist() == principal_plane(points, 5).rank.tolist() == [3]
+
+
+@pytest.mark.parametrize("cache_values", [1, 40, 1 << 18])
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_variances_are_those_of_float64_in_pieces(cache_values, offset, dtype, monkeypatch):
+    monkeypatch.setattr("dmmcheck.manifolds.principal._CACHE_VALUES", cache_values)
+    points = torch.randn(
+        (300, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    ) * 10.0 ** -torch.arange(4)
+    points[0] *= 1000  # the origin of the deviations lies far out
+    points = (points + offset).to(dtype)
+    points[:, 2] = 0.1
+    torch.testing.assert_close(variances(points), points.double().var(0), rtol=1e-11, atol=0)
+    assert variances(points)[2] == 0

@@ -374,3 +374,13 @@ def test_an_error_of_dmmcheck_that_an_attack_raises_keeps_its_words():
 def test_searches_of_one_effort_have_one_address_whatever_effort_came_before(measure):
     stepwise = measure.with_effort("quick").with_effort("thorough")
     assert stepwise._role == measure.with_effort("thorough")._role
+
+
+def test_the_crossings_of_a_single_block_are_not_copied():
+    x = torch.arange(12.0).reshape(4, 3)
+    block = Crossing.at(x + 1, adapt(nn.Linear(3, 2), x), x, torch.zeros(4, dtype=torch.long))
+    one, two = joined([block], 3), joined([block, block], 6)
+    assert one.point.data_ptr() == block.point.data_ptr()
+    assert torch.equal(one.point, block.point[:3])
+    assert torch.equal(two.point, torch.cat([block.point, block.point])[:6])
+    assert torch.equal(two.distance, torch.cat([block.distance, block.distance])[:6])

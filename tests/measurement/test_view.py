@@ -125,6 +125,18 @@ def test_the_nearest_example_of_another_class_is_found_among_the_examples(world,
         assert torch.equal(point, others[apart.argmin()])
 
 
+def test_the_nearest_examples_of_the_first_inputs_are_not_looked_up_again(measure, monkeypatch):
+    asked, lookup = [], View._nearest_other_class
+    monkeypatch.setattr(
+        View, "_nearest_other_class", lambda view, rows: asked.append((rows.start, rows.stop)) or lookup(view, rows)
+    )
+    first, more = (View.of(measure, n).nearest_other_class() for n in (20, 40))
+    assert np.array_equal(first[0], more[0][:20])
+    assert torch.equal(first[1], more[1][:20])
+    assert len(first[0]) == len(first[1]) == 20
+    assert sorted(set(asked)) == asked
+
+
 def test_without_an_example_of_another_class_its_distance_is_infinite(world):
     subject = replace(world.subject, y_train=torch.zeros_like(world.subject.y_train))
     view = views.view(subject)

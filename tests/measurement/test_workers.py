@@ -85,7 +85,7 @@ def here(monkeypatch):
     """The processes are this one, one after the other."""
     config = joblib.parallel_config
     monkeypatch.setattr(joblib, "parallel_config", lambda backend: config("sequential"))
-    monkeypatch.setattr(processes._Pool, "_executor", lambda pool: Here())
+    monkeypatch.setattr(processes, "_executor", lambda others: Here())
     monkeypatch.setattr(Here, "stopped", False)
     monkeypatch.setattr(workers, "_WORKERS", {})
 
@@ -158,6 +158,30 @@ def test_the_time_left_follows_from_what_the_shards_that_ended_were_expected_to_
     ended.add("b") if which == "named" else ended.count(2)
     ended.add("b")
     assert lines == ["1 of 3 parts measured, about 60 s left", "2 of 3 parts measured, about 20 s left"]
+
+
+def test_other_processes_load_what_they_need_before_they_are_handed_a_shard(monkeypatch):
+    asked = []
+    executor = types.SimpleNamespace(submit=lambda *values: asked.append(values))
+    monkeypatch.setattr(processes, "_executor", lambda others: asked.append(others) or executor)
+    processes.begin_loading("colorsys", 2)
+    assert asked == 2 * [2, (workers.load, "colorsys")]
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    workers.load("colorsys")
+    assert "colorsys" in sys.modules
+
+
+@pytest.mark.parametrize("error", [OSError("no memory"), RuntimeError("processes were lost")])
+def test_processes_that_cannot_be_started_early_are_left_to_the_shards(monkeypatch, error):
+    def executor(others):
+        raise error
+
+    monkeypatch.setattr(processes, "_executor", executor)
+    processes.begin_loading("dmmcheck.run", 1)
+    done = Done("a")
+    lost = list(processes.measure_beside("session", None, ["a", "b"], others=1, own=lambda shard: done))
+    assert lost[0] == done
+    assert str(error) in lost[1].error
 
 
 @pytest.mark.usefixtures("here")
