@@ -10,6 +10,7 @@ from torch import Tensor
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.operators import self_adjoint
+from dmmcheck.models.memory import return_freed_memory
 
 
 class ComputedBases:
@@ -32,7 +33,8 @@ class ComputedBases:
     def at(self, inputs: Sequence[int]) -> tuple[Tensor, list[int]]:
         """Return bases (m, D, k), and which of them belongs to each of at most b inputs, one after the other."""
         if self._kept is None or not self._place.keys() >= set(inputs):
-            self._kept = None  # the memory is given back before other bases are computed
+            self._kept = None  # before other bases take memory
+            return_freed_memory()
             together = self._batch(inputs)
             self._kept = self._compute(together)
             self._place = {number: place for place, number in enumerate(together)}

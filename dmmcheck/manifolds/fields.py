@@ -18,7 +18,7 @@ from dmmcheck.manifolds.protected import protected
 from dmmcheck.manifolds.rotations import Rotation
 from dmmcheck.seeding import seeded
 
-_CACHE_BYTES = 1 << 30  # most memory for the bases of a field
+_CACHE_BYTES = 3 << 29  # most memory for the bases of a field: 1.5 GiB
 
 
 class Field(Protocol):
@@ -59,7 +59,7 @@ class Field(Protocol):
 class TangentField:
     """The tangent spaces of a manifold at the inputs of a sample.
 
-    Bases are computed once and kept. Where those of all inputs would take more than a gigabyte, those of fewer inputs
+    Bases are computed once and kept. Where those of all inputs would take more than 1.5 GiB, those of fewer inputs
     are kept at a time, at least one. Where more inputs are asked about, spaces take the place of bases, which they
     compute while vectors are projected.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -68,6 +70,17 @@ def batch_results(rows: int, size: int, compute: Callable[[slice], T]) -> tuple[
             continue
         start += size
     return parts, size
+
+
+def return_freed_memory() -> None:
+    """Return memory that was freed, and that the C library keeps for later, to the operating system.
+
+    The C library of most Linux systems can do so; elsewhere, nothing happens.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def out_of_memory(error: BaseException) -> bool:

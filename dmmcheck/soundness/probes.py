@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.planted import FOUND_WITHIN, planted
-from dmmcheck.attacks.probe import along, nearer, nothing, random_rays
+from dmmcheck.attacks.probe import along, random_rays
 from dmmcheck.attacks.torchattacks import TorchAttack
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.stats import binomial_test, median_interval
@@ -115,13 +115,14 @@ def _nearer_on_rays(context: SoundnessContext, arm: ArmName, rows: slice) -> Ten
 @gate("attack")
 def transfer(context: SoundnessContext) -> Soundness:
     """G6: directions from a smooth surrogate, fitted to the model's labels alone, find no nearer boundary."""
-    best = nothing(context.x, context.y)
     distance = context.distance("free")
     radius = torch.where(torch.isfinite(distance), distance, 2 * context.length)
-    for direction in surrogate_directions(context):
-        delta = direction * (radius / direction.norm(dim=1).clamp_min(1e-30))[:, None]
-        best = nearer(best, along(context.classifier, context.x, context.y, delta))
-    share = _beaten(best.distance, distance)
+    shortest = torch.full_like(distance, torch.inf)
+    for rows, direction in surrogate_directions(context):
+        delta = direction * (radius[rows] / direction.norm(dim=1).clamp_min(1e-30))[:, None]
+        found = along(context.classifier, context.x[rows], context.y[rows], delta).distance
+        shortest[rows] = torch.minimum(shortest[rows], found)
+    share = _beaten(shortest, distance)
     return bounded(
         "transfer",
         share,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from dmmcheck.data.arrays import pieces
 from dmmcheck.manifolds.neighbours import distance_matrix
 from dmmcheck.models.base import called
 from dmmcheck.models.memory import in_batches
@@ -67,31 +68,44 @@ class Surrogate:
         return _gaussian(distance_matrix(x, self.examples), self.width)
 
 
-def surrogate_directions(context: SoundnessContext) -> Iterator[Tensor]:
-    """Yield steps (n, D) to the boundary of a surrogate of the model's labels, towards two other classes."""
+def surrogate_directions(context: SoundnessContext) -> Iterator[tuple[slice, Tensor]]:
+    """Yield steps (r, D) of some inputs to the boundary of a surrogate of the model's labels.
+
+    The inputs come in pieces, so that steps take little memory, and each piece twice: towards two other classes, where
+    there are two.
+    """
     stride = max(1, len(context.x_pool) // EXAMPLES)
     examples = context.x_pool[::stride][:EXAMPLES]
     with torch.no_grad():
         labels = in_batches(examples, lambda rows: called(context.classifier, examples[rows]).argmax(1))
     surrogate = Surrogate.fit(examples, labels, context.classifier.classes)
-    values = surrogate.values(context.x).scatter(1, context.y[:, None], -torch.inf)
-    for other in values.topk(min(2, context.classifier.classes - 1), dim=1).indices.T:
-        yield _to_boundary(surrogate, context, other)
+    start = 0
+    for x in pieces(context.x):
+        rows = slice(start, start + len(x))
+        own, start = context.y[rows], rows.stop
+        values = surrogate.values(x).scatter(1, own[:, None], -torch.inf)
+        for other in values.topk(min(2, context.classifier.classes - 1), dim=1).indices.T:
+            yield rows, _to_boundary(surrogate, x, own, other, most=context.length)
 
 
-def _to_boundary(surrogate: Surrogate, context: SoundnessContext, other: Tensor) -> Tensor:
+def _to_boundary(surrogate: Surrogate, x: Tensor, own: Tensor, other: Tensor, *, most: Tensor) -> Tensor:
     """Return the step (n, D) after a few Newton steps to where the surrogate's values for two classes are equal.
 
-    The two classes are the label and another class.
+    Args:
+        surrogate: The surrogate.
+        x: The inputs (n, D).
+        own: Their labels (n,).
+        other: The other class (n,).
+        most: Largest length of each Newton step.
     """
-    point = context.x.clone()
+    point = x.clone()
     for _ in range(STEPS):
-        margin, gradient = surrogate.margin(point, context.y, other)
+        margin, gradient = surrogate.margin(point, own, other)
         square = gradient.square().sum(1).clamp_min(TINY)
-        towards = -(margin / square)[:, None] * gradient
+        towards = gradient.mul_(-(margin / square)[:, None])
         size = towards.norm(dim=1, keepdim=True).clamp_min(TINY)
-        point = point + towards * (context.length / size).clamp(max=1)
-    return point - context.x
+        point += towards.mul_((most / size).clamp(max=1))
+    return point.sub_(x)
 
 
 def _gaussian(distance: Tensor, width: Tensor) -> Tensor:

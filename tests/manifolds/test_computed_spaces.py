@@ -112,3 +112,12 @@ def test_spaces_say_for_how_many_inputs_they_are_searched_at_once():
     assert [at_once(one) for one in (spaces, spaces.rows(slice(2)), spanned(spaces, normal=True))] == [ROOM] * 3
     assert at_once(RotatedSpaces(spaces, Haar(D, generator=seeded(3)))) == ROOM
     assert at_once(Everywhere()) is at_once(spanned(BASES)) is None
+
+
+def test_freed_memory_is_returned_before_other_bases_are_computed(monkeypatch):
+    counted, returned = Counted(), []
+    monkeypatch.setattr(
+        "dmmcheck.manifolds.computed_spaces.return_freed_memory", lambda: returned.append(len(counted.asked))
+    )
+    counted.spaces().project(vectors(N))
+    assert returned == list(range(len(counted.asked)))

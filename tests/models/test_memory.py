@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
+import types
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -15,6 +19,7 @@ from dmmcheck.models.memory import (
     in_batches,
     lack_of_memory_named,
     out_of_memory,
+    return_freed_memory,
 )
 
 NO_MEMORY = [
@@ -145,3 +150,15 @@ def test_blocks_of_a_tensor_are_bounded_in_rows_and_values(rows, width):
     assert torch.equal(in_batches(x, compute), torch.arange(rows))
     assert max(seen) <= BATCH_ROWS
     assert max(seen) * width <= max(BATCH_VALUES, width)
+
+
+@pytest.mark.parametrize(
+    ("system", "has_trim", "calls"), [("linux", True, [0]), ("linux", False, []), ("win32", True, [])]
+)
+def test_freed_memory_is_returned_where_the_c_library_can(monkeypatch, system, has_trim, calls):
+    asked = []
+    library = types.SimpleNamespace(**({"malloc_trim": asked.append} if has_trim else {}))
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    return_freed_memory()
+    assert asked == calls

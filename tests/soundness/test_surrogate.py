@@ -55,11 +55,17 @@ def test_gradients_are_finite_where_kernels_have_hardly_a_width(size):
     assert bool(gradient.any()) == (size < 1)
 
 
-def test_the_steps_lead_to_other_classes():
+@pytest.mark.parametrize("values", [1, 3 * D, 1 << 22])
+def test_the_steps_lead_to_other_classes_in_pieces_of_any_size(monkeypatch, values):
     context = contexts.plain()
     with context.classifier.evaluation():
-        directions = list(surrogate_directions(context))
-    assert len(directions) == 2
+        whole = dict(enumerate(surrogate_directions(context)))
+        monkeypatch.setattr("dmmcheck.data.arrays.PIECE_VALUES", values)
+        found = list(surrogate_directions(context))
+    directions = [torch.cat([steps for _, steps in found[number::2]]) for number in range(2)]
+    assert [rows.start for rows, _ in found[::2]] == [0, *(rows.stop for rows, _ in found[:-2:2])]
+    for number, direction in enumerate(directions):
+        torch.testing.assert_close(direction, whole[number][1], rtol=1e-3, atol=1e-4)
     with torch.no_grad():
         changed = [context.classifier.logits(context.x + 3 * v).argmax(1) != context.y for v in directions]
     assert min(float(one.double().mean()) for one in changed) > 0.5
