@@ -38,7 +38,8 @@ def _over_classes(view: View, classes: tuple[int, ...], nearest: Tensor, farthes
 def shared_sheet(view: View) -> Evidence:
     """Cosine of the normal steps of two neighbours into each other's class, less its mean over other classes."""
     classes, found = view.targeted("free")
-    deltas = torch.stack([unit_vectors(_normal_delta(view, crossing)) for crossing in found])  # (classes, n, D)
+    deltas = torch.stack([_delta(view, crossing) for crossing in found])  # (classes, n, D)
+    deltas = unit_vectors(deltas - view.project_tangent(deltas))
     positions = _positions(view, classes)
     pairs = view.cached(("pairs", view.n), lambda: (_pairs(view.x, torch.where(positions >= 0, view.y, -1)), 0))
     cosines = [
@@ -65,11 +66,10 @@ def _opposition(a: Tensor, b: Tensor, *, own_a: Tensor, own_b: Tensor) -> Tensor
     return mutual - rest.mean() if len(rest) else mutual
 
 
-def _normal_delta(view: View, crossing: Crossing) -> Tensor:
-    """Return the off-manifold part of each input's perturbation into one class (n, D); NaN where none was found."""
-    delta = crossing.point - view.x
-    delta = torch.where(crossing.found[:, None] & (crossing.distance[:, None] > 0), delta, torch.nan)
-    return delta - view.project_tangent(delta)
+def _delta(view: View, crossing: Crossing) -> Tensor:
+    """Return each input's perturbation into one class (n, D); NaN where none was found."""
+    found = crossing.found & (crossing.distance > 0)
+    return torch.where(found[:, None], crossing.point - view.x, torch.nan)
 
 
 def _pairs(x: Tensor, y: Tensor) -> Tensor:

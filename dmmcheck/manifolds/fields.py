@@ -356,6 +356,19 @@ def tangent_of(field: Field, rows: slice) -> Tensor | TangentSpaces:
     return field.basis(rows) if spaces is None else spaces
 
 
+def projected_together(field: Field, v: Tensor) -> Tensor:
+    """Return the projections (m, n, D) of m vectors of each of the first n inputs, v (m, n, D).
+
+    Where bases are computed while vectors are projected, each is computed once for all vectors.
+    """
+    spaces = field.spaces(slice(0, v.shape[1]))
+    if getattr(spaces, "at_once", None) is None:
+        return torch.stack([field.project(one) for one in v])
+    assert spaces is not None
+    inputs = torch.arange(v.shape[1]).repeat(len(v))
+    return spaces.rows(inputs).project(v.flatten(0, 1)).reshape(v.shape)
+
+
 def fingerprint(field: Field, x: Tensor) -> Tensor:
     """Return bases or projections at the first inputs x (n, D), which tell this field's tangent spaces from others."""
     tangent = tangent_of(field, slice(0, len(x)))

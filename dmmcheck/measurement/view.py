@@ -19,7 +19,7 @@ from dmmcheck.inference.cost import Cost
 from dmmcheck.inference.evidence import Floats
 from dmmcheck.inference.types import ARMS, BUILTIN, ArmName, SearchEffort
 from dmmcheck.manifolds.base import Manifold
-from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, SharedField, TangentField
+from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, SharedField, TangentField, projected_together
 from dmmcheck.manifolds.neighbours import distance_matrix
 from dmmcheck.manifolds.rotations import Rotation
 from dmmcheck.manifolds.span import varying
@@ -233,9 +233,13 @@ class View:
         return _floats(self.field.share(v))
 
     def project_tangent(self, v: Tensor) -> Tensor:
-        """Return the tangent part P_T v of vectors (n, D)."""
+        """Return the tangent part P_T v of vectors (n, D), or of m vectors of each input, (m, n, D).
+
+        Of several vectors together it takes less time than of one after the other, where bases are too large to be
+        kept.
+        """
         self._note_tangent_spaces()
-        return self.field.project(v)
+        return self.field.project(v) if v.ndim == 2 else projected_together(self.field, v)
 
     def tangent_cosines(self, v: Sequence[Tensor], w: Tensor) -> Tensor:
         """Return the cosines (m, n) of the tangent parts of m tensors of vectors (n, D) with vectors w (n, D).

@@ -8,7 +8,14 @@ import torch
 from dmmcheck import geometry
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds import PCA, LocalPCA, fields
-from dmmcheck.manifolds.fields import FieldPart, PermutedField, RotatedField, SharedField, TangentField
+from dmmcheck.manifolds.fields import (
+    FieldPart,
+    PermutedField,
+    RotatedField,
+    SharedField,
+    TangentField,
+    projected_together,
+)
 from dmmcheck.manifolds.rotations import Haar, Spectrum
 
 N, SHAPE = 12, (2, 9, 8)
@@ -90,6 +97,35 @@ def test_no_more_bases_are_held_at_a_time_than_there_is_room_for(monkeypatch):
     room_for(monkeypatch, 5)
     manifold = Counted(LOCAL)
     TangentField(manifold, X).share(V)
+    assert max(manifold.asked) <= 5
+
+
+@pytest.mark.parametrize("room", [5, N], ids=lambda room: f"room-for-{room}")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda field: field,
+        lambda field: RotatedField(field, Haar(D, generator=seeded(4))),
+        lambda field: PermutedField(field, torch.randperm(N - 2, generator=seeded(5))),
+        lambda field: FieldPart(field, slice(2, N)),
+    ],
+    ids=["itself", "rotated", "permuted", "part"],
+)
+@both
+def test_vectors_that_are_projected_together_have_the_projections_of_each(monkeypatch, manifold, changed, room):
+    room_for(monkeypatch, room)
+    field, n = changed(TangentField(manifold, X)), N - 2
+    found = projected_together(field, W[:, :n])
+    torch.testing.assert_close(found, torch.stack([field.project(one) for one in W[:, :n]]))
+
+
+def test_vectors_that_are_projected_together_need_each_basis_once(monkeypatch):
+    room_for(monkeypatch, 5)
+    manifold = Counted(LOCAL)
+    field = TangentField(manifold, X)
+    manifold.asked.clear()
+    projected_together(field, torch.cat([W, W]))
+    assert sum(manifold.asked) == N
     assert max(manifold.asked) <= 5
 
 
