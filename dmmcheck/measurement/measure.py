@@ -17,6 +17,7 @@ from dmmcheck.attacks.base import Attack, Crossing
 from dmmcheck.attacks.decision_based.search import QUERIES
 from dmmcheck.attacks.search import boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
+from dmmcheck.data.arrays import PIECE_VALUES
 from dmmcheck.errors import CheckError, DmmError, ModelError, one_error
 from dmmcheck.inference import stats
 from dmmcheck.inference.cost import Cost
@@ -436,9 +437,9 @@ class Measure:
         if self._joint:
             blocks = self.cached_blocks(SEARCHED, n, self._search_block)
             if key == SEARCHED:
-                return joined([block[arm] for block in blocks], n)
+                return joined_in_place([block[arm] for block in blocks], n)
             self._take_over(key, [block[arm] for block in takewhile(lambda block: arm in block, blocks)])
-        return joined(self.cached_blocks(key, n, lambda rows: self._arm_block(rows, arm)), n)
+        return joined_in_place(self.cached_blocks(key, n, lambda rows: self._arm_block(rows, arm)), n)
 
     def _take_over(self, key: tuple[object, ...], results: Sequence[object]) -> None:
         """Cache results for the first blocks under a key, where they were found under another key that has their cost.
@@ -452,8 +453,11 @@ class Measure:
 
     def perturbations(self, n: int, arm: ArmName, attack: str = BUILTIN) -> Tensor:
         """Return the perturbations (n, D) to the nearest crossings of the first n inputs; NaN where none was found."""
+        x = self.sample.x[:n]
+        if x.numel() > PIECE_VALUES:  # too large to be kept beside the crossings
+            return perturbations(self.crossings(n, arm, attack), x)
         return self._of_latest(
-            ("perturbations", arm, attack), n, lambda: perturbations(self.crossings(n, arm, attack), self.sample.x[:n])
+            ("perturbations", arm, attack), n, lambda: perturbations(self.crossings(n, arm, attack), x)
         )
 
     def _of_latest(self, key: tuple[object, ...], n: int, compute: Callable[[], T]) -> T:
@@ -478,13 +482,12 @@ class Measure:
     def targeted(self, n: int, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
         """Return at most 10 target classes, shared by all inputs, and the first n inputs' crossings into each."""
         classes = self.target_classes()
-        found = [
-            joined(
-                self.cached_blocks(("targeted", arm, label), n, partial(self._targeted_block, arm=arm, label=label)), n
-            )
-            for label in classes
-        ]
-        return classes, found
+
+        def joined_into(label: int) -> Crossing:
+            key, block = ("targeted", arm, label), partial(self._targeted_block, arm=arm, label=label)
+            return joined_in_place(self.cached_blocks(key, n, block), n)
+
+        return classes, [self._of_latest(("targeted", arm, label), n, partial(joined_into, label)) for label in classes]
 
     def target_classes(self) -> tuple[int, ...]:
         """Return the target classes of targeted searches: all, or ten drawn from the seed where there are more."""
@@ -694,6 +697,15 @@ def joined(blocks: Sequence[Crossing], n: int) -> Crossing:
     return Crossing(
         **{part.name: torch.cat([getattr(block, part.name) for block in blocks])[:n] for part in fields(Crossing)}
     )
+
+
+def joined_in_place(blocks: Sequence[Crossing], n: int) -> Crossing:
+    """Return the same as `joined`; the points of the blocks become views of those returned, to be in memory once."""
+    sizes = [len(block.point) for block in blocks]
+    whole = joined(blocks, sum(sizes))
+    for block, point in zip(blocks, torch.split(whole.point, sizes), strict=True):
+        object.__setattr__(block, "point", point)  # the same values
+    return joined([whole], n)
 
 
 def perturbations(crossing: Crossing, x: Tensor) -> Tensor:

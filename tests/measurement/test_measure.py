@@ -17,7 +17,7 @@ from dmmcheck.attacks.base import Crossing
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import AttackError, CheckError
 from dmmcheck.inference.types import ARMS
-from dmmcheck.measurement.measure import PAIR, UNTRAINED, joined, margin_gradient
+from dmmcheck.measurement.measure import PAIR, UNTRAINED, joined, joined_in_place, margin_gradient
 from dmmcheck.measurement.store import Store
 from dmmcheck.measurement.view import View
 from dmmcheck.models.torch import adapt
@@ -384,3 +384,25 @@ def test_the_crossings_of_a_single_block_are_not_copied():
     assert torch.equal(one.point, block.point[:3])
     assert torch.equal(two.point, torch.cat([block.point, block.point])[:6])
     assert torch.equal(two.distance, torch.cat([block.distance, block.distance])[:6])
+
+
+@pytest.mark.parametrize("n", [3, 4, 6])
+def test_the_points_of_blocks_that_are_joined_in_place_are_in_memory_once(n):
+    x, model = torch.arange(18.0).reshape(6, 3), nn.Linear(3, 2)
+    separate = [Crossing.at(some + 1, adapt(model, x), some, some[:, 0].long() * 0) for some in (x[:4], x[4:])]
+    blocks = [replace(block, point=block.point.clone()) for block in separate]
+    whole, expected = joined_in_place(blocks, n), joined(separate, n)
+    assert torch.equal(whole.point, expected.point)
+    assert torch.equal(whole.distance, expected.distance)
+    assert all(torch.equal(one.point, other.point) for one, other in zip(blocks, separate, strict=True))
+    assert len({part.point.untyped_storage().data_ptr() for part in (whole, *blocks)}) == 1
+    assert torch.equal(joined_in_place(blocks, n).point, whole.point)
+
+
+def test_large_perturbations_are_not_kept_beside_their_crossings(measure, monkeypatch):
+    kept = measure.perturbations(32, "free")
+    assert measure.perturbations(32, "free") is kept
+    monkeypatch.setattr("dmmcheck.measurement.measure.PIECE_VALUES", kept.numel() - 1)
+    found = [measure.perturbations(32, "free") for _ in range(2)]
+    assert found[0] is not found[1]
+    assert torch.equal(found[0], kept)
