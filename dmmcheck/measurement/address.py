@@ -106,7 +106,7 @@ class _Hasher:
             self._put("device", value.type.encode())
         elif isinstance(value, Tensor):
             plain = value.detach().cpu().contiguous()
-            self._put(f"{plain.dtype} {tuple(plain.shape)}", plain.reshape(-1).view(torch.uint8).numpy().tobytes())
+            self._put(f"{plain.dtype} {tuple(plain.shape)}", plain.reshape(-1).view(torch.uint8).numpy().data)
         elif isinstance(value, (np.ndarray, np.generic)):
             self._add_array(np.asarray(value))
         elif id(value) in self._seen:
@@ -115,14 +115,17 @@ class _Hasher:
             self._seen[id(value)] = len(self._seen), value
             self._add_compound(value)
 
-    def _put(self, kind: str, content: bytes) -> None:
-        self._hash.update(f"{kind} {len(content)} ".encode() + content)
+    def _put(self, kind: str, content: bytes | memoryview) -> None:
+        self._hash.update(f"{kind} {len(content)} ".encode())
+        self._hash.update(content)
 
     def _add_array(self, value: np.ndarray[Any, Any]) -> None:
         if value.dtype.hasobject:
             self.add(value.tolist())
         else:
-            self._put(f"{value.dtype} {value.shape}", value.tobytes())
+            is_number = value.dtype.kind in "biufc"
+            content = np.ascontiguousarray(value).reshape(-1).view(np.uint8).data if is_number else value.tobytes()
+            self._put(f"{value.dtype} {value.shape}", content)
 
     def _add_compound(self, value: Any) -> None:
         if isinstance(value, (list, tuple)):

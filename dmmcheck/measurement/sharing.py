@@ -56,7 +56,7 @@ def measure_in_processes(
             )
             return
         work = folder / WORK
-        work.write_bytes(content.tobytes())
+        work.write_bytes(content.data)
         with sharing_threads(jobs):
             yield from measure_beside(session, work, list(shards), others=jobs - 1, own=own)
 

@@ -83,7 +83,7 @@ def _summarise_manifold(subject: Subject, measure: Measure) -> ManifoldSummary:
     return ManifoldSummary(
         name=protected(subject.manifold).name,
         dim=measure.field.dim,
-        hash=_digest(tangent.cpu().numpy().tobytes(), projected.cpu().numpy().tobytes()),
+        hash=_digest(_bytes(tangent), _bytes(projected)),
         residual_median=float((x - projected).norm(dim=1).quantile(0.5)),
         label_agreement=float(agreement),
         note=note if isinstance(note, str) else "",
@@ -97,15 +97,15 @@ def _model_hash(measure: Measure) -> str:
         weights = {name: value for name, value in forward.state_dict().items() if isinstance(value, torch.Tensor)}
         parts = [part for name, value in weights.items() for part in (name.encode(), _bytes(value))]
         return _digest(*parts)
-    return _digest(first_logits(measure.classifier, measure.sample.x).cpu().numpy().tobytes())
+    return _digest(_bytes(first_logits(measure.classifier, measure.sample.x)))
 
 
-def _bytes(value: torch.Tensor) -> bytes:
-    """Return the bytes of a tensor of any dtype, also of dtypes that numpy lacks, such as bfloat16."""
-    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+def _bytes(value: torch.Tensor) -> memoryview:
+    """Return the bytes of a tensor of any dtype, also of dtypes that numpy lacks, without a copy where it can."""
+    return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
 
 
-def _digest(*parts: bytes) -> str:
+def _digest(*parts: bytes | memoryview) -> str:
     hasher = hashlib.blake2b(digest_size=16)
     for part in parts:
         hasher.update(part)

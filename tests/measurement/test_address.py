@@ -1,6 +1,10 @@
 """The address of fitted estimators and of other objects that are no networks."""
 
+import tracemalloc
+
+import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_iris
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -51,3 +55,23 @@ def test_attributes_in_slots_of_a_base_class_are_part_of_the_address():
 
 def test_objects_without_attributes_have_the_address_of_what_is_pickled():
     assert address_of(range(3)) == address_of(range(3)) != address_of(range(4))
+
+
+@pytest.mark.parametrize("make", [torch.Tensor.numpy, torch.Tensor.clone], ids=["array", "tensor"])
+def test_large_content_is_hashed_without_a_copy(make):
+    large = make(torch.arange(2e6))
+    address_of(large[:2])
+    tracemalloc.start()
+    whole = address_of(large)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < large.nbytes / 4
+    assert whole != address_of(large[1:])
+
+
+@pytest.mark.parametrize(
+    "value", [np.array(3.0), np.empty((0, 3)), np.array(["a", "b"]), np.arange(6).reshape(2, 3).T], ids=str
+)
+def test_arrays_of_any_kind_and_layout_have_the_address_of_their_copy(value):
+    assert address_of(value) == address_of(value.copy())
+    assert address_of(value) != address_of(value[None])

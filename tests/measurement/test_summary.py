@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -102,6 +103,17 @@ def test_the_hash_of_a_manifold_is_that_of_its_tangent_spaces():
     other = views.subject(seed=1).manifold
     hashes = [summary(replace(subject, manifold=one)).manifold.hash for one in (subject.manifold, other)]
     assert hashes[0] == summary(subject).manifold.hash != hashes[1]
+
+
+def test_large_tangent_spaces_are_hashed_without_a_copy():
+    run = Run(worlds.sphere(ambient_dim=2000, dim=40, samples=64, seed=0).subject, Settings())
+    basis = run.measure.field.basis(slice(0, 8))
+    summarise_subject(run.subject, run.measure)
+    tracemalloc.start()
+    summarise_subject(run.subject, run.measure)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < basis.nbytes / 2
 
 
 def test_versions_are_those_of_the_packages_that_compute():

@@ -47,7 +47,7 @@ from dmmcheck.models.torch import adapt
 
 FARTHEST_ENTRY = 1e4  # largest entry of a perturbation, in ranges of the values of the inputs
 RADIUS = 1e4  # how far the search looks, in first-order distances to the boundary
-BATCH = (512, 1 << 22)  # most rows, and most values of x, in one model call
+BATCH = (512, 1 << 21)  # most rows, and most values of x, in one model call
 GPU_BATCH = (4096, 1 << 24)  # the same on a GPU, where a call takes nearly as long for few rows
 
 
