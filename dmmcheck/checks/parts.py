@@ -66,7 +66,7 @@ def noise_like(view: View) -> Evidence:
 
 def noise_like_controlled(view: View) -> Evidence:
     """cos(on-manifold part, target class) - cos(random tangent direction, target class)."""
-    part, random = view.tangent_cosines([view.delta("free"), view.noise("noise-like")], _towards(view, "free"))
+    part, random = view.tangent_cosines([view.delta("free"), view.noise("noise-like")], _towards(view))
     gain = part - random
     return Evidence.of(gain, censored=int(torch.isnan(gain).sum()))
 
@@ -107,7 +107,8 @@ def _projected(view: View) -> tuple[Tensor, Tensor]:
 
 def _likeness(view: View, arm: ArmName) -> Tensor:
     """Return the cosine (n,) of a perturbation and the way to the nearest example of the class found there."""
-    return _cosine(view.delta(arm), _towards(view, arm))
+    key = ("likeness", view.estimate_key, arm, view.attack, view.effort, view.n)
+    return view.cached(key, lambda: (_cosine(view.delta(arm), _way(view, arm)), 0))
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -115,23 +116,24 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
     return (unit_vectors(a) * unit_vectors(b)).sum(1)
 
 
-def _towards(view: View, arm: ArmName) -> Tensor:
+def _towards(view: View) -> Tensor:
+    """Return the way (n, D) to the nearest example of the class found anywhere; kept, since each draw asks for it."""
+    key = ("towards", view.estimate_key, view.attack, view.effort, view.n)
+    return view.cached(key, lambda: (_way(view, "free"), 0))
+
+
+def _way(view: View, arm: ArmName) -> Tensor:
     """Return the nearest example of the class at the perturbed input, minus x, (n, D); NaN where there is none."""
-    crossing = view.crossing(arm)
-
-    def compute() -> tuple[Tensor, int]:
-        examples = view.examples
-        found = crossing.found.to(view.x.device)
-        target = view.largest_other_class(crossing.point.to(view.x))
-        towards = torch.full_like(view.x, torch.nan)
-        for label in torch.unique(target[found]):
-            rows, members = (torch.nonzero(of).reshape(-1) for of in (found & (target == label), examples.y == label))
-            if len(members):
-                nearest = distance_matrix(view.x[rows], examples.x, members).argmin(1)
-                towards[rows] = examples.x[members[nearest]] - view.x[rows]
-        return towards, 0
-
-    return view.cached(("towards", view.estimate_key, arm, view.attack, view.effort, view.n), compute)
+    crossing, examples = view.crossing(arm), view.examples
+    found = crossing.found.to(view.x.device)
+    target = view.largest_other_class(crossing.point.to(view.x))
+    way = torch.full_like(view.x, torch.nan)
+    for label in torch.unique(target[found]):
+        rows, members = (torch.nonzero(of).reshape(-1) for of in (found & (target == label), examples.y == label))
+        if len(members):
+            nearest = distance_matrix(view.x[rows], examples.x, members).argmin(1)
+            way[rows] = examples.x[members[nearest]] - view.x[rows]
+    return way
 
 
 declare(
