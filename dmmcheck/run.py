@@ -34,7 +34,6 @@ from dmmcheck.measurement.input_evidence import input_evidence
 from dmmcheck.measurement.measure import ALTERNATIVE, BASELINE, PAIR, LabelledPool, Measure, of_pair
 from dmmcheck.measurement.meter import NULLS, SOUNDNESS, WHAT, Meter
 from dmmcheck.measurement.nulls import meaningless, why_unavailable
-from dmmcheck.measurement.processes import begin_loading
 from dmmcheck.measurement.reference_models import pair_count, reference_models, trainer
 from dmmcheck.measurement.sample import draw_sample
 from dmmcheck.measurement.shard_worker import SESSION_LIMIT, ShardWorker
@@ -195,8 +194,6 @@ class Run:
 
     def _measure(self) -> Measure:
         subject, settings = self.subject, self.settings
-        if self._folder is not None and isinstance(settings.jobs, int):
-            begin_loading(__name__, settings.jobs - 1)
         classifier = subject.classifier
         sample = draw_sample(
             classifier,

@@ -39,7 +39,9 @@ def shared_sheet(view: View) -> Evidence:
     """Cosine of the normal steps of two neighbours into each other's class, less its mean over other classes."""
     classes, found = view.targeted("free")
     deltas = torch.stack([_delta(view, crossing) for crossing in found])  # (classes, n, D)
-    deltas = unit_vectors(deltas - view.project_tangent(deltas))
+    deltas -= view.project_tangent(deltas)
+    for delta in deltas:  # in place, since all of them together are large
+        delta.copy_(unit_vectors(delta))
     positions = _positions(view, classes)
     pairs = view.cached(("pairs", view.n), lambda: (_pairs(view.x, torch.where(positions >= 0, view.y, -1)), 0))
     cosines = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dmmcheck.attacks.base import Crossing
 from dmmcheck.checks.base import claim, declare
 from dmmcheck.geometry import unit_vectors
 from dmmcheck.inference.evidence import Evidence
@@ -107,8 +108,7 @@ def _projected(view: View) -> tuple[Tensor, Tensor]:
 
 def _likeness(view: View, arm: ArmName) -> Tensor:
     """Return the cosine (n,) of a perturbation and the way to the nearest example of the class found there."""
-    key = ("likeness", view.estimate_key, arm, view.attack, view.effort, view.n)
-    return view.cached(key, lambda: (_cosine(view.delta(arm), _way(view, arm)), 0))
+    return _cosine(view.delta(arm), _way(view, view.crossing(arm)))
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
@@ -118,13 +118,13 @@ def _cosine(a: Tensor, b: Tensor) -> Tensor:
 
 def _towards(view: View) -> Tensor:
     """Return the way (n, D) to the nearest example of the class found anywhere; kept, since each draw asks for it."""
-    key = ("towards", view.estimate_key, view.attack, view.effort, view.n)
-    return view.cached(key, lambda: (_way(view, "free"), 0))
+    crossing, key = view.crossing("free"), ("towards", view.estimate_key, view.attack, view.effort, view.n)
+    return view.cached(key, lambda: (_way(view, crossing), 0))
 
 
-def _way(view: View, arm: ArmName) -> Tensor:
-    """Return the nearest example of the class at the perturbed input, minus x, (n, D); NaN where there is none."""
-    crossing, examples = view.crossing(arm), view.examples
+def _way(view: View, crossing: Crossing) -> Tensor:
+    """Return the nearest example of the class at each crossing, minus x, (n, D); NaN where there is none."""
+    examples = view.examples
     found = crossing.found.to(view.x.device)
     target = view.largest_other_class(crossing.point.to(view.x))
     way = torch.full_like(view.x, torch.nan)

@@ -121,7 +121,7 @@ def pieces(x: Tensor) -> tuple[Tensor, ...]:
 
 
 def unknown_values(x: Tensor) -> int:
-    """Return how many values of a tensor are NaN or infinite; where none is, no memory is taken for the answer."""
+    """Return how many values of a tensor are NaN or infinite, with no copy of contiguous ones where none is."""
     return sum(_unknown_values(piece) for piece in pieces(x))
 
 

@@ -362,9 +362,11 @@ def projected_together(field: Field, v: Tensor) -> Tensor:
     Where bases are computed while vectors are projected, each is computed once for all vectors.
     """
     spaces = field.spaces(slice(0, v.shape[1]))
-    if getattr(spaces, "at_once", None) is None:
-        return torch.stack([field.project(one) for one in v])
-    assert spaces is not None
+    if spaces is None or getattr(spaces, "at_once", None) is None:
+        projected = torch.empty_like(v)
+        for number, one in enumerate(v):
+            projected[number] = field.project(one)
+        return projected
     inputs = torch.arange(v.shape[1]).repeat(len(v))
     return spaces.rows(inputs).project(v.flatten(0, 1)).reshape(v.shape)
 

@@ -135,11 +135,12 @@ def moments(points: Tensor) -> tuple[Tensor, Tensor]:
     return mean, scatter
 
 
-def variances(points: Tensor) -> Tensor:
-    """Return the variance (D,) of each feature of at least two points (m, D), divided by m - 1: float64, on the CPU.
+def mean_and_variance(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean (D,) and the variance (D,) of each feature of points (m, D), in float64 on the CPU.
 
-    Deviations are taken from the first point, and the points are read once. No point of m lies farther from the mean
-    than the square root of m standard deviations, so that the relative error is at most some m times that of float64.
+    The variance is divided by m - 1. Deviations are taken from the first point, and the points are read once. That
+    point lies at most sqrt(m) standard deviations from the mean, so that the relative error of the variance is at most
+    about m times the rounding error of a sum in float64.
     """
     origin = points[:1].cpu().double()
     total, squared = torch.zeros_like(origin[0]), torch.zeros_like(origin[0])
@@ -147,7 +148,8 @@ def variances(points: Tensor) -> Tensor:
         away = piece.cpu().double() - origin
         total += away.sum(0)
         squared += away.square_().sum(0)
-    return (squared - total.square() / len(points)).clamp_min(0) / (len(points) - 1)
+    mean = total / len(points)
+    return origin[0] + mean, (squared - total * mean).clamp_min(0) / (len(points) - 1)
 
 
 def _rounding(variance: Tensor, energy: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:

@@ -24,7 +24,7 @@ LIBRARIES = {"builtins", "collections", "dmmcheck", "functools", "numpy", "scipy
 """Packages whose code is known by the versions in every address, so that names suffice."""
 STORED = {
     *("search", "attack", "targeted", "boundary-gradient", "input-gradient", "crossing", "distance", "distances"),
-    *("adversarial", "projected", "towards", "likeness", "geodesic", "margins", "soundness", "null"),
+    *("adversarial", "projected", "towards", "geodesic", "margins", "soundness", "null"),
 }
 """First words of the keys of measurements that depend on nothing but their model, inputs, manifold and settings."""
 SHARED = STORED | {"null of other models", "span"}

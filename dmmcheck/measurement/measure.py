@@ -452,13 +452,15 @@ class Measure:
         costs += [Cost()] * len(more)
 
     def perturbations(self, n: int, arm: ArmName, attack: str = BUILTIN) -> Tensor:
-        """Return the perturbations (n, D) to the nearest crossings of the first n inputs; NaN where none was found."""
+        """Return the perturbations (n, D) to the nearest crossings of the first n inputs; NaN where none was found.
+
+        The tensor is the caller's own.
+        """
         x = self.sample.x[:n]
         if x.numel() > PIECE_VALUES:  # too large to be kept beside the crossings
             return perturbations(self.crossings(n, arm, attack), x)
-        return self._of_latest(
-            ("perturbations", arm, attack), n, lambda: perturbations(self.crossings(n, arm, attack), x)
-        )
+        key = ("perturbations", arm, attack)
+        return self._of_latest(key, n, lambda: perturbations(self.crossings(n, arm, attack), x)).clone()
 
     def _of_latest(self, key: tuple[object, ...], n: int, compute: Callable[[], T]) -> T:
         """Return a result for the first n inputs, which is kept until it is asked for another number of inputs.

@@ -9,26 +9,13 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 from dmmcheck.errors.text import told
-from dmmcheck.measurement.workers import ATTEMPTS, Done, load, measure_shard
-
-
-def begin_loading(module: str, others: int) -> None:
-    """Start other processes, which load a module while this process prepares what they are to measure.
-
-    Args:
-        module: Name of the module.
-        others: Number of other processes.
-    """
-    with suppress(OSError, RuntimeError):  # where processes cannot be started, the shards meet the error and name it
-        for _ in range(others):
-            _executor(others).submit(load, module)
+from dmmcheck.measurement.workers import ATTEMPTS, Done, measure_shard
 
 
 def measure_beside(

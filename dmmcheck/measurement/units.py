@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dmmcheck.errors import ManifoldError
 from dmmcheck.manifolds.operators import ColumnSpaces
-from dmmcheck.manifolds.principal import variances
+from dmmcheck.manifolds.principal import mean_and_variance
 from dmmcheck.manifolds.protected import attribute, protected
 from dmmcheck.measurement.training_sets import manifold_points
 from dmmcheck.measurement.wrapping import wrapped_models
@@ -179,14 +179,18 @@ def scale_of(subject: Subject) -> Scale:
     """Return the mean and standard deviation of each feature over the data that a subject gives for it."""
     points = subject.x_train if subject.x_train is not None else manifold_points(subject)
     rows = flat(subject.classifier, subject.x if points is None else points).cpu()
-    spread = variances(rows).sqrt()
-    return Scale(rows.mean(0, dtype=torch.float64), torch.where(constant_features(rows), 1.0, spread))
+    mean, variance = mean_and_variance(rows)
+    return Scale(mean, torch.where(_are_constant(rows, variance), 1.0, variance.sqrt()))
 
 
 def constant_features(points: Tensor) -> Tensor:
     """Return which features of points (m, D) are constant up to rounding, (D,) bool."""
+    return _are_constant(points, mean_and_variance(points)[1])
+
+
+def _are_constant(points: Tensor, variance: Tensor) -> Tensor:
     largest = torch.maximum(points.amax(0), -points.amin(0)).cpu().double()
-    return variances(points).sqrt() <= CONSTANT * largest
+    return variance.sqrt() <= CONSTANT * largest
 
 
 def _manifold(manifold: Any, scale: Scale) -> Any:

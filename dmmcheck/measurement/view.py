@@ -130,6 +130,8 @@ class View:
     def crossing(self, arm: ArmName) -> Crossing:
         """Return the nearest label change anywhere (``"free"``), in x + T (``"tangent"``) or in x + N (``"normal"``).
 
+        Other claims read the same tensors: copy what you want to write to.
+
         Raises:
             CheckError: The view is a draw of a control, and the check did not declare that it searches in draws.
         """
@@ -192,7 +194,7 @@ class View:
         """Return the smallest perturbation found, (n, D); NaN where none was found."""
         crossing = self.crossing(arm)
         if self._is_cached(arm):
-            return self.measurement.perturbations(self.n, arm, self.attack).clone()
+            return self.measurement.perturbations(self.n, arm, self.attack)
         return perturbations(crossing, self.x)
 
     def boundary_gradient(self) -> Tensor:
@@ -311,7 +313,10 @@ class View:
         return torch.where(is_other.any(1), distance, torch.inf), index
 
     def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
-        """Return the target classes, and the crossings of all inputs into each; their searches have less effort."""
+        """Return the target classes, and the crossings of all inputs into each; their searches have less effort.
+
+        Other claims read the same tensors: copy what you want to write to.
+        """
         classes, found = self.measurement.targeted(self.n, arm)
         for label in classes:
             self._note_blocks(("targeted", arm, label))

@@ -6,7 +6,6 @@ the store by its content.
 
 from __future__ import annotations
 
-import importlib
 import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -123,11 +122,6 @@ def _is_large(tensor: Tensor) -> bool:
     is_plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.requires_grad
     is_array = is_plain and tensor.dtype in _ARRAYS and tensor.is_contiguous()
     return is_array and tensor.untyped_storage().nbytes() >= _LARGE
-
-
-def load(module: str) -> None:
-    """Load a module in this process, before it is handed anything that needs it."""
-    importlib.import_module(module)
 
 
 def measure_shard(session: str, make: np.ndarray[Any, Any] | Path, shard: str) -> Done:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dmmcheck.attacks.margins import margin_gradient
-from dmmcheck.manifolds.principal import variances
+from dmmcheck.manifolds.principal import mean_and_variance
 from dmmcheck.measurement.units import constant_features
 from dmmcheck.models.base import called, is_differentiable
 from dmmcheck.report.model import Soundness
@@ -67,7 +67,7 @@ def ignored(context: SoundnessContext) -> Soundness:
     name = "ignored-features"
     if not is_differentiable(context.classifier):
         return info(name, "the model has no gradient, so which features it ignores is not known")
-    variance = variances(_data(context))
+    variance = mean_and_variance(_data(context))[1]
     influence = _slope(context).cpu().double() * variance.sqrt()
     if not bool(influence.any()):
         return info(name, "the model's gradient vanishes, so which features it ignores is not known")

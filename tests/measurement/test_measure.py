@@ -400,9 +400,17 @@ def test_the_points_of_blocks_that_are_joined_in_place_are_in_memory_once(n):
 
 
 def test_large_perturbations_are_not_kept_beside_their_crossings(measure, monkeypatch):
-    kept = measure.perturbations(32, "free")
-    assert measure.perturbations(32, "free") is kept
-    monkeypatch.setattr("dmmcheck.measurement.measure.PIECE_VALUES", kept.numel() - 1)
-    found = [measure.perturbations(32, "free") for _ in range(2)]
-    assert found[0] is not found[1]
-    assert torch.equal(found[0], kept)
+    small = measure.perturbations(32, "free")
+    kept = set(measure._latest)
+    measure._latest.clear()
+    monkeypatch.setattr("dmmcheck.measurement.measure.PIECE_VALUES", small.numel() - 1)
+    assert torch.equal(measure.perturbations(32, "free"), small)
+    assert kept - set(measure._latest) == {("perturbations", "free", "builtin")}
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+def test_perturbations_are_the_callers_own(measure, monkeypatch, is_large):
+    monkeypatch.setattr("dmmcheck.measurement.measure.PIECE_VALUES", 1 if is_large else 1 << 22)
+    expected = measure.perturbations(32, "free").clone()
+    measure.perturbations(32, "free").zero_()
+    assert torch.equal(measure.perturbations(32, "free"), expected)

@@ -359,3 +359,20 @@ def test_a_class_whose_code_came_from_another_process_has_no_address(monkeypatch
     local.__module__ = "__main__"
     with pytest.raises(UnaddressableError, match="is not known"):
         address_of(local())
+
+
+@pytest.mark.parametrize("check", ["noise-like", "projection-restores", "shared-sheet"])
+def test_what_a_claim_says_beside_chance_is_the_same_from_the_store(tmp_path, check):
+    world = dmmcheck.worlds.sphere(ambient_dim=12, dim=3, samples=48, seed=0).subject
+    first, second = (
+        dmmcheck.run(world, checks=[check], seed=0, effort="quick", cache=str(tmp_path / "kept")).findings
+        for _ in range(2)
+    )
+    assert len(first) == len(second) > 0
+    for one, other in zip(first, second, strict=True):
+        assert (one.id, one.verdict, one.meaningless, one.dims) == (
+            other.id,
+            other.verdict,
+            other.meaningless,
+            other.dims,
+        )

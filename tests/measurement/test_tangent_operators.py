@@ -177,6 +177,17 @@ def test_bases_that_do_not_fit_together_give_the_same_verdicts_and_estimates(mon
     assert all("too large to be kept" in said[name] for name in ("tangent-angles", "effective-rank"))
 
 
+def test_steps_into_all_classes_are_projected_with_each_basis_once(monkeypatch):
+    kept(monkeypatch, 5)
+    manifold = Asked()
+    seen = View.of(Run(replace(subject(False), manifold=manifold), Settings(effort="quick")).measure)
+    v = torch.randn((4, seen.n, D), generator=torch.Generator().manual_seed(0))
+    manifold.counts.clear()
+    projected = seen.project_tangent(v)
+    assert sum(manifold.counts) == seen.n
+    torch.testing.assert_close(projected, torch.stack([seen.project_tangent(one) for one in v]))
+
+
 class Changing(Asked):
     """A manifold whose bases are other ones at each call, or that changes the points it gets."""
 

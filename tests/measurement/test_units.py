@@ -188,6 +188,7 @@ def test_constant_features_keep_their_unit():
     x = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) + 3
     x[:, 1] = 1e6
     assert constant_features(x).tolist() == [False, True, False]
+    assert constant_features(-x).tolist() == [False, True, False]
 
 
 def test_unknown_units_are_one_clear_error():

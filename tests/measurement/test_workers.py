@@ -160,30 +160,6 @@ def test_the_time_left_follows_from_what_the_shards_that_ended_were_expected_to_
     assert lines == ["1 of 3 parts measured, about 60 s left", "2 of 3 parts measured, about 20 s left"]
 
 
-def test_other_processes_load_what_they_need_before_they_are_handed_a_shard(monkeypatch):
-    asked = []
-    executor = types.SimpleNamespace(submit=lambda *values: asked.append(values))
-    monkeypatch.setattr(processes, "_executor", lambda others: asked.append(others) or executor)
-    processes.begin_loading("colorsys", 2)
-    assert asked == 2 * [2, (workers.load, "colorsys")]
-    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-    workers.load("colorsys")
-    assert "colorsys" in sys.modules
-
-
-@pytest.mark.parametrize("error", [OSError("no memory"), RuntimeError("processes were lost")])
-def test_processes_that_cannot_be_started_early_are_left_to_the_shards(monkeypatch, error):
-    def executor(others):
-        raise error
-
-    monkeypatch.setattr(processes, "_executor", executor)
-    processes.begin_loading("dmmcheck.run", 1)
-    done = Done("a")
-    lost = list(processes.measure_beside("session", None, ["a", "b"], others=1, own=lambda shard: done))
-    assert lost[0] == done
-    assert str(error) in lost[1].error
-
-
 @pytest.mark.usefixtures("here")
 def test_this_process_takes_the_first_shard_and_what_the_others_have_left(measured, monkeypatch):
     own = []

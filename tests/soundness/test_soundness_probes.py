@@ -161,3 +161,12 @@ def test_missed_plants_widen_intervals_where_the_shortfall_is_bounded(
     assert item.value == pytest.approx(1 - len(misses) / n)
     if widens:
         assert item.message.endswith("intervals include what a thorough search changes")
+
+
+@pytest.mark.parametrize("order", [1, -1], ids=["nearer-first", "nearer-last"])
+def test_the_nearer_of_the_ways_to_a_surrogate_counts(monkeypatch, order):
+    context = contexts.stretched(contexts.plain(), 2, "free")
+    step = context.crossings["free"].point - context.x
+    ways = [(slice(0, len(step)), way) for way in (step, torch.zeros_like(step))][::order]
+    monkeypatch.setattr(probes, "surrogate_directions", lambda context: iter(ways))
+    assert probes.transfer(context).value > 0.9
