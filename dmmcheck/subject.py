@@ -257,6 +257,11 @@ class Subject:
     def _checked_training_data(self, x: Tensor, classes: int) -> dict[str, Tensor]:
         examples, _ = inputs_of(self.x_train, "x_train")
         check_columns(self.x_train, column_names(self.x), "x_train")
+        if not examples.numel():
+            raise SubjectError(
+                f"x_train has shape {tuple(examples.shape)} and holds no inputs, at least 1 is needed; pass the data "
+                "that the model was trained on, or leave x_train out"
+            )
         if examples.shape[1:] != x.shape[1:] and examples[0].numel() != x[0].numel():
             raise SubjectError(
                 f"x_train holds inputs of shape {tuple(examples.shape[1:])}, but x holds inputs of shape "

@@ -80,6 +80,8 @@ def test_arrays_of_any_kind_become_tensors(kind):
         ({"checkpoints": [model]}, ["(step, model) pairs"]),
         ({"x_train": X.int()}, ["x_train", "int32"]),
         ({"x_train": X[:, :3]}, ["(3,)", "(6,)"]),
+        ({"x_train": X[:0]}, ["x_train has shape (0, 6) and holds no inputs, at least 1 is needed"]),
+        ({"x_train": X[:0], "y_train": Y[:0]}, ["x_train has shape (0, 6)", "or leave x_train out"]),
         ({"x_train": X, "y_train": Y[:3]}, ["y_train", "(3,)"]),
         ({"x_train": X, "y_train": Y + 5}, ["the training data", "y_train holds labels from 5 to 6", "2 classes"]),
         ({"y_train": Y}, ["y_train is given without x_train; give both, or neither"]),

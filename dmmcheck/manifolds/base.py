@@ -82,6 +82,11 @@ def fitting_points(x: Any, dim: int) -> Tensor:
             f"the points to fit a manifold on have shape {tuple(points.shape)} and dtype {points.dtype}; "
             "pass floating-point numbers (m, *input_shape), in the units of the inputs"
         )
+    if not points.numel():
+        raise ManifoldError(
+            f"the points to fit a manifold on have shape {tuple(points.shape)} and hold no values; pass the training "
+            "inputs, at least k + 1 of them"
+        )
     points = points.reshape(len(points), -1)
     points = points.clone() if points.is_inference() else points
     if points.device.type == "mps":  # this device has no float64
