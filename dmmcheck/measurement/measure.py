@@ -473,9 +473,10 @@ class Measure:
         return kept[1]  # type: ignore[return-value]
 
     def crossing_keys(self, arm: ArmName, attack: str) -> tuple[tuple[object, ...], ...]:
-        """Return the keys under which the crossings of an arm are cached; those of all inputs under the last one.
+        """Return the keys under which the crossings of an arm are cached. The last key has the crossings of all inputs.
 
-        In a joint search those of the first inputs in the tangent spaces are found with those of the other arms.
+        A joint search finds those of the first inputs in the tangent spaces with those of the other arms, and caches
+        them under the first key too.
         """
         if attack != BUILTIN or not self._joint:
             return (("attack", attack, arm),)

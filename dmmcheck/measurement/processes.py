@@ -116,7 +116,7 @@ class _Pool:
         _executor(self._size).shutdown(wait=False, kill_workers=True)
 
     def _hand_out(self) -> None:
-        """Hand the next shard to a process; nothing where there is none."""
+        """Hand the next shard to a process; do nothing where no shard is left."""
         shard = self.next_shard()
         if shard is None:
             return

@@ -271,7 +271,12 @@ def _misses_are_bounded(context: SoundnessContext, arm: str, rows: Tensor, times
 
 
 def _recall_p_value(times: Tensor, most: float) -> float:
-    """Return the p-value of the hypothesis that at least 98 % of the multiples (m,) are at most a number."""
+    """Return the p-value of the hypothesis that the search finds at least 98 % of planted boundaries near enough.
+
+    Args:
+        times: Distances (m,) of the crossings that were found, in multiples of the planted distances.
+        most: The largest multiple that is near enough.
+    """
     return binomial_test(int((times > most).sum()), len(times), 1 - RECALL)
 
 

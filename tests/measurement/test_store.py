@@ -365,14 +365,25 @@ def test_a_class_whose_code_came_from_another_process_has_no_address(monkeypatch
 def test_what_a_claim_says_beside_chance_is_the_same_from_the_store(tmp_path, check):
     world = dmmcheck.worlds.sphere(ambient_dim=12, dim=3, samples=48, seed=0).subject
     first, second = (
-        dmmcheck.run(world, checks=[check], seed=0, effort="quick", cache=str(tmp_path / "kept")).findings
-        for _ in range(2)
+        dmmcheck.run(world, checks=[check], seed=0, effort="quick", cache=str(tmp_path / "kept")) for _ in range(2)
     )
-    assert len(first) == len(second) > 0
-    for one, other in zip(first, second, strict=True):
+    assert not second.cost.store.startswith("0 measurements read")
+    assert len(first.findings) == len(second.findings) > 0
+    for one, other in zip(first.findings, second.findings, strict=True):
         assert (one.id, one.verdict, one.meaningless, one.dims) == (
             other.id,
             other.verdict,
             other.meaningless,
             other.dims,
         )
+
+
+def test_the_span_of_the_data_is_computed_by_one_process_of_a_session(tmp_path, monkeypatch):
+    asked, data_span = [], nulls.data_span
+    monkeypatch.setattr(nulls, "data_span", lambda *values: asked.append(1) or data_span(*values))
+    world = dmmcheck.worlds.sphere(ambient_dim=12, dim=3, samples=48, seed=0).subject
+    session = Store(tmp_path)
+    one, other = (View.of(Run(world, Settings(), session=session).measure) for _ in range(2))
+    drawn = [nulls._drawn(view, "rotation", 0).field.basis(slice(0, 1)) for view in (one, other)]
+    assert asked == [1]
+    assert torch.equal(*drawn)

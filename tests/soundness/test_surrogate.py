@@ -59,9 +59,10 @@ def test_gradients_are_finite_where_kernels_have_hardly_a_width(size):
 def test_the_steps_lead_to_other_classes_in_pieces_of_any_size(monkeypatch, values):
     context = contexts.plain()
     with context.classifier.evaluation():
-        whole = dict(enumerate(surrogate_directions(context)))
+        whole = list(surrogate_directions(context))
         monkeypatch.setattr("dmmcheck.data.arrays.PIECE_VALUES", values)
         found = list(surrogate_directions(context))
+    assert len(whole) == 2
     directions = [torch.cat([steps for _, steps in found[number::2]]) for number in range(2)]
     assert [rows.start for rows, _ in found[::2]] == [0, *(rows.stop for rows, _ in found[:-2:2])]
     for number, direction in enumerate(directions):
