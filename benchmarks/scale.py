@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from joblib.externals import loky
 from tabulate import tabulate
 from torch import Tensor, nn
 
@@ -130,7 +129,7 @@ def grown(name: str, base: Size, sizes: list[int]) -> tuple[list[dict[str, str]]
 def workers(counts: list[int]) -> tuple[list[dict[str, str]], list[str]]:
     """Wall-clock seconds of whole default runs with several processes, beside one; and the bounds that do not hold.
 
-    Each run starts its processes anew, so that the seconds that these take to load torch count.
+    Each run starts its own processes, so that the seconds that these take to load torch count.
     """
     rows, broken = [], []
     for network, samples in WORKED_AT:
@@ -138,7 +137,6 @@ def workers(counts: list[int]) -> tuple[list[dict[str, str]], list[str]]:
         alone = math.nan
         for count in counts:
             progress(f"processes: {count}, {network.name}")
-            loky.get_reusable_executor().shutdown(kill_workers=True)
             start = time.perf_counter()
             dmmcheck.run(made, seed=0, samples=samples, jobs=count)
             seconds = time.perf_counter() - start

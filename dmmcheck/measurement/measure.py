@@ -614,18 +614,39 @@ class Measure:
 
     def _targeted_block(self, rows: slice, arm: ArmName, label: int) -> tuple[Crossing, int]:
         x, y = self.sample.x[rows], self.sample.y[rows]
+        known = self._reached(rows, arm)
+        left = torch.arange(len(y), device=y.device) if known is None else torch.nonzero(known[1] != label).squeeze(1)
+        if known is not None and not len(left):
+            return known[0], 0
         crossing = boundary_search(
             self.classifier,
-            x,
-            y,
-            space=arm_space(self.field, rows, arm),
-            targets=torch.full_like(y, label),
+            x[left],
+            y[left],
+            space=arm_space(self.field, rows, arm).rows(left),
+            targets=torch.full_like(y[left], label),
             examples=(self.examples.x, self.examples.y),
             effort=TARGETED_EFFORT[self.effort],
             generator=seeded(self.seed, "search"),
             queries=self.queries,
         )
-        return crossing, gradients(crossing)
+        return crossing if known is None else replaced(known[0], left, crossing), gradients(crossing)
+
+    def _reached(self, rows: slice, arm: ArmName) -> tuple[Crossing, Tensor] | None:
+        """Return the nearest crossings of some inputs, and the labels (r,) there; None where these are not searched.
+
+        A nearest crossing is also the nearest one into the class that it reaches, so that no targeted search is needed
+        for that class. All gates ask about the first inputs, so that their crossings are there anyway. With more effort
+        the class is searched nevertheless: only few inputs of a measurement that others are held against are searched.
+        """
+        if rows.stop > ALL_ARMS_INPUTS or not self._joint or TARGETED_EFFORT[self.effort] != "brief":
+            return None
+        whole = self.crossings(rows.stop, arm)
+        found = Crossing(**{part.name: getattr(whole, part.name)[rows] for part in fields(Crossing)})
+        y = self.sample.y[rows]
+        labels = self.prepared(
+            ("reached", arm, rows.start), lambda: predict(self.classifier, found.point.to(self.sample.x))
+        )
+        return found, torch.where(found.found.to(y.device) & (labels.to(y.device) != y), labels.to(y.device), -1)
 
     def _attack_block(self, rows: slice, arm: ArmName, name: str) -> tuple[Crossing, int]:
         x, y = self.sample.x[rows], self.sample.y[rows]
@@ -709,6 +730,17 @@ def joined_in_place(blocks: Sequence[Crossing], n: int) -> Crossing:
     for block, point in zip(blocks, torch.split(whole.point, sizes), strict=True):
         object.__setattr__(block, "point", point)  # the same values
     return joined([whole], n)
+
+
+def replaced(crossing: Crossing, rows: Tensor, others: Crossing) -> Crossing:
+    """Return crossings of which those of some inputs, by their index (m,), are replaced by others."""
+
+    def column(name: str) -> Tensor:
+        values: Tensor = getattr(crossing, name).clone()
+        values[rows.to(values.device)] = getattr(others, name).to(values)
+        return values
+
+    return Crossing(**{part.name: column(part.name) for part in fields(Crossing)})
 
 
 def perturbations(crossing: Crossing, x: Tensor) -> Tensor:

@@ -217,7 +217,8 @@ def _needs_a_wide_span(view: View) -> str:
         return f"there are {len(view.examples.x)} labelled examples, and {wanted}; give more manifold-data"
     if room >= MAX_EXAMPLES:
         return f"{wanted}, and at most {MAX_EXAMPLES} examples are combined; choose a smaller dim"
-    rank = _rank(*_covariance(view, room + 1, seeded(view.seed, "span of the data")))
+    generator = seeded(view.seed, "span of the data")
+    rank = view.measurement.prepared(("rank", room), lambda: _rank(*_covariance(view, room + 1, generator)))
     return "" if rank > room else f"the data span {rank} directions, and {wanted}; choose a smaller dim"
 
 

@@ -6,9 +6,11 @@ it has measured one.
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -42,15 +44,30 @@ def measure_beside(
             yield from pool.ended(wait=shard is None)
             shard = pool.next_shard()
     except BaseException:
-        pool.stop()
+        pool.stop(kill=True)
         raise
+    pool.stop()
 
 
 def _executor(others: int) -> Any:
-    """Return so many other processes; new ones where one of them was lost."""
-    from joblib.externals.loky import get_reusable_executor  # noqa: PLC0415  # only where there are several
+    """Start so many other processes.
 
-    return get_reusable_executor(max_workers=others)
+    They are not the ones that joblib keeps for all calls of `joblib.Parallel`, which would fail after this run.
+    """
+    from joblib.externals.loky import ProcessPoolExecutor  # noqa: PLC0415  # only where there are several
+
+    return ProcessPoolExecutor(max_workers=others, initializer=_keep_memory)
+
+
+def _keep_memory() -> None:
+    """Let this process keep what it has measured.
+
+    Where psutil is installed, loky replaces a process whose memory has grown by 300 MB by a new one, which would load
+    and measure everything again.
+    """
+    from joblib.externals.loky import process_executor  # noqa: PLC0415
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = sys.maxsize
 
 
 class _Pool:
@@ -72,6 +89,8 @@ class _Pool:
         self._ended = SimpleQueue[tuple[str, "Done | BaseException"]]()
         self._collected = 0
         self._lost = Counter[str]()
+        self._processes: Any = None
+        self._lock = threading.Lock()
 
     @property
     def in_hand(self) -> int:
@@ -110,10 +129,15 @@ class _Pool:
                 self._open.append(shard)
                 self._hand_out()
 
-    def stop(self) -> None:
-        """End the processes with what they are measuring."""
+    def stop(self, *, kill: bool = False) -> None:
+        """End the processes.
+
+        Args:
+            kill: End them at once, with what they are measuring.
+        """
         self._open.clear()
-        _executor(self._size).shutdown(wait=False, kill_workers=True)
+        if self._processes is not None:
+            self._processes.shutdown(wait=False, kill_workers=kill)
 
     def _hand_out(self) -> None:
         """Hand the next shard to a process; do nothing where no shard is left."""
@@ -122,11 +146,21 @@ class _Pool:
             return
         self._handed_out.append(shard)
         try:
-            future = _executor(self._size).submit(self._measure, shard)
-        except Exception as error:  # another process was lost in the meantime
+            future = self._submitted(shard)
+        except Exception as error:  # no process can be started
             self._ended.put((shard, error))
         else:
             future.add_done_callback(partial(self._end, shard))
+
+    def _submitted(self, shard: str) -> Future[Done]:
+        """Hand a shard to the processes; to new ones where one of them was lost, since the others end with it."""
+        with self._lock:
+            try:
+                self._processes = self._processes or _executor(self._size)
+                return self._processes.submit(self._measure, shard)  # type: ignore[no-any-return]
+            except BrokenExecutor:
+                self._processes = _executor(self._size)
+                return self._processes.submit(self._measure, shard)  # type: ignore[no-any-return]
 
     def _end(self, shard: str, future: Future[Done]) -> None:
         """Take the result of a shard. The next one is handed out before, so that `in_hand` is never too small."""

@@ -19,7 +19,7 @@ from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError, RegistryError
 from dmmcheck.inference import stats
 from dmmcheck.inference.decide import point_estimate
-from dmmcheck.manifolds.fields import RotatedField
+from dmmcheck.manifolds.fields import RotatedField, SharedField
 from dmmcheck.manifolds.rotations import Haar, Spectrum
 from dmmcheck.measurement import nulls
 from dmmcheck.measurement.nulls import BUDGETS, null_draws, why_unavailable
@@ -136,6 +136,15 @@ def test_draws_of_the_covariance_hold_loud_directions_as_often_as_the_data():
     ).mean(0)
     assert shares[:3].min() > 0.9
     assert shares[3:].max() < 0.1
+
+
+def test_the_rank_of_the_data_is_computed_once_for_all_tests(monkeypatch):
+    seen, ranks = views.view(views.subject()), []
+    monkeypatch.setattr(nulls, "_rank", lambda *combinations: ranks.append(views.D) or ranks[-1])
+    for k in (views.K, views.K, 6):  # a refit has another dimension
+        one = replace(seen, field=SharedField(torch.eye(views.D)[:, :k]))
+        assert bool(why_unavailable(one, "covariance")) is (2 * k >= views.D)
+    assert len(ranks) == 2
 
 
 def test_the_rank_of_combinations_is_that_of_the_data_whatever_is_drawn():

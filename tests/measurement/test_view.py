@@ -11,13 +11,16 @@ import views
 
 from dmmcheck import geometry, worlds
 from dmmcheck.attacks.probe import nothing
+from dmmcheck.attacks.search import boundary_search
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import CheckError
 from dmmcheck.manifolds import Subspace
 from dmmcheck.manifolds.fields import RotatedField
 from dmmcheck.manifolds.rotations import Haar
+from dmmcheck.measurement.measure import ALL_ARMS_INPUTS, arm_space
 from dmmcheck.measurement.view import RENAMED, View
 from dmmcheck.run import Run
+from dmmcheck.seeding import seeded
 
 SAMPLES = 100
 
@@ -167,6 +170,53 @@ def test_targeted_searches_have_less_effort_than_the_measurement(monkeypatch, ef
     replace(seen, measurement=seen.measurement.with_effort(effort)).targeted("free")
     less = {"quick": "brief", "default": "brief", "thorough": "default", "exhaustive": "thorough"}
     assert set(asked) == {less[effort]}
+
+
+@pytest.mark.parametrize("arm", ["free", "normal"])
+@pytest.mark.parametrize("effort", ["quick", "default"])
+def test_the_nearest_crossing_is_the_one_into_the_class_that_it_reaches(arm, effort):
+    seen = views.view(views.subject(samples=100), effort=effort)
+    assert seen.n > ALL_ARMS_INPUTS
+    nearest, number = seen.crossing(arm), torch.arange(seen.n)
+    reached = seen.labels(nearest.point)
+    classes, found = seen.targeted(arm)
+    for label, crossing in zip(classes, found, strict=True):
+        into = (reached == label) & (seen.y != label) & nearest.found
+        known = into & (number < ALL_ARMS_INPUTS)
+        for part in ("point", "distance", "margin"):
+            assert torch.equal(getattr(crossing, part)[known], getattr(nearest, part)[known])
+        assert bool((crossing.distance[into] >= 0.999 * nearest.distance[into]).all())
+        rows = slice(0, 32)
+        others = torch.nonzero(~known[rows]).squeeze(1)
+        alone = boundary_search(
+            seen.classifier,
+            seen.x[others],
+            seen.y[others],
+            space=arm_space(seen.measurement.field, rows, arm).rows(others),
+            targets=torch.full_like(others, label),
+            examples=(seen.examples.x, seen.examples.y),
+            effort="brief",
+            generator=seeded(seen.seed, "search"),
+        )
+        assert torch.equal(crossing.distance[others], alone.distance)
+    counts = [int((reached[:ALL_ARMS_INPUTS] == label).sum()) for label in classes]
+    assert sum(count > 0 for count in counts) >= 2
+
+
+@pytest.mark.parametrize("effort", ["default", "thorough"])
+def test_targeted_searches_leave_out_the_classes_that_nearest_crossings_reach(monkeypatch, effort):
+    seen, asked = views.view(views.subject(samples=40), effort=effort), dict.fromkeys(range(views.CLASSES), 0)
+
+    def search(classifier, x, y, *, targets, **options):
+        asked[int(targets[0])] += len(x)
+        return nothing(x, y)
+
+    monkeypatch.setattr("dmmcheck.measurement.measure.boundary_search", search)
+    seen.targeted("free")
+    known = torch.bincount(seen.labels(seen.crossing("free").point), minlength=views.CLASSES)
+    assert int(known.sum()) == seen.n
+    left = seen.n - known if effort == "default" else torch.full_like(known, seen.n)  # more effort finds nearer ones
+    assert list(asked.values()) == left.tolist()
 
 
 @pytest.mark.parametrize("arm", ["free", "tangent"])

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import types
-from concurrent.futures import Future
+from concurrent.futures import BrokenExecutor, Future
 from dataclasses import replace
 from functools import cache
 from importlib.util import find_spec
@@ -66,7 +66,7 @@ def dask(monkeypatch):
 class Here:
     """An executor whose processes are this one: it measures a shard when it is handed out."""
 
-    stopped = False
+    stopped: str | None = None
 
     def submit(self, measure, shard):
         future = Future()
@@ -77,7 +77,8 @@ class Here:
         return future
 
     def shutdown(self, *, wait, kill_workers):
-        Here.stopped = (wait, kill_workers) == (False, True)
+        assert not wait
+        Here.stopped = "killed" if kill_workers else "ended"
 
 
 @pytest.fixture
@@ -86,7 +87,7 @@ def here(monkeypatch):
     config = joblib.parallel_config
     monkeypatch.setattr(joblib, "parallel_config", lambda backend: config("sequential"))
     monkeypatch.setattr(processes, "_executor", lambda others: Here())
-    monkeypatch.setattr(Here, "stopped", False)
+    monkeypatch.setattr(Here, "stopped", None)
     monkeypatch.setattr(workers, "_WORKERS", {})
 
 
@@ -173,7 +174,7 @@ def test_this_process_takes_the_first_shard_and_what_the_others_have_left(measur
     assert [next(results).shard for _ in range(2)] == ["a", "d"]
     assert own == ["a", "d"]
     results.close()
-    assert Here.stopped
+    assert Here.stopped == "killed"
 
 
 @pytest.mark.usefixtures("here")
@@ -228,7 +229,30 @@ def test_an_interrupt_ends_the_other_processes(measured, stop):
 
     with pytest.raises(stop):
         measured(own=interrupted)
-    assert Here.stopped
+    assert Here.stopped == "killed"
+
+
+@pytest.mark.usefixtures("here")
+def test_the_other_processes_end_with_the_run(measured):
+    measured()
+    assert Here.stopped == "ended"
+
+
+@pytest.mark.usefixtures("here")
+def test_new_processes_take_the_place_of_those_that_were_lost(measured, monkeypatch):
+    started, submit = [], Here.submit
+
+    def refuse_once(executor, measure, shard):
+        if executor is started[0]:
+            raise BrokenExecutor("a process was killed")
+        return submit(executor, measure, shard)
+
+    monkeypatch.setattr(processes, "_executor", lambda others: started.append(Here()) or started[-1])
+    monkeypatch.setattr(Here, "submit", refuse_once)
+    note, taken, _ = measured()
+    assert sorted(done.shard for done in taken) == SHARDS
+    assert note == "3 of 3 parts measured by 2 processes"
+    assert len(started) == 2
 
 
 def test_this_process_has_as_many_threads_as_before_afterwards(measured, here, monkeypatch):
@@ -458,6 +482,27 @@ def test_two_processes_of_loky_give_the_report_of_one(tmp_path, killed):
     assert "parts measured by 2 processes" in two.cost.store
     assert "the others" not in two.cost.store
     assert flag.exists() is killed
+    assert joblib.Parallel(n_jobs=2)(joblib.delayed(abs)(-number) for number in range(3)) == [0, 1, 2]
+
+
+def _process(size):
+    """The process that this is called in, after it has allocated memory that it keeps and a pause."""
+    import time  # in another process
+
+    sys._kept = bytearray(size)
+    sys._kept[:: 1 << 12] = b"\1" * len(sys._kept[:: 1 << 12])
+    time.sleep(1.1)  # longer than loky waits before it looks at the memory of a process again
+    return os.getpid()
+
+
+@pytest.mark.heavy
+def test_a_process_keeps_what_it_has_measured():
+    pool = processes._executor(1)
+    try:
+        first, second, third = (pool.submit(_process, size).result() for size in (1, 400 << 20, 1))
+    finally:
+        pool.shutdown(wait=True, kill_workers=True)
+    assert first == second == third
 
 
 @pytest.mark.heavy
