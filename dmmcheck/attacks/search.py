@@ -11,6 +11,7 @@ from torch import Tensor
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.attacks.decision_based.search import QUERIES, decision_based_search
 from dmmcheck.attacks.minimal_norm import search as minimal_norm
+from dmmcheck.attacks.minimal_norm.input_gradients import InputGradients
 from dmmcheck.attacks.search_space import SearchSpace, spanned
 from dmmcheck.errors import AttackError
 from dmmcheck.inference.types import SearchEffort
@@ -33,6 +34,7 @@ def boundary_search(
     generator: torch.Generator,
     examples: tuple[Tensor, Tensor] | None = None,
     queries: int = QUERIES,
+    known: InputGradients | None = None,
     **others: Any,
 ) -> Crossing:
     """Return the smallest L2 perturbation found that changes the label of each input.
@@ -54,6 +56,7 @@ def boundary_search(
         examples: Labelled examples (m, *input_shape) or (m, D), and their labels (m,), or None. The search also looks
             for label changes on the way to the nearest ones of other classes.
         queries: Most model calls of an input with the default effort, in a search by labels alone.
+        known: The gradients at the inputs, for a search with gradients; computed where None.
         **others: ``bounds``, ``radius`` and ``batch_size`` of the search with gradients.
 
     Returns:
@@ -81,7 +84,16 @@ def boundary_search(
     shared: dict[str, Any] = {"targets": targets, "effort": effort, "generator": generator}
     if is_differentiable(classifier):
         return minimal_norm.boundary_search(
-            classifier, x, y, subspace=subspace, normal=normal, space=space, examples=examples, **shared, **others
+            classifier,
+            x,
+            y,
+            subspace=subspace,
+            normal=normal,
+            space=space,
+            examples=examples,
+            known=known,
+            **shared,
+            **others,
         )
     if others:
         raise AttackError(
@@ -103,6 +115,7 @@ def search_spaces(
     generator: torch.Generator,
     examples: tuple[Tensor, Tensor] | None = None,
     queries: int = QUERIES,
+    known: InputGradients | None = None,
 ) -> list[Crossing]:
     """Search several search spaces; a shorter crossing in another space replaces one found anywhere.
 
@@ -117,10 +130,11 @@ def search_spaces(
         generator: Source of the random directions.
         examples: Labelled examples (m, D) and their labels (m,), or None.
         queries: Most model calls of an input with the default effort, in a search by labels alone.
+        known: The gradients at the inputs, for a search with gradients; computed where None.
     """
     if is_differentiable(classifier):
         return minimal_norm.search_spaces(
-            classifier, x, y, spaces, examples=examples, effort=effort, generator=generator
+            classifier, x, y, spaces, examples=examples, effort=effort, generator=generator, known=known
         )
     found: list[Crossing] = []
     for space in spaces:

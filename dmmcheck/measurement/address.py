@@ -27,8 +27,11 @@ STORED = {
     *("adversarial", "projected", "towards", "geodesic", "margins", "soundness", "null"),
 }
 """First words of the keys of measurements that depend on nothing but their model, inputs, manifold and settings."""
-SHARED = STORED | {"null of other models", "span"}
-"""First words of the keys of measurements that the processes of one run share, whatever they depend on."""
+SHARED = STORED | {"null of other models", "span", "class-gradients"}
+"""First words of the keys of measurements that the processes of one run share, whatever they depend on.
+
+The gradients at the inputs are not stored for later runs, which read them only where a search is left to be made.
+"""
 WITHOUT_NUMBERS = {"config", "loading", "pytest_plugin", "report"}  # packages that no measurement depends on
 
 

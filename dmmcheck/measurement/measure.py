@@ -15,6 +15,9 @@ from torch import Tensor
 from dmmcheck.attacks import margins
 from dmmcheck.attacks.base import Attack, Crossing
 from dmmcheck.attacks.decision_based.search import QUERIES
+from dmmcheck.attacks.minimal_norm.effort import EFFORTS
+from dmmcheck.attacks.minimal_norm.input_gradients import InputGradients
+from dmmcheck.attacks.minimal_norm.search import gradients_at
 from dmmcheck.attacks.search import boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
 from dmmcheck.data.arrays import PIECE_VALUES
@@ -56,6 +59,7 @@ UNTRAINED = tuple(f"untrained {number}" for number in range(64))  # the most tha
 MAX_EXAMPLES = 4096  # most examples whose neighbours or perturbations are computed at a time
 MAX_TARGETS = 10  # most target classes of targeted searches
 ALL_ARMS_INPUTS = 64  # inputs whose crossings in all arms are searched together; all gates ask about these
+MOST_GRADIENTS = 1 << 25  # most values of gradients at the first inputs that are kept: 128 MiB
 SEARCHED = ("search",)  # the key of a joint search
 
 T = TypeVar("T")
@@ -511,6 +515,7 @@ class Measure:
             effort=effort,
             generator=seeded(self.seed, "search"),
             queries=self.queries,
+            known=self._known_at(rows),
         )
 
     def search_fields(self, n: int, arm: ArmName, fields: Sequence[Field], effort: SearchEffort) -> list[Crossing]:
@@ -528,6 +533,7 @@ class Measure:
             effort=effort,
             generator=seeded(self.seed, "search"),
             queries=self.queries,
+            known=self._known_at(rows),
         )
 
     def has(self, key: tuple[object, ...]) -> bool:
@@ -605,8 +611,36 @@ class Measure:
             effort=self.effort,
             generator=seeded(self.seed, "search"),
             queries=self.queries,
+            known=self._known_at(rows),
         )
         return dict(zip(spaces, found, strict=True)), sum(gradients(crossing) for crossing in found)
+
+    def _known_at(self, rows: slice, index: Tensor | slice = slice(None)) -> InputGradients | None:
+        """Return the gradients at some of the first inputs, for their searches; None where none are kept.
+
+        Many searches of the first inputs begin with these gradients: all arms, draws of controls, estimates of other
+        dimensions, and targeted searches. They are computed for all of the first inputs together, whoever asks, so that
+        no result depends on the order in which they are asked for.
+
+        Args:
+            rows: The inputs.
+            index: Which of these.
+        """
+        if self._whole is not None:
+            whole, inputs = self._whole
+            return whole._known_at(slice(inputs.start + rows.start, inputs.start + rows.stop), index)
+        first = slice(0, min(ALL_ARMS_INPUTS, len(self.sample.x)))
+        x, y = self.sample.x[first], self.sample.y[first]
+        is_large = x.numel() * EFFORTS[self.effort].nearest_classes > MOST_GRADIENTS
+        if not self._joint or is_large or rows.stop > first.stop or not is_differentiable(self.classifier):
+            return None
+
+        def compute() -> tuple[tuple[Tensor, ...], int]:
+            found = gradients_at(self.classifier, x, y, effort=self.effort)
+            return (found.logits, found.classes, found.gradients), found.classes.numel()
+
+        kept, _ = self.cached(("class-gradients",), compute)
+        return InputGradients(*kept).rows(rows).rows(index)
 
     def _arm_block(self, rows: slice, arm: ArmName) -> tuple[Crossing, int]:
         crossing = self.search_in(rows, arm, self.field, self.effort)
@@ -628,6 +662,7 @@ class Measure:
             effort=TARGETED_EFFORT[self.effort],
             generator=seeded(self.seed, "search"),
             queries=self.queries,
+            known=self._known_at(rows, left),
         )
         return crossing if known is None else replaced(known[0], left, crossing), gradients(crossing)
 

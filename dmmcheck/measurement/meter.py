@@ -26,7 +26,7 @@ WHAT = {
 """The parts in the words of a line of progress."""
 
 _PART_OF_KEY = {
-    **dict.fromkeys(("search", "attack", "targeted", "boundary-gradient", "input-gradient"), SEARCH),
+    **dict.fromkeys(("search", "attack", "targeted", "boundary-gradient", "input-gradient", "class-gradients"), SEARCH),
     **dict.fromkeys(("null", "null of other models", "draw", "distances"), NULLS),
     "refits": REFITS,
 }

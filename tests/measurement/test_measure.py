@@ -14,6 +14,7 @@ from torch import nn
 import dmmcheck
 from dmmcheck import worlds
 from dmmcheck.attacks.base import Crossing
+from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import AttackError, CheckError
 from dmmcheck.inference.types import ARMS
@@ -224,6 +225,37 @@ def test_a_model_without_gradients_is_searched_in_all_arms_together():
     blocks = measure.cached_blocks(("search",), SAMPLES, None)
     assert [set(block) for block in blocks] == [set(ARMS)] * len(measure.looks)
     assert measure.looks[-1] > 80  # beyond the first 64 inputs
+
+
+@pytest.mark.parametrize("first", ["draws", "targeted", "all arms"])
+def test_gradients_at_the_first_inputs_are_taken_once_for_all_searches(monkeypatch, first):
+    asked, at_inputs = [], MarginOracle.at_inputs
+
+    def counted(oracle, inputs, own, count):
+        asked.append(len(inputs))
+        return at_inputs(oracle, inputs, own, count)
+
+    monkeypatch.setattr(MarginOracle, "at_inputs", counted)
+    measure = Run(views.subject(samples=SAMPLES), Settings()).measure
+    searches = {
+        "draws": lambda: measure.search_fields(16, "tangent", [measure.field] * 2, "brief"),
+        "targeted": lambda: measure.targeted(32, "free"),
+        "all arms": lambda: measure.crossings(64, "tangent"),
+        "part": lambda: measure.part(slice(16, 32)).search_in(slice(0, 16), "normal", measure.field, "brief"),
+    }
+    for search in (searches.pop(first), *searches.values()):
+        search()
+        assert asked == [64]
+    measure.crossings(SAMPLES, "normal")
+    assert asked == [64, SAMPLES - 64]  # later inputs have one search
+
+
+def test_gradients_at_inputs_of_many_features_are_not_kept(monkeypatch):
+    monkeypatch.setattr("dmmcheck.measurement.measure.MOST_GRADIENTS", 64 * 12 * 9 - 1)
+    measure = Run(views.subject(samples=SAMPLES), Settings()).measure
+    assert measure._known_at(slice(0, 16)) is None
+    monkeypatch.setattr("dmmcheck.measurement.measure.MOST_GRADIENTS", 64 * 12 * 9)
+    assert len(measure._known_at(slice(0, 16)).logits) == 16
 
 
 def test_crossings_do_not_depend_on_the_order_in_which_they_are_asked_for():

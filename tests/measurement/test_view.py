@@ -198,7 +198,7 @@ def test_the_nearest_crossing_is_the_one_into_the_class_that_it_reaches(arm, eff
             effort="brief",
             generator=seeded(seen.seed, "search"),
         )
-        assert torch.equal(crossing.distance[others], alone.distance)
+        torch.testing.assert_close(crossing.distance[others], alone.distance, rtol=1e-4, atol=0)
     counts = [int((reached[:ALL_ARMS_INPUTS] == label).sum()) for label in classes]
     assert sum(count > 0 for count in counts) >= 2
 

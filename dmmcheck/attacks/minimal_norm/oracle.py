@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dmmcheck.attacks.margins import largest_other, logit_margin
 from dmmcheck.attacks.minimal_norm.ends import Ends
+from dmmcheck.attacks.minimal_norm.input_gradients import InputGradients
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, basis_of
 from dmmcheck.attacks.waiting import may_have
 from dmmcheck.models.base import Classifier, called, input_gradient
@@ -78,6 +79,7 @@ class MarginOracle:
         batch: Most rows in one model call; halved where memory runs out.
         farthest_entry: Largest entry of a perturbation; see `points`.
         ends: Examples of other classes near the inputs, or None.
+        known: The gradients at the inputs; computed where None, and where they lack a class that is needed.
 
     Attributes:
         forwards: Forward passes of each row so far, those of finite differences included.
@@ -96,9 +98,10 @@ class MarginOracle:
         batch: int = 512,
         farthest_entry: float = math.inf,
         ends: Ends | None = None,
+        known: InputGradients | None = None,
     ) -> None:
         self.classifier = classifier
-        self.ends = ends
+        self.ends, self.known = ends, known
         self.x, self.y, self.targets, self.spaces, self.bounds = x, y, targets, list(spaces), bounds
         self.batch, self.farthest_entry = batch, farthest_entry
         self.n = len(x)
@@ -120,6 +123,7 @@ class MarginOracle:
             batch=batch,
             farthest_entry=self.farthest_entry,
             ends=None if self.ends is None else self.ends.rows(inputs),
+            known=None if self.known is None else self.known.rows(inputs),
         )
 
     @cached_property
@@ -226,8 +230,8 @@ class MarginOracle:
     def nearest_classes(self, rows: Tensor, count: int, kept: int) -> tuple[Tensor, NearestClasses]:
         """Return the margins at the inputs, and the classes whose boundaries are nearest to them.
 
-        The gradients at an input are the same in each search space: they are computed once for all rows of the input,
-        and counted for its row in the first space.
+        The gradients at an input are the same in each search space: unless they are known, they are computed once for
+        all rows of the input, and counted for its row in the first space.
 
         Args:
             rows: (m,) the rows.
@@ -239,20 +243,9 @@ class MarginOracle:
         """
         inputs, which = torch.unique(rows % self.n, return_inverse=True)
         own = (self.y if self.targets is None else self.targets)[inputs]
-
-        def call(part: slice) -> tuple[Tensor, ...]:
-            with torch.enable_grad():
-                points = self.x[inputs[part]].clone().requires_grad_(True)
-                logits = self._logits(points)
-                classes = self._likely_classes(logits.detach(), own[part], count)
-                towards = [self._toward(logits, own[part], j) for j in classes.unbind(1)]
-                raw = [self._gradient(toward, points, keep=True) for toward in towards]
-            margin, noise = self._margin(logits.detach(), own[part]), self._noise(logits.detach(), own[part])
-            return margin, noise, classes, torch.stack(towards, 1).detach(), torch.stack(raw, 1)
-
-        found = self._in_batches(len(inputs), call)
-        self._count(self.forwards, inputs, 1 + self._calls)
-        self._count(self.backwards, inputs, found[2].shape[1])
+        logits, classes, raw = self._known_at(inputs, own, count) or self.at_inputs(inputs, own, count)
+        towards = torch.stack([self._toward(logits, own, j) for j in classes.unbind(1)], 1)
+        found = (self._margin(logits, own), self._noise(logits, own), classes, towards, raw)
         margin, noise, classes, towards, raw = (column[which] for column in found)
         scale = (towards.abs() / raw.norm(dim=2)).nan_to_num(nan=torch.inf).amin(1)
         g = torch.stack([self.project(one, rows) for one in raw.unbind(1)], 1)
@@ -261,6 +254,43 @@ class MarginOracle:
         gradients = g[torch.arange(len(g), device=g.device)[:, None], order]
         classes, distances, towards = (column.gather(1, order) for column in (classes, distances, towards))
         return margin, NearestClasses(classes, distances, towards, gradients, scale, noise)
+
+    def at_inputs(self, inputs: Tensor, own: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits at inputs, their likely classes, and the gradients of the margins towards these.
+
+        Args:
+            inputs: (m,) the inputs.
+            own: (m,) their labels; their target classes if there are targets.
+            count: Number of classes.
+
+        Returns:
+            Logits (m, C), classes (m, c) and gradients (m, c, D).
+        """
+
+        def call(part: slice) -> tuple[Tensor, Tensor, Tensor]:
+            with torch.enable_grad():
+                points = self.x[inputs[part]].clone().requires_grad_(True)
+                logits = self._logits(points)
+                classes = self._likely_classes(logits.detach(), own[part], count)
+                towards = [self._toward(logits, own[part], j) for j in classes.unbind(1)]
+                raw = [self._gradient(toward, points, keep=True) for toward in towards]
+            return logits.detach(), classes, torch.stack(raw, 1)
+
+        logits, classes, raw = self._in_batches(len(inputs), call)
+        self._count(self.forwards, inputs, 1 + self._calls)
+        self._count(self.backwards, inputs, classes.shape[1])
+        return logits, classes, raw
+
+    def _known_at(self, inputs: Tensor, own: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Return the same as `at_inputs` from what is known; None where that lacks a class."""
+        if self.known is None:
+            return None
+        known = self.known.rows(inputs)
+        classes = self._likely_classes(known.logits, own, count)
+        raw = known.toward(self.y[inputs], own, classes)
+        if raw is None:
+            return None
+        return known.logits, classes, raw if self.targets is None else -raw
 
     def project(self, v: Tensor, rows: Tensor) -> Tensor:
         """Return the projections of vectors v (m, D) onto the search spaces of rows (m,).

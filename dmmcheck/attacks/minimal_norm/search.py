@@ -32,6 +32,7 @@ from dmmcheck.attacks.minimal_norm.deepfool import deepfool_fallback
 from dmmcheck.attacks.minimal_norm.effort import EFFORTS, Effort
 from dmmcheck.attacks.minimal_norm.ends import Ends
 from dmmcheck.attacks.minimal_norm.hlrf import hlrf, initial_steps, polish
+from dmmcheck.attacks.minimal_norm.input_gradients import InputGradients
 from dmmcheck.attacks.minimal_norm.label_starts import RAYS, label_starts
 from dmmcheck.attacks.minimal_norm.line_search import confirm_crossings, line_search, shorten_far_crossings
 from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
@@ -66,6 +67,7 @@ def boundary_search(
     generator: torch.Generator,
     radius: float | None = None,
     batch_size: int | None = None,
+    known: InputGradients | None = None,
 ) -> Crossing:
     """Return the smallest L2 perturbation found that changes the label of each input.
 
@@ -88,6 +90,7 @@ def boundary_search(
             most 10^4 times the range of the values of x.
         batch_size: Most rows in one model call, halved where memory runs out; where None, 512, on a
             GPU 4,096, and fewer where an input has many values.
+        known: What `gradients_at` returned for these inputs and labels; computed where None.
 
     Returns:
         Distances in units of x that are upper bounds of the true ones, and inf where no label change was found.
@@ -126,6 +129,7 @@ def boundary_search(
         generator=generator,
         radius=radius,
         batch_size=batch_size,
+        known=known,
     )
     return found
 
@@ -143,6 +147,7 @@ def search_spaces(
     generator: torch.Generator,
     radius: float | None = None,
     batch_size: int | None = None,
+    known: InputGradients | None = None,
 ) -> list[Crossing]:
     """Search several search spaces at once by `boundary_search`, with shared model calls.
 
@@ -167,10 +172,29 @@ def search_spaces(
         batch=batch_size or _batch(points),
         farthest_entry=max(FARTHEST_ENTRY * float(spread(points)), radius or 0.0),
         ends=None if examples is None else _ends(classifier, points, labels, wanted, examples),
+        known=known,
     )
     with evaluating(classifier):
         parts = _in_parts(oracle, chosen.candidates, lambda part: _search(part, chosen, restart, rays, radius))
     return nested([_joined(column) for column in zip(*parts, strict=True)], spaces)
+
+
+def gradients_at(model: Any, x: Tensor, y: Tensor, *, effort: SearchEffort) -> InputGradients:
+    """Return the gradients at inputs with which searches of an effort begin, for several searches of these inputs.
+
+    Args:
+        model: A ``torch.nn.Module``, a function on tensors, or a `Classifier`.
+        x: Inputs ``(n, *input_shape)``, or flat (n, D) for a `Classifier`.
+        y: Labels (n,).
+        effort: The highest effort of the searches.
+    """
+    classifier = adapt(model, x)
+    points, labels = flat(classifier, x), y.to(classifier.device)
+    oracle = MarginOracle(
+        classifier, points, labels, targets=None, spaces=[Everywhere()], bounds=None, batch=_batch(points)
+    )
+    with evaluating(classifier):
+        return InputGradients(*oracle.at_inputs(oracle.rows, labels, EFFORTS[effort].nearest_classes))
 
 
 def _batch(x: Tensor) -> int:

@@ -11,7 +11,8 @@ from search_cases import BASES, NET, SPACES, Net, X, Y, baseline, distances, ora
 from dmmcheck import geometry
 from dmmcheck.attacks.margins import logit_margin, margin_gradient
 from dmmcheck.attacks.minimal_norm.effort import EFFORTS
-from dmmcheck.attacks.minimal_norm.search import boundary_search, search_spaces
+from dmmcheck.attacks.minimal_norm.input_gradients import InputGradients
+from dmmcheck.attacks.minimal_norm.search import boundary_search, gradients_at, search_spaces
 from dmmcheck.attacks.search_space import spanned
 from dmmcheck.models.torch import adapt
 
@@ -190,3 +191,43 @@ def test_running_out_of_memory_halves_the_batch():
     model = Small()
     torch.testing.assert_close(distances(model=model), baseline(), rtol=1e-5, atol=0)
     assert model.training
+
+
+@pytest.mark.parametrize("targets", [None, TARGETS], ids=["any class", "targets"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_known_gradients_at_the_inputs_are_those_that_are_computed(targets, count):
+    known = gradients_at(NET, X, Y, effort="default")
+    asked, anew = oracle(targets, known=known), oracle(targets)
+    rows = torch.tensor([81, 2, 40, 3, 42, 119])
+    margin, found = asked.nearest_classes(rows, count, 2)
+    expected_margin, expected = anew.nearest_classes(rows, count, 2)
+    torch.testing.assert_close(margin, expected_margin)
+    for name in ("classes", "distances", "margins", "gradients", "scale", "noise"):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+    assert int(asked.backwards.sum()) == int(asked.forwards.sum()) == 0 < int(anew.backwards.sum())
+
+
+def test_gradients_are_computed_where_a_class_is_not_among_the_known_ones():
+    known = gradients_at(NET, X, Y, effort="default")
+    few = InputGradients(known.logits, known.classes[:, :1], known.gradients[:, :1])  # the largest other logit
+    inputs = torch.arange(40)
+    assert oracle(known=few)._known_at(inputs, Y, 1) is not None
+    assert oracle(known=few)._known_at(inputs, Y, 2) is None
+    assert oracle(TARGETS, known=few)._known_at(inputs, TARGETS, 1) is None
+    asked, anew = oracle(TARGETS, known=few), oracle(TARGETS)
+    rows = torch.arange(40)
+    for found, expected in zip(*(one.nearest_classes(rows, 2, 2)[1:] for one in (asked, anew)), strict=True):
+        assert torch.equal(found.gradients, expected.gradients)
+    assert torch.equal(asked.backwards, anew.backwards)
+
+
+def test_a_search_with_known_gradients_finds_the_same_and_takes_fewer_gradients():
+    known = gradients_at(NET, X, Y, effort="quick")
+    spaces = [spanned(None), spanned(BASES), NORMAL]
+    with_known, anew = (
+        search_spaces(NET, X, Y, spaces, effort="quick", generator=rng(0), **kept) for kept in ({"known": known}, {})
+    )
+    for one, other in zip(with_known, anew, strict=True):
+        torch.testing.assert_close(one.distance, other.distance)
+    saved = sum(int(other.backwards.sum() - one.backwards.sum()) for one, other in zip(with_known, anew, strict=True))
+    assert saved == 3 * len(X)  # four classes have three others, once for all spaces

@@ -1,0 +1,44 @@
+"""Gradients at the inputs, which all searches of the same inputs share, whatever their search space or target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class InputGradients:
+    """The logits at inputs with labels y, and how they change there.
+
+    Attributes:
+        logits: (n, C) logits.
+        classes: (n, c) the classes with the largest logits, without the label of the input.
+        gradients: (n, c, D) gradients of z_y - z_class, the difference of the logits of the label and of each class.
+    """
+
+    logits: Tensor
+    classes: Tensor
+    gradients: Tensor
+
+    def rows(self, index: Tensor | slice) -> InputGradients:
+        """Return those of some of the inputs, by an index (m,) or a slice."""
+        return InputGradients(self.logits[index], self.classes[index], self.gradients[index])
+
+    def toward(self, y: Tensor, own: Tensor, classes: Tensor) -> Tensor | None:
+        """Return the gradients (n, k, D) of z_own - z_class; None where one of the classes is not among those known.
+
+        Args:
+            y: Labels (n,).
+            own: (n,) the labels, or any other class of each input.
+            classes: (n, k) classes.
+        """
+        wanted, known = torch.cat([own[:, None], classes], 1), torch.cat([y[:, None], self.classes], 1)
+        is_same = wanted[:, :, None] == known[:, None, :]
+        if not bool(is_same.any(2).all()):
+            return None
+        of_label = torch.zeros_like(self.gradients[:, :1])  # z_y - z_y does not change
+        gradients = torch.cat([of_label, self.gradients], 1)
+        found = gradients[torch.arange(len(y), device=y.device)[:, None], is_same.long().argmax(2)]
+        return found[:, 1:] - found[:, :1]
