@@ -25,25 +25,28 @@ def component_flips(view: View) -> Evidence:
     delta = view.delta("free")
     tangent = view.project_tangent(delta)
     length = STRETCH * delta.norm(dim=1, keepdim=True)
-    off, on = (_flips(view, length * unit_vectors(part)) for part in (delta - tangent, tangent))
+    parts = {"off": delta - tangent, "on": tangent}
+    off, on = (_flips(view, name, length * unit_vectors(part)) for name, part in parts.items())
     return Evidence.of(off[off != on], summary="mean", censored=int(torch.isnan(off).sum()))
 
 
 def projection_restores(view: View) -> Evidence:
     """Rate of label(project(x_adv)) = y, the true label."""
     adversarial, found = _adversarial(view)
-    return _restored(view, view.project_point(adversarial), found)
+    return _restored(view, "manifold", view.project_point(adversarial), found)
 
 
 def projection_restores_controlled(view: View) -> Evidence:
     """Rate of label(p + P_T (x_adv - p)) = y, the true label, with p = project(x)."""
     adversarial, found = _adversarial(view)
     clean, _ = _projected(view)
-    return _restored(view, clean + view.project_tangent(adversarial - clean), found)
+    return _restored(view, "tangent space", clean + view.project_tangent(adversarial - clean), found)
 
 
-def _restored(view: View, points: Tensor, found: Tensor) -> Evidence:
-    """Return 1 where a projected adversarial example (n, D) has the true label, else 0; NaN where none was found.
+def _restored(view: View, onto: str, points: Tensor, found: Tensor) -> Evidence:
+    """Return 1 where an adversarial example projected onto something (n, D) has the true label, else 0.
+
+    It is NaN where no adversarial example was found.
 
     An estimate whose projections change the labels of many clean inputs says nothing about adversarial ones: then all
     values are NaN.
@@ -55,7 +58,7 @@ def _restored(view: View, points: Tensor, found: Tensor) -> Evidence:
             "that projecting an adversarial example says nothing; raise the dimension of the manifold"
         )
         return Evidence.of(torch.full((view.n,), torch.nan), summary="mean", note=note)
-    restored = view.labels(points) == view.y
+    restored = _labels(view, onto, points) == view.y
     return Evidence.of(torch.where(found, restored.double(), torch.nan), summary="mean", censored=int((~found).sum()))
 
 
@@ -72,14 +75,24 @@ def noise_like_controlled(view: View) -> Evidence:
     return Evidence.of(gain, censored=int(torch.isnan(gain).sum()))
 
 
-def _flips(view: View, part: Tensor) -> Tensor:
+def _labels(view: View, name: str, points: Tensor) -> Tensor:
+    """Return the model's labels (n,) of points (n, D) that follow from the tangent spaces of a view.
+
+    Those for the manifold's own tangent spaces are kept under a name, since each control is compared with them.
+    """
+    if view.field is not view.measurement.field:
+        return view.labels(points)
+    return view.cached(("labels", name, view.attack, view.n), lambda: (view.labels(points), 0))
+
+
+def _flips(view: View, name: str, part: Tensor) -> Tensor:
     """Return 1 where x + part has another label, 0 where it has not, NaN where no perturbation was found, (n,).
 
     A part that is zero has no direction and changes no label.
     """
     known = torch.isfinite(view.delta("free")).all(1)
     moved = torch.isfinite(part).all(1)
-    changed = view.labels(view.x + torch.where(moved[:, None], part, 0.0)) != view.y
+    changed = _labels(view, name, view.x + torch.where(moved[:, None], part, 0.0)) != view.y
     return torch.where(known, (changed & moved).to(part.dtype), torch.nan)
 
 

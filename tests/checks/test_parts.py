@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import views
 
 from dmmcheck.checks import parts
+from dmmcheck.manifolds.rotations import Haar
 
 STRETCH = 1.5
 
@@ -98,3 +101,22 @@ def test_noise_like_compares_the_tangent_part_with_a_random_tangent_direction(se
         return np.subtract(*(views.cosine(part, target) for part in both))
 
     assert parts.noise_like_controlled(seen).values == pytest.approx(views.naive(seen, question), abs=1e-4)
+
+
+@pytest.mark.parametrize("question", [parts.component_flips, parts.projection_restores_controlled])
+def test_labels_for_the_tangent_spaces_of_the_manifold_are_asked_once_and_those_of_others_anew(monkeypatch, question):
+    monkeypatch.setattr(parts, "AGREEMENT", 0.0)
+    given = views.subject()
+    counting = views.Counting(given.model)
+    seen = views.view(replace(given, model=counting), 40)
+    rotated = [seen.rotated(Haar(views.D, generator=torch.Generator().manual_seed(seed))) for seed in range(2)]
+    first, others = question(seen), [question(other) for other in rotated]
+    counting.calls = 0
+    assert np.array_equal(question(seen).values, first.values, equal_nan=True)
+    assert counting.calls == 0
+    for other, evidence in zip(rotated, others, strict=True):
+        assert np.array_equal(question(other).values, evidence.values, equal_nan=True)
+        assert counting.calls > 0
+        counting.calls = 0
+    alone = [question(views.view(given, 40).rotated(Haar(views.D, generator=torch.Generator().manual_seed(0))))]
+    assert np.array_equal(alone[0].values, others[0].values, equal_nan=True)
