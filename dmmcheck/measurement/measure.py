@@ -59,8 +59,9 @@ UNTRAINED = tuple(f"untrained {number}" for number in range(64))  # the most tha
 MAX_EXAMPLES = 4096  # most examples whose neighbours or perturbations are computed at a time
 MAX_TARGETS = 10  # most target classes of targeted searches
 ALL_ARMS_INPUTS = 64  # inputs whose crossings in all arms are searched together; all gates ask about these
-MOST_GRADIENTS = 1 << 25  # most values of gradients at the first inputs that are kept: 128 MiB
+MOST_GRADIENTS = 1 << 25  # most values of gradients at the first inputs that are kept: 128 MiB in float32
 SEARCHED = ("search",)  # the key of a joint search
+CLASS_GRADIENTS = ("class-gradients",)  # the key of the gradients at the first inputs, with which searches begin
 
 T = TypeVar("T")
 
@@ -480,11 +481,11 @@ class Measure:
         """Return the keys under which the crossings of an arm are cached. The last key has the crossings of all inputs.
 
         A joint search finds those of the first inputs in the tangent spaces with those of the other arms, and caches
-        them under the first key too.
+        them under the key before. The first key has the gradients that it begins with.
         """
         if attack != BUILTIN or not self._joint:
             return (("attack", attack, arm),)
-        return (SEARCHED, (*SEARCHED, arm)) if arm == "tangent" else (SEARCHED,)
+        return (CLASS_GRADIENTS, SEARCHED, *([(*SEARCHED, arm)] if arm == "tangent" else []))
 
     def targeted(self, n: int, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
         """Return at most 10 target classes, shared by all inputs, and the first n inputs' crossings into each."""
@@ -619,8 +620,8 @@ class Measure:
         """Return the gradients at some of the first inputs, for their searches; None where none are kept.
 
         Many searches of the first inputs begin with these gradients: all arms, draws of controls, estimates of other
-        dimensions, and targeted searches. They are computed for all of the first inputs together, whoever asks, so that
-        no result depends on the order in which they are asked for.
+        dimensions, and targeted searches. They are computed for whole blocks, like everything else, so that no result
+        depends on the order in which they are asked for.
 
         Args:
             rows: The inputs.
@@ -629,18 +630,17 @@ class Measure:
         if self._whole is not None:
             whole, inputs = self._whole
             return whole._known_at(slice(inputs.start + rows.start, inputs.start + rows.stop), index)
-        first = slice(0, min(ALL_ARMS_INPUTS, len(self.sample.x)))
-        x, y = self.sample.x[first], self.sample.y[first]
-        is_large = x.numel() * EFFORTS[self.effort].nearest_classes > MOST_GRADIENTS
-        if not self._joint or is_large or rows.stop > first.stop or not is_differentiable(self.classifier):
+        classes = min(EFFORTS[self.effort].nearest_classes, self.classifier.classes - 1)
+        is_large = ALL_ARMS_INPUTS * self.sample.x.shape[1] * classes > MOST_GRADIENTS
+        if not self._joint or is_large or rows.stop > ALL_ARMS_INPUTS or not is_differentiable(self.classifier):
             return None
 
-        def compute() -> tuple[tuple[Tensor, ...], int]:
-            found = gradients_at(self.classifier, x, y, effort=self.effort)
+        def block(some: slice) -> tuple[tuple[Tensor, ...], int]:
+            found = gradients_at(self.classifier, self.sample.x[some], self.sample.y[some], effort=self.effort)
             return (found.logits, found.classes, found.gradients), found.classes.numel()
 
-        kept, _ = self.cached(("class-gradients",), compute)
-        return InputGradients(*kept).rows(rows).rows(index)
+        blocks = self.cached_blocks(CLASS_GRADIENTS, rows.stop, block)
+        return InputGradients(*(torch.cat(column) for column in zip(*blocks, strict=True))).rows(rows).rows(index)
 
     def _arm_block(self, rows: slice, arm: ArmName) -> tuple[Crossing, int]:
         crossing = self.search_in(rows, arm, self.field, self.effort)
@@ -666,6 +666,10 @@ class Measure:
         )
         return crossing if known is None else replaced(known[0], left, crossing), gradients(crossing)
 
+    def reused_crossings(self) -> int:
+        """Return for how many inputs the nearest crossing replaces the search for the class that it reaches."""
+        return ALL_ARMS_INPUTS if self._joint and TARGETED_EFFORT[self.effort] == "brief" else 0
+
     def _reached(self, rows: slice, arm: ArmName) -> tuple[Crossing, Tensor] | None:
         """Return the nearest crossings of some inputs, and the labels (r,) there; None where these are not searched.
 
@@ -673,10 +677,11 @@ class Measure:
         for that class. All gates ask about the first inputs, so that their crossings are there anyway. With more effort
         the class is searched nevertheless: only few inputs of a measurement that others are held against are searched.
         """
-        if rows.stop > ALL_ARMS_INPUTS or not self._joint or TARGETED_EFFORT[self.effort] != "brief":
+        if rows.stop > self.reused_crossings():
             return None
-        whole = self.crossings(rows.stop, arm)
-        found = Crossing(**{part.name: getattr(whole, part.name)[rows] for part in fields(Crossing)})
+        block = self.cached_blocks(SEARCHED, rows.stop, self._search_block)[-1][arm]
+        nothing = torch.zeros_like(block.forwards)
+        found = replace(block, forwards=nothing, backwards=nothing)  # the search of the block has counted them
         y = self.sample.y[rows]
         labels = self.prepared(
             ("reached", arm, rows.start), lambda: predict(self.classifier, found.point.to(self.sample.x))

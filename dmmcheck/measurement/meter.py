@@ -58,6 +58,9 @@ class Meter:
         self._open: list[str] = []
         self._since = 0.0
         self._charged = Tally()
+        self._reported = (
+            0  # gradients that measurements within the present one have reported, and that were not counted
+        )
 
     @property
     def total(self) -> Cost:
@@ -116,11 +119,19 @@ class Meter:
 
     @contextmanager
     def reporting(self) -> Iterator[list[int]]:
-        """Charge the gradients that are appended to the list, for a model whose gradients are not counted."""
-        before, reported = self._tally.gradients, list[int]()
-        yield reported
-        if self._tally.gradients == before:
-            self._tally.gradients += sum(reported)
+        """Charge the gradients that are appended to the list, for a model whose gradients are not counted.
+
+        Those that measurements within this one report are charged beside them.
+        """
+        before, outer, reported = self._tally.gradients, self._reported, list[int]()
+        self._reported = 0
+        try:
+            yield reported
+            if self._tally.gradients - before == self._reported:
+                self._tally.gradients += sum(reported)
+                self._reported += sum(reported)
+        finally:
+            self._reported += outer
 
     def _charge(self) -> None:
         """Charge what was spent since the last charge to the innermost open part."""

@@ -218,7 +218,9 @@ def _needs_a_wide_span(view: View) -> str:
     if room >= MAX_EXAMPLES:
         return f"{wanted}, and at most {MAX_EXAMPLES} examples are combined; choose a smaller dim"
     generator = seeded(view.seed, "span of the data")
-    rank = view.measurement.prepared(("rank", room), lambda: _rank(*_covariance(view, room + 1, generator)))
+    rank = view.measurement.prepared(
+        ("rank", _most_examples(view), room), lambda: _rank(*_covariance(view, room + 1, generator))
+    )
     return "" if rank > room else f"the data span {rank} directions, and {wanted}; choose a smaller dim"
 
 
@@ -245,18 +247,22 @@ def _of_the_covariance(view: View, generator: torch.Generator) -> View:
 
 def _covariance(view: View, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Return vectors (r, D), and the normal weights (count, r) of random combinations of them; see the former."""
-    rows: torch.Tensor = view.measurement.prepared(("covariance",), partial(_covariance_rows, view))
+    most = _most_examples(view)
+    rows: torch.Tensor = view.measurement.prepared(("covariance", most), partial(_covariance_rows, view, most))
     return rows, torch.randn((count, len(rows)), generator=generator, dtype=torch.float64).to(rows)
 
 
-def _covariance_rows(view: View) -> torch.Tensor:
+def _most_examples(view: View) -> int:
+    """Return how many examples are combined at most."""
+    return min(MAX_EXAMPLES, max(MOST_COVARIANCE_VALUES // view.x.shape[1], 2 * view.field.dim + 2))
+
+
+def _covariance_rows(view: View, most: int) -> torch.Tensor:
     """Return vectors (r, D) whose combinations with normal weights have the distribution of those of the examples.
 
     Where there are more examples than features that vary, these are the rows of the triangular factor R of the centred
     examples X = Q R: combinations w X and w R have the same covariance X^T X = R^T R, and a draw takes less time.
     """
-    room = 2 * view.field.dim
-    most = min(MAX_EXAMPLES, max(MOST_COVARIANCE_VALUES // view.x.shape[1], room + 2))
     examples = view.examples.x[:most]
     varies = varying(examples)
     centred: torch.Tensor = examples - examples.mean(0, dtype=torch.float64)  # without another copy in float64

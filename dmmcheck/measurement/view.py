@@ -315,11 +315,16 @@ class View:
     def targeted(self, arm: ArmName) -> tuple[tuple[int, ...], list[Crossing]]:
         """Return the target classes, and the crossings of all inputs into each; their searches have less effort.
 
+        The class that a nearest crossing of the first inputs reaches has this crossing, and no search of its own.
+
         Other claims read the same tensors: copy what you want to write to.
         """
         classes, found = self.measurement.targeted(self.n, arm)
         for label in classes:
             self._note_blocks(("targeted", arm, label))
+        reused = min(self.n, self.measurement.reused_crossings())
+        for key in self.measurement.crossing_keys(arm, BUILTIN) if self._used is not None and reused else ():
+            self._used.setdefault((id(self.measurement), *key), self.measurement.cost(key, reused))  # type: ignore[union-attr]
         return classes, found
 
     def paired_model(self, name: str) -> View:

@@ -179,7 +179,8 @@ def test_tangent_spaces_of_later_inputs_are_searched_where_a_claim_asks_for_them
     measure.crossings(SAMPLES, "normal")
     blocks = measure.cached_blocks(("search",), SAMPLES, None)
     assert [set(block) for block in blocks] == [set(ARMS), set(ARMS), {"free", "normal"}]
-    before = measure.cost(("search",), SAMPLES).gradient_evaluations
+    keys = (("search",), ("class-gradients",))
+    before = sum(measure.cost(key, SAMPLES).gradient_evaluations for key in keys)
     view = replace(View.of(measure, SAMPLES), _used={})
     found = view.crossing("tangent")
     alone = measure.search_in(slice(64, SAMPLES), "tangent", measure.field, measure.effort)
@@ -240,21 +241,22 @@ def test_gradients_at_the_first_inputs_are_taken_once_for_all_searches(monkeypat
     searches = {
         "draws": lambda: measure.search_fields(16, "tangent", [measure.field] * 2, "brief"),
         "targeted": lambda: measure.targeted(32, "free"),
-        "all arms": lambda: measure.crossings(64, "tangent"),
+        "all arms": lambda: measure.crossings(32, "tangent"),
         "part": lambda: measure.part(slice(16, 32)).search_in(slice(0, 16), "normal", measure.field, "brief"),
     }
     for search in (searches.pop(first), *searches.values()):
         search()
-        assert asked == [64]
+        assert asked == [32]
     measure.crossings(SAMPLES, "normal")
-    assert asked == [64, SAMPLES - 64]  # later inputs have one search
+    assert asked == [32, 32, SAMPLES - 64]  # later inputs have one search
 
 
 def test_gradients_at_inputs_of_many_features_are_not_kept(monkeypatch):
-    monkeypatch.setattr("dmmcheck.measurement.measure.MOST_GRADIENTS", 64 * 12 * 9 - 1)
+    needed = 64 * views.D * (views.CLASSES - 1)
+    monkeypatch.setattr("dmmcheck.measurement.measure.MOST_GRADIENTS", needed - 1)
     measure = Run(views.subject(samples=SAMPLES), Settings()).measure
     assert measure._known_at(slice(0, 16)) is None
-    monkeypatch.setattr("dmmcheck.measurement.measure.MOST_GRADIENTS", 64 * 12 * 9)
+    monkeypatch.setattr("dmmcheck.measurement.measure.MOST_GRADIENTS", needed)
     assert len(measure._known_at(slice(0, 16)).logits) == 16
 
 

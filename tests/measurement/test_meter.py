@@ -52,6 +52,28 @@ def test_gradients_that_a_search_reports_are_charged_where_the_model_is_not_coun
     assert meter.parts[OTHER].gradient_evaluations == 10 + 6
 
 
+def interrupted(meter):
+    with meter.reporting() as reported:
+        reported.append(100)
+        raise KeyError
+
+
+@pytest.mark.parametrize("calls", [0, 1])
+def test_gradients_that_nested_searches_report_are_charged_beside_those_of_the_outer_one(calls):
+    meter = Meter()
+    with meter.measuring():
+        for _ in range(2):
+            with meter.reporting() as outer:
+                with pytest.raises(KeyError):
+                    interrupted(meter)
+                with meter.reporting() as inner:
+                    inner.append(5)
+                if calls:
+                    adapt(nn.Linear(3, 2), X).logits(X).sum().backward()
+                outer.append(10)
+    assert meter.total.gradient_evaluations == 2 * (5 + (6 if calls else 10))
+
+
 @pytest.fixture(scope="module")
 def finished():
     """A session and its findings, and how often each row passed through the model."""

@@ -138,6 +138,14 @@ def test_draws_of_the_covariance_hold_loud_directions_as_often_as_the_data():
     assert shares[3:].max() < 0.1
 
 
+@pytest.mark.parametrize("dims", [(2, 5), (5, 2)])
+def test_the_examples_that_are_combined_do_not_depend_on_who_asked_first(monkeypatch, dims):
+    monkeypatch.setattr(nulls, "MOST_COVARIANCE_VALUES", 1)  # as few examples as a dimension needs
+    seen = views.view(views.subject())
+    for k in dims:
+        assert why_unavailable(replace(seen, field=SharedField(torch.eye(views.D)[:, :k])), "covariance") == ""
+
+
 def test_the_rank_of_the_data_is_computed_once_for_all_tests(monkeypatch):
     seen, ranks = views.view(views.subject()), []
     monkeypatch.setattr(nulls, "_rank", lambda *combinations: ranks.append(views.D) or ranks[-1])
@@ -162,7 +170,7 @@ def test_the_rank_of_combinations_is_that_of_the_data_whatever_is_drawn():
 def test_the_covariance_of_draws_is_that_of_the_examples(samples):
     seen = views.view(views.subject(samples=samples))
     examples = seen.examples.x.double()
-    rows = nulls._covariance_rows(seen)
+    rows = nulls._covariance_rows(seen, nulls._most_examples(seen))
     centred = examples - examples.mean(0)
     assert len(rows) == min(len(examples), views.D)
     assert torch.allclose(rows.T @ rows, centred.T @ centred, atol=1e-8)
@@ -171,11 +179,11 @@ def test_the_covariance_of_draws_is_that_of_the_examples(samples):
 def test_examples_of_many_features_are_combined_within_a_bound(monkeypatch):
     seen = views.view(views.subject(samples=60))
     monkeypatch.setattr(nulls, "MOST_COVARIANCE_VALUES", 10 * views.D)
-    few = nulls._covariance_rows(seen)
+    few = nulls._covariance_rows(seen, nulls._most_examples(seen))
     first = seen.examples.x[:10].double()
     assert torch.allclose(few.T @ few, (first - first.mean(0)).T @ (first - first.mean(0)), atol=1e-8)
     monkeypatch.setattr(nulls, "MOST_COVARIANCE_VALUES", 0)
-    assert len(nulls._covariance_rows(seen)) == 2 * views.K + 2
+    assert len(nulls._covariance_rows(seen, nulls._most_examples(seen))) == 2 * views.K + 2
 
 
 def test_one_rotation_turns_all_inputs_together():

@@ -305,9 +305,15 @@ def test_costs_are_those_of_the_blocks_used_each_once(measure):
         view.distance("free")
         view.distance("normal")
     blocks = measure.cached_blocks(("search",), 64, None)
-    expected = sum(int(crossing.backwards.sum()) for block in blocks for crossing in block.values())
-    assert view.spent().gradient_evaluations == expected > 0
+    searched = sum(int(crossing.backwards.sum()) for block in blocks for crossing in block.values())
+    at_inputs = 64  # of the margin between the two classes
+    assert view.spent().gradient_evaluations == searched + at_inputs > at_inputs
     assert view.spent().seconds > 0
+    targeted = replace(View.of(measure, 32), _used={})
+    classes, _ = targeted.targeted("free")
+    into = sum(measure.cost(("targeted", "free", label), 32).gradient_evaluations for label in classes)
+    first = sum(int(crossing.backwards.sum()) for crossing in blocks[0].values())
+    assert targeted.spent().gradient_evaluations == into + first + 32
     nothing = replace(View.of(measure, 64), _used={})
     assert nothing.spent().gradient_evaluations == 0
 

@@ -17,6 +17,7 @@ import joblib
 import pytest
 import torch
 import views
+from joblib.externals.loky import ProcessPoolExecutor, reusable_executor
 
 import dmmcheck
 from dmmcheck.config.settings import Settings
@@ -262,6 +263,14 @@ def test_this_process_has_as_many_threads_as_before_afterwards(measured, here, m
     assert before() >= 1
     measured()
     assert counts == [4, 2, 4]
+
+
+def test_the_processes_are_not_those_that_joblib_keeps_for_its_own_calls():
+    before = reusable_executor._executor
+    pool = processes._executor(2)  # its processes start with the first shard
+    assert isinstance(pool, ProcessPoolExecutor)
+    assert not isinstance(pool, reusable_executor._ReusablePoolExecutor)
+    assert reusable_executor._executor is before
 
 
 def test_what_cannot_be_sent_is_one_clear_error():

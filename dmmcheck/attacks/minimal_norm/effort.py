@@ -1,7 +1,7 @@
 """How much work the boundary search does: the efforts of the setting `effort`, one below and one above them.
 
 The one below is brief. It searches the draws of controls, manifold estimates of other dimensions, and the nearest
-crossings into each class, since medians over many inputs count there and not single distances.
+crossings into each class other than the nearest, since medians over many inputs count there and not single distances.
 """
 
 from __future__ import annotations

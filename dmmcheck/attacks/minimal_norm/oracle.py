@@ -79,7 +79,7 @@ class MarginOracle:
         batch: Most rows in one model call; halved where memory runs out.
         farthest_entry: Largest entry of a perturbation; see `points`.
         ends: Examples of other classes near the inputs, or None.
-        known: The gradients at the inputs; computed where None, and where they lack a class that is needed.
+        known: The gradients at the inputs; computed where None, and for inputs where they lack one that is needed.
 
     Attributes:
         forwards: Forward passes of each row so far, those of finite differences included.
@@ -243,7 +243,7 @@ class MarginOracle:
         """
         inputs, which = torch.unique(rows % self.n, return_inverse=True)
         own = (self.y if self.targets is None else self.targets)[inputs]
-        logits, classes, raw = self._known_at(inputs, own, count) or self.at_inputs(inputs, own, count)
+        logits, classes, raw = self._at_inputs(inputs, own, count)
         towards = torch.stack([self._toward(logits, own, j) for j in classes.unbind(1)], 1)
         found = (self._margin(logits, own), self._noise(logits, own), classes, towards, raw)
         margin, noise, classes, towards, raw = (column[which] for column in found)
@@ -281,16 +281,20 @@ class MarginOracle:
         self._count(self.backwards, inputs, classes.shape[1])
         return logits, classes, raw
 
-    def _known_at(self, inputs: Tensor, own: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor] | None:
-        """Return the same as `at_inputs` from what is known; None where that lacks a class."""
+    def _at_inputs(self, inputs: Tensor, own: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the same as `at_inputs`, computed for those inputs alone whose gradients are not known."""
         if self.known is None:
-            return None
+            return self.at_inputs(inputs, own, count)
         known = self.known.rows(inputs)
         classes = self._likely_classes(known.logits, own, count)
-        raw = known.toward(self.y[inputs], own, classes)
-        if raw is None:
-            return None
-        return known.logits, classes, raw if self.targets is None else -raw
+        raw, is_known = known.toward(self.y[inputs], own, classes)
+        found = known.logits, classes, raw if self.targets is None else -raw
+        left = torch.nonzero(~is_known).squeeze(1)
+        if not len(left):
+            return found
+        anew = self.at_inputs(inputs[left], own[left], count)
+        logits, classes, raw = (one.index_copy(0, left, other) for one, other in zip(found, anew, strict=True))
+        return logits, classes, raw
 
     def project(self, v: Tensor, rows: Tensor) -> Tensor:
         """Return the projections of vectors v (m, D) onto the search spaces of rows (m,).

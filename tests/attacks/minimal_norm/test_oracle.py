@@ -207,18 +207,30 @@ def test_known_gradients_at_the_inputs_are_those_that_are_computed(targets, coun
     assert int(asked.backwards.sum()) == int(asked.forwards.sum()) == 0 < int(anew.backwards.sum())
 
 
-def test_gradients_are_computed_where_a_class_is_not_among_the_known_ones():
+@pytest.mark.parametrize("targets", [None, TARGETS], ids=["any class", "targets"])
+def test_gradients_are_computed_for_the_inputs_alone_that_lack_a_class(targets):
     known = gradients_at(NET, X, Y, effort="default")
     few = InputGradients(known.logits, known.classes[:, :1], known.gradients[:, :1])  # the largest other logit
-    inputs = torch.arange(40)
-    assert oracle(known=few)._known_at(inputs, Y, 1) is not None
-    assert oracle(known=few)._known_at(inputs, Y, 2) is None
-    assert oracle(TARGETS, known=few)._known_at(inputs, TARGETS, 1) is None
-    asked, anew = oracle(TARGETS, known=few), oracle(TARGETS)
+    asked, anew = oracle(targets, known=few), oracle(targets)
     rows = torch.arange(40)
-    for found, expected in zip(*(one.nearest_classes(rows, 2, 2)[1:] for one in (asked, anew)), strict=True):
-        assert torch.equal(found.gradients, expected.gradients)
-    assert torch.equal(asked.backwards, anew.backwards)
+    for name in ("classes", "distances", "margins", "gradients"):
+        found, expected = (getattr(one.nearest_classes(rows, 1, 1)[1], name) for one in (asked, anew))
+        torch.testing.assert_close(found, expected)
+    lacking = (asked.backwards > 0)[:40]
+    largest = NET(X).scatter(1, Y[:, None], -torch.inf).argmax(1)
+    assert torch.equal(lacking, torch.zeros_like(lacking) if targets is None else largest != TARGETS)
+    assert lacking.any() is not lacking.all()
+
+
+def test_a_difference_of_which_subtraction_leaves_little_is_not_known():
+    own = torch.tensor([[1e4, 0.0], [0.0, 1.0]], dtype=torch.float64)  # two inputs, two features
+    other = own + torch.tensor([[0.0, 9.0], [0.0, 9.0]], dtype=torch.float64)
+    known = InputGradients(torch.zeros(2, 3), torch.tensor([[1, 2]] * 2), torch.stack([own, other], 1))
+    y, target = torch.zeros(2, dtype=torch.long), torch.ones(2, dtype=torch.long)
+    toward, is_known = known.toward(y, target, torch.tensor([[2], [2]]))
+    torch.testing.assert_close(toward[:, 0], other - own)
+    assert is_known.tolist() == [False, True]
+    assert known.toward(y, y, known.classes)[1].tolist() == [True, True]
 
 
 def test_a_search_with_known_gradients_finds_the_same_and_takes_fewer_gradients():
