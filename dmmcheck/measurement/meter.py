@@ -58,9 +58,8 @@ class Meter:
         self._open: list[str] = []
         self._since = 0.0
         self._charged = Tally()
-        self._reported = (
-            0  # gradients that measurements within the present one have reported, and that were not counted
-        )
+        # Gradients that measurements within the present one have reported, and that were not counted.
+        self._reported = 0
 
     @property
     def total(self) -> Cost:
