@@ -258,6 +258,7 @@ def test_gradients_at_inputs_of_many_features_are_not_kept(monkeypatch):
     assert measure._known_at(slice(0, 16)) is None
     monkeypatch.setattr("dmmcheck.measurement.measure.MOST_GRADIENTS", needed)
     assert len(measure._known_at(slice(0, 16)).logits) == 16
+    assert measure._known_at(slice(64, SAMPLES)) is None  # one search alone begins with those of later inputs
 
 
 def test_crossings_do_not_depend_on_the_order_in_which_they_are_asked_for():
