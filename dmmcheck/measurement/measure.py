@@ -773,7 +773,7 @@ def joined_in_place(blocks: Sequence[Crossing], n: int) -> Crossing:
 
 
 def replaced(crossing: Crossing, rows: Tensor, others: Crossing) -> Crossing:
-    """Return crossings of which those of some inputs, by their index (m,), are replaced by others."""
+    """Return crossings in which those of some inputs, given by an index (m,), are replaced by others."""
 
     def column(name: str) -> Tensor:
         values: Tensor = getattr(crossing, name).clone()

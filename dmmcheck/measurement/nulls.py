@@ -246,7 +246,7 @@ def _of_the_covariance(view: View, generator: torch.Generator) -> View:
 
 
 def _covariance(view: View, count: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return vectors (r, D), and the normal weights (count, r) of random combinations of them; see the former."""
+    """Return vectors (r, D), and the normal weights (count, r) of random combinations of them."""
     most = _most_examples(view)
     rows: torch.Tensor = view.measurement.prepared(("covariance", most), partial(_covariance_rows, view, most))
     return rows, torch.randn((count, len(rows)), generator=generator, dtype=torch.float64).to(rows)

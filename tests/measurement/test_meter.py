@@ -76,7 +76,7 @@ def test_gradients_that_nested_searches_report_are_charged_beside_those_of_the_o
 
 @pytest.fixture(scope="module")
 def finished():
-    """A session and its findings, and how often each row passed through the model."""
+    """Return a session that has decided the tests of one check, its findings, and its report."""
     world = worlds.sphere(ambient_dim=12, dim=3, samples=40, seed=0)
     session = Run(world.subject, Settings(gate=("stated",)))
     findings = [session.finding(planned) for planned in session.planned if planned.check.id == "on-manifold-distance"]

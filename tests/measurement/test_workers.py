@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import types
 from concurrent.futures import BrokenExecutor, Future
 from dataclasses import replace
@@ -495,9 +496,7 @@ def test_two_processes_of_loky_give_the_report_of_one(tmp_path, killed):
 
 
 def _process(size):
-    """The process that this is called in, after it has allocated memory that it keeps and a pause."""
-    import time  # in another process
-
+    """Return the number of the process that calls this, after it has allocated memory that it keeps, and a pause."""
     sys._kept = bytearray(size)
     sys._kept[:: 1 << 12] = b"\1" * len(sys._kept[:: 1 << 12])
     time.sleep(1.1)  # longer than loky waits before it looks at the memory of a process again

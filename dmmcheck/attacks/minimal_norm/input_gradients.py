@@ -25,14 +25,14 @@ class InputGradients:
     gradients: Tensor
 
     def rows(self, index: Tensor | slice) -> InputGradients:
-        """Return those of some of the inputs, by an index (m,) or a slice."""
+        """Return the logits, classes and gradients of some of the inputs, by an index (m,) or a slice."""
         return InputGradients(self.logits[index], self.classes[index], self.gradients[index])
 
     def toward(self, y: Tensor, own: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Return the gradients (n, k, D) of z_own - z_class, and for which inputs all of them are known (n,).
 
-        One is unknown where a class is not among those that are kept, and where it is so much smaller than the
-        gradients that are subtracted for it that little more than their rounding would be left.
+        A gradient is unknown where its class is not among those that are kept. It is also unknown where it is so much
+        smaller than the two gradients whose difference it is that little more than their rounding would be left.
 
         Args:
             y: Labels (n,).

@@ -170,7 +170,10 @@ class MarginOracle:
         return margin, toward, self.project(raw, rows)
 
     def _gradient_by_space(self, delta: Tensor, rows: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """See `gradient`, before the projection; by differences along the basis of each search space that has one."""
+        """Return what `gradient` does, with gradients that are not projected yet.
+
+        They are finite differences along the basis of each search space that has one.
+        """
         members, found = [], []
         for number, basis in enumerate(self._bases):
             here = (rows // self.n == number).nonzero().squeeze(1)
@@ -186,7 +189,10 @@ class MarginOracle:
     def _gradient_along(
         self, delta: Tensor, rows: Tensor, classes: Tensor | None, basis: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """See `gradient`, for rows of one search space with a basis (D, d) or (n, D, d), by differences along it."""
+        """Return what `gradient` does, for rows of one search space, by finite differences along its basis.
+
+        The basis is (D, d), or (n, D, d) where each input has its own.
+        """
         assert self._lengths is not None
         self._count(self.forwards, rows, 1 + basis.shape[-1])
         cache, inputs, lengths = self.at(rows), rows % self.n, self._lengths
@@ -209,7 +215,7 @@ class MarginOracle:
         return margin, toward, g
 
     def _whole_gradient(self, delta: Tensor, rows: Tensor, classes: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """See `gradient`, before the projection."""
+        """Return what `gradient` does, with gradients that are not projected yet, by one gradient of the model."""
         self._count(self.forwards, rows, 1 + self._calls)
         cache = self.at(rows)
 

@@ -219,7 +219,7 @@ def test_gradients_are_computed_for_the_inputs_alone_that_lack_a_class(targets):
     lacking = (asked.backwards > 0)[:40]
     largest = NET(X).scatter(1, Y[:, None], -torch.inf).argmax(1)
     assert torch.equal(lacking, torch.zeros_like(lacking) if targets is None else largest != TARGETS)
-    assert lacking.any() is not lacking.all()
+    assert 0 < int((largest != TARGETS).sum()) < len(rows)
 
 
 def test_a_difference_of_which_subtraction_leaves_little_is_not_known():
