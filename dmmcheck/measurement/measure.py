@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from itertools import takewhile
@@ -20,6 +21,7 @@ from dmmcheck.attacks.minimal_norm.input_gradients import InputGradients
 from dmmcheck.attacks.minimal_norm.search import gradients_at
 from dmmcheck.attacks.search import boundary_search, search_spaces
 from dmmcheck.attacks.search_space import Everywhere, SearchSpace, spanned
+from dmmcheck.attacks.waiting import waits
 from dmmcheck.data.arrays import PIECE_VALUES
 from dmmcheck.errors import CheckError, DmmError, ModelError, one_error
 from dmmcheck.inference import stats
@@ -27,11 +29,13 @@ from dmmcheck.inference.cost import Cost
 from dmmcheck.inference.types import ARMS, BUILTIN, MIN_INPUTS, ArmName, SearchEffort
 from dmmcheck.manifolds.fields import Field, TangentField, fingerprint, tangent_of
 from dmmcheck.measurement.address import SHARED, UnaddressableError, address_of, is_stored
+from dmmcheck.measurement.attack_results import check_crossing
+from dmmcheck.measurement.crossings import gradients, joined, joined_in_place, perturbations, replaced
 from dmmcheck.measurement.meter import Meter, part_of
 from dmmcheck.measurement.sample import Sample, draw_sample, predict
-from dmmcheck.measurement.store import Store
+from dmmcheck.measurement.store import BusyError, Store
 from dmmcheck.models.base import Classifier, called, evaluating, is_differentiable
-from dmmcheck.models.boxed import Box, box_at, is_inside
+from dmmcheck.models.boxed import box_at
 from dmmcheck.models.memory import in_batches, lack_of_memory_named
 from dmmcheck.seeding import seeded
 from dmmcheck.subject import TRAINING_DATA
@@ -50,7 +54,6 @@ TARGETED_EFFORT: Mapping[SearchEffort, SearchEffort] = {
     "exhaustive": "thorough",
 }
 """The effort of targeted searches, of which there is one for each class, by the effort of the measurement."""
-OUTSIDE = 0.01  # largest share of a perturbation's length that may lie outside the search space of an attack
 PAIR = ("standard", "robust")
 ALTERNATIVE = "alternative"
 BASELINE = "baseline"
@@ -59,6 +62,7 @@ UNTRAINED = tuple(f"untrained {number}" for number in range(64))  # the most tha
 MAX_EXAMPLES = 4096  # most examples whose neighbours or perturbations are computed at a time
 MAX_TARGETS = 10  # most target classes of targeted searches
 ALL_ARMS_INPUTS = 64  # inputs whose crossings in all arms are searched together; all gates ask about these
+SEARCH_BLOCK = 64  # later inputs that are searched together, where a processor gains nothing from more
 MOST_GRADIENTS = 1 << 25  # most values of gradients at the first inputs that are kept: 128 MiB in float32
 SEARCHED = ("search",)  # the key of a joint search
 CLASS_GRADIENTS = ("class-gradients",)  # the key of the gradients at the first inputs, with which searches begin
@@ -325,12 +329,25 @@ class Measure:
             OutOfTimeError: The time of ``max-time`` was over before a block began.
         """
         results, costs = self._blocks.setdefault(key, []), self._costs.setdefault(key, [])
-        blocks = self._cover(n)
-        for rows in blocks[len(results) :]:
-            result, cost = self._measured(key, partial(compute, rows), rows)
+        blocks = self._cover(n, key)
+        missing = blocks[len(results) :]
+        is_shared = len(missing) > 1 and (self._store is not None or self._session is not None)
+        free = self._measured_where_free(key, missing, compute) if is_shared else {}
+        for rows in missing:
+            result, cost = free.get(rows.start) or self._measured(key, partial(compute, rows), rows)
             costs.append(cost)
             results.append(result)
         return results[: len(blocks)]  # type: ignore[return-value]
+
+    def _measured_where_free(
+        self, key: tuple[object, ...], blocks: Sequence[slice], compute: Callable[[slice], tuple[T, int]]
+    ) -> dict[int, tuple[T, Cost]]:
+        """Return the results and costs of those blocks, by their first inputs, that no other process is measuring."""
+        found = {}
+        for rows in blocks:
+            with suppress(BusyError):
+                found[rows.start] = self._measured(key, partial(compute, rows), rows, wait=False)
+        return found
 
     def cached(
         self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]], *, beside: object = None
@@ -351,9 +368,19 @@ class Measure:
         return self._blocks[key][0], self._costs[key][0]  # type: ignore[return-value]
 
     def _measured(
-        self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]], rows: slice, beside: object = None
+        self,
+        key: tuple[object, ...],
+        compute: Callable[[], tuple[T, int]],
+        rows: slice,
+        beside: object = None,
+        *,
+        wait: bool = True,
     ) -> tuple[T, Cost]:
-        """Return the result of a measurement that is not cached yet, from the store or anew, and its cost."""
+        """Return the result of a measurement that is not cached yet, from the store or anew, and its cost.
+
+        Raises:
+            BusyError: Another process is measuring it, and this one shall not wait.
+        """
 
         def begin() -> tuple[T, int]:
             self.meter.refuse_late()
@@ -362,22 +389,32 @@ class Measure:
         start = time.perf_counter()
         size = len(self.sample.x[rows])
         with lack_of_memory_named(size), self.meter.measuring(part_of(key)), self.meter.reporting() as reported:
-            result, evaluations = self._from_store(key, begin, rows, beside)
+            result, evaluations = self._from_store(key, begin, rows, beside, wait=wait)
             reported.append(evaluations)
         return result, Cost(gradient_evaluations=evaluations, seconds=time.perf_counter() - start)
 
     def _from_store(
-        self, key: tuple[object, ...], begin: Callable[[], tuple[T, int]], rows: slice, beside: object
+        self,
+        key: tuple[object, ...],
+        begin: Callable[[], tuple[T, int]],
+        rows: slice,
+        beside: object,
+        *,
+        wait: bool,
     ) -> tuple[T, int]:
         """Return a measurement from the store, else from the other processes of the session, else anew."""
         device, session = self.classifier.device, self._session
 
         def shared() -> tuple[T, int]:
             address = "" if session is None else self._address_in_session(key, rows)
-            return begin() if session is None or not address else session.measured(address, begin, device)
+            if session is None or not address:
+                return begin()
+            return session.measured(address, begin, device, wait=wait)
 
         address = "" if self._store is None else self._address(self._store, key, rows, beside)
-        return shared() if self._store is None or not address else self._store.measured(address, shared, device)
+        if self._store is None or not address:
+            return shared()
+        return self._store.measured(address, shared, device, wait=wait)
 
     def _address(self, store: Store, key: tuple[object, ...], rows: slice, beside: object) -> str:
         """Return the address of a measurement in the store; "" where it is not stored."""
@@ -420,7 +457,7 @@ class Measure:
 
     def cost(self, key: tuple[object, ...], n: int) -> Cost:
         """Return the cost of the cached blocks of a key that cover the first n inputs."""
-        return total(self._costs.get(key, [])[: len(self._cover(n))])
+        return total(self._costs.get(key, [])[: len(self._cover(n, key))])
 
     def crossings(self, n: int, arm: ArmName, attack: str = BUILTIN) -> Crossing:
         """Return the nearest crossings of the first n inputs in one arm.
@@ -578,11 +615,14 @@ class Measure:
 
         return torch.cat(self.cached_blocks(("input-gradient",), n, block))[:n]
 
-    def _cover(self, n: int) -> list[slice]:
-        """Return the blocks that hold the first n inputs."""
+    def _cover(self, n: int, key: tuple[object, ...]) -> list[slice]:
+        """Return the blocks that hold the first n inputs. Searches of many inputs have more, for several processes."""
         ends = [look for look in self.looks if look < n]
         ends.append(next(look for look in self.looks if look >= n))
-        return [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        blocks = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        if key[:1] != SEARCHED or waits(self.sample.x):
+            return blocks
+        return [piece for block in blocks for piece in _pieces(block)]
 
     def _joint_arms(self, rows: slice) -> tuple[ArmName, ...]:
         """Return the arms that a joint search of some inputs covers."""
@@ -666,6 +706,11 @@ class Measure:
         )
         return crossing if known is None else replaced(known[0], left, crossing), gradients(crossing)
 
+    def reused_costs(self, n: int, arm: ArmName) -> dict[tuple[object, ...], Cost]:
+        """Return the keys and costs of those nearest crossings that targeted searches of the first n inputs reuse."""
+        reused = min(n, self.reused_crossings())
+        return {key: self.cost(key, reused) for key in self.crossing_keys(arm, BUILTIN)} if reused else {}
+
     def reused_crossings(self) -> int:
         """Return for how many inputs the nearest crossing replaces the search for the class that it reaches."""
         return ALL_ARMS_INPUTS if self._joint and TARGETED_EFFORT[self.effort] == "brief" else 0
@@ -684,9 +729,9 @@ class Measure:
         found = replace(block, forwards=nothing, backwards=nothing)  # the search of the block has counted them
         y = self.sample.y[rows]
         labels = self.prepared(
-            ("reached", arm, rows.start), lambda: predict(self.classifier, found.point.to(self.sample.x))
+            ("reached", arm, rows.start), lambda: predict(self.classifier, found.point.to(self.sample.x)).to(y)
         )
-        return found, torch.where(found.found.to(y.device) & (labels.to(y.device) != y), labels.to(y.device), -1)
+        return found, torch.where(found.found.to(y.device) & (labels != y), labels, -1)
 
     def _attack_block(self, rows: slice, arm: ArmName, name: str) -> tuple[Crossing, int]:
         x, y = self.sample.x[rows], self.sample.y[rows]
@@ -700,8 +745,15 @@ class Measure:
             raise
         except DmmError as error:
             raise CheckError(f"{error}") from (error.__cause__ or error)
-        _check_crossing(crossing, x, space, name, box)
+        check_crossing(crossing, x, space, name, box)
         return crossing, gradients(crossing)
+
+
+def _pieces(block: slice) -> list[slice]:
+    """Return the parts of a block that are searched one by one; the first inputs are searched together."""
+    if block.start < ALL_ARMS_INPUTS:
+        return [block]
+    return [slice(at, min(at + SEARCH_BLOCK, block.stop)) for at in range(block.start, block.stop, SEARCH_BLOCK)]
 
 
 def arm_space(field: Field, rows: slice, arm: ArmName) -> SearchSpace:
@@ -709,88 +761,10 @@ def arm_space(field: Field, rows: slice, arm: ArmName) -> SearchSpace:
     return Everywhere() if arm == "free" else spanned(tangent_of(field, rows), normal=arm == "normal")
 
 
-def _check_crossing(crossing: object, x: Tensor, space: SearchSpace, name: str, box: Box | None) -> None:
-    """Raise a CheckError unless an attack returned one crossing per input, inside its search space and box."""
-    shapes = {part.name: x.shape if part.name == "point" else x.shape[:1] for part in fields(Crossing)}
-    given = f"a {type(crossing).__name__}"
-    if isinstance(crossing, Crossing):
-        wrong = [part for part, shape in shapes.items() if getattr(getattr(crossing, part), "shape", None) != shape]
-        if not wrong:
-            _check_space(crossing, x, space, name)
-            _check_box(crossing, x, box, name)
-            return
-        given = f"a Crossing whose {wrong[0]} has another shape"
-    raise CheckError(
-        f"the attack {name} returned {given}, expected a Crossing with points of shape {tuple(x.shape)}; "
-        "return dmmcheck.Crossing.at(points, model, x, y)"
-    )
-
-
-def _check_space(crossing: Crossing, x: Tensor, space: SearchSpace, name: str) -> None:
-    """Raise a CheckError where a perturbation leaves the search space by more than 1 % of its length."""
-    delta = crossing.point.to(x) - x
-    outside = (delta - space.project(delta)).norm(dim=1) > OUTSIDE * delta.norm(dim=1)
-    count = int((outside & crossing.found.to(x.device)).sum())
-    if count:
-        raise CheckError(
-            f"the attack {name} left its search space for {count} of {len(x)} inputs (limit {OUTSIDE:.0%} of a "
-            "perturbation's length); move only by vectors that space.project returned"
-        )
-
-
-def _check_box(crossing: Crossing, x: Tensor, box: Box | None, name: str) -> None:
-    """Raise a CheckError where a crossing lies outside the box of a boxed run."""
-    count = int((~is_inside(crossing.point.to(x), box) & crossing.found.to(x.device)).sum())
-    if count:
-        raise CheckError(
-            f"the attack {name} left the box for {count} of {len(x)} inputs; return points within the bounds that it "
-            "is called with, or leave boxed out"
-        )
-
-
 def margin_gradient(classifier: Classifier, points: Tensor, y: Tensor) -> Tensor:
     """Return the gradient (m, D) of the logit margin at points (m, D); zero where the model does not depend on them."""
     with evaluating(classifier):
         return in_batches(points, lambda rows: margins.margin_gradient(classifier, points[rows], y[rows])[1])
-
-
-def joined(blocks: Sequence[Crossing], n: int) -> Crossing:
-    """Return the crossings of consecutive blocks as one `Crossing`, cut to the first n inputs."""
-    if len(blocks) == 1:  # without a copy
-        return Crossing(**{part.name: getattr(blocks[0], part.name)[:n] for part in fields(Crossing)})
-    return Crossing(
-        **{part.name: torch.cat([getattr(block, part.name) for block in blocks])[:n] for part in fields(Crossing)}
-    )
-
-
-def joined_in_place(blocks: Sequence[Crossing], n: int) -> Crossing:
-    """Return the same as `joined`; the points of the blocks become views of those returned, to be in memory once."""
-    sizes = [len(block.point) for block in blocks]
-    whole = joined(blocks, sum(sizes))
-    for block, point in zip(blocks, torch.split(whole.point, sizes), strict=True):
-        object.__setattr__(block, "point", point)  # the same values
-    return joined([whole], n)
-
-
-def replaced(crossing: Crossing, rows: Tensor, others: Crossing) -> Crossing:
-    """Return crossings in which those of some inputs, given by an index (m,), are replaced by others."""
-
-    def column(name: str) -> Tensor:
-        values: Tensor = getattr(crossing, name).clone()
-        values[rows.to(values.device)] = getattr(others, name).to(values)
-        return values
-
-    return Crossing(**{part.name: column(part.name) for part in fields(Crossing)})
-
-
-def perturbations(crossing: Crossing, x: Tensor) -> Tensor:
-    """Return the perturbations (n, D) from inputs x (n, D) to their crossings; NaN where none was found."""
-    return torch.where(crossing.found.to(x.device)[:, None], crossing.point.to(x) - x, torch.nan)
-
-
-def gradients(crossing: Crossing) -> int:
-    """Return the number of gradient evaluations of a search, over all inputs."""
-    return int(crossing.backwards.sum())
 
 
 def total(costs: Sequence[Cost]) -> Cost:

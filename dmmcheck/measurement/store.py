@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from dmmcheck.measurement.packing import pack, unpack
 
@@ -23,6 +23,10 @@ FILL = 0.8  # share of the limit that is kept when entries are removed
 ABANDONED = 3600.0  # seconds after which a file that was not finished belongs to a process that was killed
 
 T = TypeVar("T")
+
+
+class BusyError(Exception):
+    """Another process is measuring what is at an address."""
 
 
 class Store:
@@ -55,19 +59,23 @@ class Store:
         self.refused: dict[str, None] = {}
         self._bytes: int | None = None
 
-    def measured(self, address: str, compute: Callable[[], tuple[T, int]], device: torch.device) -> tuple[T, int]:
+    def measured(
+        self, address: str, compute: Callable[[], tuple[T, int]], device: torch.device, *, wait: bool = True
+    ) -> tuple[T, int]:
         """Return a measurement, and how many gradients were evaluated for it: 0 where it is read from disk.
-
-        Where another process is measuring the same, this one waits for it.
 
         Args:
             address: Hash of everything that the measurement depends on, in hexadecimal digits.
             compute: Measures.
             device: The device that tensors are moved to which lay on a device other than the CPU.
+            wait: Whether this process waits where another one is measuring the same.
+
+        Raises:
+            BusyError: Another process is measuring the same, and this one shall not wait.
         """
         content = self._content(address)
         if content is None:
-            with self._locked(address):
+            with self._locked(address, wait=wait):
                 content = self._content(address)
                 if content is None:
                     result, evaluations = compute()
@@ -161,14 +169,16 @@ class Store:
         self.written += 1
 
     @contextmanager
-    def _locked(self, address: str) -> Iterator[None]:
+    def _locked(self, address: str, *, wait: bool) -> Iterator[None]:
         """Let one process at a time into a context for one address; a process that is killed leaves it."""
         path = self.folder / "locks" / address
         try:
             _make(self.folder)
             path.parent.mkdir(exist_ok=True)
             lock = FileLock(path)
-            lock.acquire()
+            lock.acquire(blocking=wait)
+        except Timeout as error:
+            raise BusyError(address) from error
         except (OSError, NotImplementedError) as error:  # a folder that cannot be written, or without locks
             self.error = str(error)
             yield

@@ -23,7 +23,8 @@ from dmmcheck.manifolds.fields import Field, PermutedField, RotatedField, Shared
 from dmmcheck.manifolds.neighbours import distance_matrix
 from dmmcheck.manifolds.rotations import Rotation
 from dmmcheck.manifolds.span import varying
-from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, gradients, joined, perturbations, total
+from dmmcheck.measurement.crossings import gradients, joined, perturbations
+from dmmcheck.measurement.measure import UNTRAINED, LabelledPool, Measure, total
 from dmmcheck.measurement.sample import predict
 from dmmcheck.measurement.trainings import distinct, untrained_needed
 from dmmcheck.models.base import Classifier, called, evaluating
@@ -322,9 +323,9 @@ class View:
         classes, found = self.measurement.targeted(self.n, arm)
         for label in classes:
             self._note_blocks(("targeted", arm, label))
-        reused = min(self.n, self.measurement.reused_crossings())
-        for key in self.measurement.crossing_keys(arm, BUILTIN) if self._used is not None and reused else ():
-            self._used.setdefault((id(self.measurement), *key), self.measurement.cost(key, reused))  # type: ignore[union-attr]
+        if self._used is not None:
+            for key, cost in self.measurement.reused_costs(self.n, arm).items():
+                self._used.setdefault((id(self.measurement), *key), cost)
         return classes, found
 
     def paired_model(self, name: str) -> View:

@@ -18,7 +18,8 @@ from dmmcheck.attacks.minimal_norm.oracle import MarginOracle
 from dmmcheck.config.settings import Settings
 from dmmcheck.errors import AttackError, CheckError
 from dmmcheck.inference.types import ARMS
-from dmmcheck.measurement.measure import PAIR, UNTRAINED, joined, joined_in_place, margin_gradient
+from dmmcheck.measurement.crossings import joined, joined_in_place
+from dmmcheck.measurement.measure import PAIR, UNTRAINED, margin_gradient
 from dmmcheck.measurement.store import Store
 from dmmcheck.measurement.view import View
 from dmmcheck.models.torch import adapt
@@ -51,9 +52,23 @@ def measure(world, counting):
 
 def test_the_looks_are_the_ends_of_the_blocks(measure):
     assert measure.looks == (32, 64, 100)
-    assert [rows.stop for rows in measure._cover(100)] == [32, 64, 100]
-    assert [rows.stop for rows in measure._cover(33)] == [32, 64]
-    assert [rows.stop for rows in measure._cover(8)] == [32]
+    for key in (("search",), ("targeted", "free", 0)):
+        assert [rows.stop for rows in measure._cover(100, key)] == [32, 64, 100]
+        assert [rows.stop for rows in measure._cover(33, key)] == [32, 64]
+        assert [rows.stop for rows in measure._cover(8, key)] == [32]
+
+
+def test_searches_of_many_inputs_have_more_blocks_than_looks(measure):
+    measure.looks = (32, 64, 128, 256, 400)
+    others = [rows.stop for rows in measure._cover(400, ("targeted", "free", 0))]
+    assert others == [32, 64, 128, 256, 400]
+    for key in (("search",), ("search", "tangent")):
+        blocks = measure._cover(400, key)
+        assert [rows.stop for rows in blocks] == [32, 64, 128, 192, 256, 320, 384, 400]
+        assert [rows.start for rows in blocks] == [0, *(rows.stop for rows in blocks[:-1])]
+        assert [measure._cover(n, key) for n in (65, 129)] == [blocks[:3], blocks[:5]]
+    measure.looks = (400,)
+    assert measure._cover(400, ("search",)) == [slice(0, 400)]  # the first inputs are searched together
 
 
 def test_what_is_measured_is_not_measured_again(measure, counting):

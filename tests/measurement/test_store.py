@@ -8,8 +8,10 @@ import os
 import random
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +31,7 @@ from dmmcheck.manifolds import PCA, LocalPCA
 from dmmcheck.measurement import nulls
 from dmmcheck.measurement.address import UnaddressableError, address_of
 from dmmcheck.measurement.packing import pack, unpack
-from dmmcheck.measurement.store import Store, clear, info
+from dmmcheck.measurement.store import BusyError, Store, clear, info
 from dmmcheck.measurement.view import View
 from dmmcheck.registry import GATES
 from dmmcheck.report.model import RunCost, Soundness
@@ -165,6 +167,41 @@ def test_of_two_processes_that_ask_for_the_same_at_once_one_measures(tmp_path):
     assert [process.exitcode for process in both] == [0, 0]
     assert calls.get() == 1
     assert calls.empty()
+
+
+def test_what_another_one_measures_is_not_waited_for_where_the_caller_says_so(tmp_path):
+    store, calls = Store(tmp_path), []
+    measured = partial(store.measured, ADDRESS, lambda: (calls.append(1), 7), CPU)
+    with Store(tmp_path)._locked(ADDRESS, wait=True), pytest.raises(BusyError):
+        measured(wait=False)
+    assert (calls, store.error) == ([], "")
+    assert [measured(wait=False)[1] for _ in range(2)] == [7, 0]
+
+
+def test_blocks_that_another_process_measures_come_last(tmp_path):
+    measured, held, release = [], threading.Event(), threading.Event()
+    world = dmmcheck.worlds.sphere(ambient_dim=12, dim=3, samples=200, seed=0).subject
+    measure = Run(world, Settings(samples=200), session=Store(tmp_path)).measure
+
+    def block(rows):
+        measured.append(rows.start)
+        if rows.start == 192:
+            release.set()
+        return rows.start, 1
+
+    def hold():
+        with Store(tmp_path)._locked(measure._address_in_session(("search",), slice(128, 192)), wait=True):
+            held.set()
+            release.wait(20)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(20)
+    starts = measure.cached_blocks(("search",), 200, block)
+    other.join()
+    assert starts == [0, 32, 64, 128, 192]
+    assert measured == [0, 32, 64, 192, 128]
+    assert measure.cost(("search",), 200).gradient_evaluations == 5
 
 
 def subject(seed=0, weights=0):

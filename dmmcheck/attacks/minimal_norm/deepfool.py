@@ -1,4 +1,4 @@
-"""The fallback for rows in which no candidate has crossed the boundary: DeepFool, then growing radii along the ray."""
+"""The fallback where no crossing is known, or only a far one: DeepFool, then growing radii along the ray."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ DOUBLINGS = 4  # of the radius
 
 
 def deepfool_fallback(oracle: MarginOracle, candidates: Candidates, radius: Tensor) -> None:
-    """Move the candidates of rows in which none has crossed the boundary: by DeepFool, then along the ray.
+    """Move candidates that have not crossed the boundary: by DeepFool, then along the ray.
+
+    In rows with a crossing, only candidates whose linearised boundary is nearer than the shortest crossing are moved: a
+    crossing on a segment to an example is known from the start, and may be far behind the nearest boundary.
 
     Args:
         oracle: The margin oracle.
@@ -24,9 +27,11 @@ def deepfool_fallback(oracle: MarginOracle, candidates: Candidates, radius: Tens
 
     Source: Moosavi-Dezfooli et al., DeepFool, arXiv 1511.04599, algorithm 1.
     """
-    crossed = torch.zeros_like(radius, dtype=torch.bool)
-    crossed[candidates.rows[torch.isfinite(candidates.length)]] = True
-    active = (~crossed[candidates.rows]).nonzero().squeeze(1)
+    shortest = torch.full_like(radius, torch.inf).scatter_reduce(0, candidates.rows, candidates.length, "amin")
+    shortest = shortest[candidates.rows]
+    may_be_nearer = (candidates.linearized_distance < shortest) | torch.isinf(shortest)
+    worthwhile = torch.isinf(candidates.length) & may_be_nearer
+    active = worthwhile.nonzero().squeeze(1)
     for _ in range(STEPS):
         if not len(active):
             break
@@ -37,7 +42,7 @@ def deepfool_fallback(oracle: MarginOracle, candidates: Candidates, radius: Tens
         active, rows = active[moving], rows[moving]
         beyond = _next_point(oracle, rows, delta[moving], margin[moving], g[moving])
         candidates.delta[active] = _shortened_to(beyond, radius[rows])
-    remaining = (~torch.isfinite(candidates.length) & ~crossed[candidates.rows]).nonzero().squeeze(1)
+    remaining = (worthwhile & torch.isinf(candidates.length)).nonzero().squeeze(1)
     expand_radius(oracle, candidates, remaining, radius)
 
 

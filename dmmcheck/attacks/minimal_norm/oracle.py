@@ -249,7 +249,7 @@ class MarginOracle:
         """
         inputs, which = torch.unique(rows % self.n, return_inverse=True)
         own = (self.y if self.targets is None else self.targets)[inputs]
-        logits, classes, raw = self._at_inputs(inputs, own, count)
+        logits, classes, raw = self._known_or_computed(inputs, own, count)
         towards = torch.stack([self._toward(logits, own, j) for j in classes.unbind(1)], 1)
         found = (self._margin(logits, own), self._noise(logits, own), classes, towards, raw)
         margin, noise, classes, towards, raw = (column[which] for column in found)
@@ -287,7 +287,7 @@ class MarginOracle:
         self._count(self.backwards, inputs, classes.shape[1])
         return logits, classes, raw
 
-    def _at_inputs(self, inputs: Tensor, own: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _known_or_computed(self, inputs: Tensor, own: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return the same as `at_inputs`, computed for those inputs alone whose gradients are not known."""
         if self.known is None:
             return self.at_inputs(inputs, own, count)

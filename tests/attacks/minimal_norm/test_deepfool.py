@@ -1,4 +1,4 @@
-"""The fallback for rows without a crossing: DeepFool over a bent margin, growing radii over a plateau."""
+"""The fallback without a near crossing: DeepFool over a bent margin, growing radii over a plateau."""
 
 from __future__ import annotations
 
@@ -53,6 +53,31 @@ def test_a_boundary_that_bends_away_is_reached(bounds, space):
     deepfool_fallback(oracle, candidates, FAR)
     assert 4 <= float(candidates.length) < 8.5
     assert float(oracle.margin(candidates.best, oracle.rows)) < 0
+
+
+def beside_a_crossing(at, linearized_distance):
+    """Return an oracle and two candidates of one row: one that crosses at a length, and one that does not cross yet."""
+    oracle = oracle_of(flattening, torch.zeros(1, 3, dtype=torch.float64))
+    delta = torch.tensor([[at, 0.0, 0.0], [0.1, 0.2, 0.0]], dtype=torch.float64)
+    candidates = Candidates(torch.tensor([0, 0]), delta)
+    candidates.update_best(candidates.delta, oracle.margin(candidates.delta, candidates.rows))
+    candidates.linearized_distance[1] = linearized_distance
+    return oracle, candidates
+
+
+def test_a_candidate_that_may_be_nearer_than_the_crossing_of_its_row_is_moved():
+    oracle, candidates = beside_a_crossing(at=50.0, linearized_distance=2.0)
+    deepfool_fallback(oracle, candidates, FAR)
+    assert 4 <= float(candidates.length[1]) < 8.5
+    assert (float(candidates.length[0]), candidates.delta[0].tolist()) == (50, [50, 0, 0])
+
+
+def test_a_candidate_whose_boundary_is_behind_the_crossing_of_its_row_is_left_alone():
+    oracle, candidates = beside_a_crossing(at=5.0, linearized_distance=6.0)
+    spent, delta = oracle.forwards.clone(), candidates.delta.clone()
+    deepfool_fallback(oracle, candidates, FAR)
+    assert torch.equal(candidates.delta, delta)
+    assert torch.equal(oracle.forwards, spent)
 
 
 def test_rows_with_a_crossing_are_left_alone():

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -255,6 +256,17 @@ def test_targets_are_reached_and_never_nearer_than_any_class():
         other = target != Y
         assert bool((crossing.distance[other] >= 0.999 * baseline()[0][other]).all())
         assert bool((crossing.distance[~other] == 0).all())
+
+
+@pytest.mark.parametrize(("ambient_dim", "seed", "target"), [(40, 1, 2), (64, 0, 1)])
+def test_examples_of_the_target_do_not_keep_the_search_from_nearer_boundaries(ambient_dim, seed, target):
+    net = Net(ambient_dim, classes=10, seed=seed).eval()
+    x = torch.randn(400, ambient_dim, generator=rng(8), dtype=torch.float64)
+    y = net(x).argmax(1)
+    others = (y[:100] != target).nonzero().squeeze(1)
+    search = partial(boundary_search, net, x[others], y[others], targets=torch.full_like(others, target))
+    aided, alone = (search(examples=examples, generator=rng()).distance for examples in ((x, y), None))
+    assert float((aided / alone).quantile(0.95)) <= 1.02
 
 
 def test_the_distance_is_infinite_where_nothing_is_found():
