@@ -62,7 +62,7 @@ UNTRAINED = tuple(f"untrained {number}" for number in range(64))  # the most tha
 MAX_EXAMPLES = 4096  # most examples whose neighbours or perturbations are computed at a time
 MAX_TARGETS = 10  # most target classes of targeted searches
 ALL_ARMS_INPUTS = 64  # inputs whose crossings in all arms are searched together; all gates ask about these
-SEARCH_BLOCK = 64  # later inputs that are searched together, where a processor gains nothing from more
+SEARCH_BLOCK = 64  # later inputs that are searched together: as many as a search of default effort puts in one batch
 MOST_GRADIENTS = 1 << 25  # most values of gradients at the first inputs that are kept: 128 MiB in float32
 SEARCHED = ("search",)  # the key of a joint search
 CLASS_GRADIENTS = ("class-gradients",)  # the key of the gradients at the first inputs, with which searches begin
@@ -616,11 +616,11 @@ class Measure:
         return torch.cat(self.cached_blocks(("input-gradient",), n, block))[:n]
 
     def _cover(self, n: int, key: tuple[object, ...]) -> list[slice]:
-        """Return the blocks that hold the first n inputs. Searches of many inputs have more, for several processes."""
+        """Return the blocks that hold the first n inputs. Searches by gradients have more, for several processes."""
         ends = [look for look in self.looks if look < n]
         ends.append(next(look for look in self.looks if look >= n))
         blocks = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
-        if key[:1] != SEARCHED or waits(self.sample.x):
+        if key[:1] != SEARCHED or waits(self.sample.x) or not is_differentiable(self.classifier):
             return blocks
         return [piece for block in blocks for piece in _pieces(block)]
 

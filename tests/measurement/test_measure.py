@@ -58,7 +58,7 @@ def test_the_looks_are_the_ends_of_the_blocks(measure):
         assert [rows.stop for rows in measure._cover(8, key)] == [32]
 
 
-def test_searches_of_many_inputs_have_more_blocks_than_looks(measure):
+def test_searches_of_many_inputs_have_more_blocks_than_looks(measure, monkeypatch):
     measure.looks = (32, 64, 128, 256, 400)
     others = [rows.stop for rows in measure._cover(400, ("targeted", "free", 0))]
     assert others == [32, 64, 128, 256, 400]
@@ -67,6 +67,9 @@ def test_searches_of_many_inputs_have_more_blocks_than_looks(measure):
         assert [rows.stop for rows in blocks] == [32, 64, 128, 192, 256, 320, 384, 400]
         assert [rows.start for rows in blocks] == [0, *(rows.stop for rows in blocks[:-1])]
         assert [measure._cover(n, key) for n in (65, 129)] == [blocks[:3], blocks[:5]]
+    monkeypatch.setattr("dmmcheck.measurement.measure.is_differentiable", lambda classifier: False)
+    assert [rows.stop for rows in measure._cover(400, ("search",))] == others  # a few calls for all inputs of a block
+    monkeypatch.undo()
     measure.looks = (400,)
     assert measure._cover(400, ("search",)) == [slice(0, 400)]  # the first inputs are searched together
 
