@@ -12,6 +12,7 @@ from dmmcheck.manifolds import Subspace
 from dmmcheck.seeding import seeded
 from dmmcheck.worlds.base import Exact, World, distance_answers
 from dmmcheck.worlds.flat import frame, labelled
+from dmmcheck.worlds.parameters import LEAST, check_numbers, check_sizes
 
 FLIPS = "component-flips-controlled-builtin"
 NEAREST, FARTHEST = 0.1, 0.3  # distances of the inputs from the boundary within T, as shares of its radius
@@ -67,7 +68,12 @@ def sphere(
         curvature: 1 / r.
         samples: Number of inputs, and of examples for neighbours.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_sizes(samples=samples, dim=dim, ambient_dim=ambient_dim)
+    check_numbers(angle=(angle, 0, 90), curvature=(curvature, LEAST, math.inf))
     generator = seeded(seed, "sphere")
     basis, _, across = frame(ambient_dim, dim, generator)
     radius = 1 / curvature
@@ -102,7 +108,12 @@ def blind(
         samples: Number of inputs, and of examples for neighbours.
         noise: Standard deviation of the inputs off the manifold.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_sizes(samples=samples, dim=dim, ambient_dim=ambient_dim)
+    check_numbers(radius=(radius, LEAST, math.inf), noise=(noise, 0, math.inf))
     generator = seeded(seed, "blind")
     basis, _, _ = frame(ambient_dim, dim, generator)
     x, x_train = (_shells(basis, radius, samples, generator) for _ in range(2))

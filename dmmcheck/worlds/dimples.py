@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from dmmcheck.seeding import seeded
 from dmmcheck.subject import Subject
 from dmmcheck.worlds.base import Exact, World, answers, distance_answers
 from dmmcheck.worlds.flat import frame, labelled
+from dmmcheck.worlds.parameters import LEAST, check_choice, check_counts, check_numbers, check_sizes
 
 Profile = Literal["pleats", "smooth"]
 
@@ -112,7 +113,12 @@ def dimpled(
         samples: Number of inputs, and of examples for neighbours.
         noise: Standard deviation of the inputs off the manifold, at a right angle to n, where it changes no distance.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_numbers(depth=(depth, LEAST, math.inf))
+    check_choice("profile", profile, get_args(Profile))
     sheet = _sheet(ambient_dim, dim, jitter=jitter, samples=samples, noise=noise, seed=seed, profile=profile)
     subject, exact = sheet.subject(sheet.model(depth)), sheet.exact(depth)
     truth = distance_answers(subject, exact)
@@ -143,7 +149,11 @@ def pair(
         jitter: Largest distance of inputs from the middle of their cell.
         samples: Number of inputs, and of examples for neighbours.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_numbers(standard=(standard, LEAST, math.inf), robust=(robust, LEAST, math.inf))
     sheet = _sheet(ambient_dim, dim, jitter=jitter, samples=samples, noise=0.0, seed=seed)
     model = sheet.model(standard)
     other = model if robust == standard else sheet.model(robust)
@@ -187,7 +197,12 @@ def training(
         jitter: Largest distance of inputs from the middle of their cell.
         samples: Number of inputs, and of examples for neighbours.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_counts(depths=(len(depths), 1))
+    check_numbers(**{f"depths[{number}]": (depth, LEAST, math.inf) for number, depth in enumerate(depths)})
     sheet = _sheet(ambient_dim, dim, jitter=jitter, samples=samples, noise=0.0, seed=seed)
     models = [sheet.model(depth) for depth in depths]
     checkpoints = [(100 * number, model) for number, model in enumerate(models)]
@@ -242,7 +257,13 @@ def trainings(
         jitter: Largest distance of inputs from the middle of their cell.
         samples: Number of inputs, and of examples for neighbours.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_counts(count=(1 if count is None else count, 1))
+    least = {"standard": standard, "robust": robust, "alternative": standard if alternative is None else alternative}
+    check_numbers(spread=(spread, 0, math.inf), **{name: (depth, LEAST, math.inf) for name, depth in least.items()})
     sheet = _sheet(ambient_dim, dim, jitter=jitter, samples=samples, noise=0.0, seed=seed)
 
     def network(kind: str, least: float, number: int) -> Dimples:
@@ -286,6 +307,8 @@ def height(position: Tensor, depth: float, profile: Profile) -> Tensor:
 def _sheet(
     ambient_dim: int, dim: int, *, jitter: float, samples: int, noise: float, seed: int, profile: Profile = "pleats"
 ) -> _Sheet:
+    check_sizes(samples=samples, dim=dim, ambient_dim=ambient_dim, least_dim=2)
+    check_numbers(jitter=(jitter, 0, 0.5), noise=(noise, 0, math.inf))
     generator = seeded(seed, "dimpled")
     basis, _, across = frame(ambient_dim, dim, generator)
     x, x_train = (_in_cells(basis, across, samples, jitter=jitter, noise=noise, generator=generator) for _ in range(2))

@@ -14,6 +14,7 @@ from dmmcheck.manifolds import Subspace
 from dmmcheck.seeding import seeded
 from dmmcheck.subject import Subject
 from dmmcheck.worlds.base import Exact, World, distance_answers, flat_answers
+from dmmcheck.worlds.parameters import LEAST, check_numbers, check_sizes
 
 GAP = 0.5  # inputs keep this far from the boundary along the manifold
 UNRELATED = (
@@ -104,7 +105,12 @@ def hyperplane(
         samples: Number of inputs, and of examples for neighbours.
         noise: Standard deviation of the inputs' normal coordinates.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_sizes(samples=samples, dim=dim, ambient_dim=ambient_dim)
+    check_numbers(angle=(angle, 0, 90), noise=(noise, 0, math.inf))
     generator = seeded(seed, "hyperplane")
     basis, along, across = frame(ambient_dim, dim, generator)
     cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
@@ -146,7 +152,11 @@ def haar(*, ambient_dim: int = 200, dim: int = 8, samples: int = 256, seed: int)
         dim: k.
         samples: Number of inputs, and of examples for neighbours.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_sizes(samples=samples, dim=dim, ambient_dim=ambient_dim)
     share = stats.beta(dim / 2, (ambient_dim - dim) / 2).ppf(float(torch.rand((), generator=seeded(seed, "haar"))))
     angle = math.degrees(math.acos(math.sqrt(share)))
     world = hyperplane(ambient_dim=ambient_dim, dim=dim, angle=angle, samples=samples, seed=seed)
@@ -167,7 +177,12 @@ def sheets(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.1, samples:
         height: Distance of each sheet from the boundary.
         samples: Number of inputs, and of examples for neighbours.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_sizes(samples=samples, dim=dim, ambient_dim=ambient_dim)
+    check_numbers(height=(height, LEAST, math.inf))
     generator = seeded(seed, "sheets")
     basis, _, across = frame(ambient_dim, dim, generator)
 
@@ -198,7 +213,12 @@ def crossed(*, ambient_dim: int = 50, dim: int = 8, height: float = 0.2, samples
         height: Distance of the second part of the boundary from the manifold.
         samples: Number of inputs, and of examples for neighbours.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_sizes(samples=samples, dim=dim, ambient_dim=ambient_dim)
+    check_numbers(height=(height, LEAST, math.inf))
     generator = seeded(seed, "crossed")
     basis, along, across = frame(ambient_dim, dim, generator)
     x, x_train = (_inputs(basis, along, samples, 0.0, generator) for _ in range(2))

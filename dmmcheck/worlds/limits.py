@@ -14,6 +14,7 @@ from dmmcheck.manifolds import Subspace
 from dmmcheck.seeding import seeded
 from dmmcheck.worlds.base import Exact, World, declared, distance_answers
 from dmmcheck.worlds.flat import frame, labelled
+from dmmcheck.worlds.parameters import check_numbers, check_sizes
 
 LEVEL = math.degrees(math.asin(math.sqrt(0.5)))  # 45: rho_N = 0.5 and d_on = d_off
 SUFFICES = math.degrees(math.asin(0.8))  # 53.1: d_off = 1.25 d_free
@@ -117,7 +118,12 @@ def at_limits(
         noise: Standard deviation of copies along each axis of the manifold but that of the boundary's normal.
         declared_groups: Whether the subject says which inputs are copies of each other (`Subject.groups`).
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_sizes(samples=samples, dim=dim, ambient_dim=ambient_dim, least_dim=3, normal_dim=2, copies=(copies, 1))
+    check_numbers(angle=(angle, 0, 90), noise=(noise, 0, math.inf))
     generator = seeded(seed, "at limits")
     basis, _, across = frame(ambient_dim, dim, generator)
     far = _across_both(basis, across, generator)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from dmmcheck.seeding import seeded
 from dmmcheck.worlds.base import World
+from dmmcheck.worlds.parameters import check_choice
 from dmmcheck.worlds.prototypes import NearestPrototype, neighbours
 from dmmcheck.worlds.unrelated import Network
 
@@ -127,7 +128,11 @@ def unsound(
         classes: C.
         samples: Number of inputs, and of examples for neighbours.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_choice("kind", kind, KINDS)
     base = neighbours(ambient_dim=ambient_dim, dim=dim, classes=classes, samples=samples, seed=seed).subject
     generator = seeded(seed, "unsound", kind)
     subject = replace(base, model=_model(kind, base.model, seed=seed, generator=generator))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from dmmcheck import geometry
 from dmmcheck.seeding import seeded
 from dmmcheck.worlds.base import Exact, World, answers, distance_answers
 from dmmcheck.worlds.flat import labelled
+from dmmcheck.worlds.parameters import check_choice, check_numbers, check_sizes
 
 Layout = Literal["simplex", "line"]
 
@@ -84,7 +85,16 @@ def neighbours(
         layout: ``"simplex"`` or ``"line"``.
         samples: Number of inputs, and of examples for neighbours.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_choice("layout", layout, get_args(Layout))
+    least = classes if layout == "simplex" else 1
+    check_sizes(
+        samples=samples, dim=dim, ambient_dim=ambient_dim, least_dim=least, normal_dim=least, classes=(classes, 2)
+    )
+    check_numbers(angle=(angle, 0, 90), spread=(spread, 0, math.inf))
     generator = seeded(seed, "neighbours")
     axes = geometry.random_basis(ambient_dim, dim + classes, generator=generator, dtype=torch.float64)
     basis, normals = axes[:, :dim], axes[:, dim:]

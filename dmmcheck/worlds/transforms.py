@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from dmmcheck.seeding import seeded
 from dmmcheck.worlds.base import World
+from dmmcheck.worlds.parameters import LEAST, check_numbers
 
 REFLECTIONS = 16
 
@@ -86,7 +88,17 @@ def turned(world: World, *, seed: int) -> World:
 
 
 def scaled(world: World, *, inputs: float = 1.0, logits: float = 1.0) -> World:
-    """Return a world in other units of inputs and logits, with distances in the units of the inputs."""
+    """Return a world in other units of inputs and logits, with distances in the units of the inputs.
+
+    Args:
+        world: The world.
+        inputs: Factor of the inputs.
+        logits: Factor of the logits.
+
+    Raises:
+        SubjectError: A factor is not a positive number.
+    """
+    check_numbers(inputs=(inputs, LEAST, math.inf), logits=(logits, LEAST, math.inf))
     return _mapped(world, Turn(torch.empty(0, world.subject.x[0].numel())), inputs, logits)
 
 

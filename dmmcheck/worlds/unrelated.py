@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dmmcheck import geometry
+from dmmcheck.errors import SubjectError
 from dmmcheck.seeding import seeded
 from dmmcheck.subject import Subject
 from dmmcheck.worlds.base import World
 from dmmcheck.worlds.flat import UNRELATED
+from dmmcheck.worlds.parameters import check_numbers, check_sizes
 from dmmcheck.worlds.prototypes import Through
 
 HIDDEN = 32
@@ -130,7 +132,22 @@ def random_subspace(
             checkpoints, in an arbitrary order, and the first is the standard model of a pair. `two-phases` needs 9 or
             more to be able to reject its claim.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_sizes(
+        samples=samples,
+        dim=dim,
+        ambient_dim=ambient_dim,
+        classes=(classes, 2),
+        reference_models=(reference_models, 0),
+    )
+    check_numbers(spread=(spread, 0, math.inf))
+    if image is not None and math.prod(image) != ambient_dim:
+        raise SubjectError(
+            f"a world cannot have image = {image!r}; give a shape with ambient_dim = {ambient_dim} values"
+        )
     generator = seeded(seed, "random subspace")
     basis = geometry.random_basis(ambient_dim, dim, generator=generator)
     middles = torch.randn(classes, dim, generator=generator) / math.sqrt(2 * dim)
@@ -175,7 +192,12 @@ def rotated(
         spread: Standard deviation of the angles, in radians.
         samples: Number of inputs, and of examples to train on and for neighbours.
         seed: Seed of all randomness.
+
+    Raises:
+        SubjectError: A parameter is beyond its limits.
     """
+    check_sizes(samples=samples, dim=dim, ambient_dim=ambient_dim, normal_dim=3 * dim, classes=(classes, 2))
+    check_numbers(spread=(spread, 0, math.inf))
     generator = seeded(seed, "rotated")
     before, after = (geometry.random_basis(ambient_dim, 2 * dim, generator=generator) for _ in range(2))
     middles = 2 * math.pi * torch.rand(classes, dim, generator=generator)
