@@ -90,7 +90,8 @@ class LabelledPool:
 class Measure:
     """The measurements of one model on one sample.
 
-    Everything is computed for whole blocks (inputs 0-31, 32-63, 64-127, and so on), so that a number never depends on
+    Everything is computed for whole blocks (inputs 0-31, 32-63, 64-127, and so on; 64 inputs at most in joint searches
+    by gradients on a CPU), so that a number never depends on
     which check asked for it, in which order, or in which process.
 
     Args:
@@ -162,6 +163,8 @@ class Measure:
         self._others: dict[str, Measure] = {}
         self._blocks: dict[tuple[object, ...], list[object]] = {}
         self._costs: dict[tuple[object, ...], list[Cost]] = {}
+        # Blocks by their first inputs that were measured while another process was measuring one before them.
+        self._ahead: dict[tuple[object, ...], dict[int, tuple[object, Cost]]] = {}
         self._latest: dict[tuple[object, ...], tuple[int, object]] = {}
 
     def paired_model(self, name: str) -> Measure:
@@ -329,25 +332,30 @@ class Measure:
             OutOfTimeError: The time of ``max-time`` was over before a block began.
         """
         results, costs = self._blocks.setdefault(key, []), self._costs.setdefault(key, [])
-        blocks = self._cover(n, key)
+        blocks, ahead = self._cover(n, key), self._ahead.setdefault(key, {})
         missing = blocks[len(results) :]
-        is_shared = len(missing) > 1 and (self._store is not None or self._session is not None)
-        free = self._measured_where_free(key, missing, compute) if is_shared else {}
-        for rows in missing:
-            result, cost = free.get(rows.start) or self._measured(key, partial(compute, rows), rows)
-            costs.append(cost)
-            results.append(result)
+        try:
+            if len(missing) > 1 and (self._store is not None or self._session is not None):
+                self._measure_where_free(key, missing, compute)
+            for rows in missing:
+                if rows.start not in ahead:
+                    ahead[rows.start] = self._measured(key, partial(compute, rows), rows)
+        finally:  # what was measured before an error is kept
+            for rows in takewhile(lambda rows: rows.start in ahead, missing):
+                result, cost = ahead.pop(rows.start)
+                results.append(result)
+                costs.append(cost)
         return results[: len(blocks)]  # type: ignore[return-value]
 
-    def _measured_where_free(
-        self, key: tuple[object, ...], blocks: Sequence[slice], compute: Callable[[slice], tuple[T, int]]
-    ) -> dict[int, tuple[T, Cost]]:
-        """Return the results and costs of those blocks, by their first inputs, that no other process is measuring."""
-        found = {}
+    def _measure_where_free(
+        self, key: tuple[object, ...], blocks: Sequence[slice], compute: Callable[[slice], tuple[object, int]]
+    ) -> None:
+        """Measure those blocks that no other process is measuring."""
+        ahead = self._ahead[key]
         for rows in blocks:
-            with suppress(BusyError):
-                found[rows.start] = self._measured(key, partial(compute, rows), rows, wait=False)
-        return found
+            if rows.start not in ahead:
+                with suppress(BusyError):
+                    ahead[rows.start] = self._measured(key, partial(compute, rows), rows, wait=False)
 
     def cached(
         self, key: tuple[object, ...], compute: Callable[[], tuple[T, int]], *, beside: object = None
@@ -616,7 +624,10 @@ class Measure:
         return torch.cat(self.cached_blocks(("input-gradient",), n, block))[:n]
 
     def _cover(self, n: int, key: tuple[object, ...]) -> list[slice]:
-        """Return the blocks that hold the first n inputs. Searches by gradients have more, for several processes."""
+        """Return the blocks that hold the first n inputs; joint searches by gradients have smaller ones.
+
+        Several processes search these at the same time.
+        """
         ends = [look for look in self.looks if look < n]
         ends.append(next(look for look in self.looks if look >= n))
         blocks = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
@@ -750,7 +761,7 @@ class Measure:
 
 
 def _pieces(block: slice) -> list[slice]:
-    """Return the parts of a block that are searched one by one; the first inputs are searched together."""
+    """Return the parts of a block that are searched one by one; one that begins within the first inputs stays whole."""
     if block.start < ALL_ARMS_INPUTS:
         return [block]
     return [slice(at, min(at + SEARCH_BLOCK, block.stop)) for at in range(block.start, block.stop, SEARCH_BLOCK)]

@@ -67,9 +67,10 @@ def test_searches_of_many_inputs_have_more_blocks_than_looks(measure, monkeypatc
         assert [rows.stop for rows in blocks] == [32, 64, 128, 192, 256, 320, 384, 400]
         assert [rows.start for rows in blocks] == [0, *(rows.stop for rows in blocks[:-1])]
         assert [measure._cover(n, key) for n in (65, 129)] == [blocks[:3], blocks[:5]]
-    monkeypatch.setattr("dmmcheck.measurement.measure.is_differentiable", lambda classifier: False)
-    assert [rows.stop for rows in measure._cover(400, ("search",))] == others  # a few calls for all inputs of a block
-    monkeypatch.undo()
+    for asked, answer in (("is_differentiable", False), ("waits", True)):  # a few calls for all inputs of a block
+        with monkeypatch.context() as patch:
+            patch.setattr(f"dmmcheck.measurement.measure.{asked}", lambda value, answer=answer: answer)
+            assert [rows.stop for rows in measure._cover(400, ("search",))] == others
     measure.looks = (400,)
     assert measure._cover(400, ("search",)) == [slice(0, 400)]  # the first inputs are searched together
 

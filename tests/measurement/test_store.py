@@ -26,10 +26,12 @@ from dmmcheck import cli
 from dmmcheck.attacks.base import Crossing
 from dmmcheck.checks.energy import off_manifold_energy
 from dmmcheck.config.settings import Settings
+from dmmcheck.errors import OutOfTimeError
 from dmmcheck.inference.cost import Cost
 from dmmcheck.manifolds import PCA, LocalPCA
 from dmmcheck.measurement import nulls
 from dmmcheck.measurement.address import UnaddressableError, address_of
+from dmmcheck.measurement.measure import SEARCHED
 from dmmcheck.measurement.packing import pack, unpack
 from dmmcheck.measurement.store import BusyError, Store, clear, info
 from dmmcheck.measurement.view import View
@@ -178,10 +180,16 @@ def test_what_another_one_measures_is_not_waited_for_where_the_caller_says_so(tm
     assert [measured(wait=False)[1] for _ in range(2)] == [7, 0]
 
 
-def test_blocks_that_another_process_measures_come_last(tmp_path):
+@pytest.mark.parametrize("shares", ["store", "session"])
+def test_blocks_that_another_process_measures_come_last(tmp_path, shares):
     measured, held, release = [], threading.Event(), threading.Event()
     world = dmmcheck.worlds.sphere(ambient_dim=12, dim=3, samples=200, seed=0).subject
-    measure = Run(world, Settings(samples=200), session=Store(tmp_path)).measure
+    shared, busy = Store(tmp_path), slice(128, 192)
+    measure = Run(world, Settings(samples=200), **{shares: shared}).measure
+    addresses = {
+        "session": measure._address_in_session(SEARCHED, busy),
+        "store": measure._address(shared, SEARCHED, busy, None),
+    }
 
     def block(rows):
         measured.append(rows.start)
@@ -190,18 +198,39 @@ def test_blocks_that_another_process_measures_come_last(tmp_path):
         return rows.start, 1
 
     def hold():
-        with Store(tmp_path)._locked(measure._address_in_session(("search",), slice(128, 192)), wait=True):
+        with Store(tmp_path)._locked(addresses[shares], wait=True):
             held.set()
             release.wait(20)
 
     other = threading.Thread(target=hold)
     other.start()
     assert held.wait(20)
-    starts = measure.cached_blocks(("search",), 200, block)
+    starts = measure.cached_blocks(SEARCHED, 200, block)
     other.join()
     assert starts == [0, 32, 64, 128, 192]
     assert measured == [0, 32, 64, 192, 128]
-    assert measure.cost(("search",), 200).gradient_evaluations == 5
+    assert measure.cost(SEARCHED, 200).gradient_evaluations == 5
+
+
+@pytest.mark.parametrize("shares", ["store", "session", None])
+@pytest.mark.parametrize("key", [SEARCHED, ("nearest other class",)], ids=["stored", "not stored"])
+def test_what_was_measured_before_an_error_is_kept(tmp_path, shares, key):
+    measured = []
+    world = dmmcheck.worlds.sphere(ambient_dim=12, dim=3, samples=200, seed=0).subject
+    measure = Run(world, Settings(samples=200), **({shares: Store(tmp_path)} if shares else {})).measure
+
+    def block(rows):
+        measured.append(rows.start)
+        if rows.start == 64:
+            raise OutOfTimeError("the time is over")
+        return rows.start, 1
+
+    for n in (200, 200, 128):
+        with pytest.raises(OutOfTimeError):
+            measure.cached_blocks(key, n, block)
+        assert measure.cost(key, 64).gradient_evaluations == 2
+    assert measured == [0, 32, 64, 64, 64]
+    assert measure.cached_blocks(key, 64, None) == [0, 32]
 
 
 def subject(seed=0, weights=0):

@@ -14,22 +14,24 @@ STEPS = 10  # of DeepFool
 DOUBLINGS = 4  # of the radius
 
 
-def deepfool_fallback(oracle: MarginOracle, candidates: Candidates, radius: Tensor) -> None:
+def deepfool_fallback(oracle: MarginOracle, candidates: Candidates, radius: Tensor, *, nearer: float) -> None:
     """Move candidates that have not crossed the boundary: by DeepFool, then along the ray.
 
-    In rows with a crossing, only candidates whose linearised boundary is nearer than the shortest crossing are moved: a
-    crossing on a segment to an example is known from the start, and may be far behind the nearest boundary.
+    In rows with a crossing, only candidates whose boundary may be much nearer are moved: a crossing on a segment to an
+    example is known from the start, and may be far behind the nearest boundary.
 
     Args:
         oracle: The margin oracle.
         candidates: The candidates of all rows; changed in place.
         radius: Largest length of a perturbation of each row of the oracle.
+        nearer: In rows with a crossing, candidates are moved whose linearised boundary is at less than this share of
+            the length of the shortest crossing.
 
     Source: Moosavi-Dezfooli et al., DeepFool, arXiv 1511.04599, algorithm 1.
     """
     shortest = torch.full_like(radius, torch.inf).scatter_reduce(0, candidates.rows, candidates.length, "amin")
     shortest = shortest[candidates.rows]
-    may_be_nearer = (candidates.linearized_distance < shortest) | torch.isinf(shortest)
+    may_be_nearer = (candidates.linearized_distance < nearer * shortest) | torch.isinf(shortest)
     worthwhile = torch.isinf(candidates.length) & may_be_nearer
     active = worthwhile.nonzero().squeeze(1)
     for _ in range(STEPS):

@@ -62,6 +62,8 @@ class Effort:
         hlrf_steps: Number of HL-RF steps of each candidate.
         optimality_tol: A candidate is finished, and leaves the refinement, when its optimality reaches this value.
         stages: Stages of the refinement.
+        nearer: Candidates without a crossing are followed on whose linearised boundary is at less than this share of
+            the shortest crossing of their row, as `deepfool_fallback` has it.
         labels: Along which segments and rays, and at which lengths, labels are read.
         line_forwards: Forward passes of each line search.
         knows_angles: Whether the gradient at each crossing is computed, for the cosine between it and the perturbation.
@@ -74,6 +76,7 @@ class Effort:
     hlrf_steps: int
     optimality_tol: float
     stages: tuple[Stage, ...]
+    nearer: float = 0.9
     labels: LabelReading = LabelReading()
     line_forwards: int = 3
     knows_angles: bool = True
@@ -93,6 +96,7 @@ EFFORTS: Mapping[str, Effort] = {
         hlrf_steps=2,
         optimality_tol=0.99,
         stages=(Stage(2, 1.3, 2), Stage(1, 1.0, 4)),
+        nearer=0.0,
         labels=LabelReading(first=2, stride=2, ray_dim=12, segments=2, reads_rays=False),
         line_forwards=2,
         knows_angles=False,

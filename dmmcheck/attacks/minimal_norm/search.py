@@ -9,7 +9,8 @@ three parts:
    HL-RF steps. Where a label changes before the crossings that these find (`label_starts`), one more candidate; and
    one where it changes on a ray for another reason than these crossings (`ray_starts`).
 2. Refinement (`ddn`) of the best candidates, fewer in each stage, until their crossing is a nearest point. For inputs
-   in which no candidate has crossed the boundary: DeepFool and growing radii (`deepfool`).
+   in which no candidate has crossed the boundary, or only candidates far behind where others expect it: DeepFool and
+   growing radii (`deepfool`).
 3. For the shortest candidate (`line_search`): a line search, one more HL-RF step, a last line search, and the smallest
    overshoot that exceeds the rounding of the logits. It confirms the label change and gives the gradient there.
 
@@ -288,12 +289,12 @@ def _refined(oracle: MarginOracle, candidates: Candidates, effort: Effort, radiu
         tried.append(near)
         ddn_steps(oracle, near, range(done, done + stage.steps), effort.ddn_steps, effort.optimality_tol)
         if not done:
-            deepfool_fallback(oracle, near, radius)
+            deepfool_fallback(oracle, near, radius, nearer=effort.nearer)
         done += stage.steps
     if len(near.rows):
         near.update_best(near.delta, oracle.margin(near.delta, near.rows))
-    whole = joined(tried)
-    deepfool_fallback(oracle, whole, radius)
+    whole = joined(tried)  # also the candidates as they were before DDN moved them, from which DeepFool goes elsewhere
+    deepfool_fallback(oracle, whole, radius, nearer=effort.nearer)
     return whole.shortest()
 
 

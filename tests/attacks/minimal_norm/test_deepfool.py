@@ -50,7 +50,7 @@ FAR = torch.full((1,), 1e4, dtype=torch.float64)
 def test_a_boundary_that_bends_away_is_reached(bounds, space):
     oracle = oracle_of(flattening, torch.zeros(1, 3, dtype=torch.float64), bounds=bounds, spaces=space and [space])
     candidates = candidates_at(oracle, [[0.1, 0.2, 0.0]])
-    deepfool_fallback(oracle, candidates, FAR)
+    deepfool_fallback(oracle, candidates, FAR, nearer=1.0)
     assert 4 <= float(candidates.length) < 8.5
     assert float(oracle.margin(candidates.best, oracle.rows)) < 0
 
@@ -67,34 +67,26 @@ def beside_a_crossing(at, linearized_distance):
 
 def test_a_candidate_that_may_be_nearer_than_the_crossing_of_its_row_is_moved():
     oracle, candidates = beside_a_crossing(at=50.0, linearized_distance=2.0)
-    deepfool_fallback(oracle, candidates, FAR)
+    deepfool_fallback(oracle, candidates, FAR, nearer=1.0)
     assert 4 <= float(candidates.length[1]) < 8.5
     assert (float(candidates.length[0]), candidates.delta[0].tolist()) == (50, [50, 0, 0])
 
 
-def test_a_candidate_whose_boundary_is_behind_the_crossing_of_its_row_is_left_alone():
-    oracle, candidates = beside_a_crossing(at=5.0, linearized_distance=6.0)
+@pytest.mark.parametrize(("linearized_distance", "nearer"), [(6.0, 1.0), (4.6, 0.9), (1.0, 0.0), (math.inf, 1.0)])
+def test_a_candidate_whose_boundary_is_hardly_nearer_than_the_crossing_of_its_row_is_left_alone(
+    linearized_distance, nearer
+):
+    oracle, candidates = beside_a_crossing(at=5.0, linearized_distance=linearized_distance)
     spent, delta = oracle.forwards.clone(), candidates.delta.clone()
-    deepfool_fallback(oracle, candidates, FAR)
+    deepfool_fallback(oracle, candidates, FAR, nearer=nearer)
     assert torch.equal(candidates.delta, delta)
-    assert torch.equal(oracle.forwards, spent)
-
-
-def test_rows_with_a_crossing_are_left_alone():
-    oracle = oracle_of(flattening, torch.zeros(2, 3, dtype=torch.float64))
-    delta = [[5.0, 0.0, 0.0], [0.1, 0.2, 0.0]]
-    candidates = Candidates(torch.tensor([0, 0]), torch.tensor(delta, dtype=torch.float64))
-    candidates.update_best(candidates.delta, oracle.margin(candidates.delta, candidates.rows))
-    spent = oracle.forwards.clone()
-    deepfool_fallback(oracle, candidates, FAR.expand(2))
-    assert candidates.delta.tolist() == delta
     assert torch.equal(oracle.forwards, spent)
 
 
 def test_perturbations_stay_within_the_radius():
     oracle = oracle_of(flattening, torch.zeros(1, 3, dtype=torch.float64))
     candidates = candidates_at(oracle, [[0.1, 0.2, 0.0]])
-    deepfool_fallback(oracle, candidates, torch.tensor([2.0], dtype=torch.float64))
+    deepfool_fallback(oracle, candidates, torch.tensor([2.0], dtype=torch.float64), nearer=1.0)
     assert math.isinf(float(candidates.length))
     assert float(candidates.delta.norm()) <= 2 + 1e-12
 
@@ -102,7 +94,7 @@ def test_perturbations_stay_within_the_radius():
 def test_a_model_that_never_changes_costs_no_more_than_its_steps():
     oracle = oracle_of(never, torch.zeros(1, 3, dtype=torch.float64))
     candidates = candidates_at(oracle, [[0.1, 0.2, 0.0]])
-    deepfool_fallback(oracle, candidates, FAR)
+    deepfool_fallback(oracle, candidates, FAR, nearer=1.0)
     assert math.isinf(float(candidates.length))
     assert int(oracle.forwards) <= STEPS + DOUBLINGS
 
